@@ -1,0 +1,95 @@
+"""RAM and swap.
+
+Reads: proc/meminfo, proc/vmstat.
+Source: Documentation/filesystems/proc.rst. kB there means 1024 bytes.
+Emits: memory.{total,available,used,swap_total,swap_used}_bytes, memory.used_percent,
+    memory.swap_used_percent (0-100), memory.oom_kills_total (since boot).
+Errors: before Linux 3.14 there is no MemAvailable; it is estimated then. Rows that are missing or not
+    understood leave out what depends on them; without swap there is no share of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from collectors.host import Host
+from common.keys import boolean, duration, key
+from common.sample import Sample
+
+KIB = 1024
+
+
+@dataclass(frozen=True)
+class Config:
+    """Section collectors.memory."""
+
+    enabled: bool = key(boolean(), "true", "collect it")
+    interval_s: float = key(duration(0.1, 86_400), "30s", "time between two collects", name="interval")
+
+
+class State:
+    """Nothing to remember: every value stands for itself."""
+
+
+def collect(host: Host, _config: Config, _state: State) -> Iterator[Sample]:
+    """Yield the state of RAM and swap."""
+    meminfo = parse_meminfo(host.text("proc/meminfo") or "")
+    yield from _ram(meminfo)
+    yield from _swap(meminfo)
+    oom_kills = parse_oom_kills(host.text("proc/vmstat") or "")
+    if oom_kills is not None:
+        yield Sample("memory.oom_kills_total", oom_kills)
+
+
+def parse_meminfo(text: str) -> dict[str, int]:
+    """Return bytes by row name; rows that are not ``Name: N kB`` are left out."""
+    rows = {}
+    for line in text.splitlines():
+        name, _, rest = line.partition(":")
+        fields = rest.split()
+        if len(fields) == 2 and fields[1] == "kB" and fields[0].isdecimal():
+            rows[name] = int(fields[0]) * KIB
+    return rows
+
+
+def parse_oom_kills(text: str) -> int | None:
+    """Return the kernel's count of OOM kills, which exists since Linux 4.13."""
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        if name == "oom_kill" and value.isdecimal():
+            return int(value)
+    return None
+
+
+def _ram(meminfo: Mapping[str, int]) -> Iterator[Sample]:
+    total = meminfo.get("MemTotal")
+    available = _available(meminfo)
+    if total is not None:
+        yield Sample("memory.total_bytes", total)
+    if available is not None:
+        yield Sample("memory.available_bytes", available)
+    if total and available is not None:
+        used = max(0, total - available)
+        yield Sample("memory.used_bytes", used)
+        yield Sample("memory.used_percent", round(100 * used / total, 2))
+
+
+def _available(meminfo: Mapping[str, int]) -> int | None:
+    if "MemAvailable" in meminfo:
+        return meminfo["MemAvailable"]
+    # What the kernel's own estimate starts from; shared memory is in Cached and cannot be reclaimed.
+    parts = [meminfo.get(name) for name in ("MemFree", "Buffers", "Cached", "SReclaimable", "Shmem")]
+    known = [part for part in parts if part is not None]
+    return sum(known[:-1]) - known[-1] if len(known) == len(parts) else None
+
+
+def _swap(meminfo: Mapping[str, int]) -> Iterator[Sample]:
+    total, free = meminfo.get("SwapTotal"), meminfo.get("SwapFree")
+    if total is None or free is None:
+        return
+    used = max(0, total - free)
+    yield Sample("memory.swap_total_bytes", total)
+    yield Sample("memory.swap_used_bytes", used)
+    if total:
+        yield Sample("memory.swap_used_percent", round(100 * used / total, 2))

@@ -1,0 +1,135 @@
+"""One line per event, JSON for machines or console for eyes, never with a secret in it.
+
+Fields keep the same names everywhere: collector, count, duration_ms; batch_id, chunk_index, attempt,
+backoff_ms, endpoint, http_status, bytes_sent, bytes_rcvd, retry_after_sec; error, error_type.
+Built on the standard library's logging, so what libraries log comes out in the same form.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from common import clock
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+THROTTLE_S = 60.0  # a repeating line comes once in this time, with how many were held back
+
+_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+_BEARER = re.compile(r"(?i)(bearer\s+)[^\s\"',]+")
+
+
+class Secrets:
+    """What must never be written, and the filter that sees to it."""
+
+    def __init__(self) -> None:
+        self._values: list[str] = []
+
+    def add(self, value: str) -> None:
+        """Hide a value from now on."""
+        if value:
+            self._values.append(value)
+
+    def redact(self, text: str) -> str:
+        """Return the text with every secret, URL password and bearer token replaced."""
+        for value in self._values:
+            text = text.replace(value, "***")
+        return _BEARER.sub(r"\1***", _USERINFO.sub("***@", text))
+
+
+SECRETS = Secrets()
+
+
+class Log:
+    """Write events with fields: ``log.info("chunk uploaded", count=50, http_status=204)``."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+        self._last_s: dict[str, float] = {}
+        self._held_back: dict[str, int] = {}
+
+    def debug(self, message: str, **fields: Any) -> None:
+        """Write what only a developer wants to read."""
+        self._write(logging.DEBUG, message, fields)
+
+    def info(self, message: str, **fields: Any) -> None:
+        """Write what happened as it should."""
+        self._write(logging.INFO, message, fields)
+
+    def warning(self, message: str, **fields: Any) -> None:
+        """Write what an operator may have to look at."""
+        self._write(logging.WARNING, message, fields)
+
+    def error(self, message: str, **fields: Any) -> None:
+        """Write what an operator has to look at."""
+        self._write(logging.ERROR, message, fields)
+
+    def throttled_warning(self, key: str, message: str, **fields: Any) -> None:
+        """Write a warning that may repeat, once a minute per key."""
+        now_s = time.monotonic()
+        if now_s - self._last_s.get(key, -THROTTLE_S) < THROTTLE_S:
+            self._held_back[key] = self._held_back.get(key, 0) + 1
+            return
+        self._last_s[key] = now_s
+        held_back = self._held_back.pop(key, 0)
+        self._write(logging.WARNING, message, {**fields, **({"held_back": held_back} if held_back else {})})
+
+    def _write(self, level: int, message: str, fields: dict[str, Any]) -> None:
+        self._logger.log(level, message, extra={"fields": fields})
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": clock.rfc3339(int(record.created * 1000)),
+            "level": record.levelname,
+            "process": record.name,
+            "msg": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["stack"] = self.formatException(record.exc_info)
+        return SECRETS.redact(json.dumps(line, default=str, ensure_ascii=False))
+
+
+class _ConsoleFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = " ".join(f"{key}={value}" for key, value in getattr(record, "fields", {}).items())
+        when = clock.rfc3339(int(record.created * 1000))[11:23]
+        line = f"{when} {record.levelname:<7} {record.name}: {record.getMessage()} {fields}".rstrip()
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return SECRETS.redact(line)
+
+
+def set_up(level: str, form: str, output: str) -> None:
+    """Direct this process's log; calling it again (a reload) replaces the old direction.
+
+    Args:
+        level: debug, info, warn or error.
+        form: "json" or "console".
+        output: "stdout", "stderr" or a file's path.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    streams = {"stdout": sys.stdout, "stderr": sys.stderr}
+    handler = (
+        logging.StreamHandler(streams[output])
+        if output in streams
+        else logging.FileHandler(Path(output), encoding="utf-8")
+    )
+    handler.setFormatter(_JsonFormatter() if form == "json" else _ConsoleFormatter())
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+        if isinstance(old, logging.FileHandler):
+            old.close()
+    root.addHandler(handler)
+    root.setLevel(LEVELS[level])
+    logging.getLogger("urllib3").setLevel(logging.WARNING)

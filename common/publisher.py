@@ -1,0 +1,208 @@
+"""A producer's end of the wire: samples in, batches out, acks back.
+
+Emits batches to the buffer and heartbeats to healthd over one XPUB socket. A batch stays in the window
+until the buffer acks it after COMMIT; all of the window is sent again when a subscription arrives anew
+(the buffer restarted), and what stays unacked is sent again on a timer. Losing a batch takes a full
+window, and is counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+import zmq
+
+from common import catalog, clock, wire
+from common.instruments import Instruments
+from common.log import Log
+from common.sample import Batch, Sample, is_deliverable
+from common.window import Entry, Key, Window
+
+RESEND_AFTER_S = 10.0  # twice the buffer's commit interval without an ack: the ack was lost
+RESEND_AFTER_MAX_S = 80.0  # a paused buffer (disk full) is not asked more often than this
+EXIT_WAIT_S = 0.5  # how long a producer that ends waits for its last acks
+
+
+class Publisher:
+    """Publish samples and heartbeats, keep what is unacked.
+
+    Args:
+        producer: name in every batch; also the spool's file name.
+        run_dir: where `ingest.ipc` and `health.ipc` are, and the spool goes.
+        instruments: counts what is published and dropped.
+        log: where drops are reported.
+        max_samples: bound of the window.
+
+    Attributes:
+        socket: for the run loop's poller; `receive` when it is readable.
+    """
+
+    def __init__(self, producer: str, run_dir: Path, instruments: Instruments, log: Log, max_samples: int) -> None:
+        self._producer = producer
+        self._instruments = instruments
+        self._log = log
+        self.epoch = clock.new_epoch()
+        self._boot_id = clock.boot_id()
+        self._seq = 0
+        self._subscribed = False
+        self._unsent: deque[Key] = deque()
+        self._resend_after_s = RESEND_AFTER_S
+        spool = run_dir / "spool"
+        spool.mkdir(mode=0o700, exist_ok=True)
+        self._window = Window(spool / f"{producer}.batches", max_samples)
+        self._restore()
+        self.socket = connect(run_dir, "ingest.ipc", "health.ipc")
+
+    @property
+    def unacked_samples(self) -> int:
+        """How many samples wait for their ack."""
+        return self._window.samples
+
+    def publish(self, samples: Sequence[Sample], timestamp_ms: int, *, urgent: bool = False) -> None:
+        """Send samples as one batch; P0 among them makes it urgent."""
+        kept = [sample for sample in samples if is_deliverable(sample)]
+        if len(kept) < len(samples):
+            self._count_lost("not_finite", len(samples) - len(kept))
+        self._seq += 1
+        priority = min((catalog.find(sample.name).priority for sample in kept), default=0)
+        batch = Batch(
+            self._producer,
+            self.epoch,
+            self._seq,
+            timestamp_ms,
+            clock.boottime_ms(),
+            self._boot_id,
+            urgent or priority == 0,
+            kept,
+        )
+        self._hold(Entry((self.epoch, self._seq), priority, len(kept), wire.encode_batch(batch)))
+        self._flush()
+
+    def heartbeat(self, heartbeat: wire.Heartbeat) -> None:
+        """Send a heartbeat; with nobody listening it is gone, the next one says the same."""
+        send_heartbeat(self.socket, heartbeat)
+
+    def receive(self) -> None:
+        """Handle everything that came up the socket: acks and (un)subscriptions."""
+        while True:
+            try:
+                frame = self.socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            if frame == b"\x01" + wire.SAMPLE_TOPIC:
+                self._subscribed = True
+                self._resend_all()
+            elif frame == b"\x00" + wire.SAMPLE_TOPIC:
+                self._subscribed = False
+            elif frame.startswith(wire.ACK_PREFIX):
+                self._acked(frame)
+        self._flush()
+
+    def tick(self) -> None:
+        """Send again what has waited too long for its ack; call it every few seconds."""
+        late_s = time.monotonic() - self._resend_after_s
+        late = [e.key for e in self._window.entries() if e.sent_s is not None and e.sent_s < late_s]
+        if late and self._subscribed:
+            self._resend_after_s = min(2 * self._resend_after_s, RESEND_AFTER_MAX_S)
+            self._resend(late)
+        self._flush()
+
+    def close(self) -> None:
+        """Ask for a commit, wait briefly for the acks and leave the rest to the spool."""
+        deadline_s = time.monotonic() + EXIT_WAIT_S
+        if len(self._window) and self._subscribed:
+            self.publish([], clock.wall_ms(), urgent=True)
+        while len(self._window) and self._subscribed and (rest_s := deadline_s - time.monotonic()) > 0:
+            if self.socket.poll(int(rest_s * 1000) + 1):
+                self.receive()
+        if self._window.samples:
+            self._log.warning("left unacked samples in the spool", count=self._window.samples)
+        self.socket.close(linger=100)
+        self._window.close()
+
+    def _restore(self) -> None:
+        """Take over the batches an earlier process of this name did not get acked."""
+        entries = []
+        for payload in self._window.read_spool():
+            try:
+                batch, _ = wire.decode_batch(payload)
+            except wire.WireError as error:
+                self._log.warning("dropped a spooled batch", error=str(error))
+                continue
+            priority = min((catalog.find(s.name).priority for s in batch.samples), default=0)
+            entries.append(Entry((batch.epoch, batch.seq), priority, len(batch.samples), payload))
+        self._window.restore(entries)
+        if entries:
+            self._log.info("took over spooled batches", count=sum(entry.samples for entry in entries))
+
+    def _hold(self, entry: Entry) -> None:
+        try:
+            dropped = self._window.add(entry)
+        except OSError as error:
+            dropped = []
+            self._log.throttled_warning("spool", "cannot write the spool", error=str(error))
+        self._unsent.append(entry.key)
+        for lost in dropped:
+            self._count_lost("window_full", lost.samples, priority=str(lost.priority))
+
+    def _count_lost(self, reason: str, samples: int, **tags: str) -> None:
+        self._instruments.count("publisher.dropped_samples_total", samples, reason=reason, **tags)
+        self._log.throttled_warning(reason, "dropped samples", reason=reason, count=samples, **tags)
+
+    def _acked(self, frame: bytes) -> None:
+        try:
+            acks = wire.decode_acks(frame)
+        except wire.WireError as error:
+            self._log.throttled_warning("ack", "ignored an ack", error=str(error))
+            return
+        for ack in acks:
+            if ack.producer == self._producer and self._window.ack(ack.epoch, ack.seqs):
+                self._resend_after_s = RESEND_AFTER_S
+
+    def _resend_all(self) -> None:
+        self._unsent.clear()
+        self._resend([entry.key for entry in self._window.entries()])
+
+    def _resend(self, keys: list[Key]) -> None:
+        for entry in map(self._window.get, keys):
+            if entry is not None:
+                entry.sent_s = None
+        self._unsent.extend(keys)
+
+    def _flush(self) -> None:
+        """Send what was not sent yet, until the pipe is full."""
+        if not self._unsent or not self._subscribed:
+            return
+        while self._unsent:
+            entry = self._window.get(self._unsent[0])
+            if entry is not None:
+                try:
+                    self.socket.send_multipart([wire.SAMPLE_TOPIC, entry.payload], zmq.NOBLOCK)
+                except zmq.Again:
+                    return
+                entry.sent_s = time.monotonic()
+            self._unsent.popleft()
+
+
+def connect(run_dir: Path, *endpoints: str) -> zmq.Socket[bytes]:
+    """Connect an XPUB socket that shows its subscribers, refuses to drop, and forgets dead peers."""
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
+    socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # a restarted buffer's subscription must show, though known
+    socket.setsockopt(zmq.XPUB_NODROP, 1)  # a full pipe is EAGAIN, not silence
+    socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing queues for a peer that is gone; the window holds it
+    socket.setsockopt(zmq.RECONNECT_IVL, 100)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+    for endpoint in endpoints:
+        socket.connect(f"ipc://{run_dir / endpoint}")
+    return socket
+
+
+def send_heartbeat(socket: zmq.Socket[bytes], heartbeat: wire.Heartbeat) -> None:
+    """Send a heartbeat on an XPUB socket, or drop it where nobody takes it."""
+    try:
+        socket.send_multipart([wire.STATUS_TOPIC, wire.encode_heartbeat(heartbeat)], zmq.NOBLOCK)
+    except zmq.Again:
+        pass  # healthd is stopped with a full pipe; it will judge by the silence

@@ -1,0 +1,175 @@
+"""The sections of the configuration file that the stages share, typed, each key with its default.
+
+A collector's own section is in the collector's module. How a file becomes these: `config.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.keys import boolean, choice, duration, integer, key, number, path, section, size, text, url
+
+PRIORITY_NAMES = ("critical", "high", "normal", "low")
+
+
+@dataclass(frozen=True)
+class Device:
+    """Who this is; the id is a label of every sample at the server."""
+
+    id: str = key(text(pattern=r"[A-Za-z0-9._:-]{1,64}"), "belabox-001", "label device_id of every sample")
+    name: str = key(text(), "", "a name for people")
+    location: str = key(text(), "", "where it is, for people")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where the processes meet."""
+
+    dir: Path = key(path(), "/run/belabox-metrics", "sockets and spool; 0700; a tmpfs costs no flash")
+    heartbeat_interval_s: float = key(
+        duration(0.2, 60), "2s", "how often each process reports to healthd", name="heartbeat_interval"
+    )
+    window_samples: int = key(
+        integer(100, 1_000_000), "20000", "samples a producer holds while the buffer is away, then drops"
+    )
+
+
+@dataclass(frozen=True)
+class Logging:
+    """What each process writes about itself."""
+
+    level: str = key(choice("debug", "info", "warn", "error"), "info", "least important line written")
+    format: str = key(choice("json", "console"), "json", "json for machines, console for eyes")
+    output: str = key(text(), "stdout", "stdout (supervisord keeps and rotates it), stderr or a file")
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The buffer's database."""
+
+    type: str = key(choice("sqlite"), "sqlite", "the only one there is")
+    path: Path = key(path(), "/var/lib/belabox-metrics/metrics.db", "opens with plain sqlite3 while all runs")
+    commit_interval_s: float = key(
+        duration(0.05, 60), "5s", "longest time a sample waits for its commit", name="commit_interval"
+    )
+    commit_samples: int = key(integer(1, 100_000), "1000", "commit at once when this many wait")
+    wal_checkpoint_interval_s: float = key(
+        duration(1, 86_400), "1h", "how often the write-ahead log is folded in", name="wal_checkpoint_interval"
+    )
+    wal_checkpoint_size_mb: int = key(integer(1, 4096), "64", "fold it in when it exceeds this")
+    cache_size: int = key(size(64 * 1024, 1 << 30), "8MB", "SQLite page cache")
+    mmap_size: int = key(size(0, 1 << 34), "0", "SQLite memory map; resident pages count as this process's memory")
+
+
+@dataclass(frozen=True)
+class Auth:
+    """How the device proves itself to the server."""
+
+    type: str = key(choice("none", "bearer_token"), "none", "bearer_token reads token_file")
+    token_file: Path | None = key(
+        path(optional=True), "", "file holding the token alone; refused if group or others can read it"
+    )
+
+
+@dataclass(frozen=True)
+class Retry:
+    """What happens after an upload failed."""
+
+    enabled: bool = key(boolean(), "true", "false: one attempt per round")
+    max_attempts: int = key(integer(1, 100), "3", "attempts in one round; then the chunk goes back to pending")
+    initial_backoff_s: float = key(duration(0.01, 3600), "5s", "wait after the first failure", name="initial_backoff")
+    max_backoff_s: float = key(duration(0.01, 3600), "60s", "longest wait", name="max_backoff")
+    backoff_multiplier: float = key(number(1, 10), "3", "growth from one wait to the next")
+    jitter_percent: float = key(number(0, 100), "20", "each wait is varied by this, so that a fleet spreads out")
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """How long a sample of each priority may wait for company."""
+
+    critical_s: float = key(duration(0, 3600), "0s", "P0: pushed as it is committed", name="critical")
+    high_s: float = key(duration(0, 3600), "10s", "P1", name="high")
+    normal_s: float = key(duration(0, 86_400), "60s", "P2", name="normal")
+    low_s: float = key(duration(0, 86_400), "600s", "P3", name="low")
+
+    def interval_s(self, priority: int) -> float:
+        """Return the lane's interval for a priority 0-3."""
+        return (self.critical_s, self.high_s, self.normal_s, self.low_s)[priority]
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Where samples go."""
+
+    enabled: bool = key(boolean(), "true", "false: keep everything on the device")
+    url: str = key(url(), "http://127.0.0.1:8428/api/v1/import", "VictoriaMetrics import URL, single or cluster")
+    auth: Auth = section(Auth)
+    ca_file: Path | None = key(path(optional=True), "", "own certificate authority, PEM")
+    upload_interval_s: float = key(
+        duration(0.2, 3600), "30s", "what /health measures upload ages against", name="upload_interval"
+    )
+    connect_timeout_s: float = key(duration(0.1, 300), "10s", "to reach the server", name="connect_timeout")
+    timeout_s: float = key(duration(0.1, 300), "30s", "for the whole answer", name="timeout")
+    compression: bool = key(boolean(), "true", "gzip, level 1")
+    batch_size: int = key(integer(1, 1_000_000), "2500", "samples leased from the buffer at once while keeping up")
+    chunk_size: int = key(integer(1, 100_000), "50", "samples in one request to begin with; grows while behind")
+    chunk_bytes: int = key(size(1024, 32 << 20), "256KiB", "largest request body after compression")
+    retry: Retry = section(Retry)
+    priority: Lanes = section(Lanes)
+
+
+@dataclass(frozen=True)
+class DegradedThreshold:
+    """From here on something needs attention."""
+
+    pending_metrics: int = key(integer(1, 10**9), "5000", "samples past their lane's due time")
+    upload_age_seconds: int | None = key(integer(1, 10**6, optional=True), "", "empty: 2 x remote.upload_interval")
+
+
+@dataclass(frozen=True)
+class ErrorThreshold:
+    """From here on it does not work."""
+
+    pending_metrics: int = key(integer(1, 10**9), "10000", "together with upload_age_seconds")
+    upload_age_seconds: int | None = key(integer(1, 10**6, optional=True), "", "empty: 20 x remote.upload_interval")
+    pending_metrics_alone: int = key(integer(1, 10**9), "20000", "an error whatever the age")
+
+
+@dataclass(frozen=True)
+class Health:
+    """The report on this device."""
+
+    enabled: bool = key(boolean(), "true", "false: no HTTP port; the watch over the processes goes on")
+    bind: str = key(text(pattern=r"[0-9a-fA-F.:]+"), "127.0.0.1", "address to listen on")
+    port: int = key(integer(0, 65_535), "9100", "port to listen on; 0 picks one")
+    path: str = key(text(pattern=r"/[A-Za-z0-9/_-]*[A-Za-z0-9_-]"), "/health", "of the report; /live, /ready below it")
+    self_metrics_interval_s: float = key(
+        duration(1, 3600), "60s", "how often heartbeats become samples", name="self_metrics_interval"
+    )
+    degraded_threshold: DegradedThreshold = section(DegradedThreshold)
+    error_threshold: ErrorThreshold = section(ErrorThreshold)
+
+
+@dataclass(frozen=True)
+class Monitoring:
+    """Checks of the surroundings."""
+
+    clock_skew_url: str = key(url(optional=True), "", "empty: /health of the server in remote.url")
+    clock_skew_check_interval_s: float = key(
+        duration(1, 86_400), "5m", "how often the clock is compared", name="clock_skew_check_interval"
+    )
+    clock_skew_warn_threshold_ms: int = key(integer(1, 10**9), "2000", "a larger difference is a warning")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All sections but the collectors'."""
+
+    device: Device = section(Device)
+    run: Run = section(Run)
+    logging: Logging = section(Logging)
+    storage: Storage = section(Storage)
+    remote: Remote = section(Remote)
+    health: Health = section(Health)
+    monitoring: Monitoring = section(Monitoring)
