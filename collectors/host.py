@@ -10,14 +10,21 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
+
+from common.sample import MAX_INTEGER
 
 READ_BYTES = 64 * 1024
 MAX_BYTES = 4 * 1024 * 1024  # no file of /proc or /sys that is read here comes near
 
-# The device or the kernel's feature is not there (any more); everything else is a fault.
-ABSENT = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR})
+# The device or the kernel's feature is not there (any more); everything else is a fault. EOPNOTSUPP is
+# what read(2) of /proc/pressure says where pressure accounting is built in and switched off (psi=0).
+ABSENT = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR, errno.EOPNOTSUPP})
+
+Parsed = TypeVar("Parsed")
 
 
 @dataclass
@@ -50,9 +57,29 @@ class Host:
         """
         try:
             return read(os.path.join(self.root, path)).decode("utf-8", "replace")
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._unreadable(path, error)
             return None
+
+    def parse(self, path: str, parser: Callable[[list[str]], Parsed | None]) -> Parsed | None:
+        """Return what a parser makes of a file's lines, or None where that is nothing.
+
+        A last line without its newline was cut, perhaps inside a number, and is not handed over.
+
+        Args:
+            path: relative to the root.
+            parser: takes the lines without their newlines; returns None for what it does not understand.
+        """
+        text = self.text(path)
+        if text is None:
+            return None
+        *lines, rest = text.split("\n")
+        if rest:
+            self.fault(path, "ends inside a line")
+        parsed = parser(lines)
+        if parsed is None:
+            self.faults.setdefault(path, "not understood")
+        return parsed
 
     def integer(self, path: str) -> int | None:
         """Return the number a file holds, or None where it is absent, unreadable, empty or no number."""
@@ -60,37 +87,64 @@ class Host:
         if text is None:
             return None
         try:
-            return int(text)
+            value = int(text)
         except ValueError:
+            value = None
+        if value is None or abs(value) > MAX_INTEGER:
             self.fault(path, f"not a number: {text.strip()[:40]!r}")
             return None
+        return value
 
     def names(self, directory: str) -> list[str]:
         """Return what a directory holds, sorted; nothing where it is absent or unreadable."""
         try:
             return sorted(os.listdir(os.path.join(self.root, directory)))
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._unreadable(directory, error)
             return []
+
+    def numbered(self, directory: str, prefix: str) -> list[str]:
+        """Return what is called ``<prefix><number>`` in a directory, 2 before 10."""
+        numbers = (name.removeprefix(prefix) for name in self.names(directory) if name.startswith(prefix))
+        return [f"{prefix}{number}" for number in sorted(filter(str.isdecimal, numbers), key=int)]
 
     def exists(self, path: str) -> bool:
         """Tell whether a path is there."""
         return os.path.exists(os.path.join(self.root, path))
 
     def file_system(self, mountpoint: str) -> os.statvfs_result | None:
-        """Return the size and use of a mounted file system, or None where it cannot be asked."""
+        """Return the size and use of a mounted file system, or None where it cannot be asked.
+
+        A path where nothing is mounted (any more) is absent: it would tell of the file system around it.
+        In a recorded tree nothing is mounted; what statvfs(2) said is in its file `statvfs`.
+        """
+        path = os.path.join(self.root, mountpoint.lstrip("/"))
         try:
-            return os.statvfs(os.path.join(self.root, mountpoint.lstrip("/")))
-        except OSError as error:
+            if os.path.ismount(path):
+                return os.statvfs(path)
+        except (OSError, ValueError) as error:
             self._unreadable(mountpoint, error)
             return None
+        recorded = self._recorded().get(mountpoint)
+        if recorded is None:
+            self.absent.add(mountpoint)
+        return recorded
+
+    def _recorded(self) -> dict[str, os.statvfs_result]:
+        """Return what a recorded tree has in its file `statvfs`: the ten numbers of Python's `os.statvfs`, a path."""
+        if self.root == Path("/") or not self.exists("statvfs"):
+            return {}
+        rows = [line.split(maxsplit=10) for line in (self.text("statvfs") or "").splitlines()]
+        return {path: os.statvfs_result(map(int, numbers)) for *numbers, path in rows}
 
     def fault(self, path: str, reason: str) -> None:
         """Note something that is there and cannot be understood; it costs that item only."""
         self.faults[path] = reason
 
-    def _unreadable(self, path: str, error: OSError) -> None:
-        if error.errno in ABSENT:
+    def _unreadable(self, path: str, error: OSError | ValueError) -> None:
+        if not isinstance(error, OSError):  # a NUL in a name
+            self.fault(path, str(error))
+        elif error.errno in ABSENT:
             self.absent.add(path)
         else:
             self.fault(path, error.strerror or str(error))
@@ -110,3 +164,8 @@ def read(path: str) -> bytes:
         return content
     finally:
         os.close(descriptor)
+
+
+def unsigned(text: str) -> int | None:
+    """Return the counter that a text holds, or None; no counter of the kernel has more than 20 digits."""
+    return int(text) if text.isdecimal() and len(text) <= 20 else None

@@ -10,10 +10,10 @@ Errors: before Linux 3.14 there is no MemAvailable; it is estimated then. Rows t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from collectors.host import Host
+from collectors.host import Host, unsigned
 from common.keys import boolean, duration, key
 from common.sample import Sample
 
@@ -34,10 +34,10 @@ class State:
 
 def collect(host: Host, _config: Config, _state: State) -> Iterator[Sample]:
     """Yield the state of RAM and swap."""
-    meminfo = parse_meminfo(host.text("proc/meminfo") or "")
+    meminfo = host.parse("proc/meminfo", parse_meminfo) or {}
     yield from _ram(meminfo)
     yield from _swap(meminfo)
-    oom_kills = parse_oom_kills(host.text("proc/vmstat") or "")
+    oom_kills = host.parse("proc/vmstat", parse_vmstat).get
     if oom_kills is not None:
         yield Sample("memory.oom_kills_total", oom_kills)
 

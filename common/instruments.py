@@ -28,6 +28,11 @@ class Instruments:
         key = _key(name, tags)
         self._counters[key] = self._counters.get(key, 0) + amount
 
+    def total(self, name: str, value: float | None, **tags: str) -> None:
+        """Set a counter that somebody else counts (the kernel); None changes nothing."""
+        if value is not None:
+            self._counters[_key(name, tags)] = value
+
     def gauge(self, name: str, value: float | None, **tags: str) -> None:
         """Set a gauge; None removes it: a value that is not known is absent, never 0."""
         key = _key(name, tags)

@@ -18,16 +18,13 @@ import zmq
 from common import VERSION, clock, config, log, wire
 from common.config import Config, ConfigError
 from common.instruments import Instruments
+from common.lock import AlreadyRunning
 from common.loop import Loop
 from common.publisher import Publisher, connect, send_heartbeat
 
 EXIT_ALREADY_RUNNING = 75  # EX_TEMPFAIL of sysexits.h
 EXIT_CONFIG = 78  # EX_CONFIG
 DEFAULT_CONFIG = Path("/etc/belabox-metrics/config.yaml")
-
-
-class AlreadyRunning(Exception):  # noqa: N818 - it is a state, not a fault
-    """Another process holds what only one may hold."""
 
 
 class Process:
@@ -53,6 +50,7 @@ class Process:
     def __init__(
         self, name: str, options: argparse.Namespace, collectors: Mapping[str, type[Any] | None] | None = None
     ) -> None:
+        os.umask(0o077)  # sockets, spool and database are this user's alone
         self.name = name
         self._file: Path | None = options.config
         self._collectors = collectors
@@ -67,6 +65,7 @@ class Process:
         self.run_dir = self.config.settings.run.dir
         _private_directory(self.run_dir)
         self._on_reload: list[Callable[[Config], None]] = []
+        self._on_close: list[Callable[[], None]] = []
         self.loop.on_reload(self._reload)
         self.publisher: Publisher | None = None
         self._status: zmq.Socket[bytes] | None = None
@@ -83,6 +82,10 @@ class Process:
     def on_reload(self, step: Callable[[Config], None]) -> None:
         """Call a step with each new configuration that was accepted."""
         self._on_reload.append(step)
+
+    def on_close(self, step: Callable[[], None]) -> None:
+        """Do a step when the loop has ended, before goodbye is said."""
+        self._on_close.append(step)
 
     def failed(self, error: BaseException | str, **fields: Any) -> None:
         """Log a failure and carry it in heartbeats until `worked`."""
@@ -109,7 +112,9 @@ class Process:
         return 0
 
     def close(self) -> None:
-        """Say goodbye and let go of the sockets."""
+        """Finish the stage, say goodbye and let go of the sockets."""
+        for step in self._on_close:
+            step()
         self.beat(state="stopping")
         if self.publisher is not None:
             self.publisher.close()

@@ -6,10 +6,10 @@ that a test counts exactly. `python -m tests.fake_vm` is also the bundled receiv
 
 Deliberately absent: zstd and snappy (not in the standard library), separate
 tenants (every account shares one pool of samples), `-search.latencyOffset` (a
-sample is visible as soon as it is answered), retention other than the format's.
+sample is visible as soon as it is answered), a retention that can be chosen.
 """
 
-from tests.fake_vm.exchange import ImportRequest
+from tests.fake_vm.core import ImportRequest
 from tests.fake_vm.store import StoredSample
 from tests.fake_vm.vm import FakeVm
 

@@ -24,8 +24,10 @@ from tests.fake_vm.inflate import decode
 Labels = tuple[tuple[str, str], ...]  # sorted by name, `__name__` among them
 
 DAY_MS = 86_400_000
-# Dates before 1970-01-02 are never accepted, whatever the retention.
-MIN_TIMESTAMP_MS = DAY_MS
+# Long enough for a board whose clock is years behind, and short enough that seconds
+# sent for milliseconds (January 1970) are lost here: with `-retentionPeriod=100y` the
+# server stores those too, measured on 1.79.5.
+RETENTION_MS = 50 * 365 * DAY_MS
 MAX_AHEAD_MS = 2 * DAY_MS
 # Defaults of -maxLabelsPerTimeseries, -maxLabelNameLen, -maxLabelValueLen and
 # -import.maxLineLen since v1.108.0 and v1.96.0.
@@ -43,9 +45,7 @@ _SPECIAL_VALUES = {
     **dict.fromkeys(("-null", "-Null", "-nan", "-NaN"), math.nan),
 }
 # A string, or a bare `Inf`/`NaN` in any case, but not the start of `Infinity`.
-_BARE_SPECIAL = re.compile(
-    r'("(?:[^"\\]|\\.)*")|([-+]?)(inf|nan)(?![a-z])', re.IGNORECASE | re.DOTALL
-)
+_BARE_SPECIAL = re.compile(r'("(?:[^"\\]|\\.)*")|([-+]?)(inf|nan)(?![a-z])', re.IGNORECASE | re.DOTALL)
 
 
 class Line(NamedTuple):
@@ -97,9 +97,7 @@ def parse(
     return parsed
 
 
-def _parse_line(
-    line: bytes, parsed: Parsed, now_ms: int, extra_labels: dict[str, str]
-) -> None:
+def _parse_line(line: bytes, parsed: Parsed, now_ms: int, extra_labels: dict[str, str]) -> None:
     if not line:
         return
     try:
@@ -147,9 +145,7 @@ def _constant(name: str) -> float:
 
 # Objects become tuples of pairs, so that equal keys can be told apart.
 # strict=False: the server lets control characters in strings pass.
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=tuple, parse_constant=_constant, strict=False
-)
+_DECODER = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant, strict=False)
 
 
 def _labels(row: dict[str, Any]) -> dict[str, str]:
@@ -213,7 +209,7 @@ def _in_range(
     for timestamp, value in zip(timestamps, values, strict=True):
         if math.isnan(value):
             continue  # vanishes without a counter
-        if timestamp < MIN_TIMESTAMP_MS:
+        if timestamp < now_ms - RETENTION_MS:
             ignored["small_timestamp"] += 1
         elif timestamp > now_ms + MAX_AHEAD_MS:
             ignored["big_timestamp"] += 1

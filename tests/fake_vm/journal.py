@@ -79,7 +79,4 @@ def _head(labels: Labels) -> str:
 
 def _tail(head: str, timestamp: int, value: float, received_s: float) -> str:
     number = json.dumps(value)  # writes Infinity, which json.loads takes back
-    return (
-        f'{head}"timestamp_ms":{timestamp},"value":{number},'
-        f'"received_s":{received_s:.6f}}}\n'
-    )
+    return f'{head}"timestamp_ms":{timestamp},"value":{number},"received_s":{received_s:.6f}}}\n'

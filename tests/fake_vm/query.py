@@ -84,8 +84,7 @@ def evaluate(text: str, store: Store, time_ms: int) -> list[Point]:
             points = _vector(tokens, store, time_ms)
         tokens.take("end")
     except QueryError as error:
-        msg = f"error when executing query={text!r}: {error}; {SUPPORTED}"
-        raise QueryError(msg) from error
+        raise QueryError(f"error when executing query={text!r}: {error}; {SUPPORTED}") from error
     _check_distinct(text, points)
     return points
 
@@ -166,10 +165,7 @@ def _duration_ms(text: str) -> int:
 
 
 def _nameless(points: Iterable[Point]) -> list[Point]:
-    return [
-        Point({k: v for k, v in point.labels.items() if k != NAME}, point.value)
-        for point in points
-    ]
+    return [Point({k: v for k, v in point.labels.items() if k != NAME}, point.value) for point in points]
 
 
 def _check_distinct(text: str, points: list[Point]) -> None:
@@ -177,9 +173,5 @@ def _check_distinct(text: str, points: list[Point]) -> None:
     for point in points:
         key = frozenset(point.labels.items())
         if key in seen:
-            msg = (
-                f"error when executing query={text!r}:"
-                f" duplicate output timeseries: {point.labels}"
-            )
-            raise QueryError(msg)
+            raise QueryError(f"error when executing query={text!r}: duplicate output timeseries: {point.labels}")
         seen.add(key)

@@ -71,8 +71,7 @@ class Step:
             ValueError: A key is unknown or a value is not of its kind.
         """
         if not isinstance(raw, dict):
-            msg = f"a step is an object, not {raw!r}"
-            raise ValueError(msg)  # noqa: TRY004 - one kind of error for callers
+            raise ValueError(f"a step is an object, not {raw!r}")
         for key, value in raw.items():
             _check(key, value)
         return cls(**raw)
@@ -95,19 +94,15 @@ class Step:
 def _check(key: object, value: object) -> None:
     if key not in _TYPES:
         known = ", ".join(f.name for f in fields(Step))
-        msg = f"unknown key {key!r} in a step; known: {known}"
-        raise ValueError(msg)
+        raise ValueError(f"unknown key {key!r} in a step; known: {known}")
     kinds = _TYPES[str(key)]
     is_stray_bool = isinstance(value, bool) and bool not in kinds and key != "json"
     if not isinstance(value, kinds) or is_stray_bool:
-        msg = f"{key}: {value!r} is not of type {kinds[0].__name__}"
-        raise ValueError(msg)
+        raise ValueError(f"{key}: {value!r} is not of type {kinds[0].__name__}")
     if value not in _CHOICES.get(str(key), (value,)):
-        msg = f"{key}: {value!r} is none of {_CHOICES[str(key)]}"
-        raise ValueError(msg)
+        raise ValueError(f"{key}: {value!r} is none of {_CHOICES[str(key)]}")
     if key == "repeat" and (value == 0 or (isinstance(value, int) and value < FOREVER)):
-        msg = f"repeat: {value!r} is neither positive nor {FOREVER}"
-        raise ValueError(msg)
+        raise ValueError(f"repeat: {value!r} is neither positive nor {FOREVER}")
 
 
 class Script:

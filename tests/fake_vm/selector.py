@@ -59,8 +59,7 @@ class Tokens:
         while at < end:
             match = _TOKEN.match(text, at)
             if match is None:
-                msg = f"unexpected text {text[at:]!r}"
-                raise QueryError(msg)
+                raise QueryError(f"unexpected text {text[at:]!r}")
             self._tokens.append(Token(str(match.lastgroup), match[0].strip()))
             at = match.end()
         self._tokens.append(Token("end", ""))
@@ -73,8 +72,7 @@ class Tokens:
         """Take the next token, which must be of this kind."""
         token = self.peek()
         if token.kind != kind:
-            msg = f"unexpected {token.text or token.kind!r}; want a {kind}"
-            raise QueryError(msg)
+            raise QueryError(f"unexpected {token.text or token.kind!r}; want a {kind}")
         return self._tokens.pop(0).text
 
     def accept(self, *texts: str) -> str:
@@ -90,8 +88,7 @@ class Tokens:
         found = self.accept(*texts)
         if not found:
             wanted = " or ".join(repr(text) for text in texts)
-            msg = f"unexpected {token.text or token.kind!r}; want {wanted}"
-            raise QueryError(msg)
+            raise QueryError(f"unexpected {token.text or token.kind!r}; want {wanted}")
         return found
 
 
@@ -146,8 +143,7 @@ def read_selector(tokens: Tokens) -> Selector:
             if tokens.peek().text != "}":
                 tokens.expect(",")
     if not matchers:
-        msg = "labelFilters cannot be empty"
-        raise QueryError(msg)
+        raise QueryError("labelFilters cannot be empty")
     return Selector(tuple(matchers))
 
 
@@ -155,8 +151,7 @@ def _matcher(label: str, operator: str, value: str) -> Matcher:
     try:
         pattern = re.compile(value if operator[-1] == "~" else re.escape(value))
     except re.error as error:
-        msg = f"cannot parse regexp {value!r}: {error}"
-        raise QueryError(msg) from error
+        raise QueryError(f"cannot parse regexp {value!r}: {error}") from error
     return Matcher(label, pattern, negated=operator[0] == "!")
 
 

@@ -55,9 +55,7 @@ class Series:
         """Return the number of receipts, repeats included."""
         return len(self._timestamps)
 
-    def add(
-        self, timestamps: list[int], values: list[float], received_s: float
-    ) -> None:
+    def add(self, timestamps: list[int], values: list[float], received_s: float) -> None:
         """Append receipts (at least one) in any order of timestamps."""
         last = self._timestamps[-1] if self._timestamps else timestamps[0]
         in_order = [last, *timestamps] == sorted([last, *timestamps])

@@ -1,0 +1,96 @@
+# The commands of a development tree. Bare `make` prints them.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN_DIR ?= run
+FILE ?= deploy/config.yaml
+BIN := $(VENV)/bin
+CTL := $(BIN)/supervisorctl -s unix://$(abspath $(RUN_DIR))/supervisor.sock
+HERE := $(abspath $(VENV))/bin/python
+PACKAGES := common collectors buffer shipper healthd
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run demo stop status logs reload check-config test unit integration chaos soak bench \
+	lint types format fixtures docs coverage lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "  Variables: RUN_DIR=run CONFIG=file FILE=file PYTHON=python3 SERVER=victoria-metrics|bundled|none"
+
+$(BIN)/.run: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "$(PYTHON) is too old: Python 3.10 or newer is needed (PYTHON=…)" >&2; exit 69; }
+	@$(PYTHON) -m venv $(VENV) || { echo "no venv module (Debian: apt-get install python3-venv)" >&2; exit 69; }
+	@echo "installing the packages of requirements.lock into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+$(BIN)/.dev: $(BIN)/.run requirements-dev.lock
+	@echo "installing the packages of requirements-dev.lock into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+setup: $(BIN)/.run ## the venv with what runs on a device
+
+setup-dev: $(BIN)/.dev ## the same with what tests and linters need
+
+run: setup ## the whole pipeline in RUN_DIR, foreground; Ctrl-C ends it
+	@RUN_DIR=$(RUN_DIR) PYTHON=$(HERE) exec deploy/run.sh
+
+demo: setup ## the same, reading a recorded Orange Pi 5+ instead of this machine
+	@RUN_DIR=$(RUN_DIR) PYTHON=$(HERE) HOST_ROOT=tests/fixtures/opi5plus/vendor-6.1.43/1 exec deploy/run.sh
+
+stop: setup ## end a pipeline that runs in RUN_DIR
+	@$(CTL) shutdown
+
+status: setup ## state of each process
+	@$(CTL) status || [ $$? -eq 3 ]
+
+logs: ## follow all logs
+	@tail -n 20 -F $(RUN_DIR)/log/*.log
+
+reload: setup ## check the configuration, then have every process read it again
+	@$(BIN)/python -m collectors --check-config --config $(or $(CONFIG),$(RUN_DIR)/config.yaml)
+	@$(CTL) signal HUP healthd buffer shipper 'collectors:*'
+
+check-config: setup ## check FILE and say everything that is wrong with it
+	@$(BIN)/python -m collectors --check-config --config $(FILE)
+
+test: setup-dev ## unit, integration and a short chaos run
+	@$(BIN)/python -m pytest tests/unit tests/integration tests/chaos
+
+unit: setup-dev ## unit tests alone
+	@$(BIN)/python -m pytest tests/unit
+
+integration: setup-dev ## tests with real processes
+	@$(BIN)/python -m pytest tests/integration
+
+chaos: setup-dev ## random kills and outages, every sample counted; MINUTES=10
+	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10)
+
+coverage: setup-dev ## line coverage of the five packages by unit and integration tests, subprocesses included
+	@rm -f .coverage .coverage.*
+	@COVERAGE_PROCESS_START=$(abspath pyproject.toml) $(BIN)/python -m coverage run -m pytest -q tests/unit tests/integration
+	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=85
+
+lint: setup-dev ## ruff
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: setup-dev ## mypy --strict
+	@$(BIN)/mypy
+
+format: setup-dev ## let ruff format
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+fixtures: setup-dev ## write the expected samples of recorded hosts anew; review the diff
+	@$(BIN)/python -m tests.unit.collectors.rewrite_expected
+
+docs: setup ## write the generated pages anew: metric and configuration reference, deploy/config.yaml
+	@$(BIN)/python -m docs.generate
+
+lock: ## resolve requirements.in and requirements-dev.in anew (needs uv)
+	@for name in requirements requirements-dev; do uv pip compile --universal --python-version 3.10 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet -o $$name.lock $$name.in; done
+
+clean: ## remove the venv and caches; RUN_DIR stays
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

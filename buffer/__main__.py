@@ -1,0 +1,12 @@
+"""`python -m buffer`: own the database, take batches, lease them out."""
+
+import sys
+
+from buffer import stage
+from common import process
+
+if __name__ == "__main__":
+    parser = process.options_parser(
+        "buffer", "Take samples from every producer into SQLite, lease them to the shipper."
+    )
+    sys.exit(process.main(stage.build, parser.parse_args()))

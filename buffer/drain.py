@@ -1,0 +1,188 @@
+"""Leases out: pending samples to the shipper, and what became of them back.
+
+Answers requests of `common/PROTOCOL.md`, section drain. A lease lives in memory only: when its shipper
+says hello again, releases it, or this process ends, what it had not accounted for is pending as before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import apsw
+import zmq
+
+from buffer.store import Row, Store
+from common import clock, wire
+from common.process import Process
+from common.sample import PRIORITIES
+
+MAX_LEASE = 200_000  # samples; about 20 MB in both processes
+REQUESTS_PER_TURN = 16  # then ingest gets its turn
+
+
+class RefusedError(Exception):
+    """A request that cannot be carried out; nothing was changed.
+
+    Attributes:
+        word: the reply's `error`.
+    """
+
+    def __init__(self, word: str, detail: str) -> None:
+        super().__init__(detail)
+        self.word = word
+
+
+@dataclass
+class Lease:
+    """Samples on their way to the server.
+
+    Attributes:
+        priority: of all of them.
+        rows: in the order of the body.
+        done: how many are accounted for.
+    """
+
+    priority: int
+    rows: list[Row]
+    done: int = 0
+
+
+class Drain:
+    """The buffer's end of `drain.ipc`."""
+
+    def __init__(self, process: Process, store: Store) -> None:
+        self._process = process
+        self._store = store
+        self._leases: dict[int, Lease] = {}
+        self._numbers = count(time.time_ns() // 1_000_000)  # so that a lease of an earlier buffer is unknown
+        self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "hello": self._hello,
+            "lease": self._lease,
+            "done": self._done,
+            "reject": self._reject,
+            "release": self._release,
+            "stats": self._stats,
+        }
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
+        self._socket.bind(f"ipc://{process.run_dir / 'drain.ipc'}")
+        process.loop.on_readable(self._socket, self.receive)
+
+    def receive(self) -> None:
+        """Answer what has been asked."""
+        for _ in range(REQUESTS_PER_TURN):
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            if len(frames) != 2:
+                self._complain(f"{len(frames)} frames")
+                continue
+            try:
+                request = wire.unpack(frames[1])
+            except wire.WireError as error:
+                self._complain(str(error))
+                continue
+            reply = {"v": wire.VERSION, "id": request.get("id"), **self.answer(request)}
+            self._socket.send_multipart([frames[0], wire.pack(reply)])
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one request and return its reply."""
+        operation = self._operations.get(str(request.get("op")))
+        if operation is None:
+            return {"error": "bad_request", "detail": f"no operation {request.get('op')!r}"}
+        try:
+            return operation(request)
+        except RefusedError as error:
+            return {"error": error.word, "detail": str(error)}
+        except (KeyError, TypeError, ValueError) as error:
+            return {"error": "bad_request", "detail": f"{type(error).__name__}: {error}"}
+        except apsw.Error as error:
+            self._process.failed(error)
+            return {"error": "storage", "detail": str(error)}
+
+    def close(self) -> None:
+        """Close the socket; unaccounted samples are pending."""
+        self._socket.close(linger=100)
+
+    def _complain(self, detail: str) -> None:
+        self._process.log.throttled_warning("drain", "ignored a drain request", detail=detail)
+
+    def _hello(self, _request: dict[str, Any]) -> dict[str, Any]:
+        self._leases.clear()
+        return {"pending": list(self._store.pending)}
+
+    def _lease(self, request: dict[str, Any]) -> dict[str, Any]:
+        priority, limit = int(request["priority"]), int(request["max_samples"])
+        before_ms = request.get("before_ms")
+        if priority not in PRIORITIES or not 0 < limit <= MAX_LEASE:
+            raise RefusedError("bad_request", f"priority {priority}, max_samples {limit}")
+        taken = {row.id for lease in self._leases.values() if lease.priority == priority for row in lease.rows}
+        horizon_ms = wire.LATEST_MS if before_ms is None else int(before_ms)
+        found = self._store.pending_rows(priority, horizon_ms, limit + len(taken))
+        by_series: dict[int, list[Row]] = {}
+        for row in [row for row in found if row.id not in taken][:limit]:
+            by_series.setdefault(row.series_id, []).append(row)
+        if not by_series:
+            return {"lease": 0, "groups": []}
+        number = next(self._numbers)
+        self._leases[number] = Lease(priority, [row for rows in by_series.values() for row in rows])
+        return {"lease": number, "groups": [self._group(rows) for rows in by_series.values()]}
+
+    def _group(self, rows: list[Row]) -> list[Any]:
+        series = self._store.series(rows[0].series_id)
+        times, values = [row.timestamp_ms for row in rows], [row.value for row in rows]
+        return [series.name, series.device_id, series.tags, times, values]
+
+    def _done(self, request: dict[str, Any]) -> dict[str, Any]:
+        lease, rows = self._next_rows(request)
+        batch_id, chunk_index = str(request["batch_id"]), int(request["chunk_index"])
+        marked = self._store.mark_uploaded(lease.priority, rows, batch_id, chunk_index)
+        self._account(request["lease"], lease, len(rows))
+        return {"marked": marked}
+
+    def _reject(self, request: dict[str, Any]) -> dict[str, Any]:
+        lease, rows = self._next_rows(request)
+        marked = self._store.mark_refused(lease.priority, rows)
+        self._process.instruments.count("storage.quarantined_total", marked)
+        for row in rows[:3]:
+            series = self._store.series(row.series_id)
+            self._process.log.warning(
+                "quarantined", metric=series.name, tags=dict(series.tags), timestamp_ms=row.timestamp_ms,
+                value=row.value, reason=str(request["reason"]),
+            )  # fmt: skip
+        self._account(request["lease"], lease, len(rows))
+        return {"marked": marked}
+
+    def _release(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._leases.pop(request["lease"], None) is None:
+            raise RefusedError("unknown_lease", str(request["lease"]))
+        return {}
+
+    def _stats(self, request: dict[str, Any]) -> dict[str, Any]:
+        now_ms = clock.wall_ms()
+        intervals_ms = [int(1000 * float(seconds)) for seconds in request["intervals_s"]]
+        if len(intervals_ms) != len(PRIORITIES):
+            raise RefusedError("bad_request", "intervals_s needs four numbers")
+        return {
+            "pending": list(self._store.pending),
+            "due": [self._store.pending[p] - self._store.not_due(p, now_ms - intervals_ms[p]) for p in PRIORITIES],
+            "oldest_ms": [self._store.oldest_ms(p) if self._store.pending[p] else None for p in PRIORITIES],
+        }
+
+    def _next_rows(self, request: dict[str, Any]) -> tuple[Lease, list[Row]]:
+        lease = self._leases.get(request["lease"])
+        if lease is None:
+            raise RefusedError("unknown_lease", str(request["lease"]))
+        upto = int(request["upto"])
+        if not lease.done < upto <= len(lease.rows):
+            raise RefusedError("bad_request", f"upto {upto}, done {lease.done} of {len(lease.rows)}")
+        return lease, lease.rows[lease.done : upto]
+
+    def _account(self, number: int, lease: Lease, rows: int) -> None:
+        lease.done += rows
+        if lease.done == len(lease.rows):
+            del self._leases[number]

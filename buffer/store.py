@@ -1,0 +1,224 @@
+"""Rows at rest: the one connection that writes, and what ingest and drain ask of it.
+
+Takes batches, gives leases their rows, marks what was uploaded. Every method is one transaction: it
+happened or it did not. Fails with apsw.Error (disk full, I/O, busy); the caller pauses and tries again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import apsw
+
+from buffer import schema
+from buffer.series import Book, Series
+from common import clock
+from common.sample import PRIORITIES, Batch
+from common.settings import Storage
+
+BUSY_TIMEOUT_MS = 5_000
+EXACT_FLOAT = 2.0**53  # whole floats below it are stored as integers: 1-6 bytes instead of 8
+
+
+class Row(NamedTuple):
+    """One pending sample."""
+
+    id: int
+    timestamp_ms: int
+    series_id: int
+    value: float
+
+
+class Written(NamedTuple):
+    """What a write did: rows that are new, and rows that were there already."""
+
+    inserted: int
+    duplicates: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The three integers of ``wal_checkpoint`` and what the log measured before and after."""
+
+    busy: int
+    log_frames: int
+    checkpointed_frames: int
+    old_bytes: int
+    new_bytes: int
+
+
+class Store:
+    """The database file.
+
+    Args:
+        settings: section storage.
+        device_id: label of every sample that comes in.
+        progress: told how many old rows a migration has copied.
+
+    Raises:
+        apsw.Error: the file cannot be opened or is no database.
+        schema.UnknownSchemaError: it is a database, but not one of ours.
+    """
+
+    def __init__(self, settings: Storage, device_id: str, progress: Callable[[int], None] = lambda _rows: None) -> None:
+        self.path = settings.path
+        self.device_id = device_id
+        self._connection = apsw.Connection(str(settings.path))
+        self._pragmas(settings)
+        self.migrated_from = schema.migrate(self._connection, device_id, progress)
+        self._book = Book(self._connection)
+        self.pending = self._count_pending()
+
+    def write(self, batches: Iterable[Batch]) -> Written:
+        """Store batches; redelivered samples change nothing."""
+        before = self._connection.total_changes()
+        added = [0] * len(PRIORITIES)
+        rows: list[list[tuple[object, ...]]] = [[] for _ in PRIORITIES]
+        try:
+            with self._connection:
+                self._sort(batches, rows)
+                new_series = self._connection.total_changes() - before
+                for priority in PRIORITIES:
+                    added[priority] = self._insert(rows[priority])
+        except apsw.Error:
+            self._book.forget()
+            raise
+        inserted = self._connection.total_changes() - before - new_series
+        for priority in PRIORITIES:
+            self.pending[priority] += added[priority]
+        return Written(inserted, sum(map(len, rows)) - inserted)
+
+    def pending_rows(self, priority: int, before_ms: int, limit: int) -> list[Row]:
+        """Return pending samples of a priority that are older than a time, oldest first."""
+        query = (
+            "SELECT id, timestamp_ms, series_id, value FROM samples INDEXED BY idx_uploaded "
+            "WHERE chunk IS NULL AND priority = ? AND timestamp_ms < ? ORDER BY timestamp_ms, id LIMIT ?"
+        )
+        return [Row(*row) for row in self._connection.execute(query, (priority, before_ms, limit))]
+
+    def series(self, series_id: int) -> Series:
+        """Return the series of a row."""
+        return self._book.by_id(series_id)
+
+    def mark_uploaded(self, priority: int, rows: Sequence[Row], batch_id: str, chunk_index: int) -> int:
+        """Mark samples as uploaded and write their checkpoint; return how many were still pending."""
+        with self._connection:
+            self._connection.execute(
+                "INSERT INTO upload_checkpoints (batch_id, chunk_index, first_uploaded_id, last_uploaded_id, "
+                "first_uploaded_timestamp, last_uploaded_timestamp, upload_time, metrics_count) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    batch_id,
+                    chunk_index,
+                    min(row.id for row in rows),
+                    max(row.id for row in rows),
+                    min(row.timestamp_ms for row in rows),
+                    max(row.timestamp_ms for row in rows),
+                    clock.wall_ms(),
+                    len(rows),
+                ),
+            )
+            marked = self._mark(self._connection.last_insert_rowid(), rows)
+        self.pending[priority] -= marked
+        return marked
+
+    def mark_refused(self, priority: int, rows: Sequence[Row]) -> int:
+        """Mark samples as refused by the server: kept, never sent again; return how many were pending."""
+        with self._connection:
+            marked = self._mark(schema.REFUSED, rows)
+        self.pending[priority] -= marked
+        return marked
+
+    def not_due(self, priority: int, since_ms: int) -> int:
+        """Count pending samples of a priority that are not older than a time."""
+        query = (
+            "SELECT count(*) FROM samples INDEXED BY idx_uploaded "
+            "WHERE chunk IS NULL AND priority = ? AND timestamp_ms >= ?"
+        )
+        return int(self._connection.execute(query, (priority, since_ms)).get)
+
+    def oldest_ms(self, priority: int) -> int | None:
+        """Return the timestamp of the oldest pending sample of a priority."""
+        query = (
+            "SELECT timestamp_ms FROM samples INDEXED BY idx_uploaded "
+            "WHERE chunk IS NULL AND priority = ? ORDER BY timestamp_ms LIMIT 1"
+        )
+        oldest: int | None = self._connection.execute(query, (priority,)).get
+        return oldest
+
+    def checkpoint(self) -> Checkpoint:
+        """Fold the write-ahead log into the database and truncate it."""
+        old_bytes = self.wal_bytes()
+        busy, log, checkpointed = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
+        return Checkpoint(busy, log, checkpointed, old_bytes, self.wal_bytes())
+
+    def database_bytes(self) -> int:
+        """Return the size of the database file."""
+        return _size(self.path)
+
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log."""
+        return _size(self.path.with_name(self.path.name + "-wal"))
+
+    def close(self) -> None:
+        """Close the file; what is committed is in it."""
+        self._connection.close()
+
+    def _pragmas(self, settings: Storage) -> None:
+        self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+            "temp_store = MEMORY",
+            f"mmap_size = {settings.mmap_size}",
+            f"cache_size = {-(settings.cache_size // 1024)}",
+            "wal_autocheckpoint = 0",  # a page that changes a hundred times an hour is written to flash once
+        ):
+            self._connection.execute(f"PRAGMA {pragma}").fetchall()
+
+    def _sort(self, batches: Iterable[Batch], rows: list[list[tuple[object, ...]]]) -> None:
+        """Turn batches into rows by priority, making series as they appear."""
+        for batch in batches:
+            for name, value, tags in batch.samples:
+                is_text = isinstance(value, str)
+                series = self._book.find(name, self.device_id, tags, is_text=is_text)
+                chunk = schema.LOCAL if is_text else None
+                rows[series.priority].append((batch.timestamp_ms, series.id, _compact(value), series.priority, chunk))
+
+    def _insert(self, rows: list[tuple[object, ...]]) -> int:
+        """Insert rows of one priority; return how many of them are new and pending."""
+        insert = (
+            "INSERT OR IGNORE INTO samples (timestamp_ms, series_id, value, priority, chunk) VALUES (?, ?, ?, ?, ?)"
+        )
+        self._connection.executemany(insert, [row for row in rows if row[4] is not None])
+        before = self._connection.total_changes()
+        self._connection.executemany(insert, [row for row in rows if row[4] is None])
+        return self._connection.total_changes() - before
+
+    def _mark(self, chunk: int, rows: Sequence[Row]) -> int:
+        before = self._connection.total_changes()
+        self._connection.executemany(
+            "UPDATE samples SET chunk = ? WHERE id = ? AND chunk IS NULL", [(chunk, row.id) for row in rows]
+        )
+        return self._connection.total_changes() - before
+
+    def _count_pending(self) -> list[int]:
+        query = "SELECT count(*) FROM samples INDEXED BY idx_uploaded WHERE chunk IS NULL AND priority = ?"
+        return [int(self._connection.execute(query, (priority,)).get) for priority in PRIORITIES]
+
+
+def _compact(value: float | str) -> float | str:
+    """Store a whole float as the integer it is; it reads back equal."""
+    if isinstance(value, float) and value.is_integer() and -EXACT_FLOAT < value < EXACT_FLOAT:
+        return int(value)
+    return value
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,190 @@
+"""The pipeline as an operator starts it, for tests: real supervisord, real processes, one private folder.
+
+`Pipeline` runs `deploy/run.sh` with a run directory of its own and ends it again; `wait_for` waits for a
+state, never for luck.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+COLLECTORS = ("cpu", "memory", "disk", "network", "thermal")
+STAGES = ("healthd", "buffer", "shipper", *(f"collectors:{name}" for name in COLLECTORS))
+
+Result = TypeVar("Result")
+
+
+def wait_for(what: str, probe: Callable[[], Result], timeout_s: float = 30.0) -> Result:
+    """Return the first true result of a probe; fail with its last one when the time is over."""
+    deadline_s = time.monotonic() + timeout_s
+    result = probe()
+    while not result:
+        if time.monotonic() > deadline_s:
+            pytest.fail(f"waited {timeout_s:g} s for {what}; last: {result!r}")
+        time.sleep(0.05)
+        result = probe()
+    return result
+
+
+def require(command: str) -> str:
+    """Return the path of a program that has to be there in CI; elsewhere its absence skips the test, loudly."""
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        if os.access(Path(folder) / command, os.X_OK):
+            return str(Path(folder) / command)
+    if os.environ.get("CI"):
+        pytest.fail(f"{command} is not installed, and CI has to have it")
+    pytest.skip(f"{command} IS NOT INSTALLED: this test of the real thing did not run")
+
+
+class Pipeline:
+    """One running pipeline.
+
+    Args:
+        run_dir: a fresh folder; short, for a Unix socket's path holds 107 bytes.
+        url: where to ship to; "" lets run.sh start a server of its own.
+        environment: keys to override, e.g. ``BELABOX_COLLECTORS__CPU__INTERVAL``.
+    """
+
+    def __init__(self, run_dir: Path, url: str = "", environment: Mapping[str, str] | None = None) -> None:
+        self.run_dir = run_dir
+        self.database = run_dir / "metrics.db"
+        self._environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("BELABOX_")},
+            "RUN_DIR": str(run_dir),
+            "PYTHON": sys.executable,
+            "BELABOX_HEALTH__PORT": "0",
+            **({"BELABOX_REMOTE__URL": url} if url else {}),
+            **(environment or {}),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Pipeline:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start everything and wait for supervisord to answer."""
+        self.run_dir.mkdir(mode=0o700, exist_ok=True)
+        with (self.run_dir / "run.out").open("ab") as output:
+            self._process = subprocess.Popen(
+                [str(ROOT / "deploy" / "run.sh")],
+                cwd=ROOT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        wait_for("supervisord", self._answers, 60)
+
+    def stop(self) -> int:
+        """End it as Ctrl-C does; return the exit code."""
+        if self._process is None:
+            return 0
+        self._process.send_signal(signal.SIGINT)
+        try:
+            return self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+        finally:
+            self._process = None
+
+    def add_program(self, name: str, command: str) -> None:
+        """Have supervisord run one more program; before `start`."""
+        folder = self.run_dir / "programs"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / f"{name}.conf").write_text(
+            f"[program:{name}]\ncommand = {command}\ndirectory = {ROOT}\nautorestart = true\npriority = 50\n"
+            f'environment = PYTHONPATH="{ROOT}",BELABOX_RUN__DIR="{self.run_dir}"\n'
+            f"redirect_stderr = true\nstdout_logfile = {self.run_dir}/log/{name}.log\n",
+            encoding="utf-8",
+        )
+
+    def supervisorctl(self, *arguments: str) -> str:
+        """Run supervisorctl as an operator does; return what it prints."""
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "supervisor.supervisorctl",
+                "-c", str(ROOT / "supervisord.conf"), "-s", f"unix://{self.run_dir}/supervisor.sock", *arguments,
+            ],
+            cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, env=self._environment,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    def pid(self, program: str) -> int:
+        """Return the process id of a running program, 0 if it does not run."""
+        text = self.supervisorctl("pid", program).strip()
+        return int(text) if text.isdecimal() else 0
+
+    def states(self) -> dict[str, str]:
+        """Return supervisord's state of each program by name."""
+        rows = (line.split() for line in self.supervisorctl("status").splitlines())
+        return {row[0]: row[1] for row in rows if len(row) > 1}
+
+    def all_running(self) -> bool:
+        """Tell whether every stage is up."""
+        states = self.states()
+        return all(states.get(stage) == "RUNNING" for stage in STAGES)
+
+    def kill(self, program: str, number: int = signal.SIGKILL) -> int:
+        """Send a signal to a program's process; return the pid that got it."""
+        pid = wait_for(f"{program} to run", lambda: self.pid(program))
+        os.kill(pid, number)
+        return pid
+
+    def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Read from the live database as `sqlite3` would; nothing while there is none."""
+        if not self.database.exists():
+            return []
+        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10)
+        try:
+            return connection.execute(query, parameters).fetchall()
+        finally:
+            connection.close()
+
+    def log(self, program: str) -> str:
+        """Return a program's log."""
+        path = self.run_dir / "log" / f"{program}.log"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    def health(self, path: str = "/health") -> tuple[int, dict[str, Any]]:
+        """Return status code and body of a health endpoint; (0, {}) while nothing answers."""
+        status, text = self.get(path)
+        return status, json.loads(text) if text else {}
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return status code and text of an endpoint; (0, "") while nothing answers."""
+        address = self.run_dir / "healthd.address"
+        if not address.exists():
+            return 0, ""
+        url = f"http://{address.read_text(encoding='ascii').strip().removeprefix('http://')}{path}"
+        try:
+            with urlopen(url, timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def _answers(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            pytest.fail((self.run_dir / "run.out").read_text(encoding="utf-8"))
+        return "RUNNING" in self.supervisorctl("status")

@@ -1,0 +1,65 @@
+"""A producer that knows what it published: numbered samples, and a ledger of those that were.
+
+Writes a number to the ledger only after `publish` returned, so whatever happens to any process, every
+number in the ledger must be in the database once and at the server once. Run by supervisord like every
+producer; killed like every producer, it goes on after the highest number it ever tried.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from common import clock, process
+from common.process import Process
+from common.sample import Sample
+
+METRIC = "oracle.number"  # not in the catalogue: normal priority
+
+
+class Oracle:
+    """Publish the next numbers on every step."""
+
+    def __init__(self, running: Process, ledger: Path, numbers_per_step: int, interval_s: float) -> None:
+        self._publisher = running.publishes()
+        self._ledger = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._tried = os.open(ledger.with_suffix(".tried"), os.O_RDWR | os.O_CREAT, 0o600)
+        self._next = int(os.pread(self._tried, 20, 0) or b"0")
+        self._numbers_per_step = numbers_per_step
+        self._last_ms = 0
+        running.loop.every(interval_s, self.step)
+
+    def step(self) -> None:
+        """Publish one batch of numbers, each a series' sample of its own, and put them into the ledger."""
+        timestamp_ms = max(clock.wall_ms(), self._last_ms + 1)  # one value per series and millisecond
+        self._last_ms = timestamp_ms
+        numbers = range(self._next, self._next + self._numbers_per_step)
+        self._next = numbers.stop
+        os.pwrite(self._tried, b"%020d" % self._next, 0)
+        samples = [Sample(METRIC, number, {"slot": str(slot)}) for slot, number in enumerate(numbers)]
+        self._publisher.publish(samples, timestamp_ms)
+        os.write(self._ledger, b"".join(b"%d\n" % number for number in numbers))
+
+
+def published(ledger: Path) -> set[int]:
+    """Return the numbers that were published, by the ledger."""
+    if not ledger.exists():
+        return set()
+    return {int(line) for line in ledger.read_text(encoding="ascii").splitlines() if line}
+
+
+if __name__ == "__main__":
+    parser = process.options_parser("tests.oracle", "Publish numbered samples and keep a ledger of them.")
+    parser.add_argument("--ledger", type=Path, required=True)
+    parser.add_argument("--numbers", type=int, default=10, help="samples per step")
+    parser.add_argument("--interval", type=float, default=0.1, help="seconds between steps")
+    parser.add_argument("--name", default="oracle")
+    options = parser.parse_args()
+
+    def build(_options: object) -> Process:
+        running = Process(options.name, options)
+        Oracle(running, options.ledger, options.numbers, options.interval)
+        return running
+
+    sys.exit(process.main(build, options))
