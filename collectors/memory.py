@@ -37,29 +37,32 @@ def collect(host: Host, _config: Config, _state: State) -> Iterator[Sample]:
     meminfo = host.parse("proc/meminfo", parse_meminfo) or {}
     yield from _ram(meminfo)
     yield from _swap(meminfo)
-    oom_kills = host.parse("proc/vmstat", parse_vmstat).get
-    if oom_kills is not None:
-        yield Sample("memory.oom_kills_total", oom_kills)
+    vmstat = host.parse("proc/vmstat", parse_vmstat) or {}
+    if "oom_kill" in vmstat:
+        yield Sample("memory.oom_kills_total", vmstat["oom_kill"])
 
 
-def parse_meminfo(text: str) -> dict[str, int]:
+def parse_meminfo(lines: Iterable[str]) -> dict[str, int] | None:
     """Return bytes by row name; rows that are not ``Name: N kB`` are left out."""
     rows = {}
-    for line in text.splitlines():
+    for line in lines:
         name, _, rest = line.partition(":")
-        fields = rest.split()
-        if len(fields) == 2 and fields[1] == "kB" and fields[0].isdecimal():
-            rows[name] = int(fields[0]) * KIB
-    return rows
+        number, _, unit = rest.strip().partition(" ")
+        kibibytes = unsigned(number)
+        if kibibytes is not None and unit == "kB":
+            rows[name] = kibibytes * KIB
+    return rows or None
 
 
-def parse_oom_kills(text: str) -> int | None:
-    """Return the kernel's count of OOM kills, which exists since Linux 4.13."""
-    for line in text.splitlines():
-        name, _, value = line.partition(" ")
-        if name == "oom_kill" and value.isdecimal():
-            return int(value)
-    return None
+def parse_vmstat(lines: Iterable[str]) -> dict[str, int] | None:
+    """Return the rows ``name N``; oom_kill is among them since Linux 4.13."""
+    rows = {}
+    for line in lines:
+        name, _, number = line.partition(" ")
+        count = unsigned(number)
+        if count is not None:
+            rows[name] = count
+    return rows or None
 
 
 def _ram(meminfo: Mapping[str, int]) -> Iterator[Sample]:

@@ -57,7 +57,7 @@ if __name__ == "__main__":
     parser.add_argument("--name", default="oracle")
     options = parser.parse_args()
 
-    def build(_options: object) -> Process:
+    def build(_options: object) -> Process:  # noqa: D103
         running = Process(options.name, options)
         Oracle(running, options.ledger, options.numbers, options.interval)
         return running

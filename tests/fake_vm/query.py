@@ -13,8 +13,9 @@ Grammar (selectors are in selector.py):
                  "(" selector "[" duration "]" ")" ["keep_metric_names"]
     duration  := {number ("ms" | "s" | "m" | "h" | "d" | "w" | "y")}
 
-A selector yields the last value of the 5 minutes before `time`. A window leaves its
-start out and has its end in it. All functions drop the metric name; two series that
+A selector yields the last value of the 5 minutes before `time` (the server stretches
+them for a series of sparse samples). A window leaves its start out and has its end in
+it. All functions drop the metric name; two series that
 are then the same are an error, as on the server, unless aggregated or told
 `keep_metric_names`.
 """

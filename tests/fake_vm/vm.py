@@ -43,7 +43,7 @@ class FakeVm:
         self._server: VmServer | None = None
         self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> FakeVm:  # noqa: PYI034 - Self is not in 3.10
+    def __enter__(self) -> FakeVm:
         """Start."""
         self.start()
         return self

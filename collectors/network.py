@@ -1,0 +1,139 @@
+"""Traffic and link state of network interfaces.
+
+Reads: proc/net/dev, sys/class/net/*/{operstate,carrier}.
+Source: Documentation/filesystems/proc.rst, networking/operstates.rst, net/core/net-procfs.c.
+Emits: network.{rx,tx}_{bytes,packets,errors,dropped}_total{interface} (as the kernel has them),
+    network.{rx,tx}_bits_per_second{interface} and network.total_{rx,tx}_bits_per_second (whole bits, of
+    the collected interfaces that have a rate), network.link_up{interface} (0 or 1),
+    network.interfaces_dropped_total (one for each interface left out of a collect; from the first on).
+Errors: a first reading, an interface that was gone at the last one and counters that fell (a modem that
+    restarted) give no rate. A link whose state neither file tells is left out. The table is that of the
+    process's own network namespace.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from collectors.host import Host, unsigned
+from common.keys import boolean, duration, integer, key, listing, regex
+from common.sample import Sample
+
+COLUMNS = {
+    "rx_bytes": 0,
+    "rx_packets": 1,
+    "rx_errors": 2,
+    "rx_dropped": 3,
+    "tx_bytes": 8,
+    "tx_packets": 9,
+    "tx_errors": 10,
+    "tx_dropped": 11,
+}
+ALL_COLUMNS = 16
+FALL_TOGETHER = ("rx_bytes", "rx_packets", "tx_bytes", "tx_packets")
+# RFC 2863. Where the driver reports no state (modems, tunnels) it is "unknown" and the carrier decides;
+# dormant has a carrier and waits for something else (802.1X), so it carries nothing yet.
+LINK_UP = {"up": 1, "down": 0, "lowerlayerdown": 0, "notpresent": 0, "dormant": 0, "testing": 0}
+
+Counters = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Section collectors.network."""
+
+    enabled: bool = key(boolean(), "true", "collect it")
+    interval_s: float = key(duration(0.1, 86_400), "10s", "time between two collects", name="interval")
+    include_ifaces: tuple[re.Pattern[str], ...] = key(
+        listing(regex()), "[]", "interfaces by their whole name; empty: all that are not excluded"
+    )
+    exclude_ifaces: tuple[re.Pattern[str], ...] = key(
+        listing(regex()),
+        r"[lo, docker.*, veth.*, br-.*, wlan.*mon, virbr.*]",
+        "interfaces to leave out, by their whole name",
+    )
+    max_interfaces: int = key(integer(1, 1000), "32", "at most so many, the oldest; each costs 11 series")
+
+
+class State:
+    """The last collect's counters, when it was, and how many interfaces were left out since the start."""
+
+    def __init__(self) -> None:
+        self.counters: Mapping[str, Counters] = {}
+        self.at_s = 0.0
+        self.dropped = 0
+
+
+def collect(host: Host, config: Config, state: State) -> Iterator[Sample]:
+    """Yield the counters, rates and link state of each interface."""
+    table = host.parse("proc/net/dev", parse_net_dev)
+    if table is None:
+        return
+    names = [name for name in table if is_wanted(name, config)]
+    kept, dropped = names[: config.max_interfaces], names[config.max_interfaces :]
+    total: dict[str, int] = {}
+    for name in kept:
+        tags = {"interface": name}
+        for counter, value in table[name].items():
+            yield Sample(f"network.{counter}_total", value, tags)
+        for metric, rate in rates(state.counters.get(name), table[name], host.now_s - state.at_s).items():
+            yield Sample(f"network.{metric}", rate, tags)
+            total[metric] = total.get(metric, 0) + rate
+        yield from _link(host, name)
+    for metric, rate in total.items():
+        yield Sample(f"network.total_{metric}", rate)
+    yield from _left_out(host, dropped, state)
+    state.counters, state.at_s = {name: table[name] for name in kept}, host.now_s
+
+
+def parse_net_dev(lines: Iterable[str]) -> dict[str, Counters] | None:
+    """Return counters by interface; old kernels leave no space between the colon and the first number."""
+    table = {}
+    for line in lines:
+        name, _, rest = line.partition(":")
+        columns = rest.split()
+        if len(columns) >= ALL_COLUMNS:
+            numbers = {counter: unsigned(columns[at]) for counter, at in COLUMNS.items()}
+            table[name.strip()] = {counter: number for counter, number in numbers.items() if number is not None}
+    return table or None
+
+
+def is_wanted(name: str, config: Config) -> bool:
+    """Tell whether the filters let an interface through; excluding is stronger."""
+    if any(pattern.fullmatch(name) for pattern in config.exclude_ifaces):
+        return False
+    return not config.include_ifaces or any(pattern.fullmatch(name) for pattern in config.include_ifaces)
+
+
+def rates(before: Counters | None, now: Counters, elapsed_s: float) -> dict[str, int]:
+    """Return bits per second by direction; nothing where the two readings are not of one count.
+
+    A device that restarts begins all of its counters anew, and one of them may have passed its old value.
+    """
+    if before is None or elapsed_s <= 0 or any(now.get(name, 0) < before.get(name, 0) for name in FALL_TOGETHER):
+        return {}
+    return {
+        f"{way}_bits_per_second": round((now[f"{way}_bytes"] - before[f"{way}_bytes"]) * 8 / elapsed_s)
+        for way in ("rx", "tx")
+        if f"{way}_bytes" in now and f"{way}_bytes" in before
+    }
+
+
+def _link(host: Host, name: str) -> Iterator[Sample]:
+    """Yield whether a link is up; the carrier of an interface that is down is an EINVAL, so it comes second."""
+    state = (host.text(f"sys/class/net/{name}/operstate") or "").strip()
+    up = LINK_UP.get(state)
+    if up is None:
+        up = host.integer(f"sys/class/net/{name}/carrier")
+    if up in (0, 1):
+        yield Sample("network.link_up", up, {"interface": name})
+
+
+def _left_out(host: Host, names: list[str], state: State) -> Iterator[Sample]:
+    state.dropped += len(names)
+    if names:
+        host.fault("proc/net/dev", f"more than max_interfaces, left out: {', '.join(names)}")
+    if state.dropped:
+        yield Sample("network.interfaces_dropped_total", state.dropped)

@@ -1,0 +1,12 @@
+"""`python -m healthd`: watch the processes, report on them."""
+
+import sys
+
+from common import process
+from healthd import stage
+
+if __name__ == "__main__":
+    parser = process.options_parser(
+        "healthd", "Watch the heartbeats of all processes, answer /health and /metrics, publish self-metrics."
+    )
+    sys.exit(process.main(stage.build, parser.parse_args()))

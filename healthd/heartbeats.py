@@ -1,0 +1,194 @@
+"""What each process last said of itself, and when that was heard here.
+
+Reads: the messages of health.ipc, each ``["status", heartbeat]``.
+Emits: one `Beat` per process. Ages count from reception by CLOCK_MONOTONIC, so that a step of the wall
+    clock makes nothing look old.
+Fails: what is not a heartbeat raises `WireError`, to be counted and dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from common import wire
+from healthd import procfs
+
+MAX_PROCESSES = 200  # names are given by the senders; a confused one does not fill the memory
+EPOCHS_KEPT = 8  # starts of one name told apart, should two processes of it take turns
+STALE_INTERVALS = 3
+
+RUNNING, STOPPING = "running", "stopping"
+
+
+class Histogram(NamedTuple):
+    """A histogram's value; `counts` are cumulative and have one more element than `bounds`, for +Inf."""
+
+    bounds: Sequence[float]
+    counts: Sequence[float]
+    total: float
+
+
+class Reading(NamedTuple):
+    """One instrument of a process as it was last read out; only a histogram's value is a `Histogram`."""
+
+    kind: str
+    name: str
+    tags: Mapping[str, str]
+    value: float | Histogram
+
+
+@dataclass(frozen=True)
+class Beat:
+    """The latest heartbeat of a process.
+
+    Attributes:
+        said: the heartbeat.
+        received_s: when it came; this and all times here are CLOCK_MONOTONIC of this process.
+        started_s: when the process began.
+        epochs: its starts seen here, the latest last.
+        restarts: starts seen beyond the first.
+        happened_s: by name of a fact ``last_…_ms``, when that was.
+    """
+
+    said: wire.Heartbeat
+    received_s: float
+    started_s: float
+    epochs: tuple[str, ...]
+    restarts: int
+    happened_s: Mapping[str, float]
+
+    def is_stale(self, now_s: float) -> bool:
+        """Tell whether the next heartbeat should have come long ago."""
+        interval_s = self.said.interval_s
+        return now_s - self.received_s > max(STALE_INTERVALS * interval_s, self.said.quiet_s + interval_s)
+
+    def number(self, fact: str) -> float | None:
+        """Return a fact that is a number, or None."""
+        return _number(self.said.facts.get(fact))
+
+    def text(self, fact: str) -> str | None:
+        """Return a fact that is text, or None."""
+        value = self.said.facts.get(fact)
+        return value if isinstance(value, str) else None
+
+    def total(self, fact: str) -> int | None:
+        """Return the sum of a fact that has a number per lane, or None."""
+        values = self.said.facts.get(fact)
+        if not isinstance(values, list) or not values or any(_number(value) is None for value in values):
+            return None
+        return int(sum(values))
+
+    @property
+    def error(self) -> str | None:
+        """The last error, None once the same work succeeds again."""
+        return None if self.said.error is None else str(self.said.error.get("error"))
+
+
+class Heartbeats:
+    """The latest heartbeat of each process.
+
+    Attributes:
+        beats: by process.
+    """
+
+    def __init__(self) -> None:
+        self.beats: dict[str, Beat] = {}
+
+    def accept(self, frames: Sequence[bytes], now_s: float) -> None:
+        """Take a message of health.ipc.
+
+        Raises:
+            WireError: it is not a heartbeat.
+        """
+        if len(frames) != 2 or frames[0] != wire.STATUS_TOPIC:
+            raise wire.WireError("frames", f"{len(frames)} frames")
+        said = _checked(wire.decode_heartbeat(frames[1]))
+        if said.process not in self.beats and len(self.beats) >= MAX_PROCESSES:
+            raise wire.WireError("range", f"more than {MAX_PROCESSES} processes")
+        self.beats[said.process] = _beat(said, self.beats.get(said.process), now_s)
+
+
+def readings(beat: Beat) -> Iterator[Reading]:
+    """Yield the instruments in a heartbeat; what is not one costs itself alone."""
+    for raw in beat.said.readings:
+        reading = _reading(raw)
+        if reading is not None:
+            yield reading
+
+
+def _checked(said: wire.Heartbeat) -> wire.Heartbeat:
+    """Check what the wire leaves open."""
+    known = type(said.pid) is int and said.state in {RUNNING, STOPPING}
+    if not known or not (said.error is None or isinstance(said.error, dict)):
+        raise wire.WireError("shape", "pid, state, error")
+    return said
+
+
+def _beat(said: wire.Heartbeat, old: Beat | None, now_s: float) -> Beat:
+    same_start = old is not None and old.said.epoch == said.epoch
+    epochs = old.epochs if old else ()
+    restarts = old.restarts if old else 0
+    if said.epoch not in epochs:
+        restarts += bool(epochs)
+        epochs = (*epochs, said.epoch)[-EPOCHS_KEPT:]
+    started_s = old.started_s if old and same_start else now_s - _age_s(said)
+    return Beat(said, now_s, started_s, epochs, restarts, _happened_s(said, old, now_s))
+
+
+def _age_s(said: wire.Heartbeat) -> float:
+    """Return how long a process runs: by the kernel, or else by its own wall clock."""
+    used = procfs.usage(said.pid)
+    return used.age_s if used else max(0, said.timestamp_ms - said.started_ms) / 1000
+
+
+def _happened_s(said: wire.Heartbeat, old: Beat | None, now_s: float) -> dict[str, float]:
+    """Date the facts ``last_…_ms``.
+
+    One that has not changed keeps its date. One that changed between two heartbeats of a start happened
+    between them, whatever the wall clock says.
+    """
+    dates = {}
+    for fact, raw in said.facts.items():
+        value = _number(raw)
+        if value is None or not (fact.startswith("last_") and fact.endswith("_ms")):
+            continue
+        if old is not None and fact in old.happened_s and old.number(fact) == value:
+            dates[fact] = old.happened_s[fact]
+            continue
+        age_s = max(0.0, (said.timestamp_ms - value) / 1000)
+        if old is not None and old.said.epoch == said.epoch:
+            age_s = min(age_s, now_s - old.received_s)
+        dates[fact] = now_s - age_s
+    return dates
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return value
+
+
+def _reading(raw: Any) -> Reading | None:
+    if not isinstance(raw, list) or len(raw) != 4:
+        return None
+    kind, name, tags, value = raw
+    if not isinstance(kind, str) or not isinstance(name, str) or not name or not isinstance(tags, dict):
+        return None
+    if not all(isinstance(label, str) and isinstance(text, str) for label, text in tags.items()):
+        return None
+    known = _histogram(value) if kind == "histogram" else _number(value)
+    return None if known is None else Reading(kind, name, tags, known)
+
+
+def _histogram(value: Any) -> Histogram | None:
+    if not isinstance(value, list) or len(value) != 3:
+        return None
+    bounds, counts, total = value
+    if not isinstance(bounds, list) or not isinstance(counts, list) or len(counts) != len(bounds) + 1:
+        return None
+    if any(_number(number) is None for number in (*bounds, *counts, total)):
+        return None
+    return Histogram(bounds, counts, total)

@@ -1,0 +1,80 @@
+"""What the kernel knows of a process and of the clock.
+
+Reads: /proc/<pid>/stat and statm, adjtimex(2).
+Source: proc(5), adjtimex(2).
+Fails: a process that is gone and a call the kernel refuses give None.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+# Fields of stat after the name in parentheses, from 0; proc(5) counts the state, the first of them, as 3.
+_UTIME, _STIME, _STARTTIME = 11, 12, 19
+
+_STA_UNSYNC = 0x0040  # linux/timex.h
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process has used.
+
+    Attributes:
+        resident_bytes: RAM it occupies, shared pages included.
+        cpu_seconds: user and system time since its start.
+        age_s: time since its start, suspend included.
+    """
+
+    resident_bytes: int
+    cpu_seconds: float
+    age_s: float
+
+
+def usage(pid: int, proc: Path = PROC) -> Usage | None:
+    """Return what a process has used, or None where there is none of that number."""
+    try:
+        stat = (proc / str(pid) / "stat").read_bytes()
+        statm = (proc / str(pid) / "statm").read_bytes()
+        fields = stat.rpartition(b")")[2].split()
+        ticks = int(fields[_UTIME]) + int(fields[_STIME])
+        began_s = int(fields[_STARTTIME]) / _TICKS_PER_SECOND
+        return Usage(
+            resident_bytes=int(statm.split()[1]) * _PAGE_BYTES,
+            cpu_seconds=ticks / _TICKS_PER_SECOND,
+            age_s=max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - began_s),
+        )
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+class _Timex(ctypes.Structure):
+    """The beginning of struct timex, and room for the rest of it."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_long * 32),
+    )
+
+
+def clock_synchronised() -> bool | None:
+    """Tell whether something (chrony, ntpd, timesyncd) keeps the clock right; None where the kernel does not say."""
+    timex = _Timex()  # modes 0 changes nothing and needs no privilege
+    try:
+        result = ctypes.CDLL(None).adjtimex(ctypes.byref(timex))
+    except (OSError, AttributeError):
+        return None
+    return None if result < 0 else not timex.status & _STA_UNSYNC
