@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS samples (
     series_id INTEGER NOT NULL REFERENCES series (id),
     value,                         -- integer, real or text, as it was published
     session INTEGER,               -- rowid in sessions
+    clock INTEGER,                 -- clocks.id: by which clock timestamp_ms was read
     priority INTEGER NOT NULL,     -- 0 critical … 3 low
     chunk INTEGER                  -- NULL pending, else upload_checkpoints.id; 0 local only, -1 refused
 );
@@ -63,6 +64,38 @@ CREATE TABLE IF NOT EXISTS upload_checkpoints (
     upload_time INTEGER,           -- Unix milliseconds
     metrics_count INTEGER
 );
+CREATE TABLE IF NOT EXISTS clocks (
+    id INTEGER PRIMARY KEY,
+    boot_id TEXT NOT NULL,
+    offset_ms INTEGER NOT NULL,    -- wall clock minus CLOCK_BOOTTIME; another one after each step
+    UNIQUE (boot_id, offset_ms)
+);
+CREATE TABLE IF NOT EXISTS windows (
+    start_ms INTEGER PRIMARY KEY,  -- one row for each audited span of sample timestamps
+    state INTEGER NOT NULL,        -- 0 to be audited, 1 verified, 2 sent again once, 3 differs for good
+    checked_ms INTEGER
+);
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY,
+    timestamp_ms INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    severity TEXT NOT NULL,        -- info, warning, error
+    source TEXT NOT NULL,          -- the process that saw it
+    text TEXT NOT NULL,
+    session INTEGER
+);
+CREATE INDEX IF NOT EXISTS idx_events ON events (timestamp_ms);
+CREATE TABLE IF NOT EXISTS aggregates (
+    width_ms INTEGER NOT NULL,     -- 60,000 or 300,000
+    start_ms INTEGER NOT NULL,
+    series_id INTEGER NOT NULL REFERENCES series (id),
+    min REAL NOT NULL,
+    max REAL NOT NULL,
+    avg REAL NOT NULL,
+    last REAL NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (width_ms, start_ms, series_id)
+) WITHOUT ROWID;
 DROP VIEW IF EXISTS metrics;
 CREATE VIEW metrics AS
 SELECT samples.id AS id,

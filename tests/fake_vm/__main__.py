@@ -45,6 +45,18 @@ def main(argv: list[str]) -> int:
     # Blocked before any thread starts, so that only sigwait() receives them.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     args = _arguments(argv)
+    try:
+        vm = _start(args)
+    except OSError as error:
+        print(f"cannot serve on {args.host}:{args.port}: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps({"url": vm.url}), flush=True)
+    signal.sigwait(_SIGNALS)
+    vm.stop()
+    return 0
+
+
+def _start(args: argparse.Namespace) -> FakeVm:
     vm = FakeVm(
         host=args.host,
         port=args.port,
@@ -56,10 +68,8 @@ def main(argv: list[str]) -> int:
     journal = vm.core.journal
     if journal is not None and journal.skipped:
         print(f"{args.data}: {journal.skipped} lines skipped", file=sys.stderr)
-    with vm:
-        print(json.dumps({"url": vm.url}), flush=True)
-        signal.sigwait(_SIGNALS)
-    return 0
+    vm.start()
+    return vm
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def _process(core: Core, wire: Wire, body: Body, step: Step, refusal: Answer | N
     try:
         extra_labels = _extra_labels(wire.target)
     except ValueError as error:
-        return _Outcome(text_answer(400, f"{error}\n"), Parsed())
+        return _Outcome(refusal or text_answer(400, f"{error}\n"), Parsed())
     parsed = parse(
         body.data,
         wire.request_headers.get("content-encoding", ""),

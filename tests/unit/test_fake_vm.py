@@ -464,11 +464,20 @@ def test_wire_bytes_are_what_the_client_sent(vm: FakeVm) -> None:
 
 
 def test_a_stopped_server_comes_back_on_its_port_with_its_samples() -> None:
-    """Connections break at once; a request that hung is not stored."""
+    """Connections break at once; a request under way is neither stored nor answered."""
     with FakeVm() as vm:
         send(vm)
         url = vm.url
+        vm.script([{"delay_s": 60}])
+        late = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
+        late.request("POST", "/api/v1/import", samples_body(9, "late"))
+        while vm.steps_left:
+            time.sleep(0.001)
         vm.stop()
+        with pytest.raises((ConnectionError, http.client.RemoteDisconnected)):
+            late.getresponse()
+        vm.wait_for(lambda v: [request.status for request in v.requests()] == [204, 0])
+        late.close()
         with pytest.raises(OSError, match="refused"):
             send(vm)
         vm.start()

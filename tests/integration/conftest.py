@@ -1,0 +1,42 @@
+"""Fixtures for tests with real processes: a private run directory, and settings that shorten every wait."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import COLLECTORS
+
+# The same pipeline with its periods divided by ten or more; nothing is switched off.
+QUICK = {
+    **{f"BELABOX_COLLECTORS__{name.upper()}__INTERVAL": "1s" for name in COLLECTORS},
+    "BELABOX_RUN__HEARTBEAT_INTERVAL": "500ms",
+    "BELABOX_STORAGE__COMMIT_INTERVAL": "200ms",
+    "BELABOX_REMOTE__PRIORITY__HIGH": "500ms",
+    "BELABOX_REMOTE__PRIORITY__NORMAL": "1s",
+    "BELABOX_REMOTE__PRIORITY__LOW": "2s",
+    "BELABOX_REMOTE__UPLOAD_INTERVAL": "2s",
+    "BELABOX_REMOTE__CONNECT_TIMEOUT": "2s",
+    "BELABOX_REMOTE__TIMEOUT": "5s",
+    "BELABOX_REMOTE__RETRY__INITIAL_BACKOFF": "200ms",
+    "BELABOX_REMOTE__RETRY__MAX_BACKOFF": "1s",
+    "BELABOX_HEALTH__SELF_METRICS_INTERVAL": "2s",
+}
+
+
+@pytest.fixture
+def run_dir() -> Iterator[Path]:
+    """Give a folder with a short path: a Unix socket's name holds 107 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="bm-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def quick() -> dict[str, str]:
+    """Give the settings that shorten every wait."""
+    return dict(QUICK)

@@ -1,0 +1,170 @@
+"""What an ordinary day does to the pipeline: kills, stops, outages. An oracle counts every sample."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import oracle
+from tests.fake_vm import FakeVm
+from tests.harness import STAGES, Pipeline, wait_for
+
+# Longer by hand: `OUTAGE_S=180 make integration`.
+OUTAGE_S = float(os.environ.get("OUTAGE_S", "12"))
+
+
+@pytest.fixture
+def vm() -> Iterator[FakeVm]:
+    """Give a scripted server."""
+    with FakeVm() as server:
+        yield server
+
+
+def with_oracle(run_dir: Path, vm: FakeVm, environment: dict[str, str]) -> tuple[Pipeline, Path]:
+    """Return a pipeline, not started, with the oracle among its programs, and the oracle's ledger."""
+    pipeline = Pipeline(run_dir, vm.import_url, environment)
+    ledger = run_dir / "ledger"
+    pipeline.add_program("oracle", f"{sys.executable} -m tests.oracle --ledger {ledger}")
+    return pipeline, ledger
+
+
+def stored(pipeline: Pipeline) -> Counter[int]:
+    """Count how often each number of the oracle is in the database."""
+    rows = pipeline.rows("SELECT metric_value FROM metrics WHERE metric_name = ?", oracle.METRIC)
+    return Counter(int(row[0]) for row in rows)
+
+
+def arrived(vm: FakeVm) -> Counter[int]:
+    """Count how often each number of the oracle is visible at the server."""
+    name = oracle.METRIC.replace(".", "_")
+    return Counter(int(sample.value) for sample in vm.samples() if sample.name == name)
+
+
+def settle(pipeline: Pipeline, vm: FakeVm, ledger: Path) -> None:
+    """Stop the oracle, wait until all of its ledger is at the server, and count."""
+    pipeline.supervisorctl("stop", "oracle")
+    expected = oracle.published(ledger)
+    assert expected
+    wait_for("everything at the server", lambda: expected <= arrived(vm).keys(), 60)
+    assert {number for number, times in stored(pipeline).items() if times != 1} == set()
+    assert {number for number, times in arrived(vm).items() if times != 1} == set()
+    assert expected - stored(pipeline).keys() == set()
+
+
+def test_kill_9_of_each_process_loses_and_doubles_nothing(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
+    """Supervisord restarts it, and every published sample is in SQLite once and at the server once."""
+    pipeline, ledger = with_oracle(run_dir, vm, quick)
+    with pipeline:
+        wait_for("all stages", pipeline.all_running)
+        for stage in (*STAGES, "oracle"):
+            wait_for("samples flowing", lambda: len(arrived(vm)) > 100)
+            old = pipeline.kill(stage)
+            wait_for(f"a new {stage}", lambda stage=stage, old=old: pipeline.pid(stage) not in {0, old})  # type: ignore[misc]
+            before = len(arrived(vm))
+            wait_for("samples flowing again", lambda before=before: len(arrived(vm)) > before)  # type: ignore[misc]
+        settle(pipeline, vm, ledger)
+
+
+def test_server_outage_delays_and_loses_nothing(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
+    """Health goes degraded and back, and what waited arrives in order of priority."""
+    pipeline, ledger = with_oracle(run_dir, vm, quick)
+    with pipeline:
+        wait_for("health", lambda: pipeline.health()[1].get("status") == "ok")
+        wait_for("samples flowing", lambda: arrived(vm))
+        assert pipeline.health("/health/ready")[0] == 200
+        vm.set_state(down=503)
+        began_s = time.monotonic()
+        wait_for("degraded", lambda: pipeline.health()[1].get("status") == "degraded")
+        assert pipeline.health("/health/ready")[0] == 503
+        wait_for("the outage to pass", lambda: time.monotonic() - began_s > OUTAGE_S, OUTAGE_S + 5)
+        vm.set_state(down=None)
+        wait_for("health", lambda: pipeline.health()[1].get("status") == "ok", 60)
+        settle(pipeline, vm, ledger)
+
+
+def test_buffer_stopped_by_the_operator_loses_nothing(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
+    """Producers hold what they have, also across a restart of their own, and send it when it is back."""
+    pipeline, ledger = with_oracle(run_dir, vm, quick)
+    with pipeline:
+        wait_for("samples flowing", lambda: arrived(vm))
+        pipeline.supervisorctl("stop", "buffer")
+        began_s = time.monotonic()
+        wait_for("error", lambda: pipeline.health()[1].get("status") == "error")
+        published = len(oracle.published(ledger))
+        pipeline.kill("oracle")
+        wait_for("more samples", lambda: len(oracle.published(ledger)) > published + 100)
+        pipeline.supervisorctl("restart", "oracle")
+        wait_for("the outage to pass", lambda: time.monotonic() - began_s > OUTAGE_S, OUTAGE_S + 5)
+        pipeline.supervisorctl("start", "buffer")
+        settle(pipeline, vm, ledger)
+        wait_for("health", lambda: pipeline.health()[1].get("status") == "ok")
+
+
+@pytest.mark.parametrize("stage", ["buffer", "shipper", "healthd", "oracle"])
+def test_a_process_that_hangs_and_goes_on_loses_nothing(
+    run_dir: Path, vm: FakeVm, quick: dict[str, str], stage: str
+) -> None:
+    """SIGSTOP for some seconds, then SIGCONT: only time is lost."""
+    pipeline, ledger = with_oracle(run_dir, vm, quick)
+    with pipeline:
+        wait_for("samples flowing", lambda: len(arrived(vm)) > 50)
+        pid = pipeline.kill(stage, signal.SIGSTOP)
+        began_s = time.monotonic()
+        wait_for("the hang to pass", lambda: time.monotonic() - began_s > 5)
+        os.kill(pid, signal.SIGCONT)
+        settle(pipeline, vm, ledger)
+
+
+def test_server_that_fails_in_every_way_gets_every_sample_once(
+    run_dir: Path, vm: FakeVm, quick: dict[str, str]
+) -> None:
+    """Errors, resets, cut bodies, captive portals, lost answers: only retries, nothing lost, nothing visible twice."""
+    pipeline, ledger = with_oracle(run_dir, vm, quick)
+    with pipeline:
+        wait_for("samples flowing", lambda: arrived(vm))
+        faults = [
+            {"status": 500},
+            {"status": 503, "headers": {"Retry-After": "1"}},
+            {"reset": "before"},
+            {"reset": "mid_body"},
+            {"drop": "after_store"},
+            {"html": True},
+            {"redirect": "http://127.0.0.1:1/"},
+            {"status": 429},
+            {"status": 413},
+            {"delay_s": 1},
+            {"status": 408},
+            {"status": 200, "json": {"received": 3}, "accept": 3},
+        ]
+        vm.script(faults)
+        wait_for("the script to end", lambda: vm.steps_left == 0, 90)
+        settle(pipeline, vm, ledger)
+
+
+def test_logs_and_health_do_not_hold_the_token(run_dir: Path, quick: dict[str, str]) -> None:
+    """A token from a 0600 file authorises the upload and appears nowhere else."""
+    secret = "t0ken-5f1c9"
+    token_file = run_dir / "token"
+    token_file.write_text(secret + "\n", encoding="ascii")
+    token_file.chmod(0o600)
+    environment = {
+        **quick,
+        "BELABOX_REMOTE__AUTH__TYPE": "bearer_token",
+        "BELABOX_REMOTE__AUTH__TOKEN_FILE": str(token_file),
+        "BELABOX_LOGGING__LEVEL": "debug",
+    }
+    with FakeVm(token=secret) as vm, Pipeline(run_dir, vm.import_url, environment) as pipeline:
+        wait_for("samples at the server", vm.samples)
+        wait_for("health", lambda: pipeline.health()[1].get("status") == "ok")
+        assert secret not in json.dumps(pipeline.health()[1])
+        assert secret not in pipeline.get("/metrics")[1]
+        assert [path for path in (run_dir / "log").iterdir() if secret in path.read_text(encoding="utf-8")] == []
+        assert pipeline.rows("SELECT count(*) FROM metrics WHERE tags LIKE ?", f"%{secret}%") == [(0,)]

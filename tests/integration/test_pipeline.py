@@ -1,0 +1,177 @@
+"""The whole pipeline on a healthy day: from /proc to the server, as `make run` starts it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import pytest
+
+from common import catalog
+from tests.harness import COLLECTORS, ROOT, STAGES, Pipeline, require, wait_for
+
+# One metric of each collector that every Linux machine has.
+PROOF = {
+    "cpu": "system_load1",
+    "memory": "memory_used_bytes",
+    "disk": "filesystem_size_bytes",
+    "network": "network_interfaces_dropped_total",
+    "thermal": "",  # a machine without zones has none; on the recorded board it has
+}
+BOARD = ROOT / "tests" / "fixtures" / "opi5plus" / "vendor-6.1.43" / "1"
+
+
+def query(server: str, promql: str) -> list[dict[str, object]]:
+    """Return the result of an instant query, [] while the server cannot answer."""
+    try:
+        with urlopen(f"{server}/api/v1/query?query={quote(promql)}", timeout=5) as answer:
+            result: list[dict[str, object]] = json.load(answer)["data"]["result"]
+            return result
+    except OSError:
+        return []
+
+
+def server_of(pipeline: Pipeline) -> str:
+    """Return the address of the server that run.sh started."""
+    text = (pipeline.run_dir / "run.out").read_text(encoding="utf-8")
+    found = re.search(r"http://127\.0\.0\.1:\d+", text)
+    assert found, text
+    return found[0]
+
+
+@pytest.mark.parametrize("server_kind", ["victoria-metrics", "bundled"])
+def test_samples_of_every_collector_reach_the_server_within_30_seconds(run_dir: Path, server_kind: str) -> None:
+    """With the default configuration, from a start with nothing."""
+    if server_kind == "victoria-metrics":
+        require("victoria-metrics")
+    began_s = time.monotonic()
+    with Pipeline(run_dir, environment={"SERVER": server_kind, "HOST_ROOT": str(BOARD)}) as pipeline:
+        server = server_of(pipeline)
+        names = [name or "cpu_temperature_celsius" for name in PROOF.values()]
+        first = ""
+        missing = set(names)
+        while missing and time.monotonic() - began_s < 30:
+            arrived = {name for name in missing if query(server, name)}
+            if arrived and not first:
+                first = f"{time.monotonic() - began_s:.1f} s"
+            missing -= arrived
+            time.sleep(0.2)
+        print(f"{server_kind}: first sample after {first}, all after {time.monotonic() - began_s:.1f} s")
+        assert missing == set()
+    assert pipeline.states() == {}
+
+
+def test_documented_promql_answers_on_a_real_server(run_dir: Path, quick: dict[str, str]) -> None:
+    """Every query of docs/victoriametrics.md returns data, and so does every metric the host can give."""
+    require("victoria-metrics")
+    page = (ROOT / "docs" / "victoriametrics.md").read_text(encoding="utf-8")
+    block = re.search(r"```promql\n(.*?)```", page, re.DOTALL)
+    assert block
+    with Pipeline(run_dir, environment={**quick, "SERVER": "victoria-metrics"}) as pipeline:
+        server = server_of(pipeline)
+        for promql in block[1].splitlines():
+            wait_for(f"an answer to {promql}", lambda promql=promql: query(server, promql), 60)  # type: ignore[misc]
+        names = json.load(urlopen(f"{server}/api/v1/label/__name__/values", timeout=5))["data"]
+        known = {catalog.find(metric.name).export for metric in catalog.METRICS.values()}
+        histograms = {m.export + s for m in catalog.METRICS.values() for s in catalog.HISTOGRAM_SUFFIXES}
+        assert set(names) - known - histograms == set()
+
+
+def test_supervisorctl_does_what_the_readme_says(run_dir: Path, quick: dict[str, str]) -> None:
+    """Status, stop, start, restart and tail work on single stages, and logs are one per process."""
+    with Pipeline(run_dir, environment={**quick, "SERVER": "bundled"}) as pipeline:
+        wait_for("all stages", pipeline.all_running)
+        assert set(pipeline.states()) >= set(STAGES)
+        assert "stopped" in pipeline.supervisorctl("stop", "collectors:cpu")
+        assert pipeline.states()["collectors:cpu"] == "STOPPED"
+        wait_for("degraded", lambda: pipeline.health()[1].get("status") == "degraded")
+        assert "started" in pipeline.supervisorctl("start", "collectors:cpu")
+        old = pipeline.pid("buffer")
+        assert "started" in pipeline.supervisorctl("restart", "buffer")
+        assert old != pipeline.pid("buffer")
+        assert '"msg": "started"' in pipeline.supervisorctl("tail", "shipper")
+        wait_for("health", lambda: pipeline.health()[1].get("status") == "ok")
+        logs = {path.stem for path in (run_dir / "log").glob("*.log")}
+        assert logs >= {"supervisord", "buffer", "shipper", "healthd", *COLLECTORS}
+        assert pipeline.stop() == 0
+
+
+def test_run_directory_is_private(run_dir: Path, quick: dict[str, str]) -> None:
+    """Nobody else can reach a socket, the spool, the database or a log."""
+    with Pipeline(run_dir, environment={**quick, "SERVER": "none"}) as pipeline:
+        wait_for("all stages", pipeline.all_running)
+        wait_for("the database", pipeline.database.exists)
+        assert oct(0o700) == oct(run_dir.stat().st_mode & 0o777)
+        exposed = [path for path in run_dir.rglob("*") if path.lstat().st_mode & 0o077 and path.name != "run.out"]
+        assert exposed == []
+
+
+def test_second_run_in_the_same_folder_is_refused(run_dir: Path, quick: dict[str, str]) -> None:
+    """It says that one is running and how to end it, and leaves that one alone."""
+    with Pipeline(run_dir, environment={**quick, "SERVER": "none"}) as pipeline:
+        wait_for("all stages", pipeline.all_running)
+        done = subprocess.run(
+            [str(ROOT / "deploy" / "run.sh")],
+            env={"PATH": "/usr/bin:/bin", "RUN_DIR": str(run_dir), "PYTHON": sys.executable},
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 75
+        assert "already running" in done.stderr
+        assert pipeline.all_running()
+
+
+def test_bad_configuration_starts_nothing(run_dir: Path) -> None:
+    """Every error is named with its key path, and the exit code is 78."""
+    config = run_dir / "bad.yaml"
+    config.write_text(
+        "remote:\n  url: nowhere\n  urll: x\nstorage:\n  commit_interval: 5\n  commit_interval: 5s\n"
+        "collectors:\n  network:\n    exclude_ifaces: ['(']\nhealth:\n  port: 99999\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [str(ROOT / "deploy" / "run.sh")],
+        env={"PATH": "/usr/bin:/bin", "RUN_DIR": str(run_dir / "r"), "PYTHON": sys.executable, "CONFIG": str(config)},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 78
+    for path in (
+        "remote.url",
+        "remote.urll",
+        "storage.commit_interval",
+        "collectors.network.exclude_ifaces",
+        "health.port",
+    ):
+        assert f"{path}:" in done.stderr or f"{path} " in done.stderr, done.stderr
+
+
+def test_reload_takes_a_good_file_and_refuses_a_bad_one(run_dir: Path, quick: dict[str, str]) -> None:
+    """SIGHUP to every process: a bad file changes nothing anywhere, a good one is taken without a restart."""
+    environment = {key: value for key, value in quick.items() if "MEMORY" not in key}
+    run_dir.joinpath("config.yaml").write_text(
+        f"storage:\n  path: {run_dir}/metrics.db\ncollectors:\n  memory:\n    interval: 30s\n", encoding="utf-8"
+    )
+    with Pipeline(run_dir, environment={**environment, "SERVER": "none"}) as pipeline:
+        wait_for("all stages", pipeline.all_running)
+        wait_for("a first collect", lambda: memory_collects(pipeline) == 1)
+        pids = {stage: pipeline.pid(stage) for stage in STAGES}
+        text = (run_dir / "config.yaml").read_text(encoding="utf-8")
+        (run_dir / "config.yaml").write_text(text.replace("30s", "soon"), encoding="utf-8")
+        pipeline.supervisorctl("signal", "HUP", "all")
+        wait_for("the refusal", lambda: "reload refused" in pipeline.log("memory"))
+        assert "collectors.memory.interval" in pipeline.log("memory")
+        (run_dir / "config.yaml").write_text(text.replace("30s", "500ms"), encoding="utf-8")
+        pipeline.supervisorctl("signal", "HUP", "all")
+        wait_for("more collects", lambda: memory_collects(pipeline) > 3)
+        assert pids == {stage: pipeline.pid(stage) for stage in STAGES}
+
+
+def memory_collects(pipeline: Pipeline) -> int:
+    """Count the stored collects of the memory collector."""
+    rows = pipeline.rows("SELECT count(*) FROM metrics WHERE metric_name = 'memory.total_bytes'")
+    return int(rows[0][0]) if rows else 0
