@@ -70,7 +70,7 @@ chaos: setup-dev ## random kills and outages, every sample counted; MINUTES=10
 
 coverage: setup-dev ## line coverage of the five packages by unit and integration tests, subprocesses included
 	@rm -f .coverage .coverage.*
-	@COVERAGE_PROCESS_START=$(abspath pyproject.toml) $(BIN)/python -m coverage run -m pytest -q tests/unit tests/integration
+	@$(BIN)/python -m coverage run -m pytest -q tests/unit tests/integration
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=85
 
 lint: setup-dev ## ruff

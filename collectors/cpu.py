@@ -108,7 +108,7 @@ def elapsed(before: Times, now: Times) -> Times | None:
     """
     if _restarted(before, now):
         return None
-    ticks = tuple(max(0, new - old) for old, new in zip(before, now))
+    ticks = tuple(max(0, new - old) for old, new in zip(before, now, strict=True))
     return ticks if any(ticks) else None
 
 
@@ -121,12 +121,15 @@ def _usage(before: Mapping[str, Times], now: Mapping[str, Times]) -> Iterator[Sa
         ticks = elapsed(before[core], times) if core in before else None
         if ticks is None or (core == ALL and _plugged(before, now)):
             continue
-        percent = 100 / sum(ticks)
         busy = sum(ticks) - ticks[IDLE] - ticks[IOWAIT]
-        yield Sample("cpu.usage_percent", round(busy * percent, 2), {"core": core})
+        yield Sample("cpu.usage_percent", _percent(busy, ticks), {"core": core})
         if core == ALL:
-            yield Sample("cpu.iowait_percent", round(ticks[IOWAIT] * percent, 2))
-            yield Sample("cpu.steal_percent", round(ticks[STEAL] * percent, 2))
+            yield Sample("cpu.iowait_percent", _percent(ticks[IOWAIT], ticks))
+            yield Sample("cpu.steal_percent", _percent(ticks[STEAL], ticks))
+
+
+def _percent(part: int, ticks: Times) -> float:
+    return round(100 * part / sum(ticks), 2)
 
 
 def _plugged(before: Mapping[str, Times], now: Mapping[str, Times]) -> bool:
@@ -136,10 +139,11 @@ def _plugged(before: Mapping[str, Times], now: Mapping[str, Times]) -> bool:
 
 def _load(host: Host) -> Iterator[Sample]:
     averages = host.parse("proc/loadavg", parse_decimals) or ()
-    for minutes, average in zip((1, 5, 15), averages):
+    for minutes, average in zip((1, 5, 15), averages, strict=False):
         yield Sample(f"system.load{minutes}", average)
-    for uptime_s in (host.parse("proc/uptime", parse_decimals) or ())[:1]:
-        yield Sample("system.uptime_seconds", uptime_s)
+    uptime = host.parse("proc/uptime", parse_decimals)
+    if uptime is not None:
+        yield Sample("system.uptime_seconds", uptime[0])
 
 
 def _frequencies(host: Host) -> Iterator[Sample]:

@@ -28,16 +28,21 @@ from common.sample import Sample
 SECTOR = 512
 WHOLE_DEVICES = r"sd[a-z]+|nvme\d+n\d+|mmcblk\d+"
 # Metric and its column; all kernels since 2.6 have these 14, later ones append (iostats.rst).
+WRITTEN = "disk.write_bytes_total"
 COLUMNS = {
     "disk.read_ops_total": 3,
     "disk.read_bytes_total": 5,
     "disk.write_ops_total": 7,
-    "disk.write_bytes_total": 9,
+    WRITTEN: 9,
     "disk.io_time_ms_total": 12,
     "disk.weighted_io_time_ms_total": 13,
 }
 NAME_COLUMN, LEAST_COLUMNS = 2, 14
-IN_SECTORS = frozenset({"disk.read_bytes_total", "disk.write_bytes_total"})
+IN_SECTORS = frozenset({"disk.read_bytes_total", WRITTEN})
+# 64 bits on 64-bit kernels. The two times have 32 everywhere and wrap; they are exported as they are.
+FALL_TOGETHER = ("disk.read_ops_total", "disk.read_bytes_total", "disk.write_ops_total", WRITTEN)
+
+Row = dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -58,11 +63,11 @@ class Config:
 
 
 class Device(NamedTuple):
-    """What is remembered of a device: which one it is, its block size, and sectors written at the last collect."""
+    """What is remembered of a device: which one it is, its block size, and its row at the last collect."""
 
     diskseq: str | None
     block_size: int | None
-    written: int | None
+    row: Row
 
 
 class State:
@@ -77,29 +82,42 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample]:
     """Yield the counters of whole devices and the space of file systems."""
     rows = host.parse("proc/diskstats", parse_diskstats)
     if rows is not None:
-        devices = {}
-        for name in filter(lambda name: _is_wanted(host, config, name), rows):
-            before = state.devices.get(name)
-            now = _identify(host, name, before, rows[name]["disk.write_bytes_total"])
-            sector = now.block_size or SECTOR if config.sector_unit == "logical_block_size" else SECTOR
-            yield from _counters(name, rows[name], sector)
-            yield from _gauges(name, now, before, sector, host.now_s - state.at_s)
-            devices[name] = now
-        state.devices, state.at_s = devices, host.now_s
+        before = state.devices
+        state.devices = {
+            name: _identify(host, name, row, before.get(name))
+            for name, row in rows.items()
+            if _is_wanted(host, name, config)
+        }
+        elapsed_s, state.at_s = host.now_s - state.at_s, host.now_s
+        for name, device in state.devices.items():
+            yield from _samples(name, device, before.get(name), config, elapsed_s)
     yield from filesystems.collect(host, config.mountpoints)
 
 
-def parse_diskstats(lines: Iterable[str]) -> dict[str, dict[str, int | None]]:
+def parse_diskstats(lines: Iterable[str]) -> dict[str, Row]:
     """Return the numbers of our columns by device, partitions included."""
     devices = {}
     for line in lines:
         columns = line.split()
         if len(columns) >= LEAST_COLUMNS:
-            devices[columns[NAME_COLUMN]] = {metric: unsigned(columns[at]) for metric, at in COLUMNS.items()}
+            numbers = {metric: unsigned(columns[at]) for metric, at in COLUMNS.items()}
+            devices[columns[NAME_COLUMN]] = {metric: number for metric, number in numbers.items() if number is not None}
     return devices
 
 
-def _is_wanted(host: Host, config: Config, name: str) -> bool:
+def sectors_per_second(before: Row, now: Row, elapsed_s: float) -> float | None:
+    """Return how fast sectors were written, or None where the two readings are not of one count.
+
+    What makes one counter begin anew makes them all; the one in question may have passed its old value.
+    """
+    if elapsed_s <= 0 or any(now.get(metric, 0) < before.get(metric, 0) for metric in FALL_TOGETHER):
+        return None
+    if WRITTEN not in before or WRITTEN not in now:
+        return None
+    return (now[WRITTEN] - before[WRITTEN]) / elapsed_s
+
+
+def _is_wanted(host: Host, name: str, config: Config) -> bool:
     allowed = config.allowed_devices or re.compile(WHOLE_DEVICES)
     return bool(allowed.fullmatch(name)) and not host.exists(f"{_sysfs(name)}/partition")
 
@@ -109,26 +127,24 @@ def _sysfs(name: str) -> str:
     return f"sys/class/block/{name.replace('/', '!')}"
 
 
-def _identify(host: Host, name: str, before: Device | None, written: int | None) -> Device:
-    """Return what is to be remembered; the block size is asked once, so that no counter changes its unit."""
+def _identify(host: Host, name: str, row: Row, before: Device | None) -> Device:
+    """Return what is to be remembered; a block size that is known is not asked again."""
     path = f"{_sysfs(name)}/diskseq"
-    diskseq = host.text(path) if host.exists(path) else None  # since Linux 5.15
-    if before is not None and before.diskseq == diskseq:
-        return before._replace(written=written)
-    return Device(diskseq, host.integer(f"{_sysfs(name)}/queue/logical_block_size"), written)
+    diskseq = host.text(path) if host.exists(path) else None  # not before Linux 5.14
+    if before is not None and before.diskseq == diskseq and before.block_size is not None:
+        return before._replace(row=row)
+    block_size = host.integer(f"{_sysfs(name)}/queue/logical_block_size")
+    return Device(diskseq, block_size if block_size is not None and block_size > 0 else None, row)
 
 
-def _counters(name: str, row: Mapping[str, int | None], sector: int) -> Iterator[Sample]:
-    for metric, number in row.items():
-        if number is not None:
-            yield Sample(metric, number * sector if metric in IN_SECTORS else number, {"device": name})
-
-
-def _gauges(name: str, now: Device, before: Device | None, sector: int, elapsed_s: float) -> Iterator[Sample]:
+def _samples(name: str, now: Device, before: Device | None, config: Config, elapsed_s: float) -> Iterator[Sample]:
+    tags = {"device": name}
+    sector = now.block_size or SECTOR if config.sector_unit == "logical_block_size" else SECTOR
+    for metric, number in now.row.items():
+        yield Sample(metric, number * sector if metric in IN_SECTORS else number, tags)
+    if before is not None and before.diskseq == now.diskseq:
+        rate = sectors_per_second(before.row, now.row, elapsed_s)
+        if rate is not None:
+            yield Sample("disk.write_bytes_per_second", round(rate * sector), tags)
     if now.block_size is not None:
-        yield Sample("disk.logical_block_size_bytes", now.block_size, {"device": name})
-    if before is None or before.diskseq != now.diskseq or before.written is None or now.written is None:
-        return
-    if elapsed_s > 0 and now.written >= before.written:
-        rate = (now.written - before.written) * sector / elapsed_s
-        yield Sample("disk.write_bytes_per_second", round(rate), {"device": name})
+        yield Sample("disk.logical_block_size_bytes", now.block_size, tags)

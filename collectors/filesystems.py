@@ -17,7 +17,7 @@ from common.sample import Sample
 
 # fuseblk (NTFS, exFAT through FUSE) is a local disk, yet a process answers for it.
 MAY_HANG = re.compile(r"nfs\d*|cifs|smb\w*|9p|virtiofs|ceph|afs|coda|glusterfs|lustre|gfs2|ocfs2|fuse.*|autofs")
-ALWAYS_FULL = frozenset({"squashfs", "erofs", "cramfs", "romfs", "iso9660", "udf", "overlay"})
+ALWAYS_FULL = frozenset({"squashfs", "erofs", "cramfs", "romfs", "iso9660", "overlay"})
 
 # What seq_path() escapes in a mount point (fs/proc_namespace.c, show_vfsmnt).
 _ESCAPED = re.compile(r"\\(011|012|040|043|134)")

@@ -78,7 +78,7 @@ class Host:
             self.fault(path, "ends inside a line")
         parsed = parser(lines)
         if parsed is None:
-            self.faults.setdefault(path, "not understood")
+            self.faults.setdefault(path, "not understood" if text else "empty")
         return parsed
 
     def integer(self, path: str) -> int | None:

@@ -54,7 +54,7 @@ class Config:
         r"[lo, docker.*, veth.*, br-.*, wlan.*mon, virbr.*]",
         "interfaces to leave out, by their whole name",
     )
-    max_interfaces: int = key(integer(1, 1000), "32", "at most so many, the oldest; each costs 11 series")
+    max_interfaces: int = key(integer(1, 1000), "32", "at most so many; each costs 11 series")
 
 
 class State:
@@ -71,7 +71,8 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample]:
     table = host.parse("proc/net/dev", parse_net_dev)
     if table is None:
         return
-    names = [name for name in table if is_wanted(name, config)]
+    # The order of the table may change with each new interface; who has been collected stays.
+    names = sorted((name for name in table if is_wanted(name, config)), key=lambda name: name not in state.counters)
     kept, dropped = names[: config.max_interfaces], names[config.max_interfaces :]
     total: dict[str, int] = {}
     for name in kept:

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 FOLDER = Path(__file__).parent
-FRAMEWORK = frozenset({"__main__", "host", "registry", "stage"})
+FRAMEWORK = frozenset({"__main__", "filesystems", "host", "hwmon", "registry", "stage"})
 
 
 def names() -> list[str]:

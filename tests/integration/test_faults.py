@@ -79,7 +79,7 @@ def test_server_outage_delays_and_loses_nothing(run_dir: Path, vm: FakeVm, quick
     with pipeline:
         wait_for("health", lambda: pipeline.health()[1].get("status") == "ok")
         wait_for("samples flowing", lambda: arrived(vm))
-        assert pipeline.health("/health/ready")[0] == 200
+        wait_for("readiness", lambda: pipeline.health("/health/ready")[0] == 200)
         vm.set_state(down=503)
         began_s = time.monotonic()
         wait_for("degraded", lambda: pipeline.health()[1].get("status") == "degraded")

@@ -1,0 +1,84 @@
+"""Recorded trees, what a collector makes of them, and the text files that say what it should make of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from collectors import registry
+from collectors.host import Host
+from common.sample import Sample
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+STEP_S = 10.0
+
+
+class Collected(NamedTuple):
+    """What one collect gave."""
+
+    samples: list[Sample]
+    faults: Mapping[str, str]
+
+
+def cases() -> list[Path]:
+    """Return the directory of every case, sorted."""
+    return sorted(path for path in FIXTURES.glob("*/*") if path.is_dir())
+
+
+def name(case: Path) -> str:
+    """Return what a case is called: board and case."""
+    return case.relative_to(FIXTURES).as_posix()
+
+
+def steps(case: Path) -> list[Path]:
+    """Return the root of each instant of a case."""
+    return sorted((path for path in case.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name)) or [case]
+
+
+def replay(collector: ModuleType, case: Path) -> Iterator[Collected]:
+    """Collect every step of a case with the default configuration, one after the other."""
+    config, state = collector.Config(), collector.State()
+    for number, root in enumerate(steps(case)):
+        host = Host(root)
+        host.begin(STEP_S * (number + 1))
+        samples = list(collector.collect(host, config, state))
+        yield Collected(samples, host.faults)
+
+
+def render(collector: ModuleType, case: Path) -> str:
+    """Return a case as the text of its expectation; nothing where the collector finds nothing in it."""
+    collected = list(replay(collector, case))
+    if not any(step.samples or step.faults for step in collected):
+        return ""
+    return "".join(f"# step {number}\n{_step(step)}" for number, step in enumerate(collected))
+
+
+def expectation(collector: str, case: Path) -> Path:
+    """Return the file under review."""
+    return case / "expected" / f"{collector}.txt"
+
+
+def expected(collector: str, case: Path) -> str:
+    """Return what a collector should make of a case; without a file, nothing."""
+    file = expectation(collector, case)
+    return file.read_text(encoding="utf-8") if file.exists() else ""
+
+
+def every() -> list[tuple[str, Path]]:
+    """Return each collector with each case."""
+    return [(collector, case) for collector in registry.names() for case in cases()]
+
+
+def _step(step: Collected) -> str:
+    lines = [f"{sample.name}{_tags(sample)} {json.dumps(sample.value)}" for sample in step.samples]
+    lines += [f"! {path}: {reason}" for path, reason in sorted(step.faults.items())]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _tags(sample: Sample) -> str:
+    if not sample.tags:
+        return ""
+    return "{" + ",".join(f"{label}={json.dumps(value)}" for label, value in sample.tags.items()) + "}"

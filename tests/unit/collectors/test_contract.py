@@ -1,0 +1,98 @@
+"""What every module of `collectors` owes to the others; a new collector is held to it by being there."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+from pathlib import Path
+
+import pytest
+
+from collectors import registry
+from common import catalog
+from tests.unit.collectors import recorded
+
+COLLECTOR = pytest.mark.parametrize("name", registry.names())
+
+# A collect is one step of one loop: nothing in it starts, waits or stores.
+FORBIDDEN_IMPORTS = frozenset(
+    {"_thread", "asyncio", "concurrent", "multiprocessing", "sched", "sqlite3", "subprocess", "threading"}
+)
+FORBIDDEN_CALLS = frozenset({"fork", "forkpty", "popen", "posix_spawn", "posix_spawnp", "sleep", "startfile", "system"})
+OTHER_FOLDERS = frozenset({"buffer", "healthd", "shipper", "tests"})
+
+
+@COLLECTOR
+def test_parts(name: str) -> None:
+    """A collector has a frozen Config with enabled and interval, a State, and a collect(host, config, state)."""
+    module = registry.load(name)
+    assert module.Config.__dataclass_params__.frozen
+    assert {"enabled", "interval_s"} <= {field.name for field in dataclasses.fields(module.Config)}
+    assert inspect.isclass(module.State)
+    assert ["host", "config", "state"] == [part.lstrip("_") for part in inspect.signature(module.collect).parameters]
+
+
+@COLLECTOR
+def test_docstring(name: str) -> None:
+    """A collector opens by saying what it reads, by whose word, what it emits and how it fails."""
+    lines = (registry.load(name).__doc__ or "").splitlines()
+    assert ["Reads", "Source", "Emits", "Errors"] == [
+        line.partition(":")[0] for line in lines if line.startswith(("Reads:", "Source:", "Emits:", "Errors:"))
+    ]
+
+
+@COLLECTOR
+def test_config_is_explained(name: str) -> None:
+    """Every key of a collector's section says what it does."""
+    for field in dataclasses.fields(registry.load(name).Config):
+        assert field.metadata["key"].help.strip()
+
+
+@COLLECTOR
+def test_recorded(name: str) -> None:
+    """Some recorded host has something for a collector to find."""
+    assert any(recorded.expected(name, case) for case in recorded.cases())
+
+
+@COLLECTOR
+def test_catalogue(name: str) -> None:
+    """Every metric a recorded host gives is in the catalogue, with exactly those labels."""
+    module = registry.load(name)
+    samples = [sample for case in recorded.cases() for step in recorded.replay(module, case) for sample in step.samples]
+    emitted = {(sample.name, tuple(sorted(sample.tags))) for sample in samples}
+    known = {(metric.name, tuple(sorted(metric.labels))) for metric in catalog.METRICS.values()}
+    assert set() == emitted - known
+
+
+@COLLECTOR
+def test_whole_numbers(name: str) -> None:
+    """Counters that the kernel counts in whole numbers stay whole; seconds may have a fraction."""
+    for case in recorded.cases():
+        for step in recorded.replay(registry.load(name), case):
+            for sample in step.samples:
+                metric = catalog.METRICS[sample.name]
+                assert metric.kind != catalog.COUNTER or metric.unit == "seconds" or isinstance(sample.value, int)
+
+
+@pytest.mark.parametrize("file", sorted(registry.FOLDER.glob("*.py")), ids=lambda file: file.stem)
+def test_imports(file: Path) -> None:
+    """No module of the folder starts processes or threads, opens a database or reaches into another folder."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add((node.module or "").partition(".")[0])
+    assert set() == imported & (FORBIDDEN_IMPORTS | OTHER_FOLDERS)
+
+
+@pytest.mark.parametrize("name", [*registry.names(), *sorted(registry.FRAMEWORK - {"__main__", "stage"})])
+def test_calls(name: str) -> None:
+    """A collect never sleeps and never starts anything."""
+    tree = ast.parse((registry.FOLDER / f"{name}.py").read_text(encoding="utf-8"))
+    called = {
+        node.func.attr for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+    assert set() == called & FORBIDDEN_CALLS

@@ -1,0 +1,104 @@
+"""Heartbeats and programs to judge, as they would have come; all times relative to `NOW_S`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from common import wire
+from healthd.heartbeats import Beat
+from healthd.programs import Known
+from healthd.rollup import Thresholds
+from healthd.supervisor import Program, Supervision
+
+NOW_S = 10_000.0
+WALL_MS = 1_795_000_000_000  # 2026-11-18T11:06:40Z
+UPTIME_S = 5_000.0
+
+LINES = Thresholds(
+    uploads=True,
+    degraded_age_s=60,
+    error_age_s=600,
+    degraded_pending=5_000,
+    error_pending=10_000,
+    error_pending_alone=20_000,
+)
+
+KINDS = {"buffer": "buffer", "shipper": "shipper", "healthd": "healthd"}
+
+
+def heartbeat(process: str = "cpu", **fields: Any) -> wire.Heartbeat:
+    """Return a heartbeat, healthy in what is not given."""
+    given = {
+        "process": process,
+        "pid": 100,
+        "epoch": "e1",
+        "started_ms": WALL_MS - 60_000,
+        "timestamp_ms": WALL_MS,
+        "interval_s": 2.0,
+        **fields,
+    }
+    given["facts"] = {"kind": KINDS.get(process, "collector"), **given.get("facts", {})}
+    return wire.Heartbeat(**given)
+
+
+def beat(
+    process: str, *, age_s: float = 1.0, ages_s: Mapping[str, float] | None = None, restarts: int = 0, **fields: Any
+) -> Beat:
+    """Return a process' latest heartbeat.
+
+    Args:
+        process: its name.
+        age_s: when it was received.
+        ages_s: by fact ``last_…_ms``, when that was.
+        restarts: starts seen beyond the first.
+        fields: of the heartbeat.
+    """
+    ages_s = ages_s or {}
+    times = {fact: WALL_MS - int(age * 1000) for fact, age in ages_s.items()}
+    said = heartbeat(process, **{**fields, "facts": {**times, **fields.get("facts", {})}})
+    happened_s = {fact: NOW_S - age for fact, age in ages_s.items()}
+    return Beat(said, NOW_S - age_s, NOW_S - UPTIME_S, (said.epoch,), restarts, happened_s)
+
+
+def collector(process: str = "cpu", *, collected_s: float | None = 5.0, **fields: Any) -> Beat:
+    """Return the heartbeat of a collector with an interval of 10 s."""
+    facts = {"enabled": True, "collect_interval_s": 10.0, **fields.pop("facts", {})}
+    ages_s = {} if collected_s is None else {"last_collection_ms": collected_s}
+    return beat(process, ages_s=ages_s, facts=facts, **fields)
+
+
+def shipper(*, current_s: float | None = 5.0, due: Sequence[int] | None = (0, 1, 2, 3), **fields: Any) -> Beat:
+    """Return the shipper's heartbeat."""
+    facts = {**({} if due is None else {"due": list(due)}), **fields.pop("facts", {})}
+    ages_s = {"last_upload_ms": 7.0, **({} if current_s is None else {"last_current_ms": current_s})}
+    return beat("shipper", ages_s=ages_s, facts=facts, **fields)
+
+
+def known(*beats: Beat, supervision: Supervision | None = None, without: Sequence[str] = ()) -> Known:
+    """Return a healthy pipeline with two collectors, changed by some heartbeats."""
+    healthy = (beat("buffer"), shipper(), beat("healthd"), collector("cpu"), collector("memory"))
+    all_beats = {one.said.process: one for one in (*healthy, *beats)}
+    return Known(NOW_S - UPTIME_S, {name: one for name, one in all_beats.items() if name not in without}, supervision)
+
+
+def program(name: str, state: str = "RUNNING", **fields: Any) -> Program:
+    """Return a program as supervisord has it."""
+    group = name if name in {"buffer", "shipper", "healthd", "server"} else "collectors"
+    given = {
+        "group": group,
+        "pid": 100 if state in {"RUNNING", "STARTING", "STOPPING"} else 0,
+        "started": True,
+        "exit_status": 0,
+        "spawn_error": "",
+        "changed_s": NOW_S - UPTIME_S,
+        **fields,
+    }
+    return Program(name=name, state=state, **given)
+
+
+def supervision(*programs: Program, polled_s: float = NOW_S - 0.5, problem: str | None = None) -> Supervision:
+    """Return what supervisord says of a healthy pipeline, changed by some programs."""
+    names = ("buffer", "shipper", "healthd", "cpu", "memory")
+    listed = {one.name: one for one in (*map(program, names), *programs)}
+    return Supervision(polled_s, listed, problem)

@@ -1,0 +1,248 @@
+"""The HTTP server on a real socket: what it answers, and what slow, endless or wrong clients cost."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from common.log import Log
+from healthd import http as healthd_http
+from healthd.endpoints import Endpoints
+from healthd.http import JSON, MAX_CONNECTIONS, Answer, Server
+from healthd.programs import Known
+from healthd.rollup import assess
+from tests.harness import wait_for
+from tests.unit.healthd.build import LINES, NOW_S, beat, known
+from tests.unit.healthd.test_report import view
+
+
+def answer(path: str) -> Answer:
+    """Echo the path; two of them are special."""
+    if path == "/bug":
+        raise KeyError(path)
+    body = b"x" * 3_000_000 if path == "/large" else path.encode()
+    return Answer(200, JSON, body)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server that echoes paths."""
+    running = Server("127.0.0.1", 0, answer, Log("test"))
+    yield running
+    running.close()
+
+
+def connection(server: Server) -> http.client.HTTPConnection:
+    """A client of it."""
+    return http.client.HTTPConnection(*server.server_address[:2], timeout=5)  # type: ignore[arg-type]
+
+
+def get(server: Server, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+    """Ask once; return status, headers and body."""
+    client = connection(server)
+    try:
+        client.request(method, path)
+        response = client.getresponse()
+        return response.status, dict(response.getheaders()), response.read()
+    finally:
+        client.close()
+
+
+def raw(server: Server, request: bytes) -> bytes:
+    """Send bytes, return all that comes back until the server closes."""
+    with socket.create_connection(server.server_address[:2], timeout=5) as client:  # type: ignore[arg-type]
+        client.sendall(request)
+        received = b""
+        while piece := client.recv(65_536):
+            received += piece
+        return received
+
+
+def test_get_and_head(server: Server) -> None:
+    """HEAD is GET without the body; nothing may be cached and no version is told."""
+    status, headers, body = get(server, "/health?verbose=1")
+    assert (200, b"/health") == (status, body)
+    assert ("no-store", JSON, "7", "belabox-metrics") == (
+        headers["Cache-Control"], headers["Content-Type"], headers["Content-Length"], headers["Server"],
+    )  # fmt: skip
+    status, headers, body = get(server, "/health", "HEAD")
+    assert (200, "7", b"") == (status, headers["Content-Length"], body)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "BREW"])
+def test_other_methods_are_refused(server: Server, method: str) -> None:
+    """Any other method is 405 with what is allowed, as JSON."""
+    status, headers, body = get(server, "/health", method)
+    assert (405, "GET, HEAD", {"error": "method not allowed"}) == (status, headers["Allow"], json.loads(body))
+
+
+def test_a_connection_is_kept(server: Server) -> None:
+    """Several requests go over one connection, pipelined ones too."""
+    client = connection(server)
+    bodies = []
+    for path in ("/a", "/b"):
+        client.request("GET", path)
+        bodies.append(client.getresponse().read())
+    client.close()
+    pipelined = b"GET /c HTTP/1.1\r\nHost: x\r\n\r\nGET /d HTTP/1.1\r\nConnection: close\r\n\r\n"
+    received = raw(server, pipelined)
+    assert ([b"/a", b"/b"], 2, True) == (bodies, received.count(b"200 OK"), received.endswith(b"/d"))
+
+
+BAD_REQUESTS = {
+    "no HTTP": (b"hello\r\n\r\n", b"400"),
+    "wrong version": (b"GET / HTTP/9.9\r\n\r\n", b"505"),
+    "a large header": (b"GET / HTTP/1.1\r\nX: " + b"x" * 60_000 + b"\r\n\r\n", b"431"),
+    "a long path": (b"GET /" + b"x" * 60_000 + b" HTTP/1.1\r\n\r\n", b"431"),
+    "endless": (b"x" * 60_000, b"431"),
+    "many headers": (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", b"431"),
+    "binary": (bytes(range(256)) + b"\r\n\r\n", b"400"),
+    "a body": (b"POST / HTTP/1.1\r\nContent-Length: 50000\r\n\r\n" + b"x" * 50_000, b"405"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_REQUESTS)
+def test_bad_requests_are_refused(server: Server, case: str) -> None:
+    """A request that is no request, or too large, gets a JSON error and the end of the connection."""
+    request, code = BAD_REQUESTS[case]
+    head, _, body = raw(server, request).partition(b"\r\n\r\n")
+    assert code == head.split(b" ")[1]
+    assert ["error"] == list(json.loads(body))
+    assert b"Connection: close" in head
+    assert 200 == get(server, "/")[0]
+
+
+def test_a_body_of_get_is_not_taken_for_a_request(server: Server) -> None:
+    """What follows a GET with a body is not answered."""
+    smuggled = b"GET /second HTTP/1.1\r\n\r\n"
+    received = raw(server, b"GET /first HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(smuggled), smuggled))
+    assert (1, True) == (received.count(b"HTTP/1.1 "), received.endswith(b"/first"))
+
+
+def test_slow_clients_block_nobody(server: Server) -> None:
+    """While clients dribble and one does not read its answer, another is served at once."""
+    slow = [socket.create_connection(server.server_address[:2]) for _ in range(MAX_CONNECTIONS - 2)]  # type: ignore[arg-type]
+    for client in slow:
+        client.sendall(b"GET / HT")
+    slow[0].sendall(b"TP/1.1\r\n\r\n" + b"GET /large HTTP/1.1\r\n\r\n" * 3)
+    assert 200 == get(server, "/")[0]
+    for client in slow:
+        client.close()
+
+
+def test_connections_are_bounded(server: Server) -> None:
+    """One connection too many is told to come back; when another ends, it is served."""
+    idle = [socket.create_connection(server.server_address[:2]) for _ in range(MAX_CONNECTIONS)]  # type: ignore[arg-type]
+    assert 503 == wait_for("the last one to be turned away", lambda: busy(server), 5)
+    idle.pop().close()
+    assert wait_for("a free place", lambda: get(server, "/")[0] == 200, 5)
+    for client in idle:
+        client.close()
+
+
+def busy(server: Server) -> int:
+    """Return 503 once no more connections are taken."""
+    status = get(server, "/")[0]
+    return status if status == 503 else 0
+
+
+def test_a_request_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+    """The time for a request counts as a whole: a byte now and then does not stretch it."""
+    monkeypatch.setattr(healthd_http, "REQUEST_S", 0.3)
+    with socket.create_connection(server.server_address[:2], timeout=5) as client:  # type: ignore[arg-type]
+        stop = threading.Event()
+
+        def dribble() -> None:
+            while not stop.wait(0.05):
+                try:
+                    client.send(b"x")
+                except OSError:
+                    return
+
+        dribbling = threading.Thread(target=dribble)
+        dribbling.start()
+        try:
+            assert client.recv(100) == b""
+        except ConnectionResetError:
+            pass  # closed with bytes unread
+        finally:
+            stop.set()
+            dribbling.join()
+
+
+def test_a_bug_is_an_answer_too(server: Server) -> None:
+    """An exception of an endpoint is 500 and the server goes on."""
+    assert (500, {"error": "internal server error"}) == (get(server, "/bug")[0], json.loads(get(server, "/bug")[2]))
+    assert 200 == get(server, "/")[0]
+
+
+def test_a_port_in_use_is_an_error(server: Server) -> None:
+    """Two servers do not share a port; after the first is closed the port is free at once."""
+    port = int(server.server_address[1])
+    with pytest.raises(OSError, match="in use"):
+        Server("127.0.0.1", port, answer, Log("test"))
+    first = Server("127.0.0.1", 0, answer, Log("test"))
+    first.close()
+    again = Server("127.0.0.1", int(first.server_address[1]), answer, Log("test"))
+    assert (200, f"127.0.0.1:{first.server_address[1]}") == (get(again, "/")[0], again.address)
+    again.close()
+
+
+def test_ipv6_is_listened_on() -> None:
+    """An IPv6 address works and is written as in a URL."""
+    try:
+        running = Server("::1", 0, answer, Log("test"))
+    except OSError as error:
+        pytest.skip(f"NO IPv6 ON THIS MACHINE: {error}")
+    assert (200, "[::1]:") == (get(running, "/")[0], running.address[:6])
+    running.close()
+
+
+LONG_AGO = Known(NOW_S - 99, {})
+ENDPOINTS = {
+    "all is well": (known(), True, {"/health": 200, "/health/live": 200, "/health/ready": 200}),
+    "nothing uploaded yet": (known(), False, {"/health": 200, "/health/ready": 503}),
+    "degraded": (known(beat("healthd", age_s=60)), True, {"/health": 200, "/health/ready": 503}),
+    "error": (LONG_AGO, True, {"/health": 503, "/health/live": 200, "/health/ready": 503}),
+    "pages": (known(), True, {"/": 200, "/metrics": 200, "/nope": 404, "/health/": 404}),
+}
+
+
+@pytest.mark.parametrize("case", ENDPOINTS)
+def test_endpoints(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each endpoint has its status code for each status of the whole, and JSON or text in it."""
+    facts, uploaded, expected = ENDPOINTS[case]
+    monkeypatch.setattr("time.monotonic", lambda: NOW_S)
+    endpoints = Endpoints(view(facts, uploaded=uploaded))
+    answers = {path: endpoints.answer(path) for path in expected}
+    assert expected == {path: one.status for path, one in answers.items()}
+    for one in answers.values():
+        assert one.content_type != JSON or isinstance(json.loads(one.body), dict)
+
+
+def test_ready_without_uploads_follows_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With remote.enabled false there is no first upload to wait for."""
+    monkeypatch.setattr("time.monotonic", lambda: NOW_S)
+    assert 200 == Endpoints(view(known(), uploads=False, uploaded=False)).answer("/health/ready").status
+
+
+def test_the_path_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """health.path moves the report and what is below it."""
+    monkeypatch.setattr("time.monotonic", lambda: NOW_S)
+    endpoints = Endpoints(view(known(), path="/status"))
+    paths = ("/status", "/status/live", "/status/ready", "/health")
+    assert [200, 200, 200, 404] == [endpoints.answer(path).status for path in paths]
+
+
+def test_the_verdict_is_only_read() -> None:
+    """Answering changes nothing of the view."""
+    before = view(known())
+    for path in ("/health", "/metrics"):
+        Endpoints(before).answer(path)
+    assert before == view(known())
+    assert assess(known(), LINES, NOW_S) == before.verdict

@@ -1,0 +1,105 @@
+"""A process with its own run directory, a fake server and the way between them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from common.process import Process
+from common.settings import Auth, Remote
+from shipper.token import Token
+from shipper.transport import Transport
+from tests.fake_vm import FakeVm
+
+
+@pytest.fixture(scope="session")
+def fake_vm() -> Iterator[FakeVm]:
+    """One fake server for all tests."""
+    with FakeVm() as vm:
+        yield vm
+
+
+@pytest.fixture
+def vm(fake_vm: FakeVm) -> FakeVm:
+    """The fake server, as new."""
+    fake_vm.reset()
+    return fake_vm
+
+
+@pytest.fixture
+def run_dir() -> Iterator[Path]:
+    """A folder short enough for the path of a Unix socket."""
+    folder = Path(tempfile.mkdtemp(prefix="ship"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def environment(run_dir: Path, monkeypatch: pytest.MonkeyPatch, vm: FakeVm) -> Callable[..., None]:
+    """Set keys of the configuration, by default those that keep a test short and by itself."""
+    for name in [name for name in os.environ if name.startswith("BELABOX_")]:
+        monkeypatch.delenv(name)
+
+    def configure(**keys: str) -> None:
+        for key, value in keys.items():
+            monkeypatch.setenv(f"BELABOX_{key.upper()}", value)
+
+    configure(
+        run__dir=str(run_dir),
+        logging__output=str(run_dir / "log"),
+        logging__level="debug",
+        remote__url=vm.import_url,
+        remote__retry__initial_backoff="50ms",
+        remote__retry__max_backoff="200ms",
+        monitoring__clock_skew_check_interval="1h",
+    )
+    return configure
+
+
+@pytest.fixture
+def start_process(environment: Callable[..., None]) -> Iterator[Callable[..., Process]]:
+    """Build a process with keys of the configuration; its sockets and log are closed in the end."""
+    made: list[Process] = []
+
+    def start(**keys: str) -> Process:
+        environment(**keys)
+        process = Process("shipper", argparse.Namespace(config=None))
+        made.append(process)
+        return process
+
+    umask = os.umask(0o077)
+    yield start
+    os.umask(umask)
+    for process in made:
+        process.close()
+        process.loop._wakeup.close()
+        process.loop._signalled.close()
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if isinstance(one, logging.FileHandler)]:
+        root.removeHandler(handler)
+        handler.close()
+
+
+@pytest.fixture
+def open_transport(vm: FakeVm) -> Iterator[Callable[..., Transport]]:
+    """Build a transport with keys of section remote; it is closed in the end."""
+    made: list[Transport] = []
+
+    def build(*, token: Token | None = None, **keys: object) -> Transport:
+        from common.log import Log  # noqa: PLC0415
+
+        remote = Remote(**{"url": vm.import_url, "timeout_s": 1.0, "connect_timeout_s": 1.0, **keys})  # type: ignore[arg-type]
+        transport = Transport(remote, "box", token or Token(Auth(), {}, Log("test")), lambda: False)
+        made.append(transport)
+        return transport
+
+    yield build
+    for transport in made:
+        transport.close()

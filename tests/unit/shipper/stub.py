@@ -1,0 +1,228 @@
+"""A buffer in memory that speaks section drain of the protocol, and servers that misbehave below HTTP."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import zmq
+
+from common import wire
+from shipper import drain
+from shipper.lease import Lease, Series
+
+NOW_MS = 1_795_000_000_000  # a fixed day in November 2026
+
+
+class Row(NamedTuple):
+    """One pending sample."""
+
+    name: str
+    timestamp_ms: int
+    value: Any
+    tags: Mapping[str, str]
+    priority: int = 2
+
+
+def rows(count: int, name: str = "oracle.number", *, priority: int = 2, first: int = 0) -> list[Row]:
+    """Return samples numbered by their value, each a series of its own so that the order of the body is theirs."""
+    return [Row(name, NOW_MS + n, n, {"slot": str(n)}, priority) for n in range(first, first + count)]
+
+
+def lease_of(samples: Iterable[Row], number: int = 1, asked: int = 2500) -> Lease:
+    """Return a lease of samples, grouped as the buffer groups them."""
+    by_series: dict[tuple[str, tuple[tuple[str, str], ...]], list[Row]] = {}
+    for row in samples:
+        by_series.setdefault((row.name, tuple(row.tags.items())), []).append(row)
+    series = [
+        Series(name, "box", tags, [row.timestamp_ms for row in found], [row.value for row in found])
+        for (name, tags), found in by_series.items()
+    ]
+    return Lease(number, 2, series, asked)
+
+
+class StubBuffer:
+    """Pending samples, and what was said of them.
+
+    Attributes:
+        pending: in order.
+        done, rejected: values by batch: what the server has, and what it will not take with the reason.
+        released: numbers of leases given back.
+        hellos: how often a shipper said hello.
+        refuse: operation -> error word, answered instead of doing it.
+        mute: operations that get no reply.
+    """
+
+    def __init__(self, samples: Iterable[Row] = ()) -> None:
+        self.pending = list(samples)
+        self.done: list[tuple[list[Any], str, int]] = []
+        self.rejected: list[tuple[list[Any], str]] = []
+        self.released: list[int] = []
+        self.asked: list[str] = []
+        self.hellos = 0
+        self.refuse: dict[str, str] = {}
+        self.mute: set[str] = set()
+        self._leases: dict[int, list[Row]] = {}
+        self._number = 100
+
+    @property
+    def uploaded(self) -> list[Any]:
+        """The values of all samples that are done, in order."""
+        return [value for values, _, _ in self.done for value in values]
+
+    def forget_leases(self) -> None:
+        """Be as a buffer that was started anew."""
+        for leased in self._leases.values():
+            self.pending += leased
+        self._leases.clear()
+
+    def ask(self, operation: str, **fields: Any) -> dict[str, Any]:
+        """Stand in for `Link.ask`."""
+        return drain._checked(self.answer({"v": 1, "id": 1, "op": operation, **fields}))
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the reply to a request."""
+        operation = request["op"]
+        self.asked.append(operation)
+        reply = {"v": wire.VERSION, "id": request["id"]}
+        if operation in self.refuse:
+            return {**reply, "error": self.refuse[operation], "detail": "as told"}
+        if operation in {"done", "reject", "release"} and request["lease"] not in self._leases:
+            return {**reply, "error": "unknown_lease", "detail": str(request["lease"])}
+        handler: Callable[[dict[str, Any]], dict[str, Any]] = getattr(self, f"_{operation}")
+        return {**reply, **handler(request)}
+
+    def _hello(self, _request: dict[str, Any]) -> dict[str, Any]:
+        self.hellos += 1
+        self.forget_leases()
+        return {"pending": [0, 0, 0, 0]}
+
+    def _lease(self, request: dict[str, Any]) -> dict[str, Any]:
+        taken = [row for row in self.pending if row.priority == request["priority"]][: request["max_samples"]]
+        if not taken:
+            return {"lease": 0, "groups": []}
+        self.pending = [row for row in self.pending if row not in taken]
+        self._number += 1
+        lease = lease_of(taken)
+        self._leases[self._number] = taken
+        groups = [[s.name, s.device_id, dict(s.tags), s.timestamps, s.values] for s in lease.series]
+        return {"lease": self._number, "groups": groups}
+
+    def _done(self, request: dict[str, Any]) -> dict[str, Any]:
+        values = self._account(request)
+        self.done.append((values, request["batch_id"], request["chunk_index"]))
+        return {"marked": len(values)}
+
+    def _reject(self, request: dict[str, Any]) -> dict[str, Any]:
+        values = self._account(request)
+        self.rejected.append((values, request["reason"]))
+        return {"marked": len(values)}
+
+    def _release(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.released.append(request["lease"])
+        self.pending = self._leases.pop(request["lease"]) + self.pending
+        return {}
+
+    def _stats(self, _request: dict[str, Any]) -> dict[str, Any]:
+        pending = [sum(row.priority == priority for row in self.pending) for priority in range(4)]
+        return {"pending": pending, "due": pending, "oldest_ms": [NOW_MS if count else None for count in pending]}
+
+    def _account(self, request: dict[str, Any]) -> list[Any]:
+        """Take what is accounted for off the lease; `upto` counts from the lease's begin."""
+        leased = self._leases[request["lease"]]
+        gone = getattr(self, f"_gone_{request['lease']}", 0)
+        taken, rest = leased[: request["upto"] - gone], leased[request["upto"] - gone :]
+        assert taken, "upto has to move on"
+        setattr(self, f"_gone_{request['lease']}", request["upto"])
+        self._leases[request["lease"]] = rest
+        if not rest:
+            del self._leases[request["lease"]]
+        return [row.value for row in taken]
+
+
+class BoundBuffer:
+    """A stub buffer on its real sockets, in a thread."""
+
+    def __init__(self, run_dir: Path, stub: StubBuffer) -> None:
+        self.stub = stub
+        self._run_dir = run_dir
+        self._end = threading.Event()
+        self._due = threading.Event()
+        self._bound = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> BoundBuffer:
+        self._thread.start()
+        assert self._bound.wait(5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join(5)
+
+    def push(self, row: Row) -> None:
+        """Commit a sample of P0 and say so on the feed."""
+        self.stub.pending.append(row)
+        self._due.set()
+
+    def _serve(self) -> None:
+        context = zmq.Context()
+        router, feed = context.socket(zmq.ROUTER), context.socket(zmq.PUB)
+        router.bind(f"ipc://{self._run_dir / 'drain.ipc'}")
+        feed.bind(f"ipc://{self._run_dir / 'feed.ipc'}")
+        self._bound.set()
+        while not self._end.is_set():
+            if self._due.is_set():
+                self._due.clear()
+                feed.send_multipart([wire.DUE_TOPIC, b""])
+            if router.poll(5):
+                peer, frame = router.recv_multipart()
+                request = wire.unpack(frame)
+                if request["op"] not in self.stub.mute:
+                    router.send_multipart([peer, wire.pack(self.stub.answer(request))])
+        router.close(linger=0)
+        feed.close(linger=0)
+        context.term()
+
+
+@contextmanager
+def tcp_server(serve: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Yield the URL of a server that does with each connection, one after another, what a test says."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(0.02)
+    end = threading.Event()
+
+    def run() -> None:
+        while not end.is_set():
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                continue
+            with connection:
+                connection.settimeout(5)
+                try:
+                    serve(connection)
+                except OSError:
+                    pass  # the client had enough of it
+        listener.close()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/api/v1/import"
+    finally:
+        end.set()
+        thread.join(10)
+
+
+def wait_for(what: str, probe: Callable[[], object], timeout_s: float = 10.0) -> None:
+    """Return once a probe is true; fail when it does not become so in time."""
+    deadline_s = time.monotonic() + timeout_s
+    while not probe():
+        assert time.monotonic() < deadline_s, f"waited {timeout_s:g} s for {what}"
+        time.sleep(0.005)

@@ -1,0 +1,154 @@
+"""The shipper's end of the drain, over a real socket."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from common import wire
+from shipper.drain import BufferAwayError, BufferBusyError, Drain, LeaseLostError, Link
+from tests.unit.shipper.stub import BoundBuffer, StubBuffer, rows
+
+
+@pytest.fixture
+def link(run_dir: Path) -> Iterator[Link]:
+    """A link that waits for replies but a moment."""
+    link = Link(run_dir, lambda: False, reply_timeout_s=0.3)
+    yield link
+    link.close()
+
+
+def test_samples_are_leased_and_accounted_for(run_dir: Path, link: Link) -> None:
+    """hello, lease, done, reject, release, stats."""
+    stub = StubBuffer(rows(5))
+    drain = Drain(link.ask)
+    with BoundBuffer(run_dir, stub):
+        drain.hello()
+        lease = drain.lease(2, 4)
+        assert lease is not None
+        assert (4, 2, True) == (len(lease), lease.priority, lease.full)
+        drain.done(lease.number, 2, "batch", 0)
+        drain.reject(lease.number, 3, "http_400")
+        drain.release(lease.number)
+        assert drain.lease(0, 4) is None
+        stats = drain.stats([0, 10, 60, 600])
+    assert ([([0, 1], "batch", 0)], [([2], "http_400")], 1) == (stub.done, stub.rejected, len(stub.released))
+    assert [0, 0, 2, 0] == stats.pending
+
+
+def test_a_buffer_that_is_not_there_is_away(link: Link) -> None:
+    """Found out quickly: nobody waits for a reply to what was not sent."""
+    began_s = time.monotonic()
+    with pytest.raises(BufferAwayError, match="not there"):
+        link.ask("hello")
+    assert time.monotonic() - began_s < 1
+
+
+def test_a_buffer_that_comes_later_is_found(run_dir: Path, link: Link) -> None:
+    """And so is one that was started anew."""
+    with pytest.raises(BufferAwayError):
+        link.ask("hello")
+    for _ in range(2):
+        stub = StubBuffer()
+        with BoundBuffer(run_dir, stub):
+            deadline_s = time.monotonic() + 5
+            while not stub.hellos and time.monotonic() < deadline_s:
+                try:
+                    Drain(link.ask).hello()
+                except BufferAwayError:
+                    pass  # not yet
+        assert stub.hellos == 1
+
+
+def test_a_buffer_that_is_silent_is_away(run_dir: Path, link: Link) -> None:
+    """And what it was asked is not answered to the next question."""
+    stub = StubBuffer(rows(3))
+    stub.mute = {"lease"}
+    with BoundBuffer(run_dir, stub):
+        with pytest.raises(BufferAwayError, match="does not reply"):
+            Drain(link.ask).lease(2, 3)
+        Drain(link.ask).hello()
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("unknown_lease", LeaseLostError),
+        ("storage", BufferBusyError),
+        ("bad_request", BufferAwayError),
+        ("?", BufferAwayError),
+    ],
+)
+def test_an_error_is_one_of_three(word: str, kind: type[Exception]) -> None:
+    """The lease is void, ask again, or begin from hello."""
+    stub = StubBuffer()
+    stub.refuse = {"stats": word}
+    with pytest.raises(kind, match=word.replace("?", r"\?")):
+        Drain(stub.ask).stats([0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("frames", [[b""], [b"\xc1"], [b"a", b"b"], [wire.pack([1])], [wire.pack({"v": 2, "id": 1})]])
+def test_what_is_no_reply_is_passed_over(run_dir: Path, link: Link, frames: list[bytes]) -> None:
+    """Garbage, another version and late replies are counted and change nothing."""
+    router = zmq.Context.instance().socket(zmq.ROUTER)
+    router.bind(f"ipc://{run_dir / 'drain.ipc'}")
+
+    class Answering:
+        """Answers between two looks at the clock."""
+
+        def __init__(self) -> None:
+            self.ended = False
+
+        def __call__(self) -> bool:
+            if router.poll(0):
+                peer, frame = router.recv_multipart()
+                number = wire.unpack(frame)["id"]
+                router.send_multipart([peer, *frames])
+                router.send_multipart([peer, wire.pack({"v": 1, "id": number - 1})])
+                router.send_multipart([peer, wire.pack({"v": 1, "id": number, "pending": [1, 2, 3, 4]})])
+            return self.ended
+
+    link._stopping = Answering()
+    assert [1, 2, 3, 4] == link.ask("hello")["pending"]
+    assert link.ignored == 2
+    router.close(linger=0)
+
+
+@pytest.mark.parametrize("reply", [{}, {"pending": 5}, {"pending": [], "due": [], "oldest_ms": []}])
+def test_a_reply_of_another_shape_is_a_buffer_that_is_away(reply: dict[str, Any]) -> None:
+    """A buffer of another version ends nothing here."""
+    with pytest.raises(BufferAwayError):
+        Drain(lambda _operation, **_fields: reply).stats([0, 0, 0, 0])
+    with pytest.raises(BufferAwayError):
+        Drain(lambda _operation, **_fields: reply).lease(0, 1)
+
+
+def test_a_wait_ends_with_the_process(run_dir: Path) -> None:
+    """SIGTERM does not wait for a buffer that hangs."""
+    stub = StubBuffer()
+    stub.mute = {"hello"}
+    asked = Link(run_dir, lambda: bool(stub.asked) or time.monotonic() > began_s + 0.1, reply_timeout_s=30)
+    began_s = time.monotonic()
+    with BoundBuffer(run_dir, stub), pytest.raises(BufferAwayError):
+        asked.ask("hello")
+    asked.close()
+    assert time.monotonic() - began_s < 2
+
+
+def test_leases_are_given_back_at_the_end(run_dir: Path) -> None:
+    """Without waiting: a buffer that is gone holds none."""
+    stub = StubBuffer(rows(3))
+    link = Link(run_dir, lambda: False)
+    with BoundBuffer(run_dir, stub):
+        lease = Drain(link.ask).lease(2, 3)
+        assert lease is not None
+        link.close([lease.number])
+        deadline_s = time.monotonic() + 5
+        while not stub.released and time.monotonic() < deadline_s:
+            time.sleep(0.005)
+    assert [lease.number] == stub.released

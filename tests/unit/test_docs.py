@@ -1,0 +1,69 @@
+"""What the documents say is what the program does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.harness import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("common/*.md")])
+
+
+def test_generated_pages_are_up_to_date() -> None:
+    """docs/metrics.md, docs/configuration.md and deploy/config.yaml are what `make docs` writes."""
+    done = subprocess.run(
+        [sys.executable, "-m", "docs.generate", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_example_configuration_equals_the_defaults() -> None:
+    """The shipped file changes nothing, and with every key uncommented it is still valid and equal."""
+    script = """
+import os, re, sys, tempfile, pathlib
+from collectors import registry
+from common import config
+text = pathlib.Path("deploy/config.yaml").read_text()
+head, body = text.split("\\n\\n", 1)
+file = pathlib.Path(tempfile.mkdtemp()) / "config.yaml"
+file.write_text(re.sub(r"(?m)^( +)# ", r"\\1", body))
+plain = config.load(None, {}, registry.sections())
+shipped = config.load(pathlib.Path("deploy/config.yaml"), {}, registry.sections())
+uncommented = config.load(file, {}, registry.sections())
+assert plain == shipped, "shipped"
+assert plain == uncommented, "uncommented"
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link of a page is a file of the tree."""
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text)
+    folder = page.parent
+    assert [link for link in links if "://" not in link and not (folder / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_make_targets_exist(page: Path) -> None:
+    """Every `make …` that a page names is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = re.findall(r"(?:^ {4}|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(set(named) - targets) == []
+
+
+def test_every_collector_is_a_supervised_program() -> None:
+    """A collector that nobody starts collects nothing."""
+    conf = (ROOT / "supervisord.conf").read_text(encoding="utf-8")
+    listed = re.search(r"(?m)^programs = (.*)$", conf)
+    script = "from collectors import registry; print(','.join(registry.names()))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert listed
+    assert sorted(done.stdout.strip().split(",")) == sorted(listed[1].split(","))
