@@ -65,8 +65,8 @@ unit: setup-dev ## unit tests alone
 integration: setup-dev ## tests with real processes
 	@$(BIN)/python -m pytest tests/integration
 
-chaos: setup-dev ## random kills and outages, every sample counted; MINUTES=10
-	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10)
+chaos: setup-dev ## random kills and outages, every sample counted; MINUTES=10 SEED=
+	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 coverage: setup-dev ## line coverage of the five packages by unit and integration tests, subprocesses included
 	@rm -f .coverage .coverage.*

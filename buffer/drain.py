@@ -7,7 +7,7 @@ says hello again, releases it, or this process ends, what it had not accounted f
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import apsw
 import zmq
 
+from buffer.audit import Audit
 from buffer.store import Row, Store
 from common import clock, wire
 from common.process import Process
@@ -66,6 +67,7 @@ class Drain:
             "reject": self._reject,
             "release": self._release,
             "stats": self._stats,
+            **Audit(process, store).operations(),
         }
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
         self._socket.bind(f"ipc://{process.run_dir / 'drain.ipc'}")
@@ -78,38 +80,34 @@ class Drain:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            if len(frames) != 2:
-                self._complain(f"{len(frames)} frames")
-                continue
             try:
-                request = wire.unpack(frames[1])
+                request = _request(frames)
             except wire.WireError as error:
-                self._complain(str(error))
+                self._process.instruments.count("storage.refused_samples_total", reason=error.reason)
+                self._process.log.throttled_warning("drain", "ignored a drain request", detail=str(error))
                 continue
-            reply = {"v": wire.VERSION, "id": request.get("id"), **self.answer(request)}
+            reply = {"v": wire.VERSION, "id": request["id"], **self.answer(request)}
             self._socket.send_multipart([frames[0], wire.pack(reply)])
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Carry out one request and return its reply."""
         operation = self._operations.get(str(request.get("op")))
         if operation is None:
-            return {"error": "bad_request", "detail": f"no operation {request.get('op')!r}"}
+            return {"error": "bad_request", "detail": f"there are {', '.join(self._operations)}"}
         try:
             return operation(request)
         except RefusedError as error:
             return {"error": error.word, "detail": str(error)}
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             return {"error": "bad_request", "detail": f"{type(error).__name__}: {error}"}
         except apsw.Error as error:
+            self._store.notice(error)
             self._process.failed(error)
             return {"error": "storage", "detail": str(error)}
 
     def close(self) -> None:
         """Close the socket; unaccounted samples are pending."""
         self._socket.close(linger=100)
-
-    def _complain(self, detail: str) -> None:
-        self._process.log.throttled_warning("drain", "ignored a drain request", detail=detail)
 
     def _hello(self, _request: dict[str, Any]) -> dict[str, Any]:
         self._leases.clear()
@@ -146,13 +144,14 @@ class Drain:
 
     def _reject(self, request: dict[str, Any]) -> dict[str, Any]:
         lease, rows = self._next_rows(request)
+        reason = str(request["reason"])
         marked = self._store.mark_refused(lease.priority, rows)
         self._process.instruments.count("storage.quarantined_total", marked)
         for row in rows[:3]:
             series = self._store.series(row.series_id)
             self._process.log.warning(
                 "quarantined", metric=series.name, tags=dict(series.tags), timestamp_ms=row.timestamp_ms,
-                value=row.value, reason=str(request["reason"]),
+                value=row.value, reason=reason,
             )  # fmt: skip
         self._account(request["lease"], lease, len(rows))
         return {"marked": marked}
@@ -186,3 +185,12 @@ class Drain:
         lease.done += rows
         if lease.done == len(lease.rows):
             del self._leases[number]
+
+
+def _request(frames: Sequence[bytes]) -> dict[str, Any]:
+    if len(frames) != 2:
+        raise wire.WireError("frames", f"{len(frames)} frames")
+    request = wire.unpack(frames[1])
+    if not isinstance(request.get("id"), (int, str)):
+        raise wire.WireError("shape", "the id is an integer or text")
+    return request

@@ -6,14 +6,12 @@ copied into version 3 in slices, each its own transaction, so that a kill in the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import apsw
 
-from buffer import series
-from common import catalog
+from buffer import older, series
+from buffer.older import Old
 
 VERSION = 3
 SLICE_ROWS = 5_000  # about 50 ms a slice on an SD card: the longest a kill can throw back
@@ -71,9 +69,11 @@ CREATE TABLE IF NOT EXISTS clocks (
     UNIQUE (boot_id, offset_ms)
 );
 CREATE TABLE IF NOT EXISTS windows (
-    start_ms INTEGER PRIMARY KEY,  -- one row for each audited span of sample timestamps
-    state INTEGER NOT NULL,        -- 0 to be audited, 1 verified, 2 sent again once, 3 differs for good
-    checked_ms INTEGER
+    start_ms INTEGER PRIMARY KEY,  -- one row for each five minutes of sample timestamps that were uploaded
+    state INTEGER NOT NULL,        -- 0 to be audited, 1 verified, 2 sent again, 3 differs for good
+    uploaded_ms INTEGER NOT NULL DEFAULT 0, -- when something of it was last marked uploaded
+    samples INTEGER NOT NULL DEFAULT 0,     -- how many are marked uploaded
+    resends INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY,
@@ -93,6 +93,7 @@ CREATE TABLE IF NOT EXISTS aggregates (
     max REAL NOT NULL,
     avg REAL NOT NULL,
     last REAL NOT NULL,
+    last_ms INTEGER NOT NULL,      -- when that was, in milliseconds after start_ms
     count INTEGER NOT NULL,
     PRIMARY KEY (width_ms, start_ms, series_id)
 ) WITHOUT ROWID;
@@ -126,19 +127,20 @@ def version(connection: apsw.Connection) -> int:
     """Return the file's schema version: 0 for an empty file, 1-3 as above.
 
     Raises:
-        UnknownSchemaError: there are tables, but none that are known here.
+        UnknownSchemaError: a newer version wrote it, or its tables are not ours.
     """
     kinds = dict(connection.execute("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')"))
-    if "schema_version" in kinds:
-        found = connection.execute("SELECT max(version) FROM schema_version").get
-        if found is not None and found > VERSION:
-            raise UnknownSchemaError(f"schema version {found}; this program knows up to {VERSION}")
-        if found is not None:
-            return int(found)
-    if kinds.get("metrics") == "table" or "old_metrics" in kinds:
-        return 1
-    if kinds.keys() - {"schema_version", "sqlite_sequence"} and "samples" not in kinds:
-        raise UnknownSchemaError(f"not a metrics database: it holds {', '.join(sorted(kinds))}")
+    known = kinds.keys() >= {"series", "samples"}
+    old = "old_metrics" in kinds or (kinds.get("metrics") == "table" and older.is_ours(_columns(connection, "metrics")))
+    found = _recorded_version(connection)
+    if found > VERSION and (known or old):
+        raise UnknownSchemaError(f"schema version {found}; this program knows up to {VERSION}")
+    if old:
+        return min(max(found, 1), VERSION - 1)
+    if known:
+        return found if found == VERSION else 0  # 0: killed before it was done
+    if kinds.keys() - {"schema_version", "sqlite_sequence", "sqlite_stat1"}:
+        raise UnknownSchemaError(f"not a metrics database: it holds {', '.join(sorted(kinds)[:5])}")
     return 0
 
 
@@ -205,50 +207,36 @@ def _take_old_checkpoints(connection: apsw.Connection) -> None:
 def _copy(connection: apsw.Connection, device_id: str) -> Iterator[int]:
     """Move old rows over, slice by slice; what is moved is gone from the old table."""
     book = series.Book(connection)
-    select = _old_rows(connection)
+    columns = older.columns_of(_columns(connection, "old_metrics"))
+    select = f"SELECT {columns} FROM old_metrics ORDER BY id LIMIT ?"
     copied = 0
     while True:
         with connection:
             rows = connection.execute(select, (SLICE_ROWS,)).fetchall()
             if not rows:
                 return
-            chunk = _migrated_checkpoint(connection) if any(row[7] for row in rows) else 0
+            found = [old for old in map(older.read, rows) if old is not None]
+            chunk = _migrated_checkpoint(connection) if any(old.uploaded for old in found) else 0
+            connection.executemany(
+                "INSERT OR IGNORE INTO sessions (id, start_time) VALUES (?, ?)",
+                [(old.session, old.timestamp_ms) for old in found if old.session],
+            )
             connection.executemany(
                 "INSERT OR IGNORE INTO samples (id, timestamp_ms, series_id, value, session, priority, chunk) "
                 "VALUES (?, ?, ?, ?, (SELECT rowid FROM sessions WHERE id = ?), ?, ?)",
-                [new for row in rows if (new := _new_row(book, row, device_id, chunk)) is not None],
+                [_new_row(book, old, device_id, chunk) for old in found],
             )
             connection.execute("DELETE FROM old_metrics WHERE id <= ?", (rows[-1][0],))
         copied += len(rows)
         yield copied
 
 
-def _old_rows(connection: apsw.Connection) -> str:
-    """Return the statement that reads old rows, with NULL for columns that version did not have."""
-    have = _columns(connection, "old_metrics")
-    wanted = ("id", "timestamp_ms", "metric_name", "metric_value", "value_text", "tags", "device_id", "uploaded")
-    columns = [name if name in have else f"NULL AS {name}" for name in (*wanted, "priority", "session_id")]
-    return f"SELECT {', '.join(columns)} FROM old_metrics ORDER BY id LIMIT ?"
-
-
-def _new_row(book: series.Book, row: tuple[Any, ...], device_id: str, chunk: int) -> tuple[Any, ...] | None:
-    row_id, timestamp_ms, name, number, text, tags, device, uploaded, priority, session = row
-    value = number if number is not None else text
-    if value is None or name is None or timestamp_ms is None:
-        return None  # it says nothing
-    entry = book.find(name, device or device_id, _tags(tags), is_text=isinstance(value, str))
-    if priority not in range(4):
-        priority = catalog.find(name).priority
-    state = LOCAL if isinstance(value, str) else chunk if uploaded else None
-    return row_id, timestamp_ms, entry.id, value, session, priority, state
-
-
-def _tags(text: str | None) -> dict[str, str]:
-    try:
-        tags = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    return {str(name): str(value) for name, value in tags.items()} if isinstance(tags, dict) else {}
+def _new_row(book: series.Book, old: Old, device_id: str, chunk: int) -> tuple[object, ...]:
+    """Return the new row of an old sample; `chunk` stands for what was uploaded."""
+    is_text = isinstance(old.value, str)
+    entry = book.find(old.name, old.device or device_id, old.tags, is_text=is_text)
+    state = LOCAL if is_text else chunk if old.uploaded else None if old.is_sendable else REFUSED
+    return old.id, old.timestamp_ms, entry.id, old.value, old.session, old.priority, state
 
 
 def _migrated_checkpoint(connection: apsw.Connection) -> int:
@@ -258,6 +246,14 @@ def _migrated_checkpoint(connection: apsw.Connection) -> int:
         connection.execute("INSERT INTO upload_checkpoints (batch_id, chunk_index) VALUES ('migrated', 0)")
         return connection.last_insert_rowid()
     return int(row[0])
+
+
+def _recorded_version(connection: apsw.Connection) -> int:
+    """Return the highest version in `schema_version`, 0 where there is none or the table is another program's."""
+    if "version" not in _columns(connection, "schema_version"):
+        return 0
+    query = "SELECT max(version) FROM schema_version WHERE typeof(version) = 'integer'"
+    return int(connection.execute(query).get or 0)
 
 
 def _is_table(connection: apsw.Connection, name: str) -> bool:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apsw
 
-from buffer import schema
+from buffer import database, schema, windows
 from buffer.series import Book, Series
 from common import clock
 from common.sample import PRIORITIES, Batch
 from common.settings import Storage
 
-BUSY_TIMEOUT_MS = 5_000
+CHECKPOINT_TIMEOUT_MS = 200  # a reader that stays (a `sqlite3` prompt) must not hold up the loop; the next one comes
 EXACT_FLOAT = 2.0**53  # whole floats below it are stored as integers: 1-6 bytes instead of 8
 
 
@@ -58,6 +57,12 @@ class Store:
         device_id: label of every sample that comes in.
         progress: told how many old rows a migration has copied.
 
+    Attributes:
+        path: where it is.
+        migrated_from: version of the schema as it was found.
+        pending: samples of each priority that wait for their upload.
+        damage: what SQLite said when it called the file corrupt, or None.
+
     Raises:
         apsw.Error: the file cannot be opened or is no database.
         schema.UnknownSchemaError: it is a database, but not one of ours.
@@ -66,11 +71,35 @@ class Store:
     def __init__(self, settings: Storage, device_id: str, progress: Callable[[int], None] = lambda _rows: None) -> None:
         self.path = settings.path
         self.device_id = device_id
-        self._connection = apsw.Connection(str(settings.path))
-        self._pragmas(settings)
-        self.migrated_from = schema.migrate(self._connection, device_id, progress)
-        self._book = Book(self._connection)
-        self.pending = self._count_pending()
+        self._settings = settings
+        self._progress = progress
+        self.open()
+
+    def open(self) -> None:
+        """Open the file, or the one that has taken its place.
+
+        Raises:
+            apsw.Error, schema.UnknownSchemaError: as above.
+        """
+        self._connection, self.migrated_from = database.connect(self._settings, self.device_id, self._progress)
+        self.damage: apsw.Error | None = None
+        self._unsynced = False
+        self.book = Book(self._connection)
+        try:
+            self.pending = self._count_pending()
+        except apsw.Error:
+            self.abandon()
+            raise
+
+    @property
+    def connection(self) -> apsw.Connection:
+        """Return the connection that writes, for transactions between those of ingest; `open` makes another."""
+        return self._connection
+
+    def notice(self, error: apsw.Error) -> None:
+        """Take down what went wrong with this file; every caller that catches an apsw.Error has to tell."""
+        if self.damage is None and database.is_damage(error):
+            self.damage = error
 
     def write(self, batches: Iterable[Batch]) -> Written:
         """Store batches; redelivered samples change nothing."""
@@ -84,8 +113,9 @@ class Store:
                 for priority in PRIORITIES:
                     added[priority] = self._insert(rows[priority])
         except apsw.Error:
-            self._book.forget()
+            self.book.forget()
             raise
+        self._unsynced = True
         inserted = self._connection.total_changes() - before - new_series
         for priority in PRIORITIES:
             self.pending[priority] += added[priority]
@@ -101,7 +131,7 @@ class Store:
 
     def series(self, series_id: int) -> Series:
         """Return the series of a row."""
-        return self._book.by_id(series_id)
+        return self.book.by_id(series_id)
 
     def mark_uploaded(self, priority: int, rows: Sequence[Row], batch_id: str, chunk_index: int) -> int:
         """Mark samples as uploaded and write their checkpoint; return how many were still pending."""
@@ -122,8 +152,27 @@ class Store:
                 ),
             )
             marked = self._mark(self._connection.last_insert_rowid(), rows)
+            spans = windows.count(row.timestamp_ms for row in rows).items()
+            now_ms = clock.wall_ms()
+            self._connection.executemany(windows.UPLOADED, [(start_ms, now_ms, count) for start_ms, count in spans])
         self.pending[priority] -= marked
         return marked
+
+    def make_pending(self, statements: Iterable[tuple[str, tuple[object, ...]]]) -> int:
+        """Make uploaded samples pending again; each statement is an UPDATE's WHERE and its parameters.
+
+        Joins the transaction that is open; returns how many samples it was.
+        """
+        times_ms: list[int] = []
+        for where, parameters in statements:
+            update = f"UPDATE samples SET chunk = NULL WHERE {where} AND chunk > 0 RETURNING priority, timestamp_ms"
+            changed: list[Any] = self._connection.execute(update, parameters).fetchall()
+            for priority, timestamp_ms in changed:
+                self.pending[priority] += 1
+                times_ms.append(timestamp_ms)
+        spans = windows.count(times_ms).items()
+        self._connection.executemany(windows.PENDING_AGAIN, [(count, start_ms) for start_ms, count in spans])
+        return len(times_ms)
 
     def mark_refused(self, priority: int, rows: Sequence[Row]) -> int:
         """Mark samples as refused by the server: kept, never sent again; return how many were pending."""
@@ -152,39 +201,48 @@ class Store:
     def checkpoint(self) -> Checkpoint:
         """Fold the write-ahead log into the database and truncate it."""
         old_bytes = self.wal_bytes()
-        busy, log, checkpointed = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
+        self._connection.set_busy_timeout(CHECKPOINT_TIMEOUT_MS)
+        try:
+            busy, log, checkpointed = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
+        finally:
+            self._connection.set_busy_timeout(database.BUSY_TIMEOUT_MS)
+        self._unsynced = self._unsynced and bool(busy)
         return Checkpoint(busy, log, checkpointed, old_bytes, self.wal_bytes())
 
     def database_bytes(self) -> int:
         """Return the size of the database file."""
-        return _size(self.path)
+        return database.size(self.path)
 
     def wal_bytes(self) -> int:
         """Return the size of the write-ahead log."""
-        return _size(self.path.with_name(self.path.name + "-wal"))
+        return database.size(self.path.with_name(self.path.name + "-wal"))
+
+    def sync(self) -> bool:
+        """Have everything written so far on the disk, whatever happens to the power; False if it was.
+
+        Raises:
+            OSError: it is not there.
+        """
+        if not self._unsynced:
+            return False
+        database.sync_log(self.path)
+        self._unsynced = False
+        return True
 
     def close(self) -> None:
         """Close the file; what is committed is in it."""
         self._connection.close()
 
-    def _pragmas(self, settings: Storage) -> None:
-        self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-        for pragma in (
-            "journal_mode = WAL",
-            "synchronous = NORMAL",
-            "temp_store = MEMORY",
-            f"mmap_size = {settings.mmap_size}",
-            f"cache_size = {-(settings.cache_size // 1024)}",
-            "wal_autocheckpoint = 0",  # a page that changes a hundred times an hour is written to flash once
-        ):
-            self._connection.execute(f"PRAGMA {pragma}").fetchall()
+    def abandon(self) -> None:
+        """Close a damaged file as it is; every method fails until `open`."""
+        database.abandon(self._connection)
 
     def _sort(self, batches: Iterable[Batch], rows: list[list[tuple[object, ...]]]) -> None:
         """Turn batches into rows by priority, making series as they appear."""
         for batch in batches:
             for name, value, tags in batch.samples:
                 is_text = isinstance(value, str)
-                series = self._book.find(name, self.device_id, tags, is_text=is_text)
+                series = self.book.find(name, self.device_id, tags, is_text=is_text)
                 chunk = schema.LOCAL if is_text else None
                 rows[series.priority].append((batch.timestamp_ms, series.id, _compact(value), series.priority, chunk))
 
@@ -200,8 +258,9 @@ class Store:
 
     def _mark(self, chunk: int, rows: Sequence[Row]) -> int:
         before = self._connection.total_changes()
-        self._connection.executemany(
-            "UPDATE samples SET chunk = ? WHERE id = ? AND chunk IS NULL", [(chunk, row.id) for row in rows]
+        self._connection.executemany(  # the time too: an id whose row was given up may be another row's by now
+            "UPDATE samples SET chunk = ? WHERE id = ? AND chunk IS NULL AND timestamp_ms = ? AND series_id = ?",
+            [(chunk, row.id, row.timestamp_ms, row.series_id) for row in rows],
         )
         return self._connection.total_changes() - before
 
@@ -215,10 +274,3 @@ def _compact(value: float | str) -> float | str:
     if isinstance(value, float) and value.is_integer() and -EXACT_FLOAT < value < EXACT_FLOAT:
         return int(value)
     return value
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0

@@ -26,7 +26,7 @@ from common.keys import boolean, choice, duration, key, listing, regex
 from common.sample import Sample
 
 SECTOR = 512
-WHOLE_DEVICES = r"sd[a-z]+|nvme\d+n\d+|mmcblk\d+"
+WHOLE_DEVICES = r"(?:sd|vd|xvd|hd)[a-z]+|nvme\d+n\d+|mmcblk\d+"
 # Metric and its column; all kernels since 2.6 have these 14, later ones append (iostats.rst).
 WRITTEN = "disk.write_bytes_total"
 COLUMNS = {

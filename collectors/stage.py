@@ -64,12 +64,13 @@ class Stage:
         duration_s = time.perf_counter() - began_s
         self._count(samples, duration_s)
         self._report_gaps()
-        if samples:
-            self._process.worked()
-            self._publisher.publish(samples, timestamp_ms)
-            self._process.facts["last_collection_ms"] = timestamp_ms
-        elif self._collecting.host.faults:
+        if not samples and self._collecting.host.faults:
             self._failed("; ".join(f"{path}: {why}" for path, why in self._collecting.host.faults.items()))
+            return
+        self._process.worked()
+        self._process.facts["last_collection_ms"] = timestamp_ms
+        if samples:
+            self._publisher.publish(samples, timestamp_ms)
         self._process.log.debug(
             "collected", collector=self._process.name, count=len(samples), duration_ms=round(duration_s * 1000, 2)
         )

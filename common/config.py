@@ -15,11 +15,12 @@ import yaml
 
 from common import documents
 from common.keys import EnvironmentText, KeySpec
+from common.problems import Problems, join, shown
 from common.settings import Settings
 
 ENVIRONMENT_PREFIX = "BELABOX_"
 MAX_DEPTH = 12  # deeper is a loop of anchors, not a configuration
-SECRET_KEYS = ("token", "password", "secret")  # a value under such a key is not repeated in a message
+MAX_NODES = 10_000  # a file with every key has 300; anchors can unfold a small file to billions
 
 Section = TypeVar("Section")
 
@@ -65,47 +66,53 @@ def load(
     Raises:
         ConfigError: with every error of the file and the environment.
     """
-    errors: list[str] = []
-    tree = _Reader(errors).read(file) if file else {}
-    warnings = documents.translate(tree, errors)
-    _override(tree, environ, errors)
-    own = tree.pop("collectors", {})
-    settings = _build(Settings, tree, "", errors)
-    sections = _collectors(own, collectors, errors)
-    if errors:
+    problems = Problems()
+    tree = _Reader(problems).read(file) if file else {}
+    warnings = documents.translate(tree, problems)
+    _override(tree, environ, problems)
+    own = tree.pop("collectors", None)
+    settings = _build(Settings, tree, "", problems)
+    sections = _collectors(own, collectors, problems)
+    if problems.messages:
         where = f"{file}: " if file else ""
-        raise ConfigError([where + message for message in errors])
+        raise ConfigError([where + message for message in problems.messages])
     return Config(settings, sections, tuple(warnings))
 
 
 class _Reader:
     """YAML to plain values, refusing what YAML allows and an operator does not mean."""
 
-    def __init__(self, errors: list[str]) -> None:
-        self._errors = errors
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
         self._constructor = yaml.constructor.SafeConstructor()
+        self._nodes = 0
 
     def read(self, file: Path) -> dict[str, Any]:
         """Return the file's mapping; an error is noted, not raised."""
         try:
             with file.open(encoding="utf-8") as stream:
                 node = yaml.compose(stream, Loader=yaml.SafeLoader)
+            value = None if node is None else self._value(node, "", 0)
         except OSError as error:
-            self._errors.append(error.strerror or str(error))
+            self._problems.add("", error.strerror or str(error))
             return {}
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            self._errors.append(f"not YAML: {' '.join(str(error).split())}")
+            self._problems.add("", f"not YAML: {_one_line(error)}")
             return {}
-        value = {} if node is None else self._value(node, "", 0)
+        except (_TooLargeError, RecursionError):
+            self._problems.add("", f"more than {MAX_NODES} values, or nested deeper than {MAX_DEPTH}")
+            return {}
+        if value is None:
+            return {}
         if not isinstance(value, dict):
-            self._errors.append("expected sections (a mapping) at the top level")
+            self._problems.add("", "expected sections (a mapping) at the top level")
             return {}
         return value
 
     def _value(self, node: yaml.Node, path: str, depth: int) -> Any:
-        if depth > MAX_DEPTH:
-            self._errors.append(f"{path}: nested too deeply")
-            return None
+        self._nodes += 1
+        if depth > MAX_DEPTH or self._nodes > MAX_NODES:
+            raise _TooLargeError
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode):
@@ -113,89 +120,100 @@ class _Reader:
         try:
             return self._constructor.construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
-            self._errors.append(f"{path}: {' '.join(str(error).split())}")
+            self._problems.add(path, _one_line(error))
             return None
 
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._problems.add(path, f"expected a name as key, in line {line}")
+                continue
             name = str(key_node.value)
             inner = join(path, name)
             if name in mapping:
-                self._errors.append(f"{inner}: given twice, again in line {key_node.start_mark.line + 1}")
+                self._problems.add(inner, f"given twice, again in line {line}")
             mapping[name] = self._value(value_node, inner, depth + 1)
         return mapping
 
 
-def join(path: str, name: str) -> str:
-    """Return the key path of a name inside a section."""
-    return f"{path}.{name}" if path else name
+class _TooLargeError(Exception):
+    """The file has more in it, or anchors unfold to more, than any configuration."""
 
 
-def _override(tree: dict[str, Any], environ: Mapping[str, str], errors: list[str]) -> None:
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _override(tree: dict[str, Any], environ: Mapping[str, str], problems: Problems) -> None:
     """Put environment variables over the file's values."""
     for variable, value in sorted(environ.items()):
         if not variable.startswith(ENVIRONMENT_PREFIX) or "__" not in variable:
             continue
         *sections, last = variable[len(ENVIRONMENT_PREFIX) :].lower().split("__")
+        path = ".".join([*sections, last])
         at: Any = tree
         for name in sections:
-            at = at.setdefault(name, {}) if isinstance(at, dict) else None
-        if isinstance(at, dict):
-            at[last] = EnvironmentText(value)
+            at = _section(at, name)
+        if at is None:
+            problems.add(path, f"{variable} does not name a key")
         else:
-            errors.append(f"{'.'.join([*sections, last])}: {variable} does not name a key")
+            at[last] = EnvironmentText(value)
+            problems.written_at(path, variable)
 
 
-def _collectors(raw: Any, known: Mapping[str, type[Any] | None] | None, errors: list[str]) -> dict[str, Any]:
+def _section(at: dict[str, Any] | None, name: str) -> dict[str, Any] | None:
+    """Return a section of the tree, making it where it is not there or all of it is commented out."""
+    if at is None:
+        return None
+    if at.get(name) is None:
+        at[name] = {}
+    return at[name] if isinstance(at[name], dict) else None
+
+
+def _collectors(raw: Any, known: Mapping[str, type[Any] | None] | None, problems: Problems) -> dict[str, Any]:
+    raw = {} if raw is None else raw
     if not isinstance(raw, dict):
-        errors.append("collectors: expected a section for each collector")
+        problems.add("collectors", "expected a section for each collector")
         return {}
     if known is None:
         return {}
-    errors.extend(
-        f"collectors.{name}: no such collector; there are {', '.join(sorted(known))}"
-        for name in sorted(raw.keys() - known.keys())
-    )
+    for name in sorted(raw.keys() - known.keys()):
+        problems.add(f"collectors.{name}", f"no such collector; there are {', '.join(sorted(known))}")
     return {
-        name: _build(kind, raw.get(name, {}), f"collectors.{name}", errors)
+        name: _build(kind, raw.get(name), f"collectors.{name}", problems)
         for name, kind in known.items()
         if kind is not None
     }
 
 
-def _build(kind: type[Section], raw: Any, path: str, errors: list[str]) -> Section:
+def _build(kind: type[Section], raw: Any, path: str, problems: Problems) -> Section:
     """Build one section; every problem is noted with its key path, and the default stands in."""
     raw = {} if raw is None else raw  # a section whose every key is commented out
     if not isinstance(raw, dict):
-        errors.append(f"{path}: expected a section, got {raw!r}")
+        problems.add(path, f"expected a section, got {shown(path, raw)}")
         raw = {}
     values: dict[str, Any] = {}
     names = set()
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if "section" in field.metadata:
             names.add(field.name)
-            values[field.name] = _build(
-                field.metadata["section"], raw.get(field.name, {}), join(path, field.name), errors
-            )
+            inner = join(path, field.name)
+            values[field.name] = _build(field.metadata["section"], raw.get(field.name), inner, problems)
             continue
         spec: KeySpec = field.metadata["key"]
-        names.add(spec.name or field.name)
-        _take(spec, field.name, raw, path, values, errors)
-    errors.extend(
-        f"{join(path, name)}: unknown key; here are {', '.join(sorted(names))}" for name in sorted(raw.keys() - names)
-    )
+        name = spec.name or field.name
+        names.add(name)
+        if name in raw:
+            _take(spec, raw[name], join(path, name), values, field.name, problems)
+    for name in sorted(raw.keys() - names):
+        problems.add(join(path, name), f"unknown key; here are {', '.join(sorted(names))}")
     return kind(**values)
 
 
-def _take(
-    spec: KeySpec, field_name: str, raw: dict[str, Any], path: str, values: dict[str, Any], errors: list[str]
-) -> None:
-    name = spec.name or field_name
-    if name not in raw:
-        return
+def _take(spec: KeySpec, given: Any, path: str, values: dict[str, Any], field_name: str, problems: Problems) -> None:
     try:
-        values[field_name] = spec.parse(raw[name])
+        values[field_name] = spec.parse(given)
     except ValueError as error:
-        given = "***" if any(word in name for word in SECRET_KEYS) else repr(raw[name])
-        errors.append(f"{join(path, name)}: {error}, got {given}")
+        problems.add(path, f"{error}, got {shown(path, given)}")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.problems import Problems, shown
+
 # A documented collector name and the collectors it stands for.
 COLLECTOR_NAMES = {
     "system": ("cpu", "memory", "disk", "thermal"),
@@ -25,14 +27,17 @@ MOVED = {
     ("remote", "upload", "timeout"): ("remote", "timeout"),
     ("remote", "upload", "compression"): ("remote", "compression"),
     ("monitoring", "skew_url"): ("monitoring", "clock_skew_url"),
+    ("storage", "rotation", "interval"): ("storage", "archive", "interval"),
+    ("buffer", "max_size"): ("storage", "max_size"),
 }
 
 # Documented keys that this version reads over: no effect, and it says so.
 WITHOUT_EFFECT = (
     ("collection", "enabled"),
-    ("storage", "retention"),
     ("storage", "rotation"),
     ("storage", "compression"),
+    ("buffer", "path"),
+    ("buffer", "prune_strategy"),
     ("buffer",),
     ("remote", "upload"),
     ("remote", "backfill"),
@@ -41,24 +46,22 @@ WITHOUT_EFFECT = (
 UNAVAILABLE_COLLECTORS = ("srt.packet_loss", "srt", "encoder", "events")
 
 
-def translate(tree: dict[str, Any], errors: list[str]) -> list[str]:
+def translate(tree: dict[str, Any], problems: Problems) -> list[str]:
     """Rewrite documented spellings in place.
 
     Args:
         tree: the file as read.
-        errors: takes what is wrong with a documented list.
+        problems: takes what is wrong with a documented list, and where each key was written.
 
     Returns:
         Warnings about keys that have no effect.
     """
     warnings = [
-        *_collector_list(tree, tree.pop("metrics", None), "metrics", errors),
-        *_collector_list(tree, _pop(tree, ("collection", "collectors")), "collection.collectors", errors),
+        *_collector_list(tree, tree.pop("metrics", None), "metrics", problems),
+        *_collector_list(tree, _pop(tree, ("collection", "collectors")), "collection.collectors", problems),
     ]
     for old, new in MOVED.items():
-        value = _pop(tree, old)
-        if value is not None:
-            tree.setdefault(new[0], {}).setdefault(new[1], value)
+        _move(tree, old, new, problems)
     for path in WITHOUT_EFFECT:
         value = _pop(tree, path)
         if value not in (None, {}):
@@ -68,33 +71,68 @@ def translate(tree: dict[str, Any], errors: list[str]) -> list[str]:
     return warnings
 
 
-def _collector_list(tree: dict[str, Any], entries: Any, path: str, errors: list[str]) -> list[str]:
+def _collector_list(tree: dict[str, Any], entries: Any, path: str, problems: Problems) -> list[str]:
     """Turn ``- {name, interval, enabled, config}`` into sections of ``collectors``."""
     if entries is None:
         return []
     if not isinstance(entries, list):
-        errors.append(f"{path}: expected a list")
+        problems.add(path, "expected a list")
         return []
     warnings = []
+    seen: dict[str, str] = {}
     for index, entry in enumerate(entries):
+        place = f"{path}[{index}]"
         name = entry.get("name") if isinstance(entry, dict) else None
-        if name in UNAVAILABLE_COLLECTORS:
-            warnings.append(f"{path}[{index}]: {name} is not collected by this version")
-        elif isinstance(name, str):
-            _enter(tree, name, entry)
+        if not isinstance(name, str):
+            problems.add(place, f"expected an entry with a name, got {shown(path, entry)}")
+        elif seen.setdefault(name, place) != place:
+            problems.add(place, f"{name} is listed already, in {seen[name]}")
+        elif name in UNAVAILABLE_COLLECTORS:
+            warnings.append(f"{place}: {name} is not collected by this version")
         else:
-            errors.append(f"{path}[{index}]: expected an entry with a name, got {entry!r}")
+            _enter(tree, name, entry, place, problems)
     return warnings
 
 
-def _enter(tree: dict[str, Any], name: str, entry: dict[str, Any]) -> None:
-    values = {key: value for key, value in entry.items() if key not in {"name", "config"}}
+def _enter(tree: dict[str, Any], name: str, entry: dict[str, Any], place: str, problems: Problems) -> None:
+    """Put an entry's keys into the section of each collector that it stands for; what is there stays."""
+    values = {key: (f"{place}.{key}", value) for key, value in entry.items() if key not in {"name", "config"}}
     own = entry.get("config")
-    values.update(own if isinstance(own, dict) else {} if own is None else {"config": own})
-    collectors = tree.setdefault("collectors", {})
+    if isinstance(own, dict):
+        values.update({key: (f"{place}.config.{key}", value) for key, value in own.items()})
+    elif own is not None:
+        values["config"] = (f"{place}.config", own)
+    if tree.get("collectors") is None:
+        tree["collectors"] = {}
     for collector in COLLECTOR_NAMES.get(name, (name,)):
-        if isinstance(collectors, dict):
-            collectors[collector] = {**values, **(collectors.get(collector) or {})}
+        problems.written_at(f"collectors.{collector}", place)
+        section = _section(tree["collectors"], collector)
+        for key, (written, value) in values.items():
+            if key not in section:
+                section[key] = value
+                problems.written_at(f"collectors.{collector}.{key}", written, value)
+
+
+def _section(tree: Any, name: str) -> dict[str, Any]:
+    """Return a section to write to; one that is no mapping is the loader's to refuse, and stays."""
+    if not isinstance(tree, dict):
+        return {}
+    if tree.get(name) is None:
+        tree[name] = {}
+    return tree[name] if isinstance(tree[name], dict) else {}
+
+
+def _move(tree: dict[str, Any], old: tuple[str, ...], new: tuple[str, ...], problems: Problems) -> None:
+    """Put the value of a documented key where it takes effect; what is there stays."""
+    value = _pop(tree, old)
+    if value is None:
+        return
+    section = tree
+    for name in new[:-1]:
+        section = _section(section, name)
+    if new[-1] not in section:
+        section[new[-1]] = value
+        problems.written_at(".".join(new), ".".join(old))
 
 
 def _pop(tree: dict[str, Any], path: tuple[str, ...]) -> Any:

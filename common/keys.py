@@ -56,9 +56,9 @@ def text(*, pattern: str = "") -> Parser:
     """Accept text; a pattern has to match all of it."""
 
     def parse(value: Any) -> str:
-        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise ValueError("expected text")
-        if pattern and not re.fullmatch(pattern, str(value)):
+        if not isinstance(value, str):  # YAML has made 8 of 010 and 36610 of 10:10:10 by now
+            raise ValueError("expected text, in quotes where it looks like something else")
+        if pattern and not re.fullmatch(pattern, value):
             raise ValueError(f"expected text like {pattern}")
         return str(value)
 
@@ -136,10 +136,10 @@ def size(least: int, most: int) -> Parser:
         match = _SIZE.fullmatch(str(value).strip())
         if match is None or isinstance(value, bool):
             raise ValueError("expected a size such as 256KiB, 64MB or 5GB")
-        amount = int(float(match[1]) * _BYTES[(match[2] or "").upper()])
+        amount = float(match[1]) * _BYTES[(match[2] or "").upper()]
         if not least <= amount <= most:
             raise ValueError(f"expected a size from {least} to {most} bytes")
-        return amount
+        return int(amount)
 
     return parse
 
@@ -165,7 +165,8 @@ def url(*, optional: bool = False) -> Parser:
             return ""
         try:
             parts = urlsplit(value if isinstance(value, str) else "")
-            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+            usable = usable and re.search(r"[\s\x00-\x1f]", str(value)) is None
         except ValueError:
             usable = False
         if not usable:
@@ -205,7 +206,7 @@ def regex(*, optional: bool = False) -> Parser:
             raise ValueError("expected a regular expression")
         try:
             return re.compile(value)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"expected a regular expression: {error}") from error
 
     return parse
@@ -217,5 +218,5 @@ def _typed(value: Any) -> Any:
         return value
     try:
         return yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return str(value)

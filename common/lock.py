@@ -32,6 +32,8 @@ def hold(path: Path, what: str) -> int:
         holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
         raise AlreadyRunning(f"{what} is in use by process {holder} (lock file {path})") from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+    try:
+        os.pwrite(descriptor, f"{os.getpid():<10}\n".encode("ascii"), 0)
+    except OSError:
+        pass  # a full disk: the lock holds, it only does not say who has it
     return descriptor

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import sys
 import time
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from common import clock
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 THROTTLE_S = 60.0  # a repeating line comes once in this time, with how many were held back
+MAX_THROTTLED = 500  # keys remembered; an error's text may differ each time
 
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+_USERINFO = re.compile(r"(?<=://)\S*@")  # to the last @: a password with / or @ in it is common and invalid
 _BEARER = re.compile(r"(?i)(bearer\s+)[^\s\"',]+")
 
 
@@ -32,8 +35,8 @@ class Secrets:
 
     def add(self, value: str) -> None:
         """Hide a value from now on."""
-        if value:
-            self._values.append(value)
+        if value and value not in self._values:
+            self._values = sorted([*self._values, value], key=len, reverse=True)  # one may begin with another
 
     def redact(self, text: str) -> str:
         """Return the text with every secret, URL password and bearer token replaced."""
@@ -75,9 +78,16 @@ class Log:
         if now_s - self._last_s.get(key, -THROTTLE_S) < THROTTLE_S:
             self._held_back[key] = self._held_back.get(key, 0) + 1
             return
+        if len(self._last_s) >= MAX_THROTTLED:
+            self._last_s.clear()
+            self._held_back.clear()
         self._last_s[key] = now_s
         held_back = self._held_back.pop(key, 0)
         self._write(logging.WARNING, message, {**fields, **({"held_back": held_back} if held_back else {})})
+
+    def uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        """Write a bug with its traceback; for `sys.excepthook`."""
+        self._logger.critical("ended by a bug", exc_info=(kind, error, trace))
 
     def _write(self, level: int, message: str, fields: dict[str, Any]) -> None:
         self._logger.log(level, message, extra={"fields": fields})
@@ -94,17 +104,33 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["stack"] = self.formatException(record.exc_info)
-        return SECRETS.redact(json.dumps(line, default=str, ensure_ascii=False))
+        return _printable(json.dumps(_plain(line), ensure_ascii=False))
 
 
 class _ConsoleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        fields = " ".join(f"{key}={value}" for key, value in getattr(record, "fields", {}).items())
+        fields = " ".join(f"{key}={_plain(value)}" for key, value in getattr(record, "fields", {}).items())
         when = clock.rfc3339(int(record.created * 1000))[11:23]
         line = f"{when} {record.levelname:<7} {record.name}: {record.getMessage()} {fields}".rstrip()
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
-        return SECRETS.redact(line)
+        return _printable(SECRETS.redact(line))
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold, redacted before an escaped character in a secret hides it."""
+    if isinstance(value, dict):
+        return {SECRETS.redact(str(name)): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return SECRETS.redact(str(value))
+
+
+def _printable(line: str) -> str:
+    """Escape what is not UTF-8 (a file's name) rather than lose the line."""
+    return line.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def set_up(level: str, form: str, output: str) -> None:

@@ -10,7 +10,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -21,21 +20,31 @@ Step = Callable[[], None]
 READ_SIGNALS_BYTES = 4096
 
 
-@dataclass
 class Timer:
     """A step and when it is due.
 
     Attributes:
         step: what to do.
-        interval_s: time between two deadlines; change it at run time and the next one follows.
         due_s: monotonic time of the next deadline.
         skipped: deadlines that passed while a step overran.
     """
 
-    step: Step
-    interval_s: float
-    due_s: float
-    skipped: int = 0
+    def __init__(self, step: Step, interval_s: float, due_s: float) -> None:
+        self.step = step
+        self.due_s = due_s
+        self.skipped = 0
+        self._interval_s = interval_s
+
+    @property
+    def interval_s(self) -> float:
+        """Time between two deadlines; a shorter one brings the next deadline forward."""
+        return self._interval_s
+
+    @interval_s.setter
+    def interval_s(self, interval_s: float) -> None:
+        if interval_s < self._interval_s:
+            self.due_s = min(self.due_s, time.monotonic() + interval_s)
+        self._interval_s = interval_s
 
     def advance(self, now_s: float) -> None:
         """Move to the next deadline of the grid that lies ahead."""
@@ -64,6 +73,7 @@ class Loop:
         self._wakeup.setblocking(False)
         self._signalled.setblocking(False)
         self.on_readable(self._wakeup.fileno(), self._drain_wakeup)
+        signal.signal(signal.SIGHUP, self._reload_wanted)  # unhandled it would kill a process that is still starting
 
     def every(self, interval_s: float, step: Step, *, first_s: float = 0.0) -> Timer:
         """Do a step at once (or after `first_s`) and then on the grid of its interval."""
@@ -121,7 +131,6 @@ class Loop:
         signal.set_wakeup_fd(self._signalled.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._stop_asked)
         signal.signal(signal.SIGINT, self._stop_asked)
-        signal.signal(signal.SIGHUP, self._reload_wanted)
 
     def _stop_asked(self, _signal: int, _frame: FrameType | None) -> None:
         self.stopping = True

@@ -1,6 +1,6 @@
 """What every process does around its work: options, configuration, log, run directory, heartbeat, exit code.
 
-A stage builds its steps on a `Process` and calls `run`. Exit codes: 0 asked to end, 64 wrong options,
+A stage builds its steps on a `Process` and calls `run`. Exit codes: 0 asked to end, 2 wrong options,
 75 already running, 78 configuration, 1 a bug (with its traceback in the log; supervisord restarts it).
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -43,8 +44,7 @@ class Process:
         quiet_s: announced silence, see `wire.Heartbeat`.
 
     Raises:
-        ConfigError: the configuration cannot be used.
-        OSError: the run directory cannot be used.
+        ConfigError: the configuration cannot be used, or the run directory it names.
     """
 
     def __init__(
@@ -150,7 +150,10 @@ class Process:
 
     def _ignore_subscriptions(self) -> None:
         assert self._status is not None  # noqa: S101 - registered only when it is there
-        self._status.recv(zmq.NOBLOCK)
+        try:
+            self._status.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            pass  # the one who subscribed is gone already
 
     def _load(self) -> Config:
         loaded = config.load(self._file, os.environ, self._collectors)
@@ -203,6 +206,7 @@ def main(build: Callable[[argparse.Namespace], Process], options: argparse.Names
     except AlreadyRunning as error:
         print(error, file=sys.stderr)
         return EXIT_ALREADY_RUNNING
+    sys.excepthook = process.log.uncaught
     try:
         return process.run()
     finally:
@@ -210,7 +214,17 @@ def main(build: Callable[[argparse.Namespace], Process], options: argparse.Names
 
 
 def _private_directory(directory: Path) -> None:
-    """Make the run directory this user's alone: whoever writes to its sockets writes samples."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if directory.stat().st_mode & 0o077:
-        directory.chmod(0o700)
+    """Make the run directory this user's alone: whoever writes to its sockets writes samples.
+
+    Raises:
+        ConfigError: it cannot be made, or belongs to everybody.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = directory.stat().st_mode
+        if mode & stat.S_ISVTX:
+            raise ConfigError([f"run.dir: expected a directory of our own, got {str(directory)!r}"])
+        if mode & 0o077:
+            directory.chmod(0o700)
+    except OSError as error:
+        raise ConfigError([f"run.dir: {error.strerror}, got {str(directory)!r}"]) from error

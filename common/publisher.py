@@ -8,6 +8,7 @@ window, and is counted.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import zmq
 
-from common import catalog, clock, wire
+from common import catalog, clock, lock, wire
 from common.instruments import Instruments
 from common.log import Log
 from common.sample import Batch, Sample, is_deliverable
@@ -38,6 +39,9 @@ class Publisher:
 
     Attributes:
         socket: for the run loop's poller; `receive` when it is readable.
+
+    Raises:
+        AlreadyRunning: another process publishes under this name.
     """
 
     def __init__(self, producer: str, run_dir: Path, instruments: Instruments, log: Log, max_samples: int) -> None:
@@ -50,9 +54,8 @@ class Publisher:
         self._subscribed = False
         self._unsent: deque[Key] = deque()
         self._resend_after_s = RESEND_AFTER_S
-        spool = run_dir / "spool"
-        spool.mkdir(mode=0o700, exist_ok=True)
-        self._window = Window(spool / f"{producer}.batches", max_samples)
+        self._lock: int | None = None
+        self._window = self._open(run_dir / "spool", max_samples)
         self._restore()
         self.socket = connect(run_dir, "ingest.ipc", "health.ipc")
 
@@ -63,22 +66,13 @@ class Publisher:
 
     def publish(self, samples: Sequence[Sample], timestamp_ms: int, *, urgent: bool = False) -> None:
         """Send samples as one batch; P0 among them makes it urgent."""
-        kept = [sample for sample in samples if is_deliverable(sample)]
-        if len(kept) < len(samples):
-            self._count_lost("not_finite", len(samples) - len(kept))
-        self._seq += 1
-        priority = min((catalog.find(sample.name).priority for sample in kept), default=0)
-        batch = Batch(
-            self._producer,
-            self.epoch,
-            self._seq,
-            timestamp_ms,
-            clock.boottime_ms(),
-            self._boot_id,
-            urgent or priority == 0,
-            kept,
-        )
-        self._hold(Entry((self.epoch, self._seq), priority, len(kept), wire.encode_batch(batch)))
+        kept = []
+        for sample in samples:
+            if is_deliverable(sample):
+                kept.append(sample)
+            else:
+                self._count_lost("not_finite", 1, catalog.find(sample.name).priority)
+        self._enter(kept, timestamp_ms, urgent)
         self._flush()
 
     def heartbeat(self, heartbeat: wire.Heartbeat) -> None:
@@ -122,6 +116,42 @@ class Publisher:
             self._log.warning("left unacked samples in the spool", count=self._window.samples)
         self.socket.close(linger=100)
         self._window.close()
+        if self._lock is not None:
+            os.close(self._lock)
+
+    def _open(self, spool: Path, max_samples: int) -> Window:
+        """Return the window, without a spool where there is no place for one."""
+        try:
+            spool.mkdir(mode=0o700, exist_ok=True)
+            self._lock = lock.hold(spool / f"{self._producer}.lock", f"producer {self._producer}")
+            return Window(spool / f"{self._producer}.batches", max_samples)
+        except OSError as error:
+            self._log.warning("no spool; what is unacked is lost if this process is killed", error=str(error))
+            return Window(None, max_samples)
+
+    def _enter(self, samples: Sequence[Sample], timestamp_ms: int, urgent: bool) -> None:
+        """Put samples into the window as one batch, or as several where the buffer would refuse one as too large."""
+        priority = min((catalog.find(sample.name).priority for sample in samples), default=0)
+        batch = Batch(
+            self._producer,
+            self.epoch,
+            self._seq + 1,
+            timestamp_ms,
+            clock.boottime_ms(),
+            self._boot_id,
+            urgent or priority == 0,
+            samples,
+        )
+        payload = wire.encode_batch(batch)
+        if len(samples) <= wire.MAX_SAMPLES and len(payload) <= wire.MAX_BATCH_BYTES:
+            self._seq += 1
+            self._hold(Entry((self.epoch, self._seq), priority, len(samples), payload))
+        elif len(samples) > 1:
+            half = len(samples) // 2
+            self._enter(samples[:half], timestamp_ms, urgent)
+            self._enter(samples[half:], timestamp_ms, urgent)
+        else:
+            self._count_lost("too_large", 1, priority)
 
     def _restore(self) -> None:
         """Take over the batches an earlier process of this name did not get acked."""
@@ -139,18 +169,23 @@ class Publisher:
             self._log.info("took over spooled batches", count=sum(entry.samples for entry in entries))
 
     def _hold(self, entry: Entry) -> None:
-        try:
-            dropped = self._window.add(entry)
-        except OSError as error:
-            dropped = []
-            self._log.throttled_warning("spool", "cannot write the spool", error=str(error))
+        for lost in self._window.add(entry):
+            self._count_lost("window_full", lost.samples, lost.priority)
         self._unsent.append(entry.key)
-        for lost in dropped:
-            self._count_lost("window_full", lost.samples, priority=str(lost.priority))
+        try:
+            self._window.spool(entry)
+        except OSError as error:
+            self._log.throttled_warning("spool", "cannot write the spool", error=str(error))
 
-    def _count_lost(self, reason: str, samples: int, **tags: str) -> None:
-        self._instruments.count("publisher.dropped_samples_total", samples, reason=reason, **tags)
-        self._log.throttled_warning(reason, "dropped samples", reason=reason, count=samples, **tags)
+    def _count_lost(self, reason: str, samples: int, priority: int) -> None:
+        self._instruments.count(
+            "publisher.dropped_samples_total",
+            samples,
+            producer=self._producer,
+            priority=str(priority),
+            reason=reason,
+        )
+        self._log.throttled_warning(reason, "dropped samples", reason=reason, count=samples, priority=priority)
 
     def _acked(self, frame: bytes) -> None:
         try:

@@ -72,6 +72,6 @@ def is_deliverable(sample: Sample) -> bool:
     value = sample.value
     if isinstance(value, str):
         return True
-    if isinstance(value, bool):
-        return False
-    return math.isfinite(value) and abs(value) <= MAX_INTEGER
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, bool) and abs(value) <= MAX_INTEGER

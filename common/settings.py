@@ -12,6 +12,8 @@ from common.keys import boolean, choice, duration, integer, key, number, path, s
 
 PRIORITY_NAMES = ("critical", "high", "normal", "low")
 
+_YEARS_S = 10 * 365 * 86_400  # no device outlives it
+
 
 @dataclass(frozen=True)
 class Device:
@@ -45,6 +47,39 @@ class Logging:
 
 
 @dataclass(frozen=True)
+class Retention:
+    """How long the device keeps what the server has, and how finely."""
+
+    full_resolution_s: float = key(
+        duration(60, _YEARS_S), "48h", "every sample; then one aggregate a minute", name="full_resolution"
+    )
+    aggregated_1m_s: float = key(
+        duration(60, _YEARS_S), "7d", "1-minute aggregates; then 5-minute ones", name="aggregated_1m"
+    )
+    aggregated_5m_s: float = key(
+        duration(60, _YEARS_S), "30d", "5-minute aggregates, texts and events; then nothing", name="aggregated_5m"
+    )
+    unverified_after_s: float = key(
+        duration(60, _YEARS_S),
+        "7d",
+        "an uploaded sample this old is taken to be at the server, audited or not",
+        name="unverified_after",
+    )
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Finished spans as compressed files, in the folder archive beside the database."""
+
+    enabled: bool = key(boolean(), "true", "false: none are written; old ones still go when their time is over")
+    interval_s: float = key(
+        duration(3600, 86_400), "12h", "the span one file holds, from midnight UTC", name="interval"
+    )
+    keep_s: float = key(duration(3600, _YEARS_S), "30d", "how long files are kept", name="keep")
+    min_free: int = key(size(0, 1 << 44), "512MB", "none is written while the file system has less left than this")
+
+
+@dataclass(frozen=True)
 class Storage:
     """The buffer's database."""
 
@@ -60,6 +95,12 @@ class Storage:
     wal_checkpoint_size_mb: int = key(integer(1, 4096), "64", "fold it in when it exceeds this")
     cache_size: int = key(size(64 * 1024, 1 << 30), "8MB", "SQLite page cache")
     mmap_size: int = key(size(0, 1 << 34), "0", "SQLite memory map; resident pages count as this process's memory")
+    reserve_size: int = key(size(0, 1 << 30), "1MB", "kept free for critical samples when the disk is full; 0: nothing")
+    max_size: int = key(
+        size(10 << 20, 1 << 44), "5GB", "database and archive; beyond it the least important and oldest is given up"
+    )
+    retention: Retention = section(Retention)
+    archive: Archive = section(Archive)
 
 
 @dataclass(frozen=True)
@@ -99,6 +140,18 @@ class Lanes:
 
 
 @dataclass(frozen=True)
+class Audit:
+    """Comparing what was uploaded with what the server has."""
+
+    enabled: bool = key(boolean(), "true", "false: what the server acknowledged counts as delivered")
+    query_url: str = key(url(optional=True), "", "empty: /api/v1/query of the server in remote.url; a cluster's vmselect")
+    interval_s: float = key(duration(1, 86_400), "1m", "how often a closed span is looked for", name="interval")
+    grace_s: float = key(
+        duration(1, 86_400), "60s", "what was acknowledged this long ago survives the server's death", name="grace"
+    )
+
+
+@dataclass(frozen=True)
 class Remote:
     """Where samples go."""
 
@@ -117,6 +170,7 @@ class Remote:
     chunk_bytes: int = key(size(1024, 32 << 20), "256KiB", "largest request body after compression")
     retry: Retry = section(Retry)
     priority: Lanes = section(Lanes)
+    audit: Audit = section(Audit)
 
 
 @dataclass(frozen=True)

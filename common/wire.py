@@ -30,12 +30,14 @@ MAX_NAME = 200
 MAX_TAGS = 30
 MAX_TAG_VALUE = 1_024
 MAX_TEXT = 8_192
+MAX_DETAIL = 200  # of what is refused, in a log line
 
 # 2000-01-01 … 2100-01-01: outside, it is not a clock that is wrong but a frame that is not ours.
 EARLIEST_MS = 946_684_800_000
 LATEST_MS = 4_102_444_800_000
 
 BATCH_FIELDS = 9
+STATES = ("running", "stopping")
 
 
 class WireError(ValueError):
@@ -46,7 +48,7 @@ class WireError(ValueError):
     """
 
     def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
+        super().__init__(f"{reason}: {detail[:MAX_DETAIL]}")
         self.reason = reason
 
 
@@ -100,19 +102,17 @@ class Ack:
 def encode_batch(batch: Batch) -> bytes:
     """Encode a batch as the payload that follows the topic frame."""
     samples = [(s.name, s.value, s.tags) if s.tags else (s.name, s.value) for s in batch.samples]
-    return bytes(
-        msgpack.packb(
-            (
-                VERSION,
-                batch.producer,
-                batch.epoch,
-                batch.seq,
-                batch.timestamp_ms,
-                batch.boottime_ms,
-                batch.boot_id,
-                batch.urgent,
-                samples,
-            )
+    return _pack(
+        (
+            VERSION,
+            batch.producer,
+            batch.epoch,
+            batch.seq,
+            batch.timestamp_ms,
+            batch.boottime_ms,
+            batch.boot_id,
+            batch.urgent,
+            samples,
         )
     )
 
@@ -148,7 +148,7 @@ def decode_batch(payload: bytes) -> tuple[Batch, int]:
 
 def encode_acks(acks: Iterable[Ack]) -> bytes:
     """Encode acks as the one frame the buffer sends upstream."""
-    return ACK_PREFIX + bytes(msgpack.packb([VERSION, [(a.producer, a.epoch, list(a.seqs)) for a in acks]]))
+    return ACK_PREFIX + _pack([VERSION, [(a.producer, a.epoch, list(a.seqs)) for a in acks]])
 
 
 def decode_acks(frame: bytes) -> list[Ack]:
@@ -160,17 +160,16 @@ def decode_acks(frame: bytes) -> list[Ack]:
     if not frame.startswith(ACK_PREFIX):
         raise WireError("frames", "not an ack")
     fields = _unpack(frame[len(ACK_PREFIX) :])
-    if not isinstance(fields, list) or len(fields) != 2 or fields[0] != VERSION:
-        raise WireError("version", "acks of another version")
-    try:
-        return [Ack(producer, epoch, list(seqs)) for producer, epoch, seqs in fields[1]]
-    except (TypeError, ValueError) as error:
-        raise WireError("shape", str(error)) from error
+    _require(isinstance(fields, list) and bool(fields), "acks are an array")
+    if fields[0] != VERSION:
+        raise WireError("version", f"{fields[0]!r}, this is {VERSION}")
+    _require(len(fields) == 2 and isinstance(fields[1], list), "acks")
+    return [_ack(raw) for raw in fields[1]]
 
 
 def encode_heartbeat(heartbeat: Heartbeat) -> bytes:
     """Encode a heartbeat as the payload that follows the topic frame."""
-    return bytes(msgpack.packb({"v": VERSION, **asdict(heartbeat)}))
+    return _pack({"v": VERSION, **asdict(heartbeat)})
 
 
 def decode_heartbeat(payload: bytes) -> Heartbeat:
@@ -186,7 +185,8 @@ def decode_heartbeat(payload: bytes) -> Heartbeat:
         heartbeat = Heartbeat(**fields)
     except TypeError as error:
         raise WireError("shape", str(error)) from error
-    _require(_is_name(heartbeat.process) and _is_name(heartbeat.epoch), "process, epoch")
+    _require(_is_name(heartbeat.process) and _is_name(heartbeat.epoch) and _is_count(heartbeat.pid), "process")
+    _require(heartbeat.state in STATES and isinstance(heartbeat.error, (dict, type(None))), "state, error")
     _require(_is_count(heartbeat.timestamp_ms) and _is_count(heartbeat.started_ms), "times")
     _require(_is_seconds(heartbeat.interval_s) and _is_seconds(heartbeat.quiet_s), "interval, quiet")
     _require(isinstance(heartbeat.facts, dict) and isinstance(heartbeat.readings, list), "facts, readings")
@@ -195,7 +195,7 @@ def decode_heartbeat(payload: bytes) -> Heartbeat:
 
 def pack(message: object) -> bytes:
     """Encode a message of the drain, a map of plain values."""
-    return bytes(msgpack.packb(message))
+    return _pack(message)
 
 
 def unpack(frame: bytes) -> dict[str, Any]:
@@ -212,10 +212,15 @@ def unpack(frame: bytes) -> dict[str, Any]:
     return message
 
 
+def _pack(message: object) -> bytes:
+    # A name that is not UTF-8 (of a file, a network) is Python text with surrogates; it costs its odd letters alone.
+    return bytes(msgpack.packb(message, unicode_errors="replace"))
+
+
 def _unpack(payload: bytes) -> Any:
     try:
         return msgpack.unpackb(payload)
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, MemoryError, msgpack.UnpackException) as error:
         raise WireError("msgpack", str(error) or type(error).__name__) from error
 
 
@@ -234,6 +239,14 @@ def _is_count(value: object) -> bool:
 
 def _is_seconds(value: object) -> bool:
     return isinstance(value, (int, float)) and 0 <= value < float("inf")
+
+
+def _ack(raw: Any) -> Ack:
+    _require(isinstance(raw, list) and len(raw) == 3, "an ack is an array of three")
+    producer, epoch, seqs = raw
+    _require(_is_name(producer) and _is_name(epoch), "producer, epoch")
+    _require(isinstance(seqs, list) and all(map(_is_count, seqs)), "seqs")
+    return Ack(producer, epoch, seqs)
 
 
 def _sample(raw: object) -> Sample | None:

@@ -20,7 +20,7 @@ MAX_PROCESSES = 200  # names are given by the senders; a confused one does not f
 EPOCHS_KEPT = 8  # starts of one name told apart, should two processes of it take turns
 STALE_INTERVALS = 3
 
-RUNNING, STOPPING = "running", "stopping"
+RUNNING, STOPPING = wire.STATES
 
 
 class Histogram(NamedTuple):
@@ -105,7 +105,9 @@ class Heartbeats:
         """
         if len(frames) != 2 or frames[0] != wire.STATUS_TOPIC:
             raise wire.WireError("frames", f"{len(frames)} frames")
-        said = _checked(wire.decode_heartbeat(frames[1]))
+        said = wire.decode_heartbeat(frames[1])
+        if not all(isinstance(fact, str) for fact in said.facts):
+            raise wire.WireError("shape", "facts")
         if said.process not in self.beats and len(self.beats) >= MAX_PROCESSES:
             raise wire.WireError("range", f"more than {MAX_PROCESSES} processes")
         self.beats[said.process] = _beat(said, self.beats.get(said.process), now_s)
@@ -117,14 +119,6 @@ def readings(beat: Beat) -> Iterator[Reading]:
         reading = _reading(raw)
         if reading is not None:
             yield reading
-
-
-def _checked(said: wire.Heartbeat) -> wire.Heartbeat:
-    """Check what the wire leaves open."""
-    known = type(said.pid) is int and said.state in {RUNNING, STOPPING}
-    if not known or not (said.error is None or isinstance(said.error, dict)):
-        raise wire.WireError("shape", "pid, state, error")
-    return said
 
 
 def _beat(said: wire.Heartbeat, old: Beat | None, now_s: float) -> Beat:

@@ -22,6 +22,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _UTIME, _STIME, _STARTTIME = 11, 12, 19
 
 _STA_UNSYNC = 0x0040  # linux/timex.h
+_LIBC = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def clock_synchronised() -> bool | None:
     """Tell whether something (chrony, ntpd, timesyncd) keeps the clock right; None where the kernel does not say."""
     timex = _Timex()  # modes 0 changes nothing and needs no privilege
     try:
-        result = ctypes.CDLL(None).adjtimex(ctypes.byref(timex))
-    except (OSError, AttributeError):
+        result = _LIBC.adjtimex(ctypes.byref(timex))
+    except AttributeError:  # a C library without it
         return None
     return None if result < 0 else not timex.status & _STA_UNSYNC

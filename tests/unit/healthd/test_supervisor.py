@@ -152,6 +152,11 @@ def test_no_socket_is_no_supervisord(tmp_path: Path) -> None:
 
 
 XML = b"HTTP/1.0 200 OK\r\n\r\n<?xml version='1.0'?><methodResponse><params><param>%s</param></params></methodResponse>"
+FAULT = (
+    b"HTTP/1.0 200 OK\r\n\r\n<?xml version='1.0'?><methodResponse><fault><value><struct>"
+    b"<member><name>faultCode</name><value><int>%d</int></value></member>"
+    b"<member><name>faultString</name><value>NO</value></member></struct></value></fault></methodResponse>"
+)
 STRUCT = b"<struct><member><name>name</name><value>cpu</value></member></struct>"
 NONSENSE = {
     "nothing": b"",
@@ -159,6 +164,8 @@ NONSENSE = {
     "no XML": b"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nnope",
     "no HTTP": b"SSH-2.0\r\n",
     "a row of one column": XML % (b"<value><array><data><value>%s</value></data></array></value>" % STRUCT),
+    "a fault": FAULT % 10,
+    "its own end": FAULT % 6,
     "a number": XML % b"<value><int>1</int></value>",
 }
 
@@ -178,7 +185,9 @@ def test_nonsense_is_no_answer(case: str) -> None:
                 except OSError:
                     return  # shut down
                 with taken:
-                    taken.recv(65_536)
+                    asked = b""
+                    while b"</methodCall>" not in asked:
+                        asked += taken.recv(65_536)
                     taken.sendall(NONSENSE[case])
 
         serving = threading.Thread(target=serve)
@@ -188,6 +197,7 @@ def test_nonsense_is_no_answer(case: str) -> None:
         serving.join()
     assert polled is not None
     assert polled.problem
+    assert (case == "its own end") == polled.ending
 
 
 def test_a_dead_supervisord_is_a_problem(tmp_path: Path) -> None:

@@ -1,0 +1,125 @@
+"""Which processes there should be, and what each is doing: heartbeats and supervisord put together. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from healthd import heartbeats, supervisor
+from healthd.heartbeats import Beat
+from healthd.supervisor import Program, Supervision
+
+GRACE_S = 10.0  # from a start to the first heartbeat: imports on a cold SD card take seconds
+COLLECTORS = "collectors"  # supervisord's group
+OWN = ("buffer", "shipper", "healthd")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What healthd knows at one moment.
+
+    Attributes:
+        started_s: when it began to listen; this and all times here are its CLOCK_MONOTONIC.
+        beats: the latest heartbeat by process.
+        supervision: what supervisord said, None where there is none.
+    """
+
+    started_s: float
+    beats: Mapping[str, Beat]
+    supervision: Supervision | None = None
+
+    def program(self, name: str) -> Program | None:
+        """Return supervisord's word on a process, None where it does not look after it or does not answer."""
+        return self.supervision.program(name) if self.supervision else None
+
+    def is_news(self, beat: Beat) -> bool:
+        """Tell whether a heartbeat is newer than what supervisord said last."""
+        return self.supervision is None or beat.received_s > self.supervision.polled_s
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a process is doing.
+
+    Attributes:
+        state: running, starting, stopping, stopped, silent, missing, backoff, exited, fatal or unknown.
+        trouble: what is wrong, for people; None while nothing is.
+    """
+
+    state: str
+    trouble: str | None = None
+
+
+_SILENT = Condition("silent", "sends no heartbeats")
+_MISSING = Condition("missing", "was never heard of")
+
+
+def conditions(known: Known, essential: tuple[str, ...], now_s: float) -> dict[str, Condition]:
+    """Return the condition of every process there should be, sorted by name.
+
+    Args:
+        known: what is known.
+        essential: processes that have to be there even if nothing was ever heard of them.
+        now_s: monotonic time.
+    """
+    names = {*essential, *known.beats}
+    if known.supervision:
+        listed = known.supervision.programs.values()
+        names |= {program.name for program in listed if program.group == COLLECTORS or program.name in OWN}
+    found = {name: _condition(name, known, now_s) for name in sorted(names)}
+    return {name: it for name, it in found.items() if name in essential or not _was_removed(name, it, known)}
+
+
+def is_collector(name: str, known: Known) -> bool:
+    """Tell whether a process collects: it says so, or supervisord's configuration does."""
+    beat = known.beats.get(name)
+    if beat is not None and beat.text("kind"):
+        return beat.text("kind") == "collector"
+    program = known.supervision.programs.get(name) if known.supervision else None
+    return program is not None and program.group == COLLECTORS
+
+
+def _was_removed(name: str, condition: Condition, known: Known) -> bool:
+    """Tell whether a process is gone and supervisord is no longer meant to have it."""
+    supervision = known.supervision
+    if supervision is None or supervision.problem is not None:
+        return False
+    return condition.trouble is not None and name not in supervision.programs
+
+
+def _condition(name: str, known: Known, now_s: float) -> Condition:
+    beat, program = known.beats.get(name), known.program(name)
+    if program is None:
+        return _by_heartbeat(beat, now_s) if beat else _unheard(known.started_s, now_s, _MISSING)
+    reports = beat is not None and beat.said.state == heartbeats.RUNNING and known.is_news(beat)
+    if program.state not in {supervisor.RUNNING, supervisor.STARTING} and not reports:
+        return _down(program)
+    if beat is None or (beat.said.pid != program.pid and beat.received_s < program.changed_s):
+        return _unheard(max(known.started_s, program.changed_s), now_s, _SILENT)
+    if beat.is_stale(now_s):
+        return _SILENT
+    return Condition(beat.said.state)
+
+
+def _by_heartbeat(beat: Beat, now_s: float) -> Condition:
+    if beat.said.state == heartbeats.STOPPING:
+        return Condition("stopped", "stopped")
+    return _SILENT if beat.is_stale(now_s) else Condition("running")
+
+
+def _unheard(since_s: float, now_s: float, then: Condition) -> Condition:
+    return Condition("starting") if now_s - since_s <= GRACE_S else then
+
+
+def _down(program: Program) -> Condition:
+    """Put supervisord's words into ours."""
+    if program.state in {supervisor.STOPPED, supervisor.STOPPING}:
+        return Condition("stopped", "stopped by an operator" if program.started else "stopped, never started")
+    if program.state == supervisor.BACKOFF:
+        return Condition("backoff", f"cannot be started, tried again: {program.spawn_error}")
+    if program.state == supervisor.FATAL:
+        return Condition("fatal", f"given up by supervisord: {program.spawn_error}")
+    if program.state == supervisor.EXITED:
+        status = program.exit_status  # -1 for any signal
+        return Condition("exited", "ended by a signal" if status < 0 else f"exited with status {status}")
+    return Condition("unknown", f"supervisord calls it {program.state}")

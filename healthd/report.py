@@ -1,0 +1,173 @@
+"""The JSON of /health: what is known, for people and programs. Pure.
+
+Unknown values are null, never 0. Ages and times are counted at the moment of asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from common import VERSION, clock, wire
+from healthd import heartbeats, rollup
+from healthd.heartbeats import Beat
+from healthd.programs import Known
+from healthd.rollup import Reason, Verdict
+
+# A look at everything every second, blocked for at most a second by a supervisord that hangs: beyond
+# this the loop itself hangs (a log pipe that nobody reads), and what it found is history.
+HUNG_S = 5.0
+
+
+@dataclass(frozen=True)
+class View:
+    """What the loop last saw, for threads to read.
+
+    Attributes:
+        known: of the processes.
+        verdict: on them.
+        made_s: when; CLOCK_MONOTONIC.
+        uploads: samples are meant to be uploaded.
+        uploaded: an upload has succeeded since this process looks.
+        clock_synchronised: by NTP; None where the kernel does not say.
+        path: of the report.
+    """
+
+    known: Known
+    verdict: Verdict
+    made_s: float
+    uploads: bool
+    uploaded: bool
+    clock_synchronised: bool | None
+    path: str
+
+    def status(self, now_s: float) -> str:
+        """Return the verdict's word, or error when it is history."""
+        return rollup.worst(self.reasons(now_s))
+
+    def reasons(self, now_s: float) -> tuple[Reason, ...]:
+        """Return the reasons for the status."""
+        if now_s - self.made_s <= HUNG_S:
+            return self.verdict.reasons
+        hung = Reason("healthd", rollup.ERROR, "hung", "hangs; what is reported is as of then", self.made_s)
+        return hung, *self.verdict.reasons
+
+
+def health(view: View, now_s: float, wall_ms: int) -> dict[str, Any]:
+    """Return the report.
+
+    Args:
+        view: what the loop saw.
+        now_s: monotonic time.
+        wall_ms: the wall clock, Unix milliseconds.
+    """
+    beats, verdict = view.known.beats, view.verdict
+    shipper, buffer = beats.get("shipper"), beats.get("buffer")
+    reasons = view.reasons(now_s)
+    return {
+        "status": rollup.worst(reasons),
+        "version": VERSION,
+        "uptime_seconds": int(now_s - view.known.started_s),
+        "timestamp": clock.rfc3339(wall_ms),
+        "mode": shipper.text("mode") if shipper else None,
+        "reasons": [
+            {
+                "part": reason.part,
+                "severity": reason.severity,
+                "text": reason.text,
+                "since": clock.rfc3339(wall_ms - int((now_s - reason.since_s) * 1000)),
+            }
+            for reason in reasons
+        ],
+        "collectors": {name: _collector(name, view) for name in verdict.collectors},
+        "uploader": _uploader(view, shipper, buffer, reasons),
+        "storage": _storage(shipper, buffer),
+        "time": {
+            "local": clock.rfc3339(wall_ms),
+            "skew_ms": shipper.number("skew_ms") if shipper else None,
+            "ntp_synced": view.clock_synchronised,
+        },
+        "processes": {name: _process(name, view, now_s) for name in verdict.conditions},
+    }
+
+
+def _collector(name: str, view: View) -> dict[str, Any]:
+    beat, found = view.known.beats.get(name), view.verdict.collectors[name]
+    return {
+        "status": found.status,
+        "last_collection": _when(beat, "last_collection_ms"),
+        "metrics_collected": _counted(beat, "collector.metrics_collected_total"),
+        "last_error": found.error or (beat.error if beat else None),
+    }
+
+
+def _uploader(view: View, shipper: Beat | None, buffer: Beat | None, reasons: tuple[Reason, ...]) -> dict[str, Any]:
+    status = rollup.worst(reasons, "shipper", "uploader") if view.uploads else rollup.DISABLED
+    return {
+        "status": rollup.STARTING if status == rollup.OK and shipper is None else status,
+        "last_upload": _when(shipper, "last_upload_ms"),
+        "metrics_uploaded": _number(shipper, "metrics_uploaded"),
+        "upload_failures": _number(shipper, "upload_failures"),
+        "pending_metrics": _first_total("pending", shipper, buffer),
+        "due_metrics": view.verdict.due,
+        "retry_queue_size": _number(shipper, "retry_queue_size"),
+        "backoff_until": _when(shipper, "backoff_until_ms"),
+        "endpoint": shipper.text("endpoint") if shipper else None,
+        "last_error": shipper.error if shipper else None,
+    }
+
+
+def _storage(shipper: Beat | None, buffer: Beat | None) -> dict[str, Any]:
+    return {
+        "database_size_bytes": _number(buffer, "database_size_bytes"),
+        "wal_size_bytes": _number(buffer, "wal_size_bytes"),
+        "free_bytes": _number(buffer, "free_bytes"),
+        "metrics_pending_upload": _first_total("pending", buffer, shipper),
+        "oldest_metric_timestamp": _when(buffer, "oldest_pending_ms"),
+        "paused": buffer.text("paused") if buffer else None,
+        "last_error": buffer.error if buffer else None,
+    }
+
+
+def _process(name: str, view: View, now_s: float) -> dict[str, Any]:
+    condition = view.verdict.conditions[name]
+    beat, program = view.known.beats.get(name), view.known.program(name)
+    runs = condition.trouble is None or condition.state == "silent"
+    return {
+        "state": condition.state,
+        "pid": (_pid(program.pid if program else None, beat) if runs else None),
+        "uptime_seconds": int(now_s - beat.started_s) if beat and runs and condition.state != "starting" else None,
+        "restarts": beat.restarts if beat else None,
+        "last_heartbeat_age_seconds": round(now_s - beat.received_s, 1) if beat else None,
+        "last_error": condition.trouble or (beat.error if beat else None),
+    }
+
+
+def _pid(supervised: int | None, beat: Beat | None) -> int | None:
+    return supervised or (beat.said.pid if beat else None)
+
+
+def _number(beat: Beat | None, fact: str) -> float | None:
+    return beat.number(fact) if beat else None
+
+
+def _when(beat: Beat | None, fact: str) -> str | None:
+    """Return a fact in milliseconds as RFC 3339, or None where it is not a time of this century."""
+    value = _number(beat, fact)
+    return clock.rfc3339(int(value)) if value is not None and wire.EARLIEST_MS <= value <= wire.LATEST_MS else None
+
+
+def _first_total(fact: str, *beats: Beat | None) -> int | None:
+    """Return a sum over the lanes as the first process that knows it says."""
+    return next((total for beat in beats if beat and (total := beat.total(fact)) is not None), None)
+
+
+def _counted(beat: Beat | None, counter: str) -> int | None:
+    """Return a counter of a process, over all of its tags."""
+    values = _values(heartbeats.readings(beat), counter) if beat else []
+    return int(sum(values)) if values else None
+
+
+def _values(readings: Iterable[heartbeats.Reading], name: str) -> list[float]:
+    return [r.value for r in readings if r.name == name and not isinstance(r.value, heartbeats.Histogram)]

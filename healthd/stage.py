@@ -1,0 +1,200 @@
+"""The steps of healthd on its loop: hear, ask, look, listen, publish.
+
+Reads: heartbeats at health.ipc (which it binds), supervisord's control socket.
+Emits: a view for the HTTP threads every second, the address they listen on in RUN_DIR/healthd.address,
+    the processes' own metrics as samples.
+Fails: garbage is counted and dropped; a supervisord that hangs is asked less often; a busy port is
+    reported and tried again while everything else goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import zmq
+
+from common import clock, lock, wire
+from common.config import Config
+from common.process import Process
+from healthd import procfs, rollup, selfmetrics
+from healthd.endpoints import Endpoints
+from healthd.heartbeats import Heartbeats
+from healthd.http import Server
+from healthd.programs import GRACE_S, Known
+from healthd.report import View
+from healthd.rollup import Reason, Verdict
+from healthd.supervisor import Supervision, Supervisor
+
+LOOK_S = 1.0  # also how often heartbeats are read: each wake-up costs ten times what reading one does
+POLL_S = 2.0
+POLL_SILENT_S = 10.0  # each question to a supervisord that hangs costs the loop a second
+LISTEN_RETRY_S = 2.0
+
+MAX_MESSAGES = 1000  # of one step, so that a flood does not keep the timers waiting
+RECEIVE_QUEUE = 1000  # heartbeats of one process; what a hung healthd misses says nothing new
+MAX_MESSAGE_BYTES = 1024 * 1024  # a heartbeat with a hundred instruments is 10 KiB
+
+
+class Stage:
+    """The steps of healthd's process."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._heartbeats = Heartbeats()
+        self._supervisor = Supervisor(process.run_dir / "supervisor.sock")
+        self._supervision: Supervision | None = None
+        self._started_s = time.monotonic()
+        self._verdict = Verdict()
+        self._uploaded = False
+        self._socket = bind(process.run_dir)
+        self._publisher = process.publishes()
+        self._endpoints = Endpoints(self._view(self._started_s))
+        self._address_file = process.run_dir / "healthd.address"
+        self._address_file.unlink(missing_ok=True)
+        self._server: Server | None = None
+        self._timers()
+        process.facts["kind"] = "healthd"
+        process.on_reload(self.reload)
+        process.on_close(self.close)
+
+    def _timers(self) -> None:
+        loop, interval_s = self._process.loop, self._process.config.settings.health.self_metrics_interval_s
+        self._ask_timer = loop.every(POLL_S, self.ask)
+        loop.every(LOOK_S, self.look)
+        loop.every(LISTEN_RETRY_S, self.listen)
+        self._publish_timer = loop.every(interval_s, self.publish, first_s=min(interval_s, GRACE_S))
+
+    def hear(self) -> None:
+        """Take the heartbeats that have come."""
+        for _ in range(MAX_MESSAGES):
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                self._heartbeats.accept(frames, time.monotonic())
+            except wire.WireError as error:
+                self._process.instruments.count("healthd.refused_heartbeats_total", reason=error.reason)
+                self._process.log.throttled_warning(error.reason, "dropped a message", error=str(error))
+
+    def ask(self) -> None:
+        """Ask supervisord, which blocks for a second at most."""
+        self.hear()  # what was said before is older than the answer
+        self._supervision = self._supervisor.poll(time.monotonic())
+        if self._supervision is not None and self._supervision.problem:
+            self._ask_timer.postpone(time.monotonic() + POLL_SILENT_S)
+
+    def look(self) -> None:
+        """Judge what is known and replace the view."""
+        self.hear()
+        now_s = time.monotonic()
+        shipper = self._heartbeats.beats.get("shipper")
+        self._uploaded = self._uploaded or (shipper is not None and "last_upload_ms" in shipper.happened_s)
+        known, lines = self._known(), rollup.thresholds(self._process.config.settings)
+        before, self._verdict = self._verdict, rollup.assess(known, lines, now_s, self._verdict)
+        self._endpoints.view = self._view(now_s)
+        self._tell(before)
+
+    def listen(self) -> None:
+        """Listen, unless it does already or is not meant to."""
+        health = self._process.config.settings.health
+        if not health.enabled or self._server is not None:
+            return
+        try:
+            self._server = Server(health.bind, health.port, self._endpoints.answer, self._process.log)
+        except OSError as error:
+            where = f"{health.bind} port {health.port}"
+            self._process.failed(f"cannot listen on {where}, trying again: {error.strerror or error}")
+            return
+        self._process.worked()
+        self._write_address(self._server.address)
+        self._process.log.info("listening", address=self._server.address)
+
+    def publish(self) -> None:
+        """Make samples of the heartbeats."""
+        readings = selfmetrics.readings(self._known(), self._verdict)
+        self._publisher.publish(list(selfmetrics.samples(readings)), clock.wall_ms())
+
+    def reload(self, config: Config) -> None:
+        """Take over thresholds at once, and listen anew where the address has changed."""
+        health, server = config.settings.health, self._server
+        self._publish_timer.interval_s = health.self_metrics_interval_s
+        self.look()
+        if server is not None and not (health.enabled and server.asked_for == (health.bind, health.port)):
+            self._stop_listening()
+        self._process.worked()  # what failed before failed with the old address
+        self.listen()
+
+    def close(self) -> None:
+        """Answer no more and let go of the socket."""
+        self._stop_listening()
+        self._socket.close(linger=0)
+
+    def _stop_listening(self) -> None:
+        if self._server is not None:
+            self._address_file.unlink(missing_ok=True)
+            self._server.close()
+            self._server = None
+
+    def _known(self) -> Known:
+        return Known(self._started_s, dict(self._heartbeats.beats), self._supervision)
+
+    def _view(self, now_s: float) -> View:
+        settings = self._process.config.settings
+        return View(
+            known=self._known(),
+            verdict=self._verdict,
+            made_s=now_s,
+            uploads=settings.remote.enabled,
+            uploaded=self._uploaded,
+            clock_synchronised=procfs.clock_synchronised(),
+            path=settings.health.path,
+        )
+
+    def _tell(self, before: Verdict) -> None:
+        """Log what has changed; that everything stops when supervisord does is no news."""
+        if self._supervision is not None and self._supervision.ending:
+            return
+        old, new = _by_rule(before), _by_rule(self._verdict)
+        for key, reason in new.items():
+            if key not in old or old[key].severity != reason.severity:
+                self._process.log.warning("trouble", part=reason.part, severity=reason.severity, reason=reason.text)
+        for key in old.keys() - new.keys():
+            self._process.log.info("trouble over", part=old[key].part, reason=old[key].text)
+        if before.status != self._verdict.status:
+            self._process.log.info("health changed", status=self._verdict.status, was=before.status)
+
+    def _write_address(self, address: str) -> None:
+        """Write the address in one step, so that nobody reads half of it."""
+        fresh = self._address_file.with_suffix(".new")
+        fresh.write_text(f"{address}\n", encoding="ascii")
+        fresh.chmod(0o600)
+        fresh.replace(self._address_file)
+
+
+def build(options: argparse.Namespace) -> Process:
+    """Build healthd's process.
+
+    Raises:
+        AlreadyRunning: another healthd serves this run directory.
+    """
+    process = Process("healthd", options)
+    lock.hold(process.run_dir / "healthd.lock", f"the run directory {process.run_dir}")
+    Stage(process)
+    return process
+
+
+def bind(run_dir: Path) -> zmq.Socket[bytes]:
+    """Bind the socket for heartbeats; the file of a predecessor that was killed is replaced."""
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+    socket.setsockopt(zmq.RCVHWM, RECEIVE_QUEUE)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+    socket.subscribe(wire.STATUS_TOPIC)
+    socket.bind(f"ipc://{run_dir / 'health.ipc'}")
+    return socket
+
+
+def _by_rule(verdict: Verdict) -> dict[tuple[str, str], Reason]:
+    return {(reason.part, reason.rule): reason for reason in verdict.reasons}

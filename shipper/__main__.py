@@ -1,0 +1,15 @@
+"""`python -m shipper`: take samples from the buffer to the server."""
+
+import sys
+
+from common import process
+from shipper import stage
+from shipper.token import ENVIRONMENT
+
+if __name__ == "__main__":
+    parser = process.options_parser(
+        "shipper",
+        "Take samples from the buffer to VictoriaMetrics. The bearer token is in remote.auth.token_file, or "
+        f"without one in the environment variable {ENVIRONMENT}.",
+    )
+    sys.exit(process.main(stage.build, parser.parse_args()))

@@ -1,0 +1,248 @@
+"""One HTTP exchange with the server: a body out, an answer in, in bounded time.
+
+Emits requests on one connection that is used again and again. Fails with `TransportError` where there is no
+answer; what an answer means is `outcome.py`'s to say. A connection that the server closed while it was idle
+is replaced at once and is no failure.
+"""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from http.cookiejar import DefaultCookiePolicy
+from typing import NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+import urllib3
+
+from common import VERSION
+from common.config import Config, ConfigError
+from common.log import SECRETS, Log
+from common.settings import Remote
+from shipper.dial import Adapter
+from shipper.interrupt import DeadlineOver, interruptible
+from shipper.outcome import Answer
+from shipper.token import Token
+
+GZIP_LEVEL = 1  # level 6 is 10 % smaller and takes 3 times the CPU on the board
+MAX_ANSWER_BYTES = 64 * 1024  # an import is answered with a line; a portal's page need not be read to its end
+MAX_IDLE_S = 50.0  # the server closes a connection after 60 s; what is sent at that moment is lost
+_TLS_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError)  # the connection's end, not the certificate's fault
+
+
+class TransportError(Exception):
+    """There was no answer.
+
+    Attributes:
+        reason: a word for the counter's label: timeout, name_lookup, connection or tls.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+
+
+class _Request(NamedTuple):
+    """One request, and the time it may take to connect and for the whole answer."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes | None
+    connect_s: float
+    answer_s: float
+    most_bytes: int = MAX_ANSWER_BYTES
+
+
+class Transport:
+    """The way to one server.
+
+    Args:
+        remote: section remote.
+        device_id: goes along in a header.
+        token: goes along in a header.
+        stopping: tells whether the process was asked to end.
+
+    Attributes:
+        endpoint: the URL as it may be shown: without a query, which can hold a key.
+        longest_s: what one `post` can take.
+        reconnects: how often a connection in use turned out to be dead: the server may have been, too.
+
+    Raises:
+        ConfigError: `remote.ca_file` cannot be used.
+    """
+
+    def __init__(self, remote: Remote, device_id: str, token: Token, stopping: Callable[[], bool]) -> None:
+        self._remote = remote
+        self._device_id = device_id
+        self._token = token
+        self._stopping = stopping
+        self._verify: str | bool = _checked(remote)
+        parts = urlsplit(remote.url)
+        SECRETS.add(parts.query)  # libraries log whole URLs
+        self.endpoint = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+        self.longest_s = remote.connect_timeout_s + remote.timeout_s
+        self._origin = (parts.scheme, parts.netloc)
+        self._session: requests.Session | None = None
+        self._used_s = 0.0
+        self.reconnects = 0
+
+    def pack(self, body: bytes) -> bytes:
+        """Return a body as it goes out; the same body is always the same bytes."""
+        return gzip.compress(body, GZIP_LEVEL, mtime=0) if self._remote.compression else body
+
+    def post(self, packed: bytes) -> Answer:
+        """Send a packed body.
+
+        Raises:
+            TransportError: there was no answer.
+            Interrupted: the process was asked to end.
+        """
+        headers = {"Content-Type": "application/json", "X-Device-ID": self._device_id}
+        if self._remote.compression:
+            headers["Content-Encoding"] = "gzip"
+        headers.update(self._token.headers())
+        remote = self._remote
+        return self._bounded(_Request("POST", remote.url, headers, packed, remote.connect_timeout_s, remote.timeout_s))
+
+    def get(
+        self, url: str, timeout_s: float, *, most_bytes: int = MAX_ANSWER_BYTES, compressed: bool = False
+    ) -> Answer:
+        """Fetch a URL; the token goes along only to the server that it is for.
+
+        Raises:
+            TransportError: there was no answer.
+            Interrupted: the process was asked to end.
+        """
+        parts = urlsplit(url)
+        headers = self._token.headers() if (parts.scheme, parts.netloc) == self._origin else {}
+        if compressed:
+            headers = {**headers, "Accept-Encoding": "gzip"}
+        return self._bounded(_Request("GET", url, headers, None, timeout_s, timeout_s, most_bytes))
+
+    def close(self) -> None:
+        """Let go of the connection; the next request makes a new one."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _bounded(self, request: _Request) -> Answer:
+        """Do all of an exchange within the sum of its timeouts, whatever it is that takes so long."""
+        deadline_s, done = request.connect_s + request.answer_s, False
+        try:
+            answer = interruptible(lambda: self._exchange(request), deadline_s, self._stopping)
+            done = True
+        except DeadlineOver:
+            raise TransportError("timeout", f"no whole answer within {deadline_s:g} s") from None
+        finally:
+            if not done:
+                self.close()  # what was cut short is in no state to be used again
+        self._used_s = time.monotonic()
+        return answer
+
+    def _exchange(self, request: _Request) -> Answer:
+        if time.monotonic() - self._used_s > MAX_IDLE_S:
+            self.close()
+        reused = self._session is not None
+        try:
+            return self._once(request)
+        except TransportError as error:
+            if not reused or error.reason != "connection":
+                raise
+        self.close()
+        self.reconnects += 1
+        return self._once(request)
+
+    def _once(self, request: _Request) -> Answer:
+        if self._session is None:
+            self._session = _new_session()
+        began_s = time.monotonic()
+        try:
+            with self._session.request(
+                request.method,
+                request.url,
+                data=request.body,
+                headers=request.headers,
+                timeout=(request.connect_s, request.answer_s),
+                verify=self._verify,
+                allow_redirects=False,  # a redirected POST becomes a GET, whose 200 acknowledges nothing
+                stream=True,
+            ) as response:
+                text = _begin_of(response, request.most_bytes)
+                return Answer(response.status_code, response.headers, text, time.monotonic() - began_s)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise _described(error) from None
+
+
+def open_transport(config: Config, log: Log, stopping: Callable[[], bool]) -> Transport:
+    """Return the way to the server that a configuration names.
+
+    Raises:
+        ConfigError: the token or the certificate authority cannot be used.
+    """
+    settings = config.settings
+    token = Token(settings.remote.auth, os.environ, log)
+    return Transport(settings.remote, settings.device.id, token, stopping)
+
+
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False  # a ~/.netrc would replace the Authorization header, a proxy variable the server
+    session.headers.clear()
+    session.headers.update({"User-Agent": f"belabox-metrics/{VERSION}", "Accept-Encoding": "identity"})
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, Adapter(pool_connections=2, pool_maxsize=1))
+    return session
+
+
+def _begin_of(response: requests.Response, most_bytes: int) -> bytes:
+    """Read a body to its end, which shows whether it is whole, or as far as it is of interest."""
+    text = b""
+    while len(text) < most_bytes and (part := response.raw.read(most_bytes - len(text), decode_content=True)):
+        text += part
+    return text
+
+
+def _checked(remote: Remote) -> str | bool:
+    """Return what requests verifies certificates with."""
+    if remote.ca_file is None:
+        return True
+    try:
+        ssl.create_default_context(cafile=str(remote.ca_file))
+    except OSError as error:  # SSLError, for a file that is not PEM, is one
+        reason = error.strerror or "not PEM"
+        raise ConfigError([f"remote.ca_file: {reason}, got {str(remote.ca_file)!r}"]) from error
+    return str(remote.ca_file)
+
+
+def _described(error: BaseException) -> TransportError:
+    """Say what went wrong in the words of the operating system: those of the libraries contain the URL."""
+    chain = [error]
+    while cause := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(cause)
+    found = [
+        one for one in chain if isinstance(one, (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError))
+    ]
+    inner = next((one for one in reversed(found) if not isinstance(one, requests.RequestException)), error)
+    return TransportError(_word(inner), _text(inner))
+
+
+def _word(error: BaseException) -> str:
+    if isinstance(error, socket.gaierror):
+        return "name_lookup"
+    if isinstance(error, (TimeoutError, urllib3.exceptions.TimeoutError)):
+        return "timeout"
+    return "tls" if isinstance(error, ssl.SSLError) and not isinstance(error, _TLS_ENDED) else "connection"
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+        return error.strerror or str(error) or type(error).__name__
+    return type(error).__name__
