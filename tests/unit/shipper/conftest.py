@@ -56,8 +56,8 @@ def environment(run_dir: Path, monkeypatch: pytest.MonkeyPatch, vm: FakeVm) -> C
         logging__output=str(run_dir / "log"),
         logging__level="debug",
         remote__url=vm.import_url,
-        remote__retry__initial_backoff="50ms",
-        remote__retry__max_backoff="200ms",
+        remote__retry__initial_backoff="20ms",
+        remote__retry__max_backoff="60ms",
         monitoring__clock_skew_check_interval="1h",
     )
     return configure

@@ -94,7 +94,9 @@ class StubBuffer:
             return {**reply, "error": self.refuse[operation], "detail": "as told"}
         if operation in {"done", "reject", "release"} and request["lease"] not in self._leases:
             return {**reply, "error": "unknown_lease", "detail": str(request["lease"])}
-        handler: Callable[[dict[str, Any]], dict[str, Any]] = getattr(self, f"_{operation}")
+        handler: Callable[[dict[str, Any]], dict[str, Any]] | None = getattr(self, f"_{operation}", None)
+        if handler is None:
+            return {**reply, "error": "bad_request", "detail": f"no operation {operation!r}"}
         return {**reply, **handler(request)}
 
     def _hello(self, _request: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +108,8 @@ class StubBuffer:
         taken = [row for row in self.pending if row.priority == request["priority"]][: request["max_samples"]]
         if not taken:
             return {"lease": 0, "groups": []}
-        self.pending = [row for row in self.pending if row not in taken]
+        gone = set(map(id, taken))
+        self.pending = [row for row in self.pending if id(row) not in gone]
         self._number += 1
         lease = lease_of(taken)
         self._leases[self._number] = taken
@@ -131,6 +134,16 @@ class StubBuffer:
     def _stats(self, _request: dict[str, Any]) -> dict[str, Any]:
         pending = [sum(row.priority == priority for row in self.pending) for priority in range(4)]
         return {"pending": pending, "due": pending, "oldest_ms": [NOW_MS if count else None for count in pending]}
+
+    def _audit(self, _request: dict[str, Any]) -> dict[str, Any]:
+        """Nothing is old enough to be compared."""
+        return {
+            "start_ms": None, "width_ms": 60_000, "uploaded_ms": None, "series": [],
+            "verified_until_ms": None, "unverified_samples": 0,
+        }  # fmt: skip
+
+    def _restarted(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return {"requeued": 0}
 
     def _account(self, request: dict[str, Any]) -> list[Any]:
         """Take what is accounted for off the lease; `upto` counts from the lease's begin."""

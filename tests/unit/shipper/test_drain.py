@@ -49,6 +49,13 @@ def test_a_buffer_that_is_not_there_is_away(link: Link) -> None:
     assert time.monotonic() - began_s < 1
 
 
+def test_a_buffer_that_goes_just_before_it_is_asked_is_away(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pipe was there a moment ago."""
+    monkeypatch.setattr(link, "_wait", lambda *_: None)
+    with pytest.raises(BufferAwayError, match="not there"):
+        link.ask("hello")
+
+
 def test_a_buffer_that_comes_later_is_found(run_dir: Path, link: Link) -> None:
     """And so is one that was started anew."""
     with pytest.raises(BufferAwayError):
@@ -95,7 +102,7 @@ def test_an_error_is_one_of_three(word: str, kind: type[Exception]) -> None:
 @pytest.mark.parametrize("frames", [[b""], [b"\xc1"], [b"a", b"b"], [wire.pack([1])], [wire.pack({"v": 2, "id": 1})]])
 def test_what_is_no_reply_is_passed_over(run_dir: Path, link: Link, frames: list[bytes]) -> None:
     """Garbage, another version and late replies are counted and change nothing."""
-    router = zmq.Context.instance().socket(zmq.ROUTER)
+    router: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
     router.bind(f"ipc://{run_dir / 'drain.ipc'}")
 
     class Answering:

@@ -1,0 +1,402 @@
+"""The steps of the shipper on its loop, between a buffer on real sockets and a server on real sockets."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.process import Process
+from shipper.stage import Stage
+from shipper.transport import Transport, open_transport
+from tests.fake_vm import FakeVm
+from tests.unit.shipper.stub import NOW_MS, BoundBuffer, Row, StubBuffer, rows
+
+Start = Callable[..., "Running"]
+SECRET = "t0k3n-that-nobody-may-see"
+
+
+@dataclass
+class Running:
+    """A shipper whose loop a test turns."""
+
+    process: Process
+    stage: Stage
+    stub: StubBuffer
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `/health` would show."""
+        return self.process.facts
+
+    def until(self, what: str, probe: Callable[[], object], timeout_s: float = 10.0) -> None:
+        """Turn the loop until a probe is true."""
+        deadline_s = time.monotonic() + timeout_s
+        while not probe():
+            assert time.monotonic() < deadline_s, f"waited {timeout_s:g} s for {what}: {self.facts}"
+            self.process.loop.turn()
+
+    def for_a_while(self, seconds: float) -> None:
+        """Turn the loop for some time."""
+        end_s = time.monotonic() + seconds
+        self.process.loop.every(0.01, lambda: None)
+        while time.monotonic() < end_s:
+            self.process.loop.turn()
+
+    def counter(self, name: str, **tags: str) -> float:
+        """Return a counter of the uploader."""
+        return self.process.instruments.counter(f"uploader.{name}_total", **tags)
+
+    def log(self, message: str) -> list[dict[str, Any]]:
+        """Return the log lines with a message."""
+        lines = map(json.loads, (self.process.run_dir / "log").read_text(encoding="utf-8").splitlines())
+        return [line for line in lines if line["msg"] == message]
+
+
+@pytest.fixture
+def stub(run_dir: Path) -> Iterator[BoundBuffer]:
+    """A buffer that is there."""
+    with BoundBuffer(run_dir, StubBuffer()) as bound:
+        yield bound
+
+
+@pytest.fixture
+def start(start_process: Callable[..., Process], stub: BoundBuffer, monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Start a shipper on samples."""
+    monkeypatch.setattr("shipper.stage.PAUSE_S", 0.05)
+    monkeypatch.setattr("shipper.stage.FIRST_SKEW_S", 0.05)
+
+    def begin(samples: list[Row] | None = None, **keys: str) -> Running:
+        stub.stub.pending += samples or []
+        process = start_process(**keys)
+        transport = open_transport(process.config, process.log, lambda: process.loop.stopping)
+        return Running(process, Stage(process, transport), stub.stub)
+
+    return begin
+
+
+def reload(running: Running, environment: Callable[..., None], **keys: str) -> None:
+    """Have the process read its configuration again, as SIGHUP does."""
+    environment(**keys)
+    running.process.loop.every(0.01, lambda: None)
+    running.process._heartbeat = running.process.loop.every(60, lambda: None)
+    running.process.loop._reload_asked = True
+    running.process.loop.turn()
+
+
+def test_pending_samples_are_shipped_at_the_start(vm: FakeVm, start: Start) -> None:
+    """All lanes, most urgent first."""
+    running = start([row for priority in (3, 2, 1, 0) for row in rows(2, f"p{priority}", priority=priority)])
+    running.until("all of them", lambda: len(running.stub.uploaded) == 8)
+    first_s = {sample.name: sample.first_received_s for sample in vm.samples()}
+    assert ["p0", "p1", "p2", "p3"] == sorted(first_s, key=lambda name: first_s[name])
+
+
+def test_p0_is_shipped_as_it_is_committed(vm: FakeVm, start: Start, stub: BoundBuffer) -> None:
+    """Nobody waits for a lane's interval."""
+    running = start(rows(1, priority=0))
+    running.until("the first", lambda: running.stub.uploaded == [0])
+    began_s = time.monotonic()
+    stub.push(Row("alert", NOW_MS, 7, {}, 0))
+    running.until("the pushed one", lambda: running.stub.uploaded == [0, 7])
+    assert time.monotonic() - began_s < 0.5
+
+
+def test_p0_goes_between_two_chunks_of_a_long_lane(vm: FakeVm, start: Start, stub: BoundBuffer) -> None:
+    """A backlog does not keep an alert waiting."""
+    running = start(rows(1000), remote__chunk_size="10", remote__chunk_bytes="1KiB")
+    running.until("the beginning", lambda: running.stub.uploaded)
+    stub.push(Row("alert", NOW_MS, -1, {}, 0))
+    running.until("the rest", lambda: len(running.stub.uploaded) == 1001)
+    assert running.stub.uploaded.index(-1) < 900
+
+
+def test_a_backlog_is_shipped_in_growing_chunks(vm: FakeVm, start: Start) -> None:
+    """Lease after lease without waiting for the lane's interval."""
+    running = start(rows(6000))
+    running.until("all of them", lambda: len(running.stub.uploaded) == 6000)
+    assert [50, 200, 800, 1450] == [request.samples for request in vm.requests()][:4]
+    assert len(vm.requests()) < 10
+    assert list(range(6000)) == running.stub.uploaded
+
+
+def test_an_outage_is_waited_out(vm: FakeVm, start: Start) -> None:
+    """One probe per backoff, nothing lost, nothing released before the attempts are used up."""
+    vm.set_state(down=503)
+    running = start(rows(100), remote__retry__max_attempts="10")
+    running.until("three attempts", lambda: len(vm.requests()) == 3)
+    assert 100 == running.facts["retry_queue_size"]
+    assert running.facts["backoff_until_ms"] > time.time() * 1000
+    assert running.process._error is not None
+    assert "http_503" in running.process._error["error"]
+    vm.set_state(down=None)
+    running.until("the rest", lambda: len(running.stub.uploaded) == 100)
+    assert [] == running.stub.released
+    assert (0, None) == (running.facts["retry_queue_size"], running.facts["backoff_until_ms"])
+    assert running.process._error is None
+    assert 3 == running.counter("upload_failures", reason="http_503")
+
+
+def test_an_outage_is_an_outage_for_every_lane(vm: FakeVm, start: Start, stub: BoundBuffer) -> None:
+    """P0 too waits for the backoff, and goes first when it is over."""
+    vm.set_state(down=503)
+    running = start(rows(3), remote__retry__initial_backoff="300ms", remote__retry__max_backoff="300ms")
+    running.until("the first failure", lambda: len(vm.requests()) == 1)
+    stub.push(Row("alert", NOW_MS, 99, {}, 0))
+    running.for_a_while(0.15)
+    assert 1 == len(vm.requests())
+    vm.set_state(down=None)
+    running.until("all of them", lambda: len(running.stub.uploaded) == 4)
+    assert 99 == running.stub.uploaded[0]
+
+
+def test_after_its_attempts_a_round_ends_and_the_samples_are_pending(vm: FakeVm, start: Start) -> None:
+    """Never lost: the next round leases them again."""
+    vm.script([{"status": 500, "repeat": 3}])
+    running = start(rows(10))
+    running.until("the end of the round", lambda: running.stub.released)
+    assert 3 == len(vm.requests())
+    running.until("the next round", lambda: len(running.stub.uploaded) == 10)
+
+
+def test_without_retries_a_round_has_one_attempt(vm: FakeVm, start: Start) -> None:
+    """`retry.enabled: false`; the wait is the same."""
+    vm.script([{"status": 500}])
+    running = start(rows(10), remote__retry__enabled="false")
+    running.until("the end of the round", lambda: running.stub.released)
+    assert 1 == len(vm.requests())
+
+
+def test_retry_after_is_waited_for(vm: FakeVm, start: Start) -> None:
+    """And written down."""
+    vm.script([{"status": 429, "headers": {"Retry-After": "1"}}])
+    running = start(rows(5))
+    began_s = time.monotonic()
+    running.until("all of them", lambda: len(running.stub.uploaded) == 5)
+    assert time.monotonic() - began_s >= 1
+    failed = running.log("failed")[0]
+    assert (1.0, 1000, 429, 1) == (
+        failed["retry_after_sec"], failed["backoff_ms"], failed["http_status"], failed["attempt"]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refused_request_keeps_everything_pending(vm: FakeVm, start: Start, status: int) -> None:
+    """The health says why; it is tried again, slowly."""
+    vm.script([{"status": status}])
+    running = start(rows(5))
+    running.until("the refusal", lambda: running.stub.released)
+    assert f"http_{status}" in str(running.process._error)
+    assert ([], []) == (running.stub.done, running.stub.rejected)
+    running.until("the next attempt", lambda: len(running.stub.uploaded) == 5)
+
+
+def test_a_partial_success_is_counted(vm: FakeVm, start: Start) -> None:
+    """Exactly 25 done, 25 sent again, counter 1."""
+    vm.script([{"json": {"received": 25}, "accept": 25}])
+    running = start(rows(50))
+    running.until("all of them", lambda: len(running.stub.uploaded) == 50)
+    assert [25, 25] == [len(marked) for marked, _, _ in running.stub.done]
+    assert (1, 50) == (running.counter("partial_success"), running.counter("metrics_uploaded"))
+
+
+def test_a_poisoned_sample_is_counted(vm: FakeVm, start: Start) -> None:
+    """As rejected, and the rest as uploaded."""
+    vm.set_state(poison="poison")
+    running = start([*rows(20), *rows(1, "poison", first=20), *rows(20, first=21)])
+    running.until("all of them", lambda: len(running.stub.uploaded) == 40 and running.stub.rejected)
+    running.until("the end", lambda: not running.stage._uploads)
+    assert [([20], "http_400")] == running.stub.rejected
+    assert (1, 40) == (running.counter("rejected_samples"), running.counter("metrics_uploaded"))
+
+
+def test_facts_and_counters_say_what_was_done(vm: FakeVm, start: Start) -> None:
+    """Everything that `/health` and the exposition show."""
+    running = start(rows(60))
+    running.until("the end", lambda: len(running.stub.uploaded) == 60 and running.facts["due"] is not None)
+    now_ms = time.time() * 1000
+    facts = running.facts
+    assert ("shipper", "realtime", True, vm.import_url) == (
+        facts["kind"], facts["mode"], facts["enabled"], facts["endpoint"]
+    )  # fmt: skip
+    assert (60, 0, 204) == (facts["metrics_uploaded"], facts["upload_failures"], facts["last_http_status"])
+    assert facts["last_upload_ms"] == pytest.approx(now_ms, abs=5000)
+    assert facts["last_current_ms"] >= facts["last_upload_ms"]
+    assert ([0, 0, 0, 0], [None] * 4) == (facts["due"], facts["oldest_ms"])
+    assert sum(request.body_bytes for request in vm.requests()) == running.counter("bytes_sent")
+
+
+def test_the_backlog_and_its_age_are_reported(start: Start) -> None:
+    """An empty lane has no age."""
+    running = start(rows(5), remote__url="http://127.0.0.1:9/api/v1/import")
+    running.until("a failure", lambda: running.facts["upload_failures"])
+    current_ms = running.facts["last_current_ms"]
+    running.stub.pending += rows(2, priority=1)
+    running.stage.look()
+    assert [0, 2, 0, 0] == running.facts["due"]
+    ages = {tags["priority"] for _, name, tags, _ in running.process.instruments.readings() if "lane_age" in name}
+    assert {"1"} == ages
+    assert current_ms == running.facts["last_current_ms"]
+
+
+def test_a_round_is_one_line_and_its_chunks_are_for_developers(vm: FakeVm, start: Start) -> None:
+    """With the fields that have the same names everywhere."""
+    running = start(rows(60))
+    running.until("the end", lambda: running.log("uploaded"))
+    line, chunk = running.log("uploaded")[0], running.log("chunk uploaded")[0]
+    assert ("INFO", 60, 2) == (line["level"], line["count"], line["chunks"])
+    assert {"batch_id", "endpoint", "http_status", "bytes_sent", "duration_ms"} <= line.keys()
+    assert ("DEBUG", 0, 1, 50, 204) == (
+        chunk["level"], chunk["chunk_index"], chunk["attempt"], chunk["count"], chunk["http_status"]
+    )  # fmt: skip
+    assert {"batch_id", "endpoint", "bytes_sent", "bytes_rcvd", "duration_ms"} <= chunk.keys()
+
+
+def test_a_failure_that_repeats_is_one_line(vm: FakeVm, start: Start) -> None:
+    """With what an operator needs."""
+    vm.set_state(down=503)
+    running = start(rows(5))
+    running.until("five failures", lambda: running.facts["upload_failures"] == 5)
+    (line,) = running.log("failed")
+    assert {"batch_id", "chunk_index", "attempt", "backoff_ms", "endpoint", "http_status", "error"} <= line.keys()
+    assert ("WARNING", "UploadError") == (line["level"], line["error_type"])
+
+
+def test_a_request_that_may_block_is_announced(vm: FakeVm, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it begins, for as long as it can take; and taken back when there is nothing left to do."""
+    said: list[float] = []
+    monkeypatch.setattr(Process, "beat", lambda process, **_: said.append(process.quiet_s))
+    running = start(rows(200), remote__timeout="7s", remote__connect_timeout="3s")
+    running.until("the end", lambda: len(running.stub.uploaded) == 200)
+    assert [11.0] == said
+    running.until("rest", lambda: running.process.quiet_s == 0)
+
+
+def test_a_buffer_that_is_away_is_an_error_until_it_is_back(
+    vm: FakeVm, start_process: Callable[..., Process], run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And never the end of the process."""
+    monkeypatch.setattr("shipper.stage.PAUSE_S", 0.05)
+    process = start_process()
+    running = Running(
+        process, Stage(process, open_transport(process.config, process.log, lambda: False)), StubBuffer(rows(3))
+    )
+    running.until("an error", lambda: process._error)
+    assert "not there" in str(process._error)
+    with BoundBuffer(run_dir, running.stub):
+        running.until("all of them", lambda: len(running.stub.uploaded) == 3)
+    assert process._error is None
+
+
+def test_a_buffer_that_was_started_anew_is_greeted_and_its_lease_is_dropped(vm: FakeVm, start: Start) -> None:
+    """What it did not hear of is sent again."""
+    vm.script([{"status": 503}])
+    running = start(rows(10))
+    running.until("a retry", lambda: running.facts["retry_queue_size"] == 10)
+    running.stub.forget_leases()
+    running.until("all of them", lambda: len(running.stub.uploaded) == 10)
+    assert running.log("a lease is void, the buffer was started anew")
+
+
+def test_a_buffer_that_cannot_write_is_told_again_without_sending_again(vm: FakeVm, start: Start) -> None:
+    """A full disk."""
+    running = start(rows(10))
+    running.stub.refuse = {"done": "storage"}
+    running.until("an error", lambda: running.process._error)
+    running.stub.refuse = {}
+    running.until("all of them", lambda: len(running.stub.uploaded) == 10)
+    assert 1 == len(vm.requests())
+    assert 10 == running.counter("metrics_uploaded")
+
+
+def test_switched_off_it_stays_up_and_ships_nothing(vm: FakeVm, start: Start) -> None:
+    """And says so."""
+    running = start(rows(10), remote__enabled="false")
+    running.for_a_while(0.1)
+    assert ([], 0) == (vm.requests(), running.stub.hellos)
+    assert (False, "disabled") == (running.facts["enabled"], running.facts["mode"])
+
+
+def test_a_reload_changes_the_server(vm: FakeVm, start: Start, environment: Callable[..., None]) -> None:
+    """A backoff of the old one does not count; what was under way is pending and goes to the new one."""
+    running = start(
+        rows(10),
+        remote__url="http://127.0.0.1:9/api/v1/import",
+        remote__retry__initial_backoff="60s",
+        remote__retry__max_backoff="60s",
+    )
+    running.until("a failure", lambda: running.facts["backoff_until_ms"])
+    reload(running, environment, remote__url=vm.import_url)
+    running.until("all of them", lambda: len(running.stub.uploaded) == 10)
+    assert vm.import_url == running.facts["endpoint"]
+    assert 2 == running.stub.hellos
+
+
+def test_a_reload_can_switch_it_on(vm: FakeVm, start: Start, environment: Callable[..., None]) -> None:
+    """Without a restart."""
+    running = start(rows(10), remote__enabled="false")
+    reload(running, environment, remote__enabled="true")
+    running.until("all of them", lambda: len(running.stub.uploaded) == 10)
+    assert (True, "realtime") == (running.facts["enabled"], running.facts["mode"])
+
+
+def test_a_reload_with_a_token_that_cannot_be_used_keeps_the_old_server(
+    vm: FakeVm, start: Start, environment: Callable[..., None]
+) -> None:
+    """The log says what is wrong."""
+    running = start(rows(1))
+    running.until("the first", lambda: running.stub.uploaded)
+    reload(running, environment, remote__auth__type="bearer_token", remote__url="http://127.0.0.1:9/")
+    assert vm.import_url == running.facts["endpoint"]
+    assert "BELABOX_TOKEN" in str(running.log("the old server stays in use"))
+
+
+def test_the_token_is_sent_and_never_shown(
+    run_dir: Path, start: Start, monkeypatch: pytest.MonkeyPatch, vm: FakeVm
+) -> None:
+    """Not in a log, a heartbeat or a URL, whether uploads work or fail in any way."""
+    (run_dir / "token").write_text(SECRET, encoding="ascii")
+    (run_dir / "token").chmod(0o600)
+    vm.core.token = SECRET
+    vm.script([{"status": 401}, {"status": 503}, {"reset": "before"}, {"redirect": vm.url}, {"html": True}, {}])
+    running = start(
+        rows(10), remote__auth__type="bearer_token", remote__auth__token_file=str(run_dir / "token"),
+        remote__url=f"{vm.import_url}?authKey={SECRET}",
+    )  # fmt: skip
+    shown: list[Any] = []
+    monkeypatch.setattr(Process, "beat", lambda process, **_: shown.append((dict(process.facts), process._error)))
+    try:
+        running.until("all of them", lambda: len(running.stub.uploaded) == 10)
+    finally:
+        vm.core.token = None
+    assert running.facts["upload_failures"] == 4  # the reset of a used connection is none
+    assert "bearer" in {request.headers["authorization"].lower() for request in vm.requests()}
+    assert SECRET not in (run_dir / "log").read_text(encoding="utf-8")
+    assert SECRET not in str(shown) + str(running.facts)
+
+
+def test_the_clock_is_compared_after_the_first_uploads(vm: FakeVm, start: Start) -> None:
+    """At the start, with the server's own health page."""
+    vm.set_state(date_skew_s=60)
+    running = start(rows(1))
+    running.until("a skew", lambda: running.facts["skew_ms"] is not None)
+    assert running.facts["skew_ms"] == pytest.approx(-60_000, abs=600)
+    assert [0] == running.stub.uploaded
+
+
+def test_the_clock_is_not_compared_while_the_server_is_in_trouble(
+    vm: FakeVm, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One probe per backoff is one probe."""
+    asked: list[str] = []
+    monkeypatch.setattr(Transport, "get", lambda _self, url, _timeout_s: asked.append(url))
+    vm.set_state(down=503)
+    running = start(rows(1), remote__retry__initial_backoff="30s", remote__retry__max_backoff="30s")
+    running.until("a failure", lambda: running.facts["backoff_until_ms"])
+    running.stage.compare_clocks()
+    assert [] == asked
