@@ -137,7 +137,7 @@ class Publisher:
             self.epoch,
             self._seq + 1,
             timestamp_ms,
-            clock.boottime_ms(),
+            clock.boottime_ms() - (clock.wall_ms() - timestamp_ms),  # of the same instant
             self._boot_id,
             urgent or priority == 0,
             samples,

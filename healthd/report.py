@@ -113,6 +113,9 @@ def _uploader(view: View, shipper: Beat | None, buffer: Beat | None, reasons: tu
         "due_metrics": view.verdict.due,
         "retry_queue_size": _number(shipper, "retry_queue_size"),
         "backoff_until": _when(shipper, "backoff_until_ms"),
+        "audit": shipper.text("audit") if shipper else None,
+        "verified_until": _when(shipper, "verified_until_ms"),
+        "unverified_samples": _number(shipper, "unverified_samples"),
         "endpoint": shipper.text("endpoint") if shipper else None,
         "last_error": shipper.error if shipper else None,
     }

@@ -21,18 +21,21 @@ METRIC = "oracle.number"  # not in the catalogue: normal priority
 class Oracle:
     """Publish the next numbers on every step."""
 
-    def __init__(self, running: Process, ledger: Path, numbers_per_step: int, interval_s: float) -> None:
+    def __init__(
+        self, running: Process, ledger: Path, numbers_per_step: int, interval_s: float, age_s: float = 0.0
+    ) -> None:
         self._publisher = running.publishes()
         self._ledger = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._tried = os.open(ledger.with_suffix(".tried"), os.O_RDWR | os.O_CREAT, 0o600)
         self._next = int(os.pread(self._tried, 20, 0) or b"0")
         self._numbers_per_step = numbers_per_step
+        self._age_ms = int(1000 * age_s)
         self._last_ms = 0
         running.loop.every(interval_s, self.step)
 
     def step(self) -> None:
         """Publish one batch of numbers, each a series' sample of its own, and put them into the ledger."""
-        timestamp_ms = max(clock.wall_ms(), self._last_ms + 1)  # one value per series and millisecond
+        timestamp_ms = max(clock.wall_ms() - self._age_ms, self._last_ms + 1)  # one value per series and millisecond
         self._last_ms = timestamp_ms
         numbers = range(self._next, self._next + self._numbers_per_step)
         self._next = numbers.stop
@@ -54,12 +57,13 @@ if __name__ == "__main__":
     parser.add_argument("--ledger", type=Path, required=True)
     parser.add_argument("--numbers", type=int, default=10, help="samples per step")
     parser.add_argument("--interval", type=float, default=0.1, help="seconds between steps")
+    parser.add_argument("--age", type=float, default=0.0, help="date samples this many seconds back")
     parser.add_argument("--name", default="oracle")
     options = parser.parse_args()
 
     def build(_options: object) -> Process:  # noqa: D103
         running = Process(options.name, options)
-        Oracle(running, options.ledger, options.numbers, options.interval)
+        Oracle(running, options.ledger, options.numbers, options.interval, options.age)
         return running
 
     sys.exit(process.main(build, options))

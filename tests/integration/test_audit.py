@@ -1,0 +1,100 @@
+"""A 2xx is not proof: what a server acknowledged and does not have is found and sent again."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import oracle
+from tests.chaos.server import RealServer
+from tests.fake_vm import FakeVm
+from tests.harness import Pipeline, require, wait_for
+from tests.integration.test_faults import arrived, with_oracle
+
+SWALLOWED = 12  # uploads
+
+
+@pytest.fixture
+def hasty(quick: dict[str, str]) -> dict[str, str]:
+    """Give settings with which a span is audited as soon as it is over."""
+    return {**quick, "BELABOX_REMOTE__AUDIT__GRACE": "1s"}
+
+
+def test_server_that_accepts_and_forgets_gets_everything_again(run_dir: Path, hasty: dict[str, str]) -> None:
+    """204 and nothing stored for a while: the audit finds the span, and all of it arrives."""
+    with FakeVm() as vm:
+        pipeline = Pipeline(run_dir, vm.import_url, hasty)
+        ledger = run_dir / "ledger"
+        # Dated ten minutes back, so that their span is over at once.
+        pipeline.add_program("oracle", f"{sys.executable} -m tests.oracle --age 600 --ledger {ledger}")
+        vm.script([{"swallow": True, "repeat": SWALLOWED}])
+        with pipeline:
+            wait_for("the server to behave", lambda: vm.steps_left == 0)
+            pipeline.supervisorctl("stop", "oracle")
+            expected = oracle.published(ledger)
+            wait_for("everything at the server", lambda: expected <= arrived(vm).keys(), 60)
+            assert "missing at the server, sent again" in pipeline.log("buffer")
+            query = "SELECT count(*) FROM windows WHERE state != 1 AND start_ms < (SELECT max(start_ms) FROM windows)"
+            wait_for("the span to be verified", lambda: pipeline.rows(query) == [(0,)])
+            assert {number for number, times in arrived(vm).items() if times != 1} == set()
+
+
+def test_server_that_only_takes_uploads_is_said_to_be_unverifiable(run_dir: Path, hasty: dict[str, str]) -> None:
+    """Where queries are refused, health says that nothing can be verified, and uploads go on."""
+    with FakeVm() as vm:
+        refusing = {**hasty, "BELABOX_REMOTE__AUDIT__QUERY_URL": f"{vm.url}/nothing/here"}
+        pipeline = Pipeline(run_dir, vm.import_url, refusing)
+        pipeline.add_program("oracle", f"{sys.executable} -m tests.oracle --age 600 --ledger {run_dir / 'ledger'}")
+        with pipeline:
+            wait_for("samples flowing", lambda: arrived(vm))
+            pipeline.supervisorctl("stop", "oracle")  # the span of its samples is over now
+            wait_for(
+                "health to say so", lambda: "not possible" in str(pipeline.health()[1]["uploader"].get("audit")), 60
+            )
+            assert pipeline.health()[1]["status"] == "ok"
+
+
+def test_real_server_killed_after_its_acknowledgement_gets_its_last_seconds_again(
+    run_dir: Path, quick: dict[str, str]
+) -> None:
+    """victoria-metrics keeps its newest samples in memory; after kill -9 they are sent again."""
+    binary = require("victoria-metrics")
+    run_dir.joinpath("vm").mkdir()
+    server = RealServer(binary, run_dir / "vm")
+    server.start()
+    pipeline = Pipeline(run_dir / "p", f"{server.url}/api/v1/import", quick)
+    ledger = run_dir / "p" / "ledger"
+    pipeline.add_program("oracle", f"{sys.executable} -m tests.oracle --ledger {ledger}")
+    name = oracle.METRIC.replace(".", "_")
+    try:
+        with pipeline:
+            wait_for("samples flowing", lambda: len(server.values(name)) > 200)
+            server.kill(signal.SIGKILL)
+            server.start()
+            pipeline.supervisorctl("stop", "oracle")
+            expected = oracle.published(ledger)
+            wait_for("everything at the server", lambda: expected <= server.values(name).keys(), 60)
+            assert "the server was started anew" in pipeline.log("buffer")
+            assert {number for number, times in server.values(name).items() if times != 1} == set()
+    finally:
+        server.kill()
+
+
+def test_without_the_dedup_flag_a_lost_answer_costs_one_chunk(run_dir: Path, hasty: dict[str, str]) -> None:
+    """A shipper killed between the 204 and the mark sends that chunk once more, and the audit does not add to it."""
+    with FakeVm() as vm:
+        pipeline, ledger = with_oracle(run_dir, vm, hasty)
+        with pipeline:
+            wait_for("samples flowing", lambda: arrived(vm))
+            vm.script([{"delay_s": 2}])  # stored after the delay, when nobody waits for the answer any more
+            wait_for("the slow answer", lambda: vm.steps_left == 0)
+            pipeline.kill("shipper")
+            pipeline.supervisorctl("stop", "oracle")
+            expected = oracle.published(ledger)
+            wait_for("everything at the server", lambda: expected <= arrived(vm).keys(), 60)
+            name = oracle.METRIC.replace(".", "_")
+            times = [sample.received_count for sample in vm.samples() if sample.name == name]
+            assert max(times) <= 2
