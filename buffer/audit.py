@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import apsw
+
 from buffer import windows
 from buffer.marks import Marks
 from buffer.store import Store
@@ -28,10 +30,12 @@ class Audit:
     def __init__(self, process: Process, store: Store) -> None:
         self._process = process
         self._store = store
-        self._connection = store.connection
-        self._marks = Marks(store.connection)
         for counter in ("requeued_samples_total", "audit_failures_total"):
             process.instruments.count(f"storage.{counter}", 0)
+
+    @property
+    def _connection(self) -> apsw.Connection:
+        return self._store.connection  # another one once a damaged file was replaced
 
     def operations(self) -> Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]:
         """Return what the drain answers for this, by operation."""
@@ -76,7 +80,8 @@ class Audit:
     def restarted(self, request: dict[str, Any]) -> dict[str, Any]:
         """Make pending again what was marked in the last seconds before the server started, once for each start."""
         started_s, grace_ms = int(request["started_s"]), int(1000 * float(request["grace_s"]))
-        if self._marks.get(SERVER_STARTED) == started_s:
+        marks = Marks(self._connection)
+        if marks.get(SERVER_STARTED) == started_s:
             return {"requeued": 0}
         until_ms = int(request["started_ms"]) + CLOCK_MARGIN_MS
         newest = "SELECT max(upload_time) FROM upload_checkpoints WHERE upload_time <= ?"
@@ -87,7 +92,7 @@ class Audit:
         with self._connection:
             spans = self._connection.execute(chunks, (until_ms, grace_ms, until_ms)).fetchall()
             requeued = self._store.make_pending(("id BETWEEN ? AND ? AND chunk = ?", span) for span in spans)
-            self._marks.set(SERVER_STARTED, started_s)
+            marks.set(SERVER_STARTED, started_s)
         self._process.log.info("the server was started anew", count=requeued)
         return {"requeued": self._counted(requeued)}
 

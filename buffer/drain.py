@@ -70,6 +70,7 @@ class Drain:
             **Audit(process, store).operations(),
         }
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a reply that nobody takes is an error
         self._socket.bind(f"ipc://{process.run_dir / 'drain.ipc'}")
         process.loop.on_readable(self._socket, self.receive)
 
@@ -87,7 +88,10 @@ class Drain:
                 self._process.log.throttled_warning("drain", "ignored a drain request", detail=str(error))
                 continue
             reply = {"v": wire.VERSION, "id": request["id"], **self.answer(request)}
-            self._socket.send_multipart([frames[0], wire.pack(reply)])
+            try:
+                self._socket.send_multipart([frames[0], wire.pack(reply)], zmq.NOBLOCK)
+            except zmq.ZMQError:  # who asked is gone; a lease of his would last until the next hello
+                self._leases.pop(reply.get("lease", 0), None)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Carry out one request and return its reply."""
@@ -115,12 +119,14 @@ class Drain:
 
     def _lease(self, request: dict[str, Any]) -> dict[str, Any]:
         priority, limit = int(request["priority"]), int(request["max_samples"])
-        before_ms = request.get("before_ms")
+        before_ms, since_ms = request.get("before_ms"), request.get("since_ms")
         if priority not in PRIORITIES or not 0 < limit <= MAX_LEASE:
             raise RefusedError("bad_request", f"priority {priority}, max_samples {limit}")
-        taken = {row.id for lease in self._leases.values() if lease.priority == priority for row in lease.rows}
+        taken = {row.id for lease in self._leases.values() for row in lease.rows}
+        while moved := self._store.clocks.sweep(taken):
+            self._process.instruments.count("storage.moved_samples_total", moved, reason="rebased")
         horizon_ms = wire.LATEST_MS if before_ms is None else int(before_ms)
-        found = self._store.pending_rows(priority, horizon_ms, limit + len(taken))
+        found = self._store.pending_rows(priority, horizon_ms, limit + len(taken), int(since_ms or 0))
         by_series: dict[int, list[Row]] = {}
         for row in [row for row in found if row.id not in taken][:limit]:
             by_series.setdefault(row.series_id, []).append(row)

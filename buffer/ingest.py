@@ -2,8 +2,9 @@
 
 Reads batches from every producer, emits acks upstream and committed batches on the feed. A batch waits
 for company until 1000 samples wait, 5 s have passed or an urgent one comes. What is not a batch is
-counted, logged once in a while and dropped. When the database refuses (disk full), reading stops: the
-producers' windows hold what comes, and reading goes on by itself.
+counted, logged once in a while and dropped. When the database refuses (disk full), nothing is taken but
+critical samples, for which there is a reserve: the producers' windows hold the rest, and are asked for it
+when the database takes writes again.
 """
 
 from __future__ import annotations
@@ -14,13 +15,20 @@ from collections.abc import Sequence
 import apsw
 import zmq
 
-from buffer.store import Store
+from buffer import room
+from buffer.reserve import Reserve
+from buffer.store import Store, Written
 from common import catalog, wire
+from common.config import Config
 from common.process import Process
 from common.sample import CRITICAL, Batch
 
 MESSAGES_PER_TURN = 1_000  # then the drain and the heartbeat get their turn
 RETRY_S = 1.0  # while the database refuses
+RETRY_MAX_S = 10.0  # where the reason cannot be seen from outside: each attempt may write what fits, and wear the flash
+RESUME_BYTES = 1 << 20  # besides the reserve: with less than that the disk would be full again at once
+CRITICAL_BYTES = 64 * 1024  # what a commit of a few samples may take: a page of each index and table
+HELD_SAMPLES = 20_000  # critical ones kept in memory while the disk is full
 
 _Key = tuple[str, str, int]
 
@@ -33,7 +41,8 @@ class Ingest:
         store: where batches go.
 
     Attributes:
-        paused: why nothing is read at the moment, or None.
+        paused: why nothing but critical samples is taken at the moment, or None.
+        reserve: room for these.
     """
 
     def __init__(self, process: Process, store: Store) -> None:
@@ -43,6 +52,10 @@ class Ingest:
         self._waiting: dict[_Key, tuple[Batch, bytes]] = {}
         self._waiting_samples = 0
         self._urgent = False
+        self._full = False
+        self._retry_s = RETRY_S
+        settings = process.config.settings.storage
+        self.reserve = Reserve(store.path, settings.reserve_size)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self._socket: zmq.Socket[bytes] = context.socket(zmq.XSUB)
         self._socket.setsockopt(zmq.MAXMSGSIZE, wire.MAX_BATCH_BYTES + 1024)
@@ -51,8 +64,8 @@ class Ingest:
         self._feed: zmq.Socket[bytes] = context.socket(zmq.PUB)
         self._feed.bind(f"ipc://{process.run_dir / 'feed.ipc'}")
         process.loop.on_readable(self._socket, self.receive)
-        settings = process.config.settings.storage
-        self._timer = process.loop.every(settings.commit_interval_s, self.commit, first_s=settings.commit_interval_s)
+        self._timer = process.loop.every(settings.commit_interval_s, self.tick, first_s=settings.commit_interval_s)
+        process.on_reload(self.reload)
         for reason in ("frames", "msgpack", "version", "shape", "range", "sample"):
             process.instruments.count("storage.refused_samples_total", 0, reason=reason)
 
@@ -65,37 +78,38 @@ class Ingest:
             except zmq.Again:
                 break
             self._take(frames)
-            if self._waiting_samples >= settings.commit_samples:
+            if self.paused is None and self._waiting_samples >= settings.commit_samples:
                 self.commit()
-            if self.paused:
-                return
         if self._urgent:
             self.commit()
 
-    def commit(self) -> None:
-        """Write what waits, ack it and pass it on; on failure keep it, and stop reading."""
-        self._timer.interval_s = self._process.config.settings.storage.commit_interval_s
-        if not self._waiting:
-            return
-        batches = [batch for batch, _ in self._waiting.values()]
+    def tick(self) -> None:
+        """Commit, and have everything committed in this interval on the disk."""
+        self.commit()
         began_s = time.perf_counter()
         try:
-            written = self._store.write(batches)
-        except apsw.Error as error:
-            self._pause(error)
-            return
-        self._resume()
-        self._count(written.inserted, written.duplicates, time.perf_counter() - began_s)
-        self._acknowledge(batches)
-        self._publish()
-        self._waiting.clear()
-        self._waiting_samples = 0
+            if self._store.sync():
+                self._process.instruments.observe("storage.sync_duration_seconds", time.perf_counter() - began_s)
+        except OSError as error:
+            self._process.failed(error)
+
+    def commit(self) -> None:
+        """Write what waits, ack it and pass it on; on failure keep it, and stop taking more."""
         self._urgent = False
+        if self._has_room() and self._write(list(self._waiting)):
+            self._resume()
+        if self.paused is not None:
+            self._write_critical()
+            self._timer.postpone(time.monotonic() + self._retry_s)
+
+    def reload(self, config: Config) -> None:
+        """Take over a new interval, for what waits already too."""
+        self._timer.interval_s = config.settings.storage.commit_interval_s
 
     def close(self) -> None:
         """Commit what waits and close the sockets."""
-        while self.paused is None and self._socket.poll(0):
-            self.receive()
+        if self.paused is None:
+            self.receive()  # one turn; who goes on sending keeps what is not acked
         self.commit()
         self._socket.close(linger=100)
         self._feed.close(linger=0)
@@ -111,38 +125,88 @@ class Ingest:
             return
         if refused:
             self._refuse("sample", f"in a batch of {batch.producer}", refused)
+        if self.paused is not None and not (_is_critical(batch) and self._waiting_samples < HELD_SAMPLES):
+            return  # its producer keeps it and sends it again
         key = batch.producer, batch.epoch, batch.seq
         if key not in self._waiting:
             self._waiting[key] = batch, frames[1]
-            self._waiting_samples += len(batch.samples)
+            self._waiting_samples += max(1, len(batch.samples))  # empty ones fill the memory too
         self._urgent = self._urgent or batch.urgent
 
     def _refuse(self, reason: str, detail: str, count: int) -> None:
         self._process.instruments.count("storage.refused_samples_total", count, reason=reason)
         self._process.log.throttled_warning(reason, "refused", reason=reason, detail=detail, count=count)
 
-    def _pause(self, error: apsw.Error) -> None:
-        self._process.failed(error, error_code=getattr(error, "extendedresult", None))
+    def _write(self, keys: Sequence[_Key]) -> bool:
+        """Commit some of what waits, ack it and pass it on; False where the database refuses."""
+        if not keys:
+            return True
+        batches = [self._waiting[key] for key in keys]
+        began_s = time.perf_counter()
+        try:
+            written = self._store.write(batch for batch, _ in batches)
+        except apsw.Error as error:
+            self._pause(error)
+            return False
+        self._count(written, time.perf_counter() - began_s)
+        self._acknowledge([batch for batch, _ in batches])
+        self._publish(batches)
+        for key in keys:
+            self._waiting_samples -= max(1, len(self._waiting.pop(key)[0].samples))
         if self.paused is None:
-            self._process.loop.ignore(self._socket)
-        self.paused = str(error)
-        self._timer.postpone(time.monotonic() + RETRY_S)
+            self._process.worked()
+        return True
+
+    def _write_critical(self) -> None:
+        """Commit critical samples alone, in the reserve if there is no other room."""
+        keys = [key for key, (batch, _) in self._waiting.items() if _is_critical(batch)]
+        if not keys:
+            return
+        free = room.free_bytes(self._store.path)
+        if (free is None or free >= CRITICAL_BYTES) and self._write(keys):
+            return
+        if self._full and self.reserve.release():
+            self._process.instruments.count("storage.reserve_used_total")
+            self._process.log.warning("the disk is full; the reserve goes to critical samples")
+            self._write(keys)
+
+    def _has_room(self) -> bool:
+        """Tell whether it is worth trying to write; on a full disk each attempt would wear the flash."""
+        free = room.free_bytes(self._store.path) if self.paused is not None and self._full else None
+        return free is None or free >= self.reserve.size_bytes + RESUME_BYTES
+
+    def _pause(self, error: apsw.Error) -> None:
+        self._store.notice(error)
+        self._process.failed(error, error_code=getattr(error, "extendedresult", None))
+        free = room.free_bytes(self._store.path)
+        self._full = free is not None and free < RESUME_BYTES
+        self._retry_s = RETRY_S if self.paused is None or self._full else min(2 * self._retry_s, RETRY_MAX_S)
+        self.paused = self._process.facts["paused"] = str(error)
 
     def _resume(self) -> None:
-        self._process.worked()
+        """Take everything again, and ask for what came meanwhile."""
         if self.paused is not None:
-            self.paused = None
-            self._process.loop.on_readable(self._socket, self.receive)
+            self.paused = self._process.facts["paused"] = None
+            self._process.worked()
+            self._socket.send(b"\x01" + wire.SAMPLE_TOPIC)  # a new subscription: all that is unacked is sent again
             self._process.log.info("the database takes writes again")
 
-    def _count(self, inserted: int, duplicates: int, duration_s: float) -> None:
+    def _count(self, written: Written, duration_s: float) -> None:
         instruments = self._process.instruments
-        instruments.count("storage.samples_committed_total", inserted)
-        instruments.count("storage.duplicates_total", duplicates)
+        instruments.count("storage.samples_committed_total", written.inserted)
+        instruments.count("storage.duplicates_total", written.duplicates)
         instruments.count("storage.commits_total")
         instruments.observe("storage.commit_duration_seconds", duration_s)
+        for reason, count in written.moved.items():
+            instruments.count("storage.moved_samples_total", count, reason=reason)
+        if written.step_ms:
+            instruments.count("storage.clock_steps_total")
+            self._process.log.warning("the wall clock was stepped", step_ms=written.step_ms)
         self._process.log.debug(
-            "committed", count=inserted, duplicates=duplicates, duration_ms=round(duration_s * 1e3, 2)
+            "committed",
+            count=written.inserted,
+            duplicates=written.duplicates,
+            duration_ms=round(duration_s * 1e3, 2),
         )
 
     def _acknowledge(self, batches: Sequence[Batch]) -> None:
@@ -152,10 +216,12 @@ class Ingest:
             seqs.setdefault((batch.producer, batch.epoch), []).append(batch.seq)
         self._socket.send(wire.encode_acks(wire.Ack(*producer, numbers) for producer, numbers in seqs.items()))
 
-    def _publish(self) -> None:
-        critical = False
-        for batch, payload in self._waiting.values():
+    def _publish(self, batches: Sequence[tuple[Batch, bytes]]) -> None:
+        for _, payload in batches:
             self._feed.send_multipart([wire.COMMITTED_TOPIC, payload])
-            critical = critical or any(catalog.find(sample.name).priority == CRITICAL for sample in batch.samples)
-        if critical:
+        if any(_is_critical(batch) for batch, _ in batches):
             self._feed.send_multipart([wire.DUE_TOPIC, b""])
+
+
+def _is_critical(batch: Batch) -> bool:
+    return any(catalog.find(sample.name).priority == CRITICAL for sample in batch.samples)

@@ -16,8 +16,8 @@ from common import catalog
 from common.sample import PRIORITIES
 from common.wire import EARLIEST_MS, LATEST_MS
 
-_TEXTS = ("metric_name", "value_text", "tags", "session_id", "device_id")
-_PLAIN = ("value_type", "uploaded", "priority")
+TEXTS = ("metric_name", "value_text", "tags", "session_id", "device_id")
+PLAIN = ("value_type", "uploaded", "priority")
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def columns_of(columns: Collection[str]) -> str:
     """
     time = "timestamp_ms" if "timestamp_ms" in columns else "timestamp"
     number = "CASE WHEN typeof(metric_value) IN ('integer', 'real') THEN metric_value END"
-    texts = [f"CAST({name} AS BLOB)" if name in columns else "NULL" for name in _TEXTS]
-    plain = [name if name in columns else "NULL" for name in _PLAIN]
+    texts = [f"CAST({name} AS BLOB)" if name in columns else "NULL" for name in TEXTS]
+    plain = [name if name in columns else "NULL" for name in PLAIN]
     return ", ".join(["id", time, number, *texts, *plain])
 
 

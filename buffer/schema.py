@@ -65,8 +65,7 @@ CREATE TABLE IF NOT EXISTS upload_checkpoints (
 CREATE TABLE IF NOT EXISTS clocks (
     id INTEGER PRIMARY KEY,
     boot_id TEXT NOT NULL,
-    offset_ms INTEGER NOT NULL,    -- wall clock minus CLOCK_BOOTTIME; another one after each step
-    UNIQUE (boot_id, offset_ms)
+    offset_ms INTEGER NOT NULL     -- wall clock minus CLOCK_BOOTTIME; another one after each step
 );
 CREATE TABLE IF NOT EXISTS windows (
     start_ms INTEGER PRIMARY KEY,  -- one row for each five minutes of sample timestamps that were uploaded

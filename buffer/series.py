@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apsw
 
 from common import catalog
+
+MAX_KNOWN = 20_000  # series kept in memory, about 15 MB; a device has 300, a confused producer any number
 
 
 class Series(NamedTuple):
@@ -50,6 +52,8 @@ class Book:
         identity = (name, device_id, tuple(sorted(tags.items())), is_text)
         known = self._by_identity.get(identity)
         if known is None:
+            if len(self._by_identity) >= MAX_KNOWN:
+                self._by_identity.clear()
             known = self._by_identity[identity] = self._look_up(name, device_id, tags, is_text)
         return known
 
@@ -57,16 +61,31 @@ class Book:
         """Return the series of a row."""
         known = self._by_id.get(series_id)
         if known is None:
-            query = "SELECT metric_name, device_id, tags FROM series WHERE id = ?"
-            name, device_id, tags = self._connection.execute(query, (series_id,)).get
-            known = Series(series_id, name, device_id, json.loads(tags), catalog.find(name).priority)
-            self._by_id[series_id] = known
+            if len(self._by_id) >= MAX_KNOWN:
+                self._by_id.clear()
+            known = self._by_id[series_id] = self._read(series_id)
         return known
 
     def forget(self) -> None:
         """Forget what was seen: a transaction that made series was rolled back."""
         self._by_identity.clear()
         self._by_id.clear()
+
+    def _read(self, series_id: int) -> Series:
+        """Read a series by its row.
+
+        Raises:
+            apsw.CorruptError: it is not there, or its key does not prove it: its samples would go out as another's.
+        """
+        query = "SELECT metric_name, device_id, tags, value_type, series_key FROM series WHERE id = ?"
+        try:
+            row: Any = self._connection.execute(query, (series_id,)).fetchall()[0]
+            name, device_id, tags, value_type, key = row
+            if key == series_key(name, device_id, tags, is_text=bool(value_type)):
+                return Series(series_id, name, device_id, json.loads(tags), catalog.find(name).priority)
+        except (IndexError, TypeError, ValueError):
+            pass  # not there, or not even text
+        raise apsw.CorruptError(f"series {series_id} is damaged")
 
     def _look_up(self, name: str, device_id: str, tags: Mapping[str, str], is_text: bool) -> Series:
         canonical = canonical_tags(tags)

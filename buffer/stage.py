@@ -1,26 +1,31 @@
 """The buffer as a process: one lock, one store, ingest on one side and drain on the other.
 
 Reads batches and requests, emits acks, feed and leases. Fails to start when another buffer holds the
-database; pauses, reports and recovers by itself when the database refuses to be written.
+database; pauses, reports and recovers by itself when the database refuses to be opened or written, and
+replaces it when it turns out to be damaged.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from pathlib import Path
 
-from buffer import schema
+import apsw
+
+from buffer import room, schema
 from buffer.drain import Drain
 from buffer.ingest import Ingest
+from buffer.opening import Opening
+from buffer.rescue import Rescue
 from buffer.store import Store
-from common import lock
+from buffer.upkeep import Upkeep
 from common.process import Process
 from common.sample import PRIORITIES
 
 WAL_CHECK_S = 10.0  # at 50,000 samples/s the log grows by 60 MB in this time
 MEASURE_S = 5.0
+FOLD_FULL_S = 60.0  # on a full disk: folding in may free more than it takes, but an attempt costs flash
 
 
 class Stage:
@@ -31,8 +36,10 @@ class Stage:
         self._store = store
         self.ingest = Ingest(process, store)
         self.drain = Drain(process, store)
+        self.rescue = Rescue(process, store, self._replaced)
+        self.upkeep = Upkeep(process, store, lambda: self.rescue.busy)
         self._checkpointed_s = time.monotonic()
-        process.facts.update(kind="buffer", path=str(store.path))
+        self._folded = True
         process.loop.every(MEASURE_S, self.measure)
         process.loop.every(WAL_CHECK_S, self.fold_wal, first_s=WAL_CHECK_S)
         process.on_close(self.close)
@@ -41,12 +48,14 @@ class Stage:
         """Put the sizes and the backlog into the heartbeat."""
         store, gauge = self._store, self._process.instruments.gauge
         sizes = {"database_size_bytes": store.database_bytes(), "wal_size_bytes": store.wal_bytes()}
-        oldest = [ms for p in PRIORITIES if store.pending[p] and (ms := store.oldest_ms(p)) is not None]
+        free_bytes = room.free_bytes(store.path)
+        if self.ingest.paused is None:
+            self.ingest.reserve.keep(free_bytes)
         self._process.facts.update(
             sizes,
             pending=list(store.pending),
-            oldest_pending_ms=min(oldest, default=None),
-            free_bytes=free_bytes(store.path),
+            oldest_pending_ms=self._oldest_ms(),
+            free_bytes=free_bytes,
             paused=self.ingest.paused,
         )
         for name, value in sizes.items():
@@ -56,21 +65,49 @@ class Stage:
 
     def fold_wal(self) -> None:
         """Checkpoint when the interval is over or the log has grown too large."""
-        settings = self._process.config.settings.storage
-        due = time.monotonic() - self._checkpointed_s >= settings.wal_checkpoint_interval_s
-        if due or self._store.wal_bytes() >= settings.wal_checkpoint_size_mb << 20:
+        settings, wal_bytes = self._process.config.settings.storage, self._store.wal_bytes()
+        since_s = time.monotonic() - self._checkpointed_s
+        if self.ingest.paused is not None or not self._folded:
+            due = wal_bytes > 0 and since_s >= FOLD_FULL_S
+        else:
+            due = wal_bytes >= min(settings.wal_checkpoint_size_mb << 20, settings.max_size // 8)
+        if due or since_s >= settings.wal_checkpoint_interval_s:
             self._checkpoint()
 
     def close(self) -> None:
         """Commit, checkpoint and close."""
         self.ingest.close()
         self.drain.close()
-        self._checkpoint()
-        self._store.close()
+        self.rescue.close()
+        if self._checkpoint():
+            self._store.close()
+        else:
+            self._store.abandon()  # the next start looks at it
 
-    def _checkpoint(self) -> None:
+    def _replaced(self) -> None:
+        """Begin anew with a fresh database: what refers to rows of the old one is void."""
+        self.drain.answer({"op": "hello"})
+        self.ingest.commit()
+
+    def _oldest_ms(self) -> int | None:
+        try:
+            found = [self._store.oldest_ms(p) for p in PRIORITIES if self._store.pending[p]]
+        except apsw.Error as error:
+            self._store.notice(error)
+            return None
+        return min((ms for ms in found if ms is not None), default=None)
+
+    def _checkpoint(self) -> bool:
+        """Fold the log in; False where the database refuses: the log keeps everything, the next one tries again."""
         self._checkpointed_s = began_s = time.monotonic()
-        result = self._store.checkpoint()
+        try:
+            result = self._store.checkpoint()
+        except apsw.Error as error:
+            self._store.notice(error)
+            self._process.failed(error, error_code=getattr(error, "extendedresult", None))
+            self._folded = False
+            return False
+        self._folded = True
         duration_ms = round((time.monotonic() - began_s) * 1000, 2)
         reclaimed = result.old_bytes - result.new_bytes
         self._process.instruments.gauge("storage.wal_checkpoint_duration_ms", duration_ms)
@@ -83,6 +120,7 @@ class Stage:
             frames_checkpointed=result.checkpointed_frames,
             bytes_reclaimed=reclaimed,
         )
+        return True
 
 
 def build(options: argparse.Namespace) -> Process:
@@ -90,26 +128,17 @@ def build(options: argparse.Namespace) -> Process:
 
     Raises:
         AlreadyRunning: another buffer has the database.
+        ConfigError: there cannot be a database at that path.
     """
     process = Process("buffer", options)
-    settings = process.config.settings
-    path = settings.storage.path
-    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    lock.hold(path.with_name(path.name + ".lock"), f"the database {path}")
-    store = Store(settings.storage, settings.device.id, lambda rows: process.log.info("migrating", rows_copied=rows))
-    if store.migrated_from not in (0, schema.VERSION):
-        process.log.info("migrated", path=str(path), schema_found=store.migrated_from)
-    Stage(process, store)
+
+    def opened(store: Store) -> None:
+        if store.migrated_from not in (0, schema.VERSION):
+            process.log.info("migrated", path=str(store.path), schema_found=store.migrated_from)
+        Stage(process, store)
+
+    Opening(process, opened)
     return process
-
-
-def free_bytes(path: Path) -> int | None:
-    """Return the space left on the database's file system."""
-    try:
-        status = os.statvfs(path.parent)
-    except OSError:
-        return None
-    return status.f_bavail * status.f_frsize
 
 
 def written_bytes() -> int | None:

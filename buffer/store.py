@@ -6,19 +6,26 @@ happened or it did not. Fails with apsw.Error (disk full, I/O, busy); the caller
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import apsw
 
-from buffer import database, schema, windows
+from buffer import clocks, database, schema, windows
+from buffer.clocks import Clocks
 from buffer.series import Book, Series
 from common import clock
 from common.sample import PRIORITIES, Batch
-from common.settings import Storage
+from common.settings import Clock, Storage
 
 CHECKPOINT_TIMEOUT_MS = 200  # a reader that stays (a `sqlite3` prompt) must not hold up the loop; the next one comes
+INSERT = (
+    "INSERT OR IGNORE INTO samples (timestamp_ms, series_id, value, clock, priority, chunk) VALUES (?, ?, ?, ?, ?, ?)"
+)
 EXACT_FLOAT = 2.0**53  # whole floats below it are stored as integers: 1-6 bytes instead of 8
 
 
@@ -32,10 +39,19 @@ class Row(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What a write did: rows that are new, and rows that were there already."""
+    """What a write did.
+
+    Attributes:
+        inserted: rows that are new.
+        duplicates: rows that were there already.
+        moved: samples that were given another time, by reason.
+        step_ms: by how much the wall clock was found to be stepped.
+    """
 
     inserted: int
     duplicates: int
+    moved: Mapping[str, int] = MappingProxyType({})
+    step_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,7 @@ class Store:
         settings: section storage.
         device_id: label of every sample that comes in.
         progress: told how many old rows a migration has copied.
+        sync_wait_s: how long after boot samples wait for an unsynchronised clock.
 
     Attributes:
         path: where it is.
@@ -68,7 +85,14 @@ class Store:
         schema.UnknownSchemaError: it is a database, but not one of ours.
     """
 
-    def __init__(self, settings: Storage, device_id: str, progress: Callable[[int], None] = lambda _rows: None) -> None:
+    def __init__(
+        self,
+        settings: Storage,
+        device_id: str,
+        progress: Callable[[int], None] = lambda _rows: None,
+        sync_wait_s: float = Clock().sync_wait_s,
+    ) -> None:
+        self._sync_wait_s = sync_wait_s
         self.path = settings.path
         self.device_id = device_id
         self._settings = settings
@@ -86,6 +110,7 @@ class Store:
         self._unsynced = False
         self.book = Book(self._connection)
         try:
+            self.clocks = Clocks(self._connection, self._sync_wait_s)
             self.pending = self._count_pending()
         except apsw.Error:
             self.abandon()
@@ -105,29 +130,37 @@ class Store:
         """Store batches; redelivered samples change nothing."""
         before = self._connection.total_changes()
         added = [0] * len(PRIORITIES)
-        rows: list[list[tuple[object, ...]]] = [[] for _ in PRIORITIES]
+        rows: list[list[tuple[Any, ...]]] = [[] for _ in PRIORITIES]
         try:
             with self._connection:
-                self._sort(batches, rows)
+                step_ms = self.clocks.look()
+                moved = self._sort(batches, rows)
                 new_series = self._connection.total_changes() - before
                 for priority in PRIORITIES:
                     added[priority] = self._insert(rows[priority])
         except apsw.Error:
             self.book.forget()
+            self.clocks = Clocks(self._connection, self._sync_wait_s)
             raise
         self._unsynced = True
         inserted = self._connection.total_changes() - before - new_series
         for priority in PRIORITIES:
             self.pending[priority] += added[priority]
-        return Written(inserted, sum(map(len, rows)) - inserted)
+        return Written(inserted, sum(map(len, rows)) - inserted, moved, step_ms)
 
-    def pending_rows(self, priority: int, before_ms: int, limit: int) -> list[Row]:
-        """Return pending samples of a priority that are older than a time, oldest first."""
+    def pending_rows(self, priority: int, before_ms: int, limit: int, since_ms: int = 0) -> list[Row]:
+        """Return pending samples of a priority from a time on and older than another, oldest first."""
         query = (
             "SELECT id, timestamp_ms, series_id, value FROM samples INDEXED BY idx_uploaded "
-            "WHERE chunk IS NULL AND priority = ? AND timestamp_ms < ? ORDER BY timestamp_ms, id LIMIT ?"
+            "WHERE chunk IS NULL AND priority = ? AND timestamp_ms >= ? AND timestamp_ms < ? AND clock IS NOT ? "
+            "ORDER BY timestamp_ms, id LIMIT ?"
         )
-        return [Row(*row) for row in self._connection.execute(query, (priority, before_ms, limit))]
+        bounds = (priority, since_ms, before_ms, self.clocks.unsynchronised or -1, limit)
+        rows = [Row(*row) for row in self._connection.execute(query, bounds)]
+        for row in rows:
+            if not (isinstance(row.value, (int, float)) and math.isfinite(row.value)):
+                raise apsw.CorruptError(f"sample {row.id} is pending and no number")
+        return rows
 
     def series(self, series_id: int) -> Series:
         """Return the series of a row."""
@@ -237,23 +270,42 @@ class Store:
         """Close a damaged file as it is; every method fails until `open`."""
         database.abandon(self._connection)
 
-    def _sort(self, batches: Iterable[Batch], rows: list[list[tuple[object, ...]]]) -> None:
-        """Turn batches into rows by priority, making series as they appear."""
+    def _sort(self, batches: Iterable[Batch], rows: list[list[tuple[Any, ...]]]) -> Counter[str]:
+        """Turn batches into rows by priority, making series as they appear; count the samples that were moved."""
+        moved: Counter[str] = Counter()
         for batch in batches:
+            placed = self.clocks.place(batch)
+            if placed.moved:
+                moved[placed.moved] += len(batch.samples)
             for name, value, tags in batch.samples:
                 is_text = isinstance(value, str)
                 series = self.book.find(name, self.device_id, tags, is_text=is_text)
                 chunk = schema.LOCAL if is_text else None
-                rows[series.priority].append((batch.timestamp_ms, series.id, _compact(value), series.priority, chunk))
+                row = (placed.timestamp_ms, series.id, _compact(value), placed.clock, series.priority, chunk)
+                rows[series.priority].append(row)
+        return moved
 
-    def _insert(self, rows: list[tuple[object, ...]]) -> int:
+    def _insert(self, rows: list[tuple[Any, ...]]) -> int:
         """Insert rows of one priority; return how many of them are new and pending."""
-        insert = (
-            "INSERT OR IGNORE INTO samples (timestamp_ms, series_id, value, priority, chunk) VALUES (?, ?, ?, ?, ?)"
-        )
-        self._connection.executemany(insert, [row for row in rows if row[4] is not None])
+        self._connection.executemany(INSERT, [row for row in rows if row[5] is not None])
         before = self._connection.total_changes()
-        self._connection.executemany(insert, [row for row in rows if row[4] is None])
+        pending = [row for row in rows if row[5] is None]
+        self._connection.executemany(INSERT, pending)
+        added = self._connection.total_changes() - before
+        return added if added == len(pending) else added + self._give_way(pending)
+
+    def _give_way(self, rows: Iterable[tuple[Any, ...]]) -> int:
+        """Insert what is no duplicate but has the time of a sample by another clock, a little later."""
+        query = "SELECT clock FROM samples WHERE timestamp_ms = ? AND series_id = ?"
+        before = self._connection.total_changes()
+        for timestamp_ms, series_id, *rest in rows:
+            there: int | None = self._connection.execute(query, (timestamp_ms, series_id)).get
+            own = rest[1]
+            for bump_ms in range(1, clocks.MAX_BUMPS):
+                if there is None or own is None or there == own:
+                    break
+                self._connection.execute(INSERT, (timestamp_ms + bump_ms, series_id, *rest))
+                there = self._connection.execute(query, (timestamp_ms + bump_ms, series_id)).get
         return self._connection.total_changes() - before
 
     def _mark(self, chunk: int, rows: Sequence[Row]) -> int:

@@ -160,6 +160,8 @@ _SELF = (
     _row("storage.samples_committed_total", COUNTER, "", "", "Samples written to the database."),
     _row("storage.duplicates_total", COUNTER, "", "", "Redelivered samples that were already there."),
     _row("storage.refused_samples_total", COUNTER, "", "reason", "Samples or messages that were not valid."),
+    _row("storage.moved_samples_total", COUNTER, "", "reason", "Samples dated anew after a clock step: rebased or clamped."),
+    _row("storage.clock_steps_total", COUNTER, "", "", "Steps of the wall clock by more than 2 s."),
     _row("storage.commits_total", COUNTER, "", "", "Transactions committed."),
     _row("storage.commit_duration_seconds", HISTOGRAM, "seconds", "", "Duration of one commit."),
     _row("storage.database_size_bytes", GAUGE, "bytes", "", "Size of the database file."),
@@ -174,11 +176,11 @@ _SELF = (
     _row("storage.aggregated_samples_total", COUNTER, "", "", "Samples that became part of an aggregate."),
     _row("storage.expired_rows_total", COUNTER, "", "table", "Rows deleted because their time was over."),
     _row(
-        "storage.shed_rows_total",
+        "storage.shed_total",
         COUNTER,
         "",
         "tier",
-        "Deleted early to stay within storage.max_size: archive, aggregates, uploaded; the server has them.",
+        "Rows and archive files deleted early to stay within storage.max_size; tier: archive, aggregates, uploaded.",
     ),
     _row(
         "storage.lost_samples_total",
@@ -204,6 +206,11 @@ _SELF = (
     _row("uploader.upload_duration_seconds", HISTOGRAM, "seconds", "", "Duration of one upload."),
     _row("uploader.partial_success_total", COUNTER, "", "", "Uploads of which the server took only a part."),
     _row("uploader.bytes_sent_total", COUNTER, "bytes", "", "Body bytes sent, retries included."),
+    _row("uploader.mode_changes_total", COUNTER, "", "mode", "Changes to a mode: realtime, degraded, offline."),
+    _row(
+        "uploader.budget_used_bytes", GAUGE, "bytes", "period", "Carried by the uploader's connections, day or month."
+    ),
+    _row("uploader.budget_limit_bytes", GAUGE, "bytes", "period", "Data budget; absent without one."),
     _row("uploader.rejected_samples_total", COUNTER, "", "", "Samples the server refused for good."),
     _row(
         "uploader.verified_until", GAUGE, "seconds", "", "Unix time up to which all uploaded samples were found there."

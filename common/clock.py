@@ -2,6 +2,9 @@
 
 The wall clock of a board without a battery is plausible and wrong until NTP answers. CLOCK_BOOTTIME
 counts through suspend and no clock step moves it, so both together date a sample later.
+
+For tests a file named by BELABOX_CLOCK_FILE shifts them: milliseconds to add to the wall clock, to
+CLOCK_BOOTTIME, and 0 or 1 for whether the clock is synchronised.
 """
 
 from __future__ import annotations
@@ -12,16 +15,34 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# What systemd-timesyncd, chrony and the two ntpds leave while they run.
+TIME_SERVICES = tuple(map(Path, ("/run/systemd/timesync", "/run/chrony", "/run/ntpd.pid", "/run/ntpd.sock")))
+
+_SHIFT_FILE = os.environ.get("BELABOX_CLOCK_FILE", "")
 
 
 def wall_ms() -> int:
     """Return the wall clock, Unix milliseconds."""
-    return time.time_ns() // 1_000_000
+    return time.time_ns() // 1_000_000 + (_shift(0) if _SHIFT_FILE else 0)
 
 
 def boottime_ms() -> int:
     """Return milliseconds since boot, suspend included."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000 + (_shift(1) if _SHIFT_FILE else 0)
+
+
+def is_synchronised() -> bool | None:
+    """Tell whether something (chrony, ntpd, timesyncd) keeps the clock right; None where the kernel does not say."""
+    if _SHIFT_FILE:
+        return bool(_shift(2))
+    from common import adjtimex  # noqa: PLC0415 - ctypes, a megabyte that few processes need
+
+    return adjtimex.is_synchronised()
+
+
+def is_kept() -> bool:
+    """Tell whether a service that synchronises the clock runs: without one there is nothing to wait for."""
+    return bool(_SHIFT_FILE) or any(path.exists() for path in TIME_SERVICES)
 
 
 def boot_id() -> str:
@@ -41,3 +62,7 @@ def rfc3339(timestamp_ms: int) -> str:
     """Format Unix milliseconds as RFC 3339 in UTC, e.g. ``2025-10-11T14:30:00.123Z``."""
     moment = datetime.fromtimestamp(timestamp_ms / 1000, tz=timezone.utc)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{timestamp_ms % 1000:03d}Z"
+
+
+def _shift(which: int) -> int:
+    return int(Path(_SHIFT_FILE).read_text(encoding="ascii").split()[which])

@@ -22,6 +22,7 @@ COLLECTOR_NAMES = {
 
 # Documented keys that live elsewhere here.
 MOVED = {
+    ("remote", "upload", "mode"): ("remote", "mode"),
     ("remote", "upload", "batch_size"): ("remote", "batch_size"),
     ("remote", "upload", "interval"): ("remote", "upload_interval"),
     ("remote", "upload", "timeout"): ("remote", "timeout"),
@@ -40,7 +41,6 @@ WITHOUT_EFFECT = (
     ("buffer", "prune_strategy"),
     ("buffer",),
     ("remote", "upload"),
-    ("remote", "backfill"),
     ("logging", "rotation"),
 )
 UNAVAILABLE_COLLECTORS = ("srt.packet_loss", "srt", "encoder", "events")

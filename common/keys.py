@@ -102,10 +102,12 @@ def integer(least: int, most: int, *, optional: bool = False) -> Parser:
     return parse
 
 
-def number(least: float, most: float) -> Parser:
-    """Accept a number of a range."""
+def number(least: float, most: float, *, unit: str = "") -> Parser:
+    """Accept a number of a range; its unit (% or /s) may be written after it."""
 
     def parse(value: Any) -> float:
+        if unit and isinstance(value, str):
+            value = EnvironmentText(value.strip().removesuffix(unit))
         typed = _typed(value)
         if isinstance(typed, bool) or not isinstance(typed, (int, float)) or not least <= typed <= most:
             raise ValueError(f"expected a number from {least:g} to {most:g}")

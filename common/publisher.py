@@ -67,12 +67,15 @@ class Publisher:
     def publish(self, samples: Sequence[Sample], timestamp_ms: int, *, urgent: bool = False) -> None:
         """Send samples as one batch; P0 among them makes it urgent."""
         kept = []
+        has_date = wire.EARLIEST_MS <= timestamp_ms <= wire.LATEST_MS  # a batch from 1970 would never be acked
         for sample in samples:
-            if is_deliverable(sample):
+            if has_date and is_deliverable(sample):
                 kept.append(sample)
             else:
-                self._count_lost("not_finite", 1, catalog.find(sample.name).priority)
-        self._enter(kept, timestamp_ms, urgent)
+                reason = "not_finite" if has_date else "no_date"
+                self._count_lost(reason, 1, catalog.find(sample.name).priority)
+        if has_date:
+            self._enter(kept, timestamp_ms, urgent)
         self._flush()
 
     def heartbeat(self, heartbeat: wire.Heartbeat) -> None:
@@ -137,7 +140,7 @@ class Publisher:
             self.epoch,
             self._seq + 1,
             timestamp_ms,
-            clock.boottime_ms() - (clock.wall_ms() - timestamp_ms),  # of the same instant
+            max(0, clock.boottime_ms() - (clock.wall_ms() - timestamp_ms)),  # of the same instant
             self._boot_id,
             urgent or priority == 0,
             samples,

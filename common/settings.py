@@ -104,6 +104,15 @@ class Storage:
 
 
 @dataclass(frozen=True)
+class Clock:
+    """A wall clock that may be wrong after boot."""
+
+    sync_wait_s: float = key(
+        duration(0, 3600), "300s", "how long after boot uploads wait for an unsynchronised clock", name="sync_wait"
+    )
+
+
+@dataclass(frozen=True)
 class Auth:
     """How the device proves itself to the server."""
 
@@ -144,11 +153,32 @@ class Audit:
     """Comparing what was uploaded with what the server has."""
 
     enabled: bool = key(boolean(), "true", "false: what the server acknowledged counts as delivered")
-    query_url: str = key(url(optional=True), "", "empty: /api/v1/query of the server in remote.url; a cluster's vmselect")
+    query_url: str = key(
+        url(optional=True), "", "empty: /api/v1/query of the server in remote.url; a cluster's vmselect"
+    )
     interval_s: float = key(duration(1, 86_400), "1m", "how often a closed span is looked for", name="interval")
     grace_s: float = key(
         duration(1, 86_400), "60s", "what was acknowledged this long ago survives the server's death", name="grace"
     )
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """Samples that an outage left behind: older than two lane intervals and two upload intervals."""
+
+    enabled: bool = key(boolean(), "true", "false: they stay on the device")
+    bandwidth_percent: float = key(
+        number(1, 100, unit="%"), "20%", "share of the measured uplink they may fill", name="bandwidth_limit"
+    )
+    requests_per_s: float = key(number(0.01, 1000, unit="/s"), "1/s", "requests with them", name="rate_limit")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bytes on the wire in a calendar day and month, local time: at 80 % P3 waits, at 95 % P2, at 100 % all but P0."""
+
+    daily: int = key(size(0, 1 << 50), "0", "0: no limit")
+    monthly: int = key(size(0, 1 << 50), "0", "0: no limit")
 
 
 @dataclass(frozen=True)
@@ -157,6 +187,11 @@ class Remote:
 
     enabled: bool = key(boolean(), "true", "false: keep everything on the device")
     url: str = key(url(), "http://127.0.0.1:8428/api/v1/import", "VictoriaMetrics import URL, single or cluster")
+    mode: str = key(
+        choice("auto", "realtime", "degraded", "offline"),
+        "auto",
+        "degraded: P0 and P1 only, in large chunks; offline: nothing; auto follows the uplink",
+    )
     auth: Auth = section(Auth)
     ca_file: Path | None = key(path(optional=True), "", "own certificate authority, PEM")
     upload_interval_s: float = key(
@@ -170,6 +205,8 @@ class Remote:
     chunk_bytes: int = key(size(1024, 32 << 20), "256KiB", "largest request body after compression")
     retry: Retry = section(Retry)
     priority: Lanes = section(Lanes)
+    backfill: Backfill = section(Backfill)
+    budget: Budget = section(Budget)
     audit: Audit = section(Audit)
 
 
@@ -224,6 +261,7 @@ class Settings:
     run: Run = section(Run)
     logging: Logging = section(Logging)
     storage: Storage = section(Storage)
+    clock: Clock = section(Clock)
     remote: Remote = section(Remote)
     health: Health = section(Health)
     monitoring: Monitoring = section(Monitoring)

@@ -1,13 +1,12 @@
-"""What the kernel knows of a process and of the clock.
+"""What the kernel knows of a process.
 
-Reads: /proc/<pid>/stat and statm, adjtimex(2).
-Source: proc(5), adjtimex(2).
-Fails: a process that is gone and a call the kernel refuses give None.
+Reads: /proc/<pid>/stat and statm.
+Source: proc(5).
+Fails: a process that is gone gives None.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import time
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # Fields of stat after the name in parentheses, from 0; proc(5) counts the state, the first of them, as 3.
 _UTIME, _STIME, _STARTTIME = 11, 12, 19
 
-_STA_UNSYNC = 0x0040  # linux/timex.h
-_LIBC = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True)
@@ -55,27 +52,3 @@ def usage(pid: int, proc: Path = PROC) -> Usage | None:
         )
     except (OSError, ValueError, IndexError):
         return None
-
-
-class _Timex(ctypes.Structure):
-    """The beginning of struct timex, and room for the rest of it."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("rest", ctypes.c_long * 32),
-    )
-
-
-def clock_synchronised() -> bool | None:
-    """Tell whether something (chrony, ntpd, timesyncd) keeps the clock right; None where the kernel does not say."""
-    timex = _Timex()  # modes 0 changes nothing and needs no privilege
-    try:
-        result = _LIBC.adjtimex(ctypes.byref(timex))
-    except AttributeError:  # a C library without it
-        return None
-    return None if result < 0 else not timex.status & _STA_UNSYNC

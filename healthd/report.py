@@ -71,6 +71,7 @@ def health(view: View, now_s: float, wall_ms: int) -> dict[str, Any]:
         "uptime_seconds": int(now_s - view.known.started_s),
         "timestamp": clock.rfc3339(wall_ms),
         "mode": shipper.text("mode") if shipper else None,
+        "budget": shipper.said.facts.get("budget") if shipper else None,
         "reasons": [
             {
                 "part": reason.part,

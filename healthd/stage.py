@@ -18,7 +18,7 @@ import zmq
 from common import clock, lock, wire
 from common.config import Config
 from common.process import Process
-from healthd import procfs, rollup, selfmetrics
+from healthd import rollup, selfmetrics
 from healthd.endpoints import Endpoints
 from healthd.heartbeats import Heartbeats
 from healthd.http import Server
@@ -149,7 +149,7 @@ class Stage:
             made_s=now_s,
             uploads=settings.remote.enabled,
             uploaded=self._uploaded,
-            clock_synchronised=procfs.clock_synchronised(),
+            clock_synchronised=clock.is_synchronised(),
             path=settings.health.path,
         )
 

@@ -11,19 +11,26 @@ import signal
 import socket
 import threading
 import time
+from http.cookiejar import DefaultCookiePolicy
 from queue import Empty, SimpleQueue
 from typing import Any
 
+import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 
+from common import VERSION
+from shipper.meter import Meter
+
 _Address = tuple[Any, ...]
 
 
-def dial(host: str, port: int, timeout_s: float) -> socket.socket:
+def dial(host: str, port: int, timeout_s: float, meter: Meter | None = None) -> socket.socket:
     """Connect to the first address of a host that answers; each gets its share of the time.
+
+    What an attempt in vain has sent goes to the meter.
 
     Raises:
         OSError: none did (gaierror: there is none; TimeoutError: not in time).
@@ -38,12 +45,13 @@ def dial(host: str, port: int, timeout_s: float) -> socket.socket:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.settimeout(max(share_s, 0.001))
             connection.connect(address)
-        except OSError as error:
+        except BaseException as error:
+            if meter is not None:
+                meter.failed(connection)
             connection.close()
+            if not isinstance(error, OSError):
+                raise
             failure = error
-        except BaseException:
-            connection.close()
-            raise
         else:
             connection.settimeout(None)  # the request has a deadline as a whole
             return connection
@@ -88,38 +96,58 @@ def _resolve(host: str, port: int, flags: int = 0) -> list[_Address]:
         raise socket.gaierror(socket.EAI_NONAME, str(error)) from error
 
 
+def open_session(meter: Meter) -> requests.Session:
+    """Return a session that sends what it is told to, over connections of ours."""
+    session = requests.Session()
+    session.trust_env = False  # a ~/.netrc would replace the Authorization header, a proxy variable the server
+    session.headers.clear()
+    session.headers.update({"User-Agent": f"belabox-metrics/{VERSION}", "Accept-Encoding": "identity"})
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, Adapter(meter, pool_connections=2, pool_maxsize=1))
+    return session
+
+
 class Adapter(HTTPAdapter):
-    """What a session is given so that its connections are made by `dial`."""
+    """What a session is given so that its connections are made by `dial` and counted by a meter."""
+
+    def __init__(self, meter: Meter, **named: Any) -> None:
+        self._pools = _pools(meter)
+        super().__init__(**named)
 
     def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
         """Set up the pools with our own kinds of connection."""
         super().init_poolmanager(*arguments, **named)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
 
-class _HttpConnection(HTTPConnection):
-    def _new_conn(self) -> socket.socket:  # where urllib3's own SOCKS support comes in, too
-        return _socket(self)
+def _pools(meter: Meter) -> dict[str, type[HTTPConnectionPool]]:
+    """Return the kinds of connection by scheme; urllib3 hands no object of ours through to them."""
+
+    class Http(HTTPConnection):
+        def _new_conn(self) -> socket.socket:  # where urllib3's own SOCKS support comes in, too
+            return _socket(self, meter)
+
+    class Https(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return _socket(self, meter)
+
+    class HttpPool(HTTPConnectionPool):
+        ConnectionCls = Http
+
+    class HttpsPool(HTTPSConnectionPool):
+        ConnectionCls = Https
+
+    return {"http": HttpPool, "https": HttpsPool}
 
 
-class _HttpsConnection(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return _socket(self)
-
-
-class _HttpPool(HTTPConnectionPool):
-    ConnectionCls = _HttpConnection
-
-
-class _HttpsPool(HTTPSConnectionPool):
-    ConnectionCls = _HttpsConnection
-
-
-def _socket(connection: HTTPConnection) -> socket.socket:
+def _socket(connection: HTTPConnection, meter: Meter) -> socket.socket:
     timeout = connection.timeout
     if not isinstance(timeout, (int, float)):
         raise TypeError(f"a request without a connect timeout: {timeout!r}")
     try:
-        return dial(connection._dns_host, connection.port, timeout)  # noqa: SLF001 - with the dot that ends a full name
+        made = dial(connection._dns_host, connection.port, timeout, meter)  # noqa: SLF001 - with the dot that ends a full name
     except OSError as error:
         raise NewConnectionError(connection, str(error)) from error
+    meter.watch(connection, made)
+    return made

@@ -147,9 +147,11 @@ class Drain:
         """Void every older lease."""
         self._ask("hello")
 
-    def lease(self, priority: int, max_samples: int) -> Lease | None:
-        """Take pending samples of a priority on loan, None when there are none."""
-        reply = self._ask("lease", priority=priority, max_samples=max_samples, before_ms=None)
+    def lease(
+        self, priority: int, max_samples: int, *, since_ms: int | None = None, before_ms: int | None = None
+    ) -> Lease | None:
+        """Take pending samples of a priority and a span on loan, None when there are none."""
+        reply = self._ask("lease", priority=priority, max_samples=max_samples, before_ms=before_ms, since_ms=since_ms)
         try:
             return lease.from_reply(reply, priority, max_samples)
         except wire.WireError as error:

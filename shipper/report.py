@@ -14,6 +14,7 @@ from common.process import Process
 from common.sample import PRIORITIES
 from shipper.courier import Exchange
 from shipper.drain import Stats
+from shipper.mode import DEGRADED, OFFLINE, REALTIME, Change
 from shipper.upload import Upload
 
 BUFFER, SERVER = "buffer", "server"
@@ -31,6 +32,8 @@ class Report:
         self._trouble = ""
         for name in ("metrics_uploaded", "upload_failures", "partial_success", "bytes_sent", "rejected_samples"):
             process.instruments.count(f"uploader.{name}_total", 0)
+        for mode in (REALTIME, DEGRADED, OFFLINE):
+            process.instruments.count("uploader.mode_changes_total", 0, mode=mode)
         process.facts.update(
             kind="shipper",
             last_upload_ms=None,
@@ -45,9 +48,15 @@ class Report:
             backoff_until_ms=None,
         )
 
-    def serving(self, enabled: bool, endpoint: str) -> None:
+    def serving(self, enabled: bool, endpoint: str, mode: str) -> None:
         """Say where samples go, if they go."""
-        self._process.facts.update(enabled=enabled, mode="realtime" if enabled else "disabled", endpoint=endpoint)
+        self._process.facts.update(enabled=enabled, mode=mode if enabled else "disabled", endpoint=endpoint)
+
+    def mode_changed(self, change: Change) -> None:
+        """Say that another mode is in force."""
+        self._process.facts["mode"] = change.new
+        self._process.instruments.count("uploader.mode_changes_total", mode=change.new)
+        self._process.log.info("mode changed", **{"from": change.old, "to": change.new, "why": change.why})
 
     def accepted(self, upload: Upload, exchange: Exchange, count: int, attempt: int) -> None:
         """A body was accepted, or the first `count` samples of it."""

@@ -7,9 +7,11 @@ installed this is looking at an empty graph.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from common.sample import CRITICAL
+from common.sample import CRITICAL, HIGH, PRIORITIES
 from common.settings import Lanes
 
 WARM_UP_S = 3.0  # with the collectors' and the buffer's intervals, a first sample is there within 10 s
@@ -42,6 +44,7 @@ class Schedule:
     def __init__(self, lanes: Lanes, now_s: float) -> None:
         self._began_s = now_s
         self._critical_s = lanes.critical_s
+        self._high_least_s = 0.0
         self._lanes = [_Lane(interval_s, now_s) for interval_s in _intervals_s(lanes)]
 
     def configure(self, lanes: Lanes, now_s: float) -> None:
@@ -51,13 +54,17 @@ class Schedule:
             lane.interval_s = interval_s
         self.all_due(now_s)
 
-    def due(self, now_s: float) -> int | None:
-        """Return the most urgent lane that is due, None while there is none."""
-        return next((priority for priority, lane in enumerate(self._lanes) if lane.due_s <= now_s), None)
+    def stretch(self, high_least_s: float) -> None:
+        """Let P1 wait at least so long from its next rest on; 0 is as configured."""
+        self._high_least_s = high_least_s
 
-    def next_s(self) -> float:
-        """Return when the next lane is due."""
-        return min(lane.due_s for lane in self._lanes)
+    def due(self, now_s: float, among: Collection[int] = PRIORITIES) -> int | None:
+        """Return the most urgent lane that is due, None while there is none."""
+        return next((priority for priority in sorted(among) if self._lanes[priority].due_s <= now_s), None)
+
+    def next_s(self, among: Collection[int] = PRIORITIES) -> float:
+        """Return when the next lane is due; without any, never."""
+        return min((self._lanes[priority].due_s for priority in among), default=math.inf)
 
     def wake(self, now_s: float) -> None:
         """P0 was committed."""
@@ -77,6 +84,8 @@ class Schedule:
         """A lane has nothing left: let it wait for the next deadline of its grid."""
         lane = self._lanes[priority]
         interval_s = lane.interval_s if lane.warm else min(lane.interval_s, WARM_UP_S)
+        if priority == HIGH:
+            interval_s = max(interval_s, self._high_least_s)
         passed = (now_s - self._began_s) // interval_s
         lane.due_s = self._began_s + (passed + 1) * interval_s
 

@@ -14,19 +14,18 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from http.cookiejar import DefaultCookiePolicy
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
 import urllib3
 
-from common import VERSION
 from common.config import Config, ConfigError
 from common.log import SECRETS, Log
 from common.settings import Remote
-from shipper.dial import Adapter
+from shipper.dial import open_session
 from shipper.interrupt import DeadlineOver, interruptible
+from shipper.meter import Meter
 from shipper.outcome import Answer
 from shipper.token import Token
 
@@ -68,18 +67,28 @@ class Transport:
         device_id: goes along in a header.
         token: goes along in a header.
         stopping: tells whether the process was asked to end.
+        meter: counts what the connections carry; without one, one of its own.
 
     Attributes:
         endpoint: the URL as it may be shown: without a query, which can hold a key.
         longest_s: what one `post` can take.
+        meter: as given.
         reconnects: how often a connection in use turned out to be dead: the server may have been, too.
 
     Raises:
         ConfigError: `remote.ca_file` cannot be used.
     """
 
-    def __init__(self, remote: Remote, device_id: str, token: Token, stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        remote: Remote,
+        device_id: str,
+        token: Token,
+        stopping: Callable[[], bool],
+        meter: Meter | None = None,
+    ) -> None:
         self._remote = remote
+        self.meter = Meter() if meter is None else meter
         self._device_id = device_id
         self._token = token
         self._stopping = stopping
@@ -131,6 +140,7 @@ class Transport:
         if self._session is not None:
             self._session.close()
             self._session = None
+            self.meter.read()
 
     def _bounded(self, request: _Request) -> Answer:
         """Do all of an exchange within the sum of its timeouts, whatever it is that takes so long."""
@@ -143,6 +153,7 @@ class Transport:
         finally:
             if not done:
                 self.close()  # what was cut short is in no state to be used again
+            self.meter.read()
         self._used_s = time.monotonic()
         return answer
 
@@ -161,7 +172,7 @@ class Transport:
 
     def _once(self, request: _Request) -> Answer:
         if self._session is None:
-            self._session = _new_session()
+            self._session = open_session(self.meter)
         began_s = time.monotonic()
         try:
             with self._session.request(
@@ -180,7 +191,7 @@ class Transport:
             raise _described(error) from None
 
 
-def open_transport(config: Config, log: Log, stopping: Callable[[], bool]) -> Transport:
+def open_transport(config: Config, log: Log, stopping: Callable[[], bool], meter: Meter | None = None) -> Transport:
     """Return the way to the server that a configuration names.
 
     Raises:
@@ -188,18 +199,7 @@ def open_transport(config: Config, log: Log, stopping: Callable[[], bool]) -> Tr
     """
     settings = config.settings
     token = Token(settings.remote.auth, os.environ, log)
-    return Transport(settings.remote, settings.device.id, token, stopping)
-
-
-def _new_session() -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False  # a ~/.netrc would replace the Authorization header, a proxy variable the server
-    session.headers.clear()
-    session.headers.update({"User-Agent": f"belabox-metrics/{VERSION}", "Accept-Encoding": "identity"})
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, Adapter(pool_connections=2, pool_maxsize=1))
-    return session
+    return Transport(settings.remote, settings.device.id, token, stopping, meter)
 
 
 def _begin_of(response: requests.Response, most_bytes: int) -> bytes:

@@ -156,6 +156,10 @@ class Pipeline:
         connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10)
         try:
             return connection.execute(query, parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            if "no such table" not in str(error):  # the buffer is making them at this moment
+                raise
+            return []
         finally:
             connection.close()
 

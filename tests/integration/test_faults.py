@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,7 +131,7 @@ def test_server_that_fails_in_every_way_gets_every_sample_once(
     pipeline, ledger = with_oracle(run_dir, vm, quick)
     with pipeline:
         wait_for("samples flowing", lambda: arrived(vm))
-        faults = [
+        faults: list[dict[str, Any]] = [
             {"status": 500},
             {"status": 503, "headers": {"Retry-After": "1"}},
             {"reset": "before"},

@@ -9,12 +9,13 @@ import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
 from buffer.store import Store
-from tests.harness import ROOT, wait_for
+from tests.harness import ROOT
 from tests.unit.buffer.aged import DAY_MS, HOUR_MS, MINUTE_MS, NOW_MS, PENDING, Put, put, verify
 from tests.unit.buffer.databases import storage
 
@@ -38,9 +39,7 @@ def upkeep_with_kills(database: Path, rng: random.Random, *options: str) -> int:
                 except subprocess.TimeoutExpired:
                     child.kill()
                     killed += 1
-            if wait_for(
-                "the child to end", lambda child=child: [child.poll()] if child.poll() is not None else None
-            ) == [0]:  # type: ignore[misc]
+            if child.wait(60) == 0:
                 return killed
     pytest.fail("the work never ended")
 
@@ -108,7 +107,7 @@ def test_kills_thin_no_span_twice(tmp_path: Path) -> None:
     print(f"killed {killed} times")
     connection = apsw.Connection(str(tmp_path / "metrics.db"))
     assert "ok" == connection.pragma("integrity_check")
-    marks = connection.execute("SELECT start_ms, halvings, upto_ms FROM thinned").fetchall()
+    marks: list[Any] = connection.execute("SELECT start_ms, halvings, upto_ms FROM thinned").fetchall()
     assert marks
     for span_ms, halvings, upto_ms in marks:
         left = connection.execute(

@@ -34,7 +34,7 @@ def main() -> int:
     )
     sacrifice = Sacrifice(store, shelf, lambda: config, instruments, log)
     archive = Archive(store.connection, shelf, lambda: config, instruments, log, Space(lambda: None, lambda: 0))
-    retention = Retention(store.connection, lambda: config.retention, instruments, archive.unarchived_ms)
+    retention = Retention(store.connection, lambda: config.retention, instruments)
     print("stepping", flush=True)
     for task in (sacrifice, archive, retention):
         task.pace.rows = options.rows

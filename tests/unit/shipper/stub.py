@@ -16,7 +16,7 @@ from common import wire
 from shipper import drain
 from shipper.lease import Lease, Series
 
-NOW_MS = 1_795_000_000_000  # a fixed day in November 2026
+NOW_MS = time.time_ns() // 1_000_000  # what is older than a minute or two goes another way
 
 
 class Row(NamedTuple):
@@ -105,7 +105,9 @@ class StubBuffer:
         return {"pending": [0, 0, 0, 0]}
 
     def _lease(self, request: dict[str, Any]) -> dict[str, Any]:
-        taken = [row for row in self.pending if row.priority == request["priority"]][: request["max_samples"]]
+        since_ms, before_ms = request["since_ms"] or 0, request["before_ms"] or wire.LATEST_MS
+        fitting = (row for row in self.pending if row.priority == request["priority"])
+        taken = [row for row in fitting if since_ms <= row.timestamp_ms < before_ms][: request["max_samples"]]
         if not taken:
             return {"lease": 0, "groups": []}
         gone = set(map(id, taken))
@@ -131,9 +133,15 @@ class StubBuffer:
         self.pending = self._leases.pop(request["lease"]) + self.pending
         return {}
 
-    def _stats(self, _request: dict[str, Any]) -> dict[str, Any]:
-        pending = [sum(row.priority == priority for row in self.pending) for priority in range(4)]
-        return {"pending": pending, "due": pending, "oldest_ms": [NOW_MS if count else None for count in pending]}
+    def _stats(self, request: dict[str, Any]) -> dict[str, Any]:
+        times = [[row.timestamp_ms for row in self.pending if row.priority == priority] for priority in range(4)]
+        now_ms = max(NOW_MS + 100_000, time.time_ns() // 1_000_000)  # whatever a test numbered is over by then
+        limits_ms = [now_ms - 1000 * interval_s for interval_s in request["intervals_s"]]
+        return {
+            "pending": [len(column) for column in times],
+            "due": [sum(ms < limit for ms in column) for column, limit in zip(times, limits_ms, strict=True)],
+            "oldest_ms": [min(column, default=None) for column in times],
+        }
 
     def _audit(self, _request: dict[str, Any]) -> dict[str, Any]:
         """Nothing is old enough to be compared."""

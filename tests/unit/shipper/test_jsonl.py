@@ -12,8 +12,9 @@ from common import wire
 from shipper import jsonl, lease
 from shipper.lease import Lease, Series
 from tests.fake_vm.imports import parse
-from tests.unit.shipper.stub import NOW_MS, Row, lease_of, rows
+from tests.unit.shipper.stub import Row, lease_of, rows
 
+NOW_MS = 1_795_000_000_000  # a fixed day in November 2026
 TWO_SERIES = [
     Row("cpu.temperature", NOW_MS, 52.3, {}),
     Row("cpu.temperature", NOW_MS + 1000, 53, {}),

@@ -210,7 +210,7 @@ def test_a_poisoned_sample_is_counted(vm: FakeVm, start: Start) -> None:
     vm.set_state(poison="poison")
     running = start([*rows(20), *rows(1, "poison", first=20), *rows(20, first=21)])
     running.until("all of them", lambda: len(running.stub.uploaded) == 40 and running.stub.rejected)
-    running.until("the end", lambda: not running.stage._uploads)
+    running.until("the end", lambda: not running.stage._dispatch.leases)
     assert [([20], "http_400")] == running.stub.rejected
     assert (1, 40) == (running.counter("rejected_samples"), running.counter("metrics_uploaded"))
 

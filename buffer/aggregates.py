@@ -1,0 +1,109 @@
+"""Aggregates: what remains of the samples of one series in a minute, later in five.
+
+`fold` and `widen` are pure; `merge` writes what they return, into what is there already: a slice may end
+inside a minute and a sample may come late, the result is as if all had been folded at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import apsw
+
+from buffer.slices import Raw
+
+MINUTE_MS = 60_000
+FIVE_MINUTES_MS = 300_000
+
+# avg is a weighted mean of two means, each weight below 1: it cannot overflow, and it is held between min and max.
+_MERGE = """
+INSERT INTO aggregates (width_ms, start_ms, series_id, min, max, avg, last, last_ms, count)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (width_ms, start_ms, series_id) DO UPDATE SET
+    min = min(min, excluded.min),
+    max = max(max, excluded.max),
+    avg = min(max(max, excluded.max), max(min(min, excluded.min),
+          avg * (count * 1.0 / (count + excluded.count))
+          + excluded.avg * (excluded.count * 1.0 / (count + excluded.count)))),
+    last = CASE WHEN excluded.last_ms >= last_ms THEN excluded.last ELSE last END,
+    last_ms = max(last_ms, excluded.last_ms),
+    count = count + excluded.count
+"""
+
+
+class Aggregate(NamedTuple):
+    """One row of the table `aggregates`.
+
+    Attributes:
+        width_ms: 60,000 or 300,000.
+        start_ms: a multiple of the width.
+        series_id: whose samples these were.
+        min, max, avg: of the values.
+        last: the value with the greatest timestamp.
+        last_ms: that timestamp, in milliseconds after the start.
+        samples: how many there were; the column `count`.
+    """
+
+    width_ms: int
+    start_ms: int
+    series_id: int
+    min: float
+    max: float
+    avg: float
+    last: float
+    last_ms: int
+    samples: int
+
+
+def is_foldable(value: object) -> bool:
+    """Tell whether a stored value is a number that has a mean."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def fold(rows: Iterable[Raw], width_ms: int) -> list[Aggregate]:
+    """Return the aggregates of samples, all of them numbers, in any order."""
+    groups: dict[tuple[int, int], list[tuple[int, float]]] = {}
+    for row in rows:
+        start_ms = row.timestamp_ms - row.timestamp_ms % width_ms
+        groups.setdefault((start_ms, row.series_id), []).append((row.timestamp_ms - start_ms, float(row.value)))
+    return [_of(width_ms, start_ms, series_id, points) for (start_ms, series_id), points in groups.items()]
+
+
+def widen(row: Aggregate, width_ms: int) -> Aggregate:
+    """Return an aggregate as a part of a wider one."""
+    start_ms = row.start_ms - row.start_ms % width_ms
+    return row._replace(width_ms=width_ms, start_ms=start_ms, last_ms=row.start_ms - start_ms + row.last_ms)
+
+
+def merge(connection: apsw.Connection, rows: Iterable[Aggregate]) -> None:
+    """Write aggregates into those that are there; joins the transaction that is open."""
+    connection.executemany(_MERGE, rows)
+
+
+def oldest(connection: apsw.Connection, width_ms: int, before_ms: int, limit: int) -> list[Aggregate]:
+    """Return the oldest aggregates of a width that are older than a time."""
+    query = (
+        "SELECT width_ms, start_ms, series_id, min, max, avg, last, last_ms, count FROM aggregates "
+        "WHERE width_ms = ? AND start_ms < ? ORDER BY start_ms, series_id LIMIT ?"
+    )
+    return [Aggregate(*row) for row in connection.execute(query, (width_ms, before_ms, limit))]
+
+
+def delete(connection: apsw.Connection, rows: Iterable[Aggregate]) -> None:
+    """Delete aggregates; joins the transaction that is open."""
+    connection.executemany(
+        "DELETE FROM aggregates WHERE width_ms = ? AND start_ms = ? AND series_id = ?", [row[:3] for row in rows]
+    )
+
+
+def _of(width_ms: int, start_ms: int, series_id: int, points: list[tuple[int, float]]) -> Aggregate:
+    values = [value for _, value in points]
+    least, most = min(values), max(values)
+    # Divided first, by twice what is meant: the sum of the largest values overflows, that of half shares does not.
+    mean = 2 * math.fsum(value / (2 * len(values)) for value in values)
+    last_ms, last = max(points)
+    return Aggregate(
+        width_ms, start_ms, series_id, least, most, min(max(mean, least), most), last, last_ms, len(values)
+    )

@@ -1,0 +1,205 @@
+"""Every 12 hours of samples and events as two compressed files, in the folder `archive` beside the database.
+
+Reads a finished span slice by slice; writes a draft database, then its compressed form, then renames.
+A kill loses a slice of the draft or the compression at most. It waits while the file system is nearly
+full or the size cap is near. Fails with apsw.Error or OSError; the next attempt takes up what is there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apsw
+
+from buffer import slices
+from buffer.draft import Draft, remove
+from buffer.gzipped import Gzipped
+from buffer.marks import Marks
+from buffer.shelf import Shelf
+from buffer.slices import Pace
+from common import clock, settings
+from common.instruments import Instruments
+from common.log import Log
+
+# A producer sends again for 80 s and the buffer commits after 60 s at most: after this a span is complete.
+GRACE_MS = 600_000
+CHECK_MS = 60_000
+ARCHIVED = "archived_until_ms"
+BYTES_PER_ROW = 64  # what is compressed in the time of one row; measured: 20 MB/s
+NEARLY_FULL = 0.9  # of max_size: what is written now would be the first to be given up
+METRICS, EVENTS = "metrics-{}.db.gz", "events-{}.log.gz"
+
+
+def next_span(now_ms: int, interval_ms: int, archived_ms: int | None, oldest_ms: int | None) -> tuple[int, int] | None:
+    """Return start and end of the span to be archived next, None while none is finished.
+
+    Args:
+        now_ms: wall clock, Unix milliseconds.
+        interval_ms: length of a span; spans begin at multiples of it.
+        archived_ms: end of the last one archived, or None.
+        oldest_ms: oldest sample that is not archived yet, or None.
+    """
+    if oldest_ms is None:
+        return None
+    start_ms = max(oldest_ms - oldest_ms % interval_ms, archived_ms or 0)
+    end_ms = start_ms - start_ms % interval_ms + interval_ms
+    return (start_ms, end_ms) if end_ms + GRACE_MS <= now_ms else None
+
+
+class Space(NamedTuple):
+    """How much room there is.
+
+    Attributes:
+        free_bytes: returns the space left on the file system, None where it is not known.
+        used_bytes: returns what `storage.max_size` limits.
+    """
+
+    free_bytes: Callable[[], int | None]
+    used_bytes: Callable[[], int]
+
+
+class Archive:
+    """Write what is finished, delete what is too old.
+
+    Args:
+        connection: the one that writes.
+        shelf: the folder.
+        config: returns the section in force.
+        instruments, log: take what was written.
+        space: how much room there is.
+
+    Attributes:
+        pace: how many rows a slice may take.
+    """
+
+    name = "archive"
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        shelf: Shelf,
+        config: Callable[[], settings.Storage],
+        instruments: Instruments,
+        log: Log,
+        space: Space,
+    ) -> None:
+        self._connection = connection
+        self._shelf = shelf
+        self._config = config
+        self._instruments = instruments
+        self._log = log
+        self._space = space
+        self._marks = Marks(connection)
+        self._writing: Iterator[None] | None = None
+        self._checked_ms = -CHECK_MS
+        self.pace = Pace()
+
+    def step(self, now_ms: int) -> bool:
+        """Do one slice of a file that is due; return True for "more now"."""
+        if self._writing is None:
+            if 0 <= now_ms - self._checked_ms < CHECK_MS:
+                return False
+            self._checked_ms = now_ms
+            self._delete_old(now_ms)
+            self._make_room()
+            self._writing = self._begin(now_ms)
+            return self._writing is not None
+        try:
+            next(self._writing)
+        except StopIteration:
+            self._writing = None
+            self._checked_ms = -CHECK_MS  # the next span may be due too
+        except (apsw.Error, OSError):
+            self._writing = None
+            raise
+        return True
+
+    def _span(self, now_ms: int) -> tuple[int, int] | None:
+        interval_ms = int(self._config().archive.interval_s * 1000)
+        archived_ms = self._marks.get(ARCHIVED)
+        if archived_ms is not None and archived_ms > now_ms + interval_ms:
+            archived_ms = None  # written while the clock was far ahead
+        since_ms = max(archived_ms or 0, now_ms - int(self._config().archive.keep_s * 1000))
+        return next_span(now_ms, interval_ms, archived_ms, slices.first_ms(self._connection, since_ms))
+
+    def _begin(self, now_ms: int) -> Iterator[None] | None:
+        """Return the writing of the span that is due, None if none is or there is no room."""
+        config = self._config()
+        span = self._span(now_ms) if config.archive.enabled else None
+        if span is None:
+            return None
+        free = self._space.free_bytes()
+        is_full = free is not None and free < config.archive.min_free
+        if is_full or self._space.used_bytes() > NEARLY_FULL * config.max_size:
+            self._log.throttled_warning("archive", "no archive is written: too little room", free_bytes=free)
+            return None
+        return self._write(*span)
+
+    def _write(self, start_ms: int, end_ms: int) -> Iterator[None]:
+        metrics, events = self._shelf.path(METRICS, start_ms), self._shelf.path(EVENTS, start_ms)
+        metrics.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not metrics.exists():
+            draft_path = metrics.with_suffix(".tmp")
+            yield from self._write_events(events, start_ms, end_ms)
+            yield from self._write_draft(draft_path, start_ms, end_ms)
+            yield from self._compress(draft_path, metrics)
+            remove(draft_path)
+            self._instruments.count("storage.archives_written_total")
+            self._log.info("archived", path=str(metrics), size_bytes=metrics.stat().st_size)
+        with self._connection:
+            self._marks.set(ARCHIVED, end_ms)
+
+    def _write_events(self, path: Path, start_ms: int, end_ms: int) -> Iterator[None]:
+        query = (
+            "SELECT id, timestamp_ms, kind, severity, source, text, "
+            "(SELECT sessions.id FROM sessions WHERE sessions.rowid = events.session) "
+            "FROM events INDEXED BY idx_events WHERE (timestamp_ms, id) > (?, ?) AND timestamp_ms < ? "
+            "ORDER BY timestamp_ms, id LIMIT ?"
+        )
+        names = ("timestamp_ms", "kind", "severity", "source", "text", "session_id")
+        after = start_ms, -1
+        with Gzipped(path) as file:
+            while rows := self._connection.execute(query, (*after, end_ms, self.pace.rows)).fetchall():
+                lines = (dict(zip(names, row[1:], strict=True)) for row in rows)
+                text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+                file.write(text.encode("utf-8", "backslashreplace"))
+                last: Any = rows[-1]
+                after = last[1], last[0]
+                yield
+            file.finish()
+
+    def _write_draft(self, path: Path, start_ms: int, end_ms: int) -> Iterator[None]:
+        draft = Draft(path, clock.boot_id(), start_ms)
+        try:
+            while rows := slices.read(self._connection, draft.after, end_ms, self.pace.rows):
+                draft.add(rows, self._connection)
+                yield
+        finally:
+            draft.close()
+
+    def _compress(self, draft: Path, final: Path) -> Iterator[None]:
+        with Gzipped(final) as file, draft.open("rb", buffering=0) as stream:
+            while content := stream.read(self.pace.rows * BYTES_PER_ROW):
+                file.write(content)
+                yield
+            file.finish()
+
+    def _delete_old(self, now_ms: int) -> None:
+        oldest_ms = now_ms - int(self._config().archive.keep_s * 1000)
+        for volume in self._shelf.volumes():
+            if volume.start_ms < oldest_ms:
+                self._shelf.drop(volume)
+
+    def _make_room(self) -> None:
+        """Delete the oldest files of a nearly full disk: new samples are worth more than copies of old ones."""
+        free = self._space.free_bytes()
+        needed = self._config().archive.min_free // 2
+        for volume in self._shelf.volumes() if free is not None and free < needed else ():
+            self._shelf.drop(volume)
+            self._instruments.count("storage.shed_total", tier="archive")
+            free = self._space.free_bytes()
+            if free is None or free >= needed:
+                return

@@ -1,0 +1,166 @@
+"""Databases that were moved aside: `metrics.db.corrupt-<UTC>[-n]`, each with its log and, once done, a report.
+
+Nothing is ever deleted here that was not salvaged, and of those the two newest stay. A file that is not
+ours (another program's, a newer version's) stays for good. A kill in the middle of a move is made up for
+at the next start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+KEPT = 2
+LOG, INDEX, JOURNAL, REPORT = "-wal", "-shm", "-journal", ".json"
+
+SALVAGED, FOREIGN = "salvaged", "foreign"
+
+
+class Aside:
+    """The files that were moved away from one database's place.
+
+    Args:
+        database: where it is; its folder takes the files.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._prefix = f"{database.name}.corrupt-"
+
+    def move(self, reason: str, *, foreign: bool = False) -> Path:
+        """Move the database aside with its log, and return where it is now.
+
+        Args:
+            reason: what is wrong with it, for the report.
+            foreign: it is not ours; it will not be salvaged and never be deleted.
+
+        Raises:
+            OSError: it cannot be moved.
+        """
+        target = self._new_name()
+        if foreign:  # first, so that nobody takes it for one to be salvaged
+            self.report(target, {"state": FOREIGN, "reason": reason})
+        # The log last: when a database is not there, its log is a move that was not finished.
+        for suffix in (JOURNAL, "", LOG):
+            _rename(_beside(self._database, suffix), _beside(target, suffix))
+        _beside(self._database, INDEX).unlink(missing_ok=True)  # SQLite makes it from the log
+        _sync_directory(target.parent)
+        return target
+
+    def finish_move(self) -> Path | None:
+        """Move what a kill left behind: a log without its database; return whose it is now."""
+        log = _beside(self._database, LOG)
+        if _size(self._database) or not _size(log):
+            return None
+        last = max((path for path in self.unfinished() if not _beside(path, LOG).exists()), default=None)
+        if self._database.exists() or last is None:
+            return self.move("the database is empty and its log is not")
+        _rename(log, _beside(last, LOG))
+        _beside(self._database, INDEX).unlink(missing_ok=True)
+        _sync_directory(last.parent)
+        return last
+
+    def copy_log(self) -> Path:
+        """Copy the log alone, and return whose log it is now.
+
+        Raises:
+            OSError: there is no room.
+        """
+        target = self._new_name()
+        unfinished = target.with_name(f"{self._database.name}.copy{LOG}")
+        with _beside(self._database, LOG).open("rb") as source, unfinished.open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+            copy.flush()
+            os.fdatasync(copy.fileno())
+        unfinished.replace(_beside(target, LOG))
+        _sync_directory(target.parent)
+        return target
+
+    def unfinished(self) -> list[Path]:
+        """Return what is to be salvaged, oldest first."""
+        return [path for path in self._all() if not _beside(path, REPORT).exists()]
+
+    def report(self, path: Path, content: dict[str, Any]) -> None:
+        """Write what became of a file; with that it is done.
+
+        Raises:
+            OSError: there is no room.
+        """
+        text = json.dumps({"file": path.name, **content}, indent=1, ensure_ascii=False)
+        unfinished = _beside(path, f"{REPORT}.new")
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fdatasync(file.fileno())
+        unfinished.replace(_beside(path, REPORT))
+        _sync_directory(path.parent)
+
+    def prune(self, keep: int = KEPT) -> list[Path]:
+        """Delete the oldest that were salvaged; return which."""
+        done = [path for path in self._all() if self._state(path) == SALVAGED]
+        dropped = done[: max(0, len(done) - keep)]
+        for path in dropped:
+            for suffix in (JOURNAL, "", LOG, INDEX, REPORT):
+                _beside(path, suffix).unlink(missing_ok=True)
+        return dropped
+
+    def _all(self) -> list[Path]:
+        names = {
+            entry.name.removesuffix(LOG)
+            for entry in self._database.parent.iterdir()
+            if entry.name.startswith(self._prefix) and REPORT not in entry.name
+        }
+        return sorted((self._database.with_name(name) for name in names - {self._prefix}), key=_age)
+
+    def _state(self, path: Path) -> str:
+        try:
+            return str(json.loads(_beside(path, REPORT).read_text(encoding="utf-8"))["state"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+    def _new_name(self) -> Path:
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        name, number = f"{self._prefix}{stamp}", 0
+        while any(self._database.parent.glob(f"{name}*")) if not number else self._is_taken(name, number):
+            number += 1
+        return self._database.with_name(f"{name}-{number}" if number else name)
+
+    def _is_taken(self, name: str, number: int) -> bool:
+        return any(self._database.with_name(f"{name}-{number}{suffix}").exists() for suffix in ("", LOG, REPORT))
+
+
+def _age(path: Path) -> tuple[str, int]:
+    """Return a key that sorts by time, then by number."""
+    stamp, _, number = path.name.rpartition(".corrupt-")[2].partition("-")
+    return stamp, int(number) if number.isdecimal() else 0
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _rename(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except FileNotFoundError:
+        pass  # there is none
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _sync_directory(folder: Path) -> None:
+    """Have the names on the disk before anything relies on them."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

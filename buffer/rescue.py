@@ -1,0 +1,173 @@
+"""A database that turns out to be damaged while it is in use is replaced; damaged ones are salvaged.
+
+Reads what the store noticed, emits a fresh database within a second and then, slice by slice between the
+work of others, the rows of the old one. Fails with nothing: what the surroundings do not allow (no room,
+no permission) is reported and tried again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import apsw
+
+from buffer import checkup, room
+from buffer.aside import FOREIGN, SALVAGED, Aside
+from buffer.salvage import Salvage
+from buffer.store import Store
+from common.process import Process
+
+WATCH_S = 1.0
+REPLACE_EVERY_S = 10.0  # memory or a card that is broken itself damages the next one too
+REST = 2.0  # times the length of a slice, then the next: a third of a core
+RETRY_S = 30.0  # while the disk is full
+REPORT_EVERY_S = 10.0
+
+
+class Rescue:
+    """Watch over the database file.
+
+    Args:
+        process: whose loop, counters, log and facts these are.
+        store: the database.
+        replaced: called when a fresh database has taken the place of a damaged one.
+    """
+
+    def __init__(self, process: Process, store: Store, replaced: Callable[[], None]) -> None:
+        self._process = process
+        self._store = store
+        self._replaced = replaced
+        self._aside = Aside(store.path)
+        self._salvage: Salvage | None = None
+        self._work: Iterator[None] | None = None
+        self._closed = False  # given up, and nothing in its place yet
+        self._last_s = -REPLACE_EVERY_S
+        self._reported_s = 0.0
+        process.facts["salvage"] = None
+        for kind in ("database", "log", "foreign"):
+            process.instruments.count("storage.corruptions_total", 0, kind=kind)
+        for name in ("salvaged", "unsalvaged"):
+            process.instruments.count(f"storage.{name}_samples_total", 0)
+        self._timer = process.loop.every(WATCH_S, self.step)
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether rows of a damaged database are still on their way."""
+        return self._salvage is not None
+
+    def step(self) -> None:
+        """Replace what is damaged, else salvage one slice."""
+        try:
+            if self._store.damage is not None or self._closed:
+                self._replace()
+            else:
+                self._slice()
+        except apsw.Error as error:
+            self._store.notice(error)
+            self._give_up(error)
+        except OSError as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """Stop; the next start goes on from here."""
+        self._forget()
+
+    def _replace(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._last_s < REPLACE_EVERY_S:
+            return
+        self._last_s = now_s
+        self._forget()
+        damage = self._store.damage
+        if not self._closed:
+            self._store.abandon()
+            self._closed = True
+        if damage is not None:
+            checkup.replace(self._process, self._aside, checkup.Verdict(f"{type(damage).__name__}: {damage}"))
+            self._store.damage = None
+        self._store.open()
+        self._closed = False
+        self._replaced()
+
+    def _slice(self) -> None:
+        if self._work is None and not self._begin():
+            return
+        salvage, work = self._salvage, self._work
+        assert work is not None and salvage is not None  # noqa: S101, PT018 - _begin made them
+        began_s, before, done = time.monotonic(), salvage.progress.samples, salvage.progress.done
+        try:
+            next(work)
+        except StopIteration:
+            self._finish(salvage)
+        else:
+            self._tell(salvage)
+            took_s = time.monotonic() - began_s
+            if salvage.progress.done > done:
+                salvage.pace.took(took_s)
+            self._timer.postpone(time.monotonic() + (RETRY_S if salvage.waiting else REST * took_s))
+        finally:
+            self._process.instruments.count("storage.salvaged_samples_total", salvage.progress.samples - before)
+
+    def _begin(self) -> bool:
+        """Start with the newest file that is not salvaged yet; False where there is none."""
+        waiting = self._aside.unfinished()
+        if not waiting:
+            return False
+        path = waiting[-1]
+        self._salvage = Salvage(path, self._store, self._has_room)
+        self._work = self._salvage.work()
+        self._process.log.info("salvaging", file=path.name, done_percent=self._salvage.percent)
+        return True
+
+    def _finish(self, salvage: Salvage) -> None:
+        progress = salvage.progress
+        report = {
+            "state": SALVAGED if salvage.is_ours else FOREIGN,
+            "samples_salvaged": progress.samples,
+            "samples_known": progress.known,
+            "samples_lost_estimate": salvage.lost,
+        }
+        self._aside.report(salvage.path, report)
+        salvage.finish()
+        self._process.instruments.count("storage.unsalvaged_samples_total", salvage.lost)
+        dropped = self._aside.prune()
+        self._process.log.warning(
+            "salvage is finished", file=salvage.path.name, **report, deleted=[path.name for path in dropped]
+        )
+        self._forget()
+
+    def _tell(self, salvage: Salvage) -> None:
+        fact = {
+            "file": salvage.path.name,
+            "done_percent": salvage.percent,
+            "samples": salvage.progress.samples,
+            "waiting": salvage.waiting,
+        }
+        self._process.facts["salvage"] = fact
+        now_s = time.monotonic()
+        if now_s - self._reported_s >= REPORT_EVERY_S:
+            self._reported_s = now_s
+            self._process.log.info("salvaging", **fact)
+
+    def _has_room(self) -> bool:
+        """Tell whether salvaged rows, their log and its folding in leave room for what comes from the producers."""
+        storage = self._process.config.settings.storage
+        free = room.free_bytes(self._store.path)
+        needed = storage.reserve_size + min(storage.wal_checkpoint_size_mb << 20, storage.max_size // 20)
+        if free is None or free >= needed:
+            return True
+        return bool(self._aside.prune(0))
+
+    def _give_up(self, error: Exception) -> None:
+        """Report what the surroundings do not allow; the next step tries again."""
+        self._process.failed(error)
+        self._forget()
+        if self._store.damage is None and not self._closed:
+            self._timer.postpone(time.monotonic() + RETRY_S)
+
+    def _forget(self) -> None:
+        if self._salvage is not None:
+            self._salvage.close()
+        self._salvage, self._work = None, None
+        self._process.facts["salvage"] = None

@@ -1,0 +1,190 @@
+"""What is given up when the database and its archive outgrow `storage.max_size`, and in which order.
+
+Archives, oldest first; aggregates, oldest first; samples the server has, verified ones before others; at
+last pending samples, a lower priority to its end before a higher one is touched, thinned before deleted.
+Each slice is one transaction and counted; it stops as soon as there is room.
+
+What counts is pages in use (pages minus free ones): SQLite reuses a freed page, and shrinking the file
+would write flash twice for space that the next hours need again. The file stays at its high-water mark.
+Fails with apsw.Error or OSError; the next check begins anew.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import apsw
+
+from buffer import aggregates, schema, slices, thinning, windows
+from buffer.marks import Marks, Thinned
+from buffer.shelf import Shelf
+from buffer.slices import Pace, Raw
+from buffer.store import Store
+from common import settings
+from common.instruments import Instruments
+from common.log import Log
+from common.sample import PRIORITIES
+
+CHECK_MS = 10_000  # at 50,000 samples/s the file outgrows its limit by 35 MB in this time, at 10,000/min by 0.1 MB
+ROOM_SHARE = 0.01  # of max_size is freed beyond what is needed, so that the next time is not the next check
+DAY_MS = 86_400_000
+LOOKS_PER_SLICE = 500  # spans, one index look-up each: 5 ms from a warm cache
+_ONLY_HERE = (schema.LOCAL, schema.REFUSED)
+
+
+class Sacrifice:
+    """Keep within `storage.max_size`.
+
+    Args:
+        store: the database, whose pending counts are kept right.
+        shelf: the archive.
+        config: returns the section in force.
+        instruments, log: take what was given up.
+
+    Attributes:
+        pace: how many rows a slice may take.
+    """
+
+    name = "size_cap"
+
+    def __init__(
+        self, store: Store, shelf: Shelf, config: Callable[[], settings.Storage], instruments: Instruments, log: Log
+    ) -> None:
+        self._store = store
+        self._connection = store.connection
+        self._shelf = shelf
+        self._config = config
+        self._instruments = instruments
+        self._log = log
+        self._marks = Marks(store.connection)
+        self._episode: Iterator[None] | None = None
+        self._checked_ms = -CHECK_MS
+        self._archive_bytes = 0
+        self._no_uploads: tuple[int, int] | None = None
+        self._given_up: Counter[str] = Counter()
+        self.pace = Pace()
+
+    def step(self, now_ms: int) -> bool:
+        """Give up one slice if that is needed; return True for "more now"."""
+        if self._episode is None:
+            if 0 <= now_ms - self._checked_ms < CHECK_MS:
+                return False
+            self._checked_ms = now_ms
+            if self.used_bytes() <= self._config().max_size:
+                return False
+            self._episode = self._give_up(now_ms)
+        try:
+            next(self._episode)
+        except StopIteration:
+            self._episode = None
+            return False
+        except (apsw.Error, OSError):
+            self._episode = None
+            raise
+        return True
+
+    def used_bytes(self) -> int:
+        """Return what the limit applies to, and put it into the gauges."""
+        self._archive_bytes = self._shelf.size_bytes()
+        used = self._database_bytes() + self._archive_bytes
+        self._instruments.gauge("storage.used_bytes", used)
+        self._instruments.gauge("storage.archive_size_bytes", self._archive_bytes)
+        return used
+
+    def _database_bytes(self) -> int:
+        pragma = self._connection.pragma
+        return int((pragma("page_count") - pragma("freelist_count")) * pragma("page_size"))
+
+    def _is_too_much(self) -> bool:
+        return self._database_bytes() + self._archive_bytes > self._config().max_size * (1 - ROOM_SHARE)
+
+    def _give_up(self, now_ms: int) -> Iterator[None]:
+        yield from self._give_up_archives()
+        yield from self._give_up_aggregates()
+        yield from self._give_up_uploaded(now_ms)
+        for priority in reversed(PRIORITIES):
+            yield from self._give_up_pending(priority, now_ms)
+        self._log.warning("storage.max_size reached", still_too_much=self._is_too_much(), **self._given_up)
+        self._given_up.clear()
+
+    def _give_up_archives(self) -> Iterator[None]:
+        for volume in self._shelf.volumes():
+            if not self._is_too_much():
+                return
+            self._shelf.drop(volume)
+            self._archive_bytes -= volume.size_bytes
+            self._shed("archive", 1)
+            yield
+
+    def _give_up_aggregates(self) -> Iterator[None]:
+        for width_ms in (aggregates.FIVE_MINUTES_MS, aggregates.MINUTE_MS):  # the wider ones are the older ones
+            while self._is_too_much():
+                with self._connection:
+                    rows = aggregates.oldest(self._connection, width_ms, slices.LATEST_MS, self.pace.rows)
+                    aggregates.delete(self._connection, rows)
+                if not rows:
+                    break
+                self._shed("aggregates", len(rows))
+                yield
+
+    def _give_up_uploaded(self, now_ms: int) -> Iterator[None]:
+        """Delete all but pending samples, those of verified windows before the others."""
+        # A pass through a database full of pending samples reads all of it: not again before there are new uploads.
+        newest = int(self._connection.execute("SELECT coalesce(max(id), 0) FROM upload_checkpoints").get)
+        state = newest, now_ms // DAY_MS
+        if self._is_too_much() and state != self._no_uploads:
+            verified = {start_ms for (start_ms,) in self._connection.execute(
+                "SELECT start_ms FROM windows WHERE state = ?", (windows.VERIFIED,)
+            )}  # fmt: skip
+            yield from self._pass_uploaded(lambda row: windows.start_of(row.timestamp_ms) in verified)
+            yield from self._pass_uploaded(lambda _row: True)
+            if self._is_too_much():
+                self._no_uploads = state
+
+    def _pass_uploaded(self, may_go: Callable[[Raw], bool]) -> Iterator[None]:
+        after = slices.before(0)
+        while self._is_too_much():
+            with self._connection:
+                rows = slices.read(self._connection, after, slices.LATEST_MS, self.pace.rows)
+                gone = [row for row in rows if row.chunk is not None and may_go(row)]
+                slices.delete(self._connection, gone)
+                windows.forget(self._connection, gone)
+            self._shed("uploaded", sum(row.chunk not in _ONLY_HERE for row in gone))
+            for priority in PRIORITIES:
+                lost = sum(row.priority == priority and row.chunk in _ONLY_HERE for row in gone)
+                self._lost("size_cap", priority, lost)
+            if not rows:
+                return
+            after = rows[-1].key
+            yield
+
+    def _give_up_pending(self, priority: int, now_ms: int) -> Iterator[None]:
+        if not self._is_too_much() or not self._store.pending[priority]:
+            return
+        queue = thinning.Queue(now_ms)
+        done = self._marks.thinned(priority)
+        for looks, start_ms in enumerate(thinning.spans(self._connection, priority), 1):
+            queue.add(start_ms, done.get(start_ms, Thinned()))
+            if looks % LOOKS_PER_SLICE == 0:
+                yield
+        while self._is_too_much() and queue:
+            start_ms, state = queue.pop()
+            halving = thinning.Halving(self._connection, self._marks, priority, start_ms, state)
+            while self._is_too_much() and not halving.finished:
+                lost = halving.slice(self.pace.rows)
+                self._store.pending[priority] -= lost
+                self._lost("size_cap" if halving.deletes else "thinned", priority, lost)
+                yield
+            if not halving.deletes:
+                queue.add(start_ms, halving.state)
+
+    def _shed(self, tier: str, rows: int) -> None:
+        if rows:
+            self._instruments.count("storage.shed_total", rows, tier=tier)
+            self._given_up[f"shed_{tier}"] += rows
+
+    def _lost(self, reason: str, priority: int, samples: int) -> None:
+        if samples:
+            self._instruments.count("storage.lost_samples_total", samples, reason=reason, priority=str(priority))
+            self._given_up[f"{reason}_p{priority}"] += samples

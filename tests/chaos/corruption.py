@@ -1,0 +1,220 @@
+"""One damaged database: made, damaged, opened by the buffer, used, and compared with what was written.
+
+By hand: `python -m tests.chaos.corruption --cases 500 --seed 1`; each case is a process of its own, so that
+a crash, a hang or a leak of one is seen as such.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import apsw
+
+from buffer.store import Store
+from common.sample import Batch, Sample
+from common.settings import Storage
+from tests.chaos import damage
+from tests.chaos.patient import Patient
+
+DEVICE = "belabox-001"
+BATCHES, SAMPLES = 160, 40
+FIRST_MS = 1_760_000_000_000
+CASE_S = 60.0  # a case takes 0.5 s; this is a hang
+FILES = ("metrics.db", "metrics.db", "metrics.db-wal", "metrics.db-wal", "metrics.db-shm")
+
+Key: TypeAlias = tuple[str, str, int]  # name, tags, timestamp
+Truth: TypeAlias = dict[Key, tuple[Any, str]]  # value, and pending, uploaded or local
+
+ROWS = """
+SELECT metric_name, tags, timestamp_ms,
+       CASE typeof(value) WHEN 'text' THEN CAST(value AS BLOB) ELSE value END,
+       CASE WHEN chunk IS NULL THEN 'pending' WHEN chunk > 0 THEN 'uploaded' ELSE 'local' END
+FROM samples JOIN series ON series.id = samples.series_id
+"""
+
+
+def batch(number: int, chance: random.Random) -> Batch:
+    """Return one batch of mixed samples."""
+    samples = [
+        Sample(f"metric.{slot % 20}", chance.choice((number, chance.random(), -(10**9) * slot)), {"slot": str(slot)})
+        for slot in range(SAMPLES - 1)
+    ]
+    samples.append(Sample("note", f"text {number} " + "x" * chance.choice((5, 5, 5, 6_000)), {}))
+    return Batch("p", "e", number, FIRST_MS + 1000 * number, 1, "boot", False, samples)
+
+
+def make(folder: Path, seed: int) -> Truth:
+    """Write a database as the buffer does and leave it as a kill would, or closed; return what is in it."""
+    chance = random.Random(seed)
+    folder.mkdir()
+    live = folder.with_name("live")
+    live.mkdir()
+    store = Store(replace(Storage(), path=live / "metrics.db"), DEVICE)
+    folds = {chance.randrange(BATCHES) for _ in range(chance.choice((0, 1, 3)))}
+    for number in range(BATCHES):
+        store.write([batch(number, chance)])
+        if number % 20 == 10:
+            rows = store.pending_rows(2, FIRST_MS * 2, 400)
+            store.mark_uploaded(2, rows, f"batch {number}", 0)
+        if number in folds:
+            store.checkpoint()
+    if chance.random() < 0.2:
+        store.checkpoint()
+    truth = {(name, tags, ms): (value, state) for name, tags, ms, value, state in store.connection.execute(ROWS)}
+    for file in live.iterdir():
+        shutil.copy(file, folder)
+    store.close()
+    shutil.rmtree(live)
+    return truth
+
+
+def readable(folder: Path, truth: Truth) -> Truth:
+    """Return what SQLite itself can still read of a damaged database, and was written."""
+    with scratch() as copy:
+        shutil.copytree(folder, copy / "copy")
+        try:
+            connection = apsw.Connection(str(copy / "copy" / "metrics.db"))
+        except apsw.Error:
+            return {}
+        rows = list(_by_halves(connection, 1, len(truth) + 1))
+        connection.close(True)
+    return {(name, tags, ms): (value, state) for name, tags, ms, value, state in rows if (name, tags, ms) in truth}
+
+
+def run(seed: int) -> dict[str, Any]:
+    """Do one case; return what happened.
+
+    Raises:
+        AssertionError: with what should not have happened.
+    """
+    chance = random.Random(seed)
+    with scratch() as folder:
+        home = folder / "home"
+        truth = make(home, seed)
+        live = chance.random() < 0.15
+        done = damage.Damage("nothing", 0)
+        if not live:
+            done = damage.do(home / chance.choice(FILES), chance)
+            could = readable(home, truth)
+        patient = Patient(home, folder / "run")
+        patient.wait_until("the first samples are acked", patient.publish(100))
+        if live:
+            done = damage.do(home / chance.choice(FILES), chance, in_place=True)
+            could = {}
+        patient.use(chance)
+        patient.wait_until("the salvage ends", patient.is_well)
+        patient.look_at_everything()
+        patient.wait_until("what was found is replaced, and salvaged", patient.is_well)
+        patient.wait_until("more samples are acked", patient.publish(100))
+        patient.drain_everything()
+        result = patient.close()
+        after = _after(home)
+    report = {"seed": seed, "damage": done.kind, "live": live, "could": len(could), **result}
+    _compare(truth, could, after, done, report)
+    return {**report, "there": len(after.keys() & truth.keys())}
+
+
+def _after(home: Path) -> Truth:
+    connection = apsw.Connection(str(home / "metrics.db"))
+    assert connection.execute("PRAGMA integrity_check").get == "ok"
+    rows = connection.execute(ROWS).fetchall()
+    connection.close()
+    return {(name, tags, ms): (value, state) for name, tags, ms, value, state in rows}
+
+
+def _compare(truth: Truth, could: Truth, after: Truth, done: damage.Damage, report: dict[str, Any]) -> None:
+    unseen = 2 * done.places  # SQLite keeps no checksums of pages: so many rows can be other ones, and nobody can tell
+    missed = [key for key in could if key not in after and could[key] == truth[key]]
+    assert [] == missed[unseen:], f"{len(missed)} rows that SQLite could read were not salvaged: {report}"
+    other = [key for key in after.keys() & truth.keys() if after[key][0] != truth[key][0]]
+    assert [] == other[unseen:], f"{len(other)} rows have values that were never written: {report}"
+    strangers = [key for key in after.keys() - truth.keys() if not key[0].startswith("patient")]
+    assert [] == strangers[unseen:], f"{len(strangers)} rows were never written: {report}"
+    if not report["set_aside"] and not report["live"] and done.kind == "nothing":
+        assert len(truth) == len(after.keys() & truth.keys()), report
+
+
+def _by_halves(connection: apsw.Connection, first: int, end: int) -> Iterator[tuple[Any, ...]]:
+    try:
+        yield from connection.execute(f"{ROWS} WHERE samples.id >= ? AND samples.id < ?", (first, end)).fetchall()
+    except (apsw.CorruptError, apsw.IOError, UnicodeDecodeError):
+        if end - first > 1:
+            middle = (first + end) // 2
+            yield from _by_halves(connection, first, middle)
+            yield from _by_halves(connection, middle, end)
+    except apsw.Error:
+        return  # not even the tables
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Give a folder with a short path: a Unix socket's name holds 107 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="bm-", dir="/tmp"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def in_a_process(seed: int) -> dict[str, Any]:
+    """Do one case in a process of its own; an error, a crash or a hang is in the result as `failed`."""
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(target=_child, args=(seed, writer))
+    child.start()
+    writer.close()
+    try:
+        result: dict[str, Any] = reader.recv() if reader.poll(CASE_S) else {"failed": f"hangs for {CASE_S:g} s"}
+    except EOFError:
+        result = {"failed": "died"}
+    if "hangs" in result.get("failed", ""):
+        child.kill()
+    child.join()
+    return {"seed": seed, **result, **({"exit": child.exitcode} if child.exitcode else {})}
+
+
+def _child(seed: int, writer: Any) -> None:
+    sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - ends with the process
+    try:
+        writer.send(run(seed))
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the parent reports it
+        writer.send({"failed": f"{type(error).__name__}: {error}"})
+    os._exit(0)
+
+
+def main() -> int:
+    """Run many cases and say what became of them; exit code 1 when any failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.corruption", description=__doc__)
+    parser.add_argument("--cases", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=1, help="of the first case; each next one has the next")
+    options = parser.parse_args()
+    began_s, kinds, failed = time.monotonic(), Counter[str](), 0
+    for seed in range(options.seed, options.seed + options.cases):
+        result = in_a_process(seed)
+        kinds[f"{result.get('damage')}{' live' if result.get('live') else ''}"] += 1
+        kinds["set aside"] += bool(result.get("set_aside"))
+        kinds["rows that SQLite could read"] += result.get("could", 0)
+        kinds["rows there in the end"] += result.get("there", 0)
+        if "failed" in result or "exit" in result:
+            failed += 1
+            print(json.dumps(result), flush=True)
+    print(json.dumps(kinds, indent=1))
+    print(f"{failed} of {options.cases} failed; {time.monotonic() - began_s:.0f} s")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

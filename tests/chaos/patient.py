@@ -1,0 +1,155 @@
+"""A buffer in this process on a database of your choice, with a producer and a shipper of its own.
+
+The same objects that `python -m buffer` builds, turned by hand: a test sees everything and waits for states.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from buffer.opening import Opening
+from buffer.stage import Stage
+from common import wire
+from common.instruments import Instruments
+from common.log import Log
+from common.process import Process
+from common.publisher import Publisher
+from common.sample import PRIORITIES, Sample
+
+WAIT_S = 20.0
+
+
+class Patient:
+    """The buffer.
+
+    Args:
+        home: folder of the database.
+        run_dir: folder of the sockets.
+        settings: keys of section storage, as in the environment.
+    """
+
+    def __init__(self, home: Path, run_dir: Path, **settings: str) -> None:
+        os.environ.update(
+            BELABOX_RUN__DIR=str(run_dir),
+            BELABOX_STORAGE__PATH=str(home / "metrics.db"),
+            BELABOX_STORAGE__COMMIT_INTERVAL="50ms",
+            BELABOX_LOGGING__LEVEL="error",
+            **{f"BELABOX_STORAGE__{key.upper()}": value for key, value in settings.items()},
+        )
+        self.home = home
+        self.process = Process("buffer", argparse.Namespace(config=None))
+        self.stages: list[Stage] = []
+        Opening(self.process, lambda store: self.stages.append(Stage(self.process, store)))
+        self.process.loop.every(0.002, lambda: None)  # so that no turn waits longer
+        self._instruments = Instruments()
+        self._publisher = Publisher("patient", run_dir, self._instruments, Log("patient"), 200_000)
+        self._numbers = count(1)
+        self.published = 0
+        self.bad_answers: list[dict[str, Any]] = []
+
+    @property
+    def stage(self) -> Stage:
+        """Return the stage, once the database is open."""
+        return self.stages[0]
+
+    def is_well(self) -> bool:
+        """Tell whether nothing is paused, damaged or waiting to be salvaged."""
+        stage = self.stage
+        store = stage._store
+        return (
+            stage.ingest.paused is None
+            and store.damage is None
+            and not stage.rescue.busy
+            and not stage.rescue._aside.unfinished()
+        )
+
+    def turn(self) -> None:
+        """Let the buffer and the producer do what is due, once."""
+        self.process.loop.turn()
+        self._publisher.receive()
+
+    def wait_until(self, what: str, is_so: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
+        """Turn until something is so.
+
+        Raises:
+            AssertionError: it does not become so.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while not is_so():
+            assert time.monotonic() < deadline_s, f"waited {timeout_s:g} s until {what}; facts {self.process.facts}"
+            self.turn()
+
+    def publish(self, samples: int, name: str = "patient.number") -> Callable[[], bool]:
+        """Publish a batch; return what tells whether all is acked."""
+        numbers = range(self.published, self.published + samples)
+        self.published = numbers.stop
+        batch = [Sample(name, number, {"slot": str(number % 100)}) for number in numbers]
+        self._publisher.publish(batch, 1_760_900_000_000 + numbers.start)
+        return lambda: not self._publisher.unacked_samples
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """Ask the drain, as the shipper does; note an answer that no shipper should get."""
+        answer = self.stage.drain.answer(wire.unpack(wire.pack({"v": 1, "id": 1, **request})))
+        if answer.get("error") not in {None, "storage", "unknown_lease"}:
+            self.bad_answers.append({**request, **answer})
+        return answer
+
+    def use(self, chance: random.Random) -> None:
+        """Do what an ordinary second consists of: samples in, leases out, marks, sizes, checkpoints."""
+        for _ in range(5):
+            self.publish(20)
+            lease = self.ask(op="lease", priority=2, max_samples=chance.choice((50, 500)), before_ms=None)
+            self.turn()
+            if lease.get("lease"):
+                samples = sum(len(group[3]) for group in lease["groups"])
+                self.ask(op="done", lease=lease["lease"], upto=samples, batch_id="use", chunk_index=0)
+            self.ask(op="stats", intervals_s=[0, 10, 60, 600])
+            self.stage.measure()
+        self.stage._checkpoint()
+
+    def drain_everything(self) -> None:
+        """Lease and mark until nothing is pending.
+
+        Raises:
+            AssertionError: it does not end.
+        """
+        deadline_s = time.monotonic() + WAIT_S
+        for priority in PRIORITIES:
+            while (lease := self.ask(op="lease", priority=priority, max_samples=5_000, before_ms=None)).get("lease"):
+                assert time.monotonic() < deadline_s, f"still leases: {lease['lease']}"
+                samples = sum(len(group[3]) for group in lease["groups"])
+                self.ask(op="done", lease=lease["lease"], upto=samples, batch_id="all", chunk_index=0)
+        assert [0] * len(PRIORITIES) == self.stage._store.pending
+        assert [] == self.bad_answers
+
+    def look_at_everything(self) -> None:
+        """Have SQLite look at every page; what it finds is noticed as it would be when the page is needed."""
+        store = self.stage._store
+        try:
+            store.connection.execute("PRAGMA shrink_memory")  # else it would look at what it remembers
+            answer = store.connection.execute("PRAGMA integrity_check(1)").get
+            if answer != "ok":
+                raise apsw.CorruptError(answer)
+        except apsw.Error as error:
+            store.notice(error)
+
+    def close(self) -> dict[str, Any]:
+        """End as on SIGTERM; return what was counted."""
+        instruments = self.process.instruments
+        aside = [path.name for path in self.home.iterdir() if ".corrupt-" in path.name and path.suffix != ".json"]
+        self._publisher.close()
+        self.process.close()
+        return {
+            "set_aside": len(aside),
+            "salvaged": instruments.counter("storage.salvaged_samples_total"),
+            "lost": instruments.counter("storage.unsalvaged_samples_total"),
+        }

@@ -1,0 +1,88 @@
+"""A wall clock that is wrong after boot, and one that jumps: every sample arrives once, at its true time."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import oracle
+from tests.fake_vm import FakeVm
+from tests.harness import Pipeline, wait_for
+from tests.integration.test_faults import arrived, stored, with_oracle
+
+HOUR_MS = 3_600_000
+IN_2017 = 1_500_000_000_000
+
+
+class Shift:
+    """The file that shifts the clocks of every process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._booted_ms = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000 - 5_000  # five seconds ago
+        self.set(0, synchronised=True)
+
+    def set(self, wall_ms: int, *, synchronised: bool) -> None:
+        """Add milliseconds to the wall clock, and say whether it is synchronised."""
+        new = self._path.with_suffix(".new")
+        new.write_text(f"{wall_ms} {-self._booted_ms} {int(synchronised)}\n", encoding="ascii")
+        new.rename(self._path)
+
+
+@pytest.fixture
+def shift(run_dir: Path) -> Shift:
+    """Give a clock that can be stepped."""
+    return Shift(run_dir / "clock")
+
+
+def times_ms(vm: FakeVm) -> list[int]:
+    """Return the timestamps of the oracle's samples at the server."""
+    name = oracle.METRIC.replace(".", "_")
+    return [sample.timestamp_ms for sample in vm.samples() if sample.name == name]
+
+
+def settle(pipeline: Pipeline, vm: FakeVm, ledger: Path) -> None:
+    """Stop the oracle, wait for everything, and count."""
+    pipeline.supervisorctl("stop", "oracle")
+    expected = oracle.published(ledger)
+    wait_for("everything at the server", lambda: expected <= arrived(vm).keys(), 60)
+    assert {number for number, times in arrived(vm).items() if times != 1} == set()
+    assert {number for number, times in stored(pipeline).items() if times != 1} == set()
+
+
+def test_boot_in_2017_then_ntp(run_dir: Path, shift: Shift, quick: dict[str, str]) -> None:
+    """Nothing is sent while the clock is unsynchronised; after the step all arrives with right times."""
+    began_ms = time.time_ns() // 1_000_000
+    shift.set(IN_2017 - began_ms, synchronised=False)
+    with FakeVm() as vm:
+        pipeline, ledger = with_oracle(run_dir, vm, {**quick, "BELABOX_CLOCK_FILE": str(run_dir / "clock")})
+        with pipeline:
+            wait_for("samples stored", lambda: len(stored(pipeline)) > 300)
+            assert times_ms(vm) == []
+            shift.set(0, synchronised=True)
+            wait_for("samples flowing", lambda: len(arrived(vm)) > 400)
+            settle(pipeline, vm, ledger)
+            assert "the wall clock was stepped" in pipeline.log("buffer")
+        assert min(times_ms(vm)) >= began_ms - 1_000
+        assert max(times_ms(vm)) <= time.time_ns() // 1_000_000 + 1_000
+
+
+@pytest.mark.parametrize("stopped", ["", "buffer"])
+def test_clock_that_jumps_back_an_hour(run_dir: Path, shift: Shift, quick: dict[str, str], stopped: str) -> None:
+    """No sample is lost to one that has its time already, and none is in the future; also with the buffer down."""
+    with FakeVm() as vm:
+        pipeline, ledger = with_oracle(run_dir, vm, {**quick, "BELABOX_CLOCK_FILE": str(run_dir / "clock")})
+        with pipeline:
+            wait_for("samples flowing", lambda: len(arrived(vm)) > 200)
+            if stopped:
+                pipeline.supervisorctl("stop", stopped)
+            before = len(oracle.published(ledger))
+            shift.set(-HOUR_MS, synchronised=True)
+            wait_for("samples after the step", lambda: len(oracle.published(ledger)) > before + 100)
+            if stopped:
+                pipeline.supervisorctl("start", stopped)
+            settle(pipeline, vm, ledger)
+        assert max(times_ms(vm)) <= time.time_ns() // 1_000_000 + 1_000
+        assert min(times_ms(vm)) < time.time_ns() // 1_000_000 - HOUR_MS + 120_000
