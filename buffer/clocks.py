@@ -115,6 +115,23 @@ class Clocks:
         wild = not known and not -PAST_MS <= error_ms <= FUTURE_MS
         return Placed(true_ms, self._id, "clamped" if wild else "rebased")
 
+    def against(self, boot_id: str, offset_ms: int) -> int | None:
+        """Return by how much a clock of another file has to be moved to the current one, None if it is another boot's.
+
+        Raises:
+            apsw.Error: there was no current clock yet and it could not be written.
+        """
+        if boot_id != self._boot_id:
+            return None
+        self.look()
+        step_ms = self._offset_ms - offset_ms
+        return step_ms if abs(step_ms) > STEP_MS else 0
+
+    @property
+    def current(self) -> int:
+        """Return the row of the current clock, 0 before the first look."""
+        return self._id
+
     @property
     def unsynchronised(self) -> int | None:
         """Return the current clock while it is known to be unsynchronised and young: its samples wait."""

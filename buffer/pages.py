@@ -132,16 +132,18 @@ class File:
             length, offset = varint(content, pointer + (4 if kind == INDEX_INNER else 0))
             if kind == TABLE_LEAF:
                 rowid, offset = varint(content, offset)
-            payload = content[offset : offset + length]
-            if length > self.page_bytes - 35 and kind == TABLE_LEAF:
-                payload = self._with_overflow(content, offset, length)
-            header = payload[: varint(payload, 0)[0]]
+            header = content[offset : offset + varint(content, offset)[0]]
             if header not in self._layouts:
                 if len(self._layouts) >= MAX_LAYOUTS:
                     self._layouts.clear()
                 self._layouts[header] = _layout(header)
             layout = self._layouts[header]
-            if layout is None or not layout[1] == length == len(payload):
+            if layout is None:
+                return None
+            payload = content[offset : offset + layout[1]]  # the length says the same, or is damaged
+            if layout[1] > self.page_bytes - 35:
+                payload = self._with_overflow(content, offset, length)
+            if len(payload) < layout[1]:
                 return None
             return Record(rowid, tuple([_value(payload, *place) for place in layout[0]]))
         except (IndexError, struct.error):

@@ -66,6 +66,7 @@ class Ids:
     Attributes:
         series: id here, and whether it is of text; None where that is not known.
         sessions, clocks: id here.
+        steps_ms: by how much pending samples of an earlier clock of this boot have to be moved.
         names: id of a session here, by its name.
         shared: highest id by table that means the same in both files.
     """
@@ -73,6 +74,7 @@ class Ids:
     series: dict[int, tuple[int, bool]] = field(default_factory=dict)
     sessions: dict[int, int] = field(default_factory=dict)
     clocks: dict[int, int] = field(default_factory=dict)
+    steps_ms: dict[int, int] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
     shared: dict[str, int] = field(default_factory=dict)
 
@@ -96,8 +98,16 @@ class Ids:
         series = self.series_id(sample.series, is_text=isinstance(sample.value, str))
         if series is None:
             return None
+        step_ms = self.steps_ms.get(sample.clock or 0, 0) if sample.chunk is None else 0
         references = self.session(sample.session), self.clock(sample.clock)
-        return sample.timestamp_ms, series, sample.value, *references, sample.priority, chunks.map(sample.chunk)
+        return (
+            sample.timestamp_ms + step_ms,
+            series,
+            sample.value,
+            *references,
+            sample.priority,
+            chunks.map(sample.chunk),
+        )
 
 
 def old_row(store: Store, ids: Ids, old: Old, uploaded: int) -> Row:
@@ -148,6 +158,10 @@ def references(store: Store, survey: Survey, shared: dict[str, int]) -> Ids:
         here = connection.execute(query, session.columns[:1]).get
         ids.sessions[session.rowid] = ids.names[session.columns[0]] = here
     for found in survey.clocks.values():
+        step_ms = store.clocks.against(found.boot_id, found.offset_ms)
+        if step_ms is not None:
+            ids.clocks[found.id], ids.steps_ms[found.id] = store.clocks.current, step_ms
+            continue
         key = found.boot_id, found.offset_ms
         connection.execute("INSERT OR IGNORE INTO clocks (boot_id, offset_ms) VALUES (?, ?)", key)
         query = "SELECT id FROM clocks WHERE boot_id = ? AND offset_ms = ?"

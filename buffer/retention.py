@@ -41,16 +41,18 @@ class Cutoffs:
     drop_ms: int
 
 
-def plan(now_ms: int, config: settings.Retention) -> Cutoffs:
+def plan(now_ms: int, config: settings.Retention, *, is_audited: bool = True) -> Cutoffs:
     """Return what is due.
 
     Args:
         now_ms: wall clock, Unix milliseconds.
         config: how long each tier lasts; a later tier never ends before an earlier one.
+        is_audited: False: what the server acknowledged counts as being there.
     """
     raw_s = config.full_resolution_s
     minute_s = max(raw_s, config.aggregated_1m_s)
-    ages_s = raw_s, config.unverified_after_s, minute_s, max(minute_s, config.aggregated_5m_s)
+    unverified_s = config.unverified_after_s if is_audited else raw_s
+    ages_s = raw_s, unverified_s, minute_s, max(minute_s, config.aggregated_5m_s)
     return Cutoffs(*(windows.start_of(now_ms - int(age_s * 1000)) for age_s in ages_s))
 
 
@@ -61,6 +63,7 @@ class Retention:
         connection: the one that writes.
         config: returns the section in force.
         instruments: takes the counters.
+        is_audited: tells whether anybody asks the server for what it acknowledged.
 
     Attributes:
         pace: how many rows a slice may take.
@@ -73,10 +76,12 @@ class Retention:
         connection: apsw.Connection,
         config: Callable[[], settings.Retention],
         instruments: Instruments,
+        is_audited: Callable[[], bool] = lambda: True,
     ) -> None:
         self._connection = connection
         self._config = config
         self._instruments = instruments
+        self._is_audited = is_audited
         self._marks = Marks(connection)
         self._round: Iterator[None] | None = None
         self._last_round: int | None = None
@@ -103,7 +108,7 @@ class Retention:
         return True
 
     def _do_round(self, now_ms: int) -> Iterator[None]:
-        cutoffs = plan(now_ms, self._config())
+        cutoffs = plan(now_ms, self._config(), is_audited=self._is_audited())
         if not 0 <= now_ms - self._looked_at_since_ms < REVISIT_MS:
             self._looked_at.clear()
             self._looked_at_since_ms = now_ms

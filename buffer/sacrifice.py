@@ -12,23 +12,24 @@ Fails with apsw.Error or OSError; the next check begins anew.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import apsw
 
 from buffer import aggregates, schema, slices, thinning, windows
 from buffer.marks import Marks, Thinned
 from buffer.shelf import Shelf
-from buffer.slices import Pace, Raw
+from buffer.slices import Pace
 from buffer.store import Store
 from common import settings
 from common.instruments import Instruments
 from common.log import Log
 from common.sample import PRIORITIES
 
-CHECK_MS = 10_000  # at 50,000 samples/s the file outgrows its limit by 35 MB in this time, at 10,000/min by 0.1 MB
+CHECK_MS = 2_000  # at 50,000 samples/s the file outgrows its limit by 7 MB in this time, at 10,000/min by 25 kB
+SHELF_CHECK_MS = 60_000  # the archive's folders: a system call for each of up to 120 files
 ROOM_SHARE = 0.01  # of max_size is freed beyond what is needed, so that the next time is not the next check
-DAY_MS = 86_400_000
 LOOKS_PER_SLICE = 500  # spans, one index look-up each: 5 ms from a warm cache
 _ONLY_HERE = (schema.LOCAL, schema.REFUSED)
 
@@ -60,8 +61,7 @@ class Sacrifice:
         self._marks = Marks(store.connection)
         self._episode: Iterator[None] | None = None
         self._checked_ms = -CHECK_MS
-        self._archive_bytes = 0
-        self._no_uploads: tuple[int, int] | None = None
+        self._shelf_ms, self._archive_bytes = -SHELF_CHECK_MS, 0
         self._given_up: Counter[str] = Counter()
         self.pace = Pace()
 
@@ -71,7 +71,7 @@ class Sacrifice:
             if 0 <= now_ms - self._checked_ms < CHECK_MS:
                 return False
             self._checked_ms = now_ms
-            if self.used_bytes() <= self._config().max_size:
+            if self._measure(now_ms) <= self._config().max_size:
                 return False
             self._episode = self._give_up(now_ms)
         try:
@@ -85,8 +85,12 @@ class Sacrifice:
         return True
 
     def used_bytes(self) -> int:
-        """Return what the limit applies to, and put it into the gauges."""
-        self._archive_bytes = self._shelf.size_bytes()
+        """Return what the limit applies to, as it is now."""
+        return self._database_bytes() + self._shelf.size_bytes()
+
+    def _measure(self, now_ms: int) -> int:
+        if not 0 <= now_ms - self._shelf_ms < SHELF_CHECK_MS:
+            self._shelf_ms, self._archive_bytes = now_ms, self._shelf.size_bytes()
         used = self._database_bytes() + self._archive_bytes
         self._instruments.gauge("storage.used_bytes", used)
         self._instruments.gauge("storage.archive_size_bytes", self._archive_bytes)
@@ -102,9 +106,10 @@ class Sacrifice:
     def _give_up(self, now_ms: int) -> Iterator[None]:
         yield from self._give_up_archives()
         yield from self._give_up_aggregates()
-        yield from self._give_up_uploaded(now_ms)
+        yield from self._give_up_uploaded()
         for priority in reversed(PRIORITIES):
             yield from self._give_up_pending(priority, now_ms)
+        yield from self._sweep(0, slices.LATEST_MS)  # texts of times without a number
         self._log.warning("storage.max_size reached", still_too_much=self._is_too_much(), **self._given_up)
         self._given_up.clear()
 
@@ -128,32 +133,29 @@ class Sacrifice:
                 self._shed("aggregates", len(rows))
                 yield
 
-    def _give_up_uploaded(self, now_ms: int) -> Iterator[None]:
-        """Delete all but pending samples, those of verified windows before the others."""
-        # A pass through a database full of pending samples reads all of it: not again before there are new uploads.
-        newest = int(self._connection.execute("SELECT coalesce(max(id), 0) FROM upload_checkpoints").get)
-        state = newest, now_ms // DAY_MS
-        if self._is_too_much() and state != self._no_uploads:
-            verified = {start_ms for (start_ms,) in self._connection.execute(
-                "SELECT start_ms FROM windows WHERE state = ?", (windows.VERIFIED,)
-            )}  # fmt: skip
-            yield from self._pass_uploaded(lambda row: windows.start_of(row.timestamp_ms) in verified)
-            yield from self._pass_uploaded(lambda _row: True)
-            if self._is_too_much():
-                self._no_uploads = state
+    def _give_up_uploaded(self) -> Iterator[None]:
+        """Delete all but pending samples, window by window: verified ones first, the oldest of each first."""
+        query = "SELECT start_ms FROM windows WHERE samples > 0 ORDER BY state != ?, start_ms"
+        found: list[Any] = self._connection.execute(query, (windows.VERIFIED,)).fetchall()
+        for (start_ms,) in found:
+            if not self._is_too_much():
+                return
+            yield from self._sweep(start_ms, start_ms + windows.WINDOW_MS)
 
-    def _pass_uploaded(self, may_go: Callable[[Raw], bool]) -> Iterator[None]:
-        after = slices.before(0)
+    def _sweep(self, start_ms: int, end_ms: int, priorities: Sequence[int] = PRIORITIES) -> Iterator[None]:
+        """Delete what is not pending in a span of time, as long as that is needed."""
+        after = slices.before(start_ms)
         while self._is_too_much():
             with self._connection:
-                rows = slices.read(self._connection, after, slices.LATEST_MS, self.pace.rows)
-                gone = [row for row in rows if row.chunk is not None and may_go(row)]
+                rows = slices.read(self._connection, after, end_ms, self.pace.rows)
+                gone = [row for row in rows if row.chunk is not None and row.priority in priorities]
                 slices.delete(self._connection, gone)
                 windows.forget(self._connection, gone)
             self._shed("uploaded", sum(row.chunk not in _ONLY_HERE for row in gone))
-            for priority in PRIORITIES:
-                lost = sum(row.priority == priority and row.chunk in _ONLY_HERE for row in gone)
-                self._lost("size_cap", priority, lost)
+            for priority in priorities:
+                self._lost(
+                    "size_cap", priority, sum(row.priority == priority and row.chunk in _ONLY_HERE for row in gone)
+                )
             if not rows:
                 return
             after = rows[-1].key
@@ -178,6 +180,8 @@ class Sacrifice:
                 yield
             if not halving.deletes:
                 queue.add(start_ms, halving.state)
+            elif halving.finished:  # and what else of this priority no server will ever have: texts, refused ones
+                yield from self._sweep(start_ms, start_ms + thinning.SPAN_MS, (priority,))
 
     def _shed(self, tier: str, rows: int) -> None:
         if rows:

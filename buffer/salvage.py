@@ -166,7 +166,7 @@ class Salvage:
                 refill.unknown_checkpoint(connection, unknown, self.path.name)
                 self._save(connection)
         except apsw.Error:
-            self._store.book.forget()
+            self._store.rolled_back()
             progress.shift = None if progress.done == 0 else progress.shift
             raise
 
@@ -185,7 +185,7 @@ class Salvage:
                 self._save(connection)
         except apsw.Error:
             progress.samples, progress.known, progress.unreadable = before
-            self._store.book.forget()
+            self._store.rolled_back()
             raise
         for priority, pending in enumerate(change.pending):
             self._store.pending[priority] += pending

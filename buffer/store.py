@@ -126,6 +126,11 @@ class Store:
         if self.damage is None and database.is_damage(error):
             self.damage = error
 
+    def rolled_back(self) -> None:
+        """Forget the series and clocks that a transaction made which was rolled back."""
+        self.book.forget()
+        self.clocks = Clocks(self._connection, self._sync_wait_s)
+
     def write(self, batches: Iterable[Batch]) -> Written:
         """Store batches; redelivered samples change nothing."""
         before = self._connection.total_changes()
@@ -139,8 +144,7 @@ class Store:
                 for priority in PRIORITIES:
                     added[priority] = self._insert(rows[priority])
         except apsw.Error:
-            self.book.forget()
-            self.clocks = Clocks(self._connection, self._sync_wait_s)
+            self.rolled_back()
             raise
         self._unsynced = True
         inserted = self._connection.total_changes() - before - new_series

@@ -17,7 +17,9 @@ from buffer import windows
 from buffer.marks import Marks, Thinned
 
 SPAN_MS = windows.WINDOW_MS  # 60 days of pending samples are 17,000 spans, 3 MB while they are ordered
-REWRITE_BELOW = 0.8  # of the rows a page had: rewriting costs four rows written for one row of room at most
+PAGE_ROWS = 55  # pending samples in a page's worth of table and indexes: 74 bytes each, measured
+FREED_ENOUGH = 0.5  # of the pages that the deleted rows took
+REWRITE_BELOW = 0.8  # of the rows a page had: four rows at most are written for the room of one
 REWRITE_MOST = 10  # rows read for one that goes, at most: a class this rare leaves no gaps worth closing
 MOST_HALVINGS = 4  # one sample in 16 left: a series of 5 s has one in 80 s
 
@@ -116,22 +118,24 @@ class Halving:
 
 
 def take_out(connection: apsw.Connection, gone: AbstractSet[int]) -> None:
-    """Delete samples by id, and close the gaps where they leave many: SQLite frees a page, not half of one.
+    """Delete samples by id, and close the gaps where that leaves pages in use.
 
-    It merges pages only when two thirds are empty; until then thinning would give up samples and no room.
-    Joins the transaction that is open.
+    SQLite frees a page when it is empty and merges pages when two thirds of them are: a class of samples that
+    lies scattered among others could be given up as a whole without any room being made. Joins the
+    transaction that is open.
     """
-    first, last = min(gone, default=0), max(gone, default=-1)
-    ids = last - first + 1
-    if ids > REWRITE_MOST * len(gone):
-        connection.executemany("DELETE FROM samples WHERE id = ?", [(row_id,) for row_id in gone])
+    before = _used_pages(connection)
+    connection.executemany("DELETE FROM samples WHERE id = ?", [(row_id,) for row_id in gone])
+    if (before - _used_pages(connection)) * PAGE_ROWS >= FREED_ENOUGH * len(gone):
+        return
+    first, last = min(gone), max(gone)
+    if last - first + 1 > REWRITE_MOST * len(gone):
         return
     rows = connection.execute("SELECT * FROM samples WHERE id BETWEEN ? AND ? ORDER BY id", (first, last)).fetchall()
-    kept = [row for row in rows if row[0] not in gone]
-    if len(kept) > REWRITE_BELOW * ids:  # ids are given without gaps: this is how full the pages will be
-        connection.executemany("DELETE FROM samples WHERE id = ?", [(row_id,) for row_id in gone])
-        return
-    connection.execute("DELETE FROM samples WHERE id BETWEEN ? AND ?", (first, last))
-    if kept:
-        marks = ", ".join("?" * len(kept[0]))
-        connection.executemany(f"INSERT INTO samples VALUES ({marks})", kept)
+    if rows and len(rows) <= REWRITE_BELOW * (last - first + 1):  # ids are given without gaps: so full are the pages
+        connection.execute("DELETE FROM samples WHERE id BETWEEN ? AND ?", (first, last))
+        connection.executemany(f"INSERT INTO samples VALUES ({', '.join('?' * len(rows[0]))})", rows)
+
+
+def _used_pages(connection: apsw.Connection) -> int:
+    return int(connection.pragma("page_count") - connection.pragma("freelist_count"))

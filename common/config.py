@@ -154,22 +154,16 @@ def _override(tree: dict[str, Any], environ: Mapping[str, str], problems: Proble
         *sections, last = variable[len(ENVIRONMENT_PREFIX) :].lower().split("__")
         path = ".".join([*sections, last])
         at: Any = tree
-        for name in sections:
-            at = _section(at, name)
-        if at is None:
-            problems.add(path, f"{variable} does not name a key")
-        else:
+        for depth, name in enumerate(sections, 1):
+            if isinstance(at, dict) and at.get(name) is None:  # not there, or all of it is commented out
+                at[name] = {}
+                problems.written_at(".".join(sections[:depth]), variable)
+            at = at[name] if isinstance(at, dict) else None
+        if isinstance(at, dict):
             at[last] = EnvironmentText(value)
             problems.written_at(path, variable)
-
-
-def _section(at: dict[str, Any] | None, name: str) -> dict[str, Any] | None:
-    """Return a section of the tree, making it where it is not there or all of it is commented out."""
-    if at is None:
-        return None
-    if at.get(name) is None:
-        at[name] = {}
-    return at[name] if isinstance(at[name], dict) else None
+        else:
+            problems.add(path, f"{variable} does not name a key")
 
 
 def _collectors(raw: Any, known: Mapping[str, type[Any] | None] | None, problems: Problems) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def config_file() -> str:
         lines += [f"{'  ' * level}{names[level]}:" for level in range(depth, len(names))]
         indent = "  " * len(names)
         for name, spec in _keys(section):
-            value = spec.default if _is_plain(spec.default) else f'"{spec.default}"'
+            value = spec.default if _is_plain(spec.default) else "'" + spec.default.replace("'", "''") + "'"
             lines.append(f"{indent}# {name}: {value}  # {spec.help}")
         last = names
     return "\n".join([*lines, ""])

@@ -60,7 +60,7 @@ class Mode:
         self.name = wanted if self.fixed else REALTIME
         self._interval_s = upload_interval_s
         self._succeeded_s = self._entered_s = self._probe_s = now_s
-        self._high_intervals = HIGH_INTERVALS[0]
+        self._high_intervals = self._probe_intervals = HIGH_INTERVALS[0]
         self._failures = self._good = 0
         self._slowness: deque[float] = deque(maxlen=DURATIONS)
 
@@ -135,12 +135,14 @@ class Mode:
 
     def _assess(self, slowness: float, now_s: float) -> Change | None:
         """In degraded, look whether an upload shows the way back."""
+        if slowness < GOOD_SHARE:
+            self._high_intervals = self._probe_intervals = HIGH_INTERVALS[0]
+            self._probe_s = now_s + NEXT_PROBE_INTERVALS * self._interval_s
+        else:
+            self._probe_s = now_s + self._probe_intervals * self._interval_s
         if slowness > 1:
             self._worse()
-        elif slowness < GOOD_SHARE:
-            self._high_intervals = HIGH_INTERVALS[0]
-        again = NEXT_PROBE_INTERVALS if slowness < GOOD_SHARE else self._high_intervals
-        self._probe_s = now_s + again * self._interval_s
+            self._probe_intervals = min(WORSE * self._probe_intervals, HIGH_INTERVALS[1])
         if self._good >= GOOD and now_s - self._entered_s >= self._interval_s:
             return self._move(REALTIME, f"{self._good} good uploads in a row", now_s)
         return None
@@ -154,7 +156,7 @@ class Mode:
     def _move(self, new: str, why: str, now_s: float) -> Change:
         change = Change(self.name, new, why)
         if new == DEGRADED:
-            self._high_intervals = HIGH_INTERVALS[0]
+            self._high_intervals = self._probe_intervals = HIGH_INTERVALS[0]
             self._probe_s = now_s
         self.name, self._entered_s, self._good = new, now_s, 0
         self._slowness.clear()

@@ -21,6 +21,7 @@ GROWTH = 4
 MAX_CHUNK_SAMPLES = (
     25_000  # with their lease about 10 MB of memory; twice as many are no faster and save 5 % of the bytes
 )
+FIRST_PATIENCE = 1  # doubled by each refusal: chunks that have to be taken before a larger one is tried
 BYTES_MARGIN = 0.8  # of the byte cap: the next samples may not compress as well as the last
 
 
@@ -110,10 +111,15 @@ class Pace:
         self._chunk_size = chunk_size
         self._chunk_bytes = chunk_bytes
         self._ceiling = MAX_CHUNK_SAMPLES
+        self._patience = FIRST_PATIENCE
+        self._at_ceiling = 0
         self.samples = min(chunk_size, MAX_CHUNK_SAMPLES)
 
     def succeeded(self, samples: int, body_bytes: int) -> None:
         """Grow: a request was accepted and more samples are waiting."""
+        self._at_ceiling += samples >= self._ceiling
+        if self._at_ceiling >= self._patience:
+            self._raise_ceiling()
         by_bytes = int(BYTES_MARGIN * self._chunk_bytes * samples / body_bytes)
         # A chunk that the end of a lease or the byte cap kept below the pace says nothing about going faster.
         wanted = self.samples * GROWTH if samples >= self.samples else self.samples
@@ -126,4 +132,11 @@ class Pace:
     def too_large(self, samples: int) -> None:
         """Remember that the server refused a body of this many samples for its size."""
         self._ceiling = max(1, samples // 2)
+        self._patience *= 2
+        self._at_ceiling = 0
         self.samples = min(self.samples, self._ceiling)
+
+    def _raise_ceiling(self) -> None:
+        """Try twice as many: a refusal once is not for ever; each new one is believed twice as long."""
+        self._ceiling = min(2 * self._ceiling, MAX_CHUNK_SAMPLES)
+        self._at_ceiling = 0

@@ -42,6 +42,8 @@ def put(store: Store, samples: Iterable[Put]) -> None:
         connection.executemany(
             "INSERT INTO samples (timestamp_ms, value, series_id, chunk, priority) VALUES (?, ?, ?, ?, ?)", rows
         )
+        spans = windows.count(row.timestamp_ms for row in rows if row.chunk == UPLOADED)
+        connection.executemany(windows.UPLOADED, [(start_ms, 0, count) for start_ms, count in spans.items()])
     for row in rows:
         if row.chunk is None:
             store.pending[row.priority] += 1
@@ -50,8 +52,9 @@ def put(store: Store, samples: Iterable[Put]) -> None:
 def verify(store: Store, *times_ms: int) -> None:
     """Have the audit's verdict on the windows of some times: the server has it all."""
     store.connection.executemany(
-        "INSERT OR REPLACE INTO windows (start_ms, state, uploaded_ms) VALUES (?, ?, 0)",
-        [(windows.start_of(time_ms), windows.VERIFIED) for time_ms in times_ms],
+        "INSERT INTO windows (start_ms, state, uploaded_ms, samples) VALUES (?, 1, 0, 0) "
+        "ON CONFLICT (start_ms) DO UPDATE SET state = 1",
+        [(windows.start_of(time_ms),) for time_ms in times_ms],
     )
 
 

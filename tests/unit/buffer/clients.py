@@ -115,6 +115,7 @@ class RawProducer:
         assert self.socket.poll(TIMEOUT_MS), "no subscription"
         assert self.socket.recv() == b"\x01" + wire.SAMPLE_TOPIC
         self.socket.setsockopt(zmq.SUBSCRIBE, b"")
+        self._acks: list[wire.Ack] = []
 
     def __enter__(self) -> RawProducer:
         return self
@@ -127,10 +128,13 @@ class RawProducer:
         self.socket.send_multipart(frames)
 
     def acks(self) -> list[wire.Ack]:
-        """Return the acks that have come."""
-        found = []
+        """Return the acks that have come so far."""
         while self.socket.poll(0):
             frame = self.socket.recv()
             if frame.startswith(wire.ACK_PREFIX):
-                found += wire.decode_acks(frame)
-        return found
+                self._acks += wire.decode_acks(frame)
+        return self._acks
+
+    def acked(self) -> set[int]:
+        """Return the numbers that have been acked so far."""
+        return {seq for ack in self.acks() for seq in ack.seqs}

@@ -187,7 +187,7 @@ def test_committed_batches_go_on_to_the_feed(run_dir: Path) -> None:
     """After COMMIT subscribers get the payload as it came, and a wake-up when P0 was in it."""
     with Child(run_dir, ["-c", WITH_ALARMS]), Producer(run_dir) as producer:
         connected(producer)
-        feed = zmq.Context.instance().socket(zmq.SUB)
+        feed: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
         feed.subscribe(b"")
         feed.connect(f"ipc://{run_dir / 'feed.ipc'}")
 
@@ -249,18 +249,16 @@ def test_what_is_no_batch_is_counted_by_reason(
             "the counter", lambda said: reading(said, "storage.refused_samples_total", reason=reason) == 1
         )
         assert 1 == reading(said, "storage.refused_samples_total")
-        acked: list[int] = []
-        wait_for("the ack", lambda: acked.extend(seq for ack in raw.acks() for seq in ack.seqs) or 2 in acked)
-    assert ({2} if reason != "sample" else {1, 2}) == set(acked)
+        wait_for("the ack", lambda: 2 in raw.acked())
+    assert ({2} if reason != "sample" else {1, 2}) == raw.acked()
     assert [(1,)] == query(database(run_dir), "SELECT count(*) FROM metrics")
 
 
 def test_one_bad_sample_costs_itself_alone(raw: RawProducer, run_dir: Path) -> None:
     """The rest of its batch is stored and the batch is acked."""
     raw.send(b"sample", batch(7, ["a", 1], ["b", float("nan")], ["c", 3, {"l": 5}], ["d", "text"]))
-    acked: list[wire.Ack] = []
-    wait_for("the ack", lambda: acked.extend(raw.acks()) or acked)
-    assert [wire.Ack("raw", "e", [7])] == acked
+    wait_for("the ack", raw.acks)
+    assert [wire.Ack("raw", "e", [7])] == raw.acks()
     assert [("a",), ("d",)] == query(database(run_dir), "SELECT metric_name FROM metrics ORDER BY 1")
 
 
@@ -278,8 +276,7 @@ def test_a_flood_of_empty_batches_does_not_wait_in_memory(run_dir: Path) -> None
     with buffer(run_dir, SLOW), RawProducer(run_dir) as raw:
         for seq in range(5_000):
             raw.send(b"sample", batch(seq))
-        acked: list[int] = []
-        wait_for("acks", lambda: acked.extend(seq for ack in raw.acks() for seq in ack.seqs) or len(acked) >= 4_000)
+        wait_for("acks", lambda: len(raw.acked()) >= 4_000)
 
 
 FLOOD = """

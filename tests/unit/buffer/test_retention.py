@@ -90,11 +90,18 @@ def test_unverified_samples_survive_until_the_fallback(store: Store) -> None:
     assert [] == aged.values(store)
 
 
+def test_without_an_audit_what_was_acknowledged_counts_as_delivered(store: Store) -> None:
+    """Folded after 48 hours; pending samples stay all the same."""
+    put(store, [Put(OLD_MS, 1), Put(OLD_MS + 1, 2, chunk=PENDING)])
+    run(Retention(store.connection, Settings, Instruments(), lambda: False))
+    assert [2] == aged.values(store)
+
+
 @pytest.mark.parametrize("state", [0, 2, 3])
 def test_a_window_that_is_not_verified_is_not_folded(store: Store, state: int) -> None:
     """To be audited, sent again, differing: all are kept."""
     put(store, [Put(OLD_MS, 1)])
-    store.connection.execute("INSERT INTO windows (start_ms, state, uploaded_ms) VALUES (?, ?, 0)", (OLD_MS, state))
+    store.connection.execute("UPDATE windows SET state = ? WHERE start_ms = ?", (state, OLD_MS))
     run(retention(store))
     assert [1] == aged.values(store)
 
@@ -152,9 +159,11 @@ def test_a_sample_that_comes_late_joins_the_aggregate_of_its_minute(store: Store
     task = retention(store)
     run(task)
     put(store, [Put(OLD_MS + 20, 11), Put(OLD_MS, -1)])
+    verify(store, OLD_MS)
     run(task, NOW_MS + REVISIT_MS)
     assert [(MINUTE_MS, OLD_MS, 1, -1.0, 11.0, 5.0, 6.0, 500, 4)] == aged.aggregates(store)
     put(store, [Put(OLD_MS + 501, 0)])
+    verify(store, OLD_MS)
     run(task, NOW_MS + 2 * REVISIT_MS)
     assert [(-1.0, 11.0, 4.0, 0.0, 501, 5)] == [row[3:] for row in aged.aggregates(store)]
     assert [] == aged.samples(store)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from buffer import aggregates, thinning
 from buffer.aggregates import FIVE_MINUTES_MS, Aggregate
 from buffer.marks import Marks, Thinned
-from buffer.sacrifice import CHECK_MS, Sacrifice
+from buffer.sacrifice import SHELF_CHECK_MS, Sacrifice
 from buffer.shelf import Shelf
 from buffer.store import Store
 from buffer.thinning import SPAN_MS, Halving, Queue
@@ -42,7 +42,7 @@ class Cap:
     def step_within(self, share: float) -> int:
         """Give up until no more than a share of what is used now is used; return what is used then."""
         self.config = replace(self.config, max_size=int(self.task.used_bytes() * share))
-        self.now_ms += CHECK_MS
+        self.now_ms += SHELF_CHECK_MS
         while self.task.step(self.now_ms):
             pass
         return self.task.used_bytes()
@@ -269,18 +269,24 @@ def test_resolution_falls_with_age(spans: int, halvings: int) -> None:
     assert sorted(by_age, reverse=True) == by_age
 
 
-def test_uploads_are_looked_for_again_only_after_new_ones(cap: Cap, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the server away, a pass through all pending samples for nothing is not repeated at each check."""
-    put(cap.store, series_of(2, 3000))
-    cap.step_within(0.9)
-    passes: list[int] = []
-    original = cap.task._pass_uploaded
-    monkeypatch.setattr(cap.task, "_pass_uploaded", lambda may_go: passes.append(1) or original(may_go))  # type: ignore[func-returns-value]
-    cap.step_within(0.9)
-    assert [] == passes
-    cap.store.connection.execute("INSERT INTO upload_checkpoints (batch_id, chunk_index) VALUES ('new', 0)")
-    cap.step_within(0.9)
-    assert 2 == len(passes)
+def test_texts_go_with_the_pending_samples_of_their_priority(cap: Cap) -> None:
+    """A flood of texts does not cost the higher priorities, whatever the server has."""
+    texts = [Put(NOW_MS - DAY_MS + n * 50, f"text {n}" * 5, 9, LOCAL, 3) for n in range(5000)]
+    put(cap.store, [*texts, *series_of(3, 300), *series_of(1, 300)])
+    cap.step_within(0.4)
+    assert 300 == cap.store.pending[1]
+    assert 0 < cap.lost("size_cap", 3) - 300 <= 5000
+    assert 0 == cap.lost("size_cap", 1) + cap.lost("thinned", 1)
+
+
+def test_windows_know_how_many_uploaded_samples_are_left(cap: Cap) -> None:
+    """What is deleted here is not waited for by the audit."""
+    put(cap.store, series_of(2, 2000, chunk=1))
+    cap.step_within(0.7)
+    uploaded = "SELECT count(*) FROM samples WHERE chunk > 0"
+    counted = "SELECT sum(samples) FROM windows"
+    assert cap.store.connection.execute(uploaded).get == cap.store.connection.execute(counted).get
+    assert 0 < left(cap.store)[2] < 2000
 
 
 def test_a_limit_that_cannot_be_kept_ends_with_everything_given_up(cap: Cap) -> None:

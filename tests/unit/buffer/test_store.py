@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -67,9 +68,9 @@ def test_a_number_is_equal_after_the_database(store: Store, value: float) -> Non
 def test_the_same_chunk_twice_adds_no_row(store: Store, path: Path) -> None:
     """Redelivery changes nothing and is counted."""
     chunk = [batch(("a", 1), ("b", 2, {"l": "1"}), ("t", "text"))]
-    assert (3, 0) == tuple(store.write(chunk))
+    assert (3, 0) == store.write(chunk)[:2]
     before = query(path, "SELECT * FROM metrics")
-    assert (0, 3) == tuple(store.write(chunk))
+    assert (0, 3) == store.write(chunk)[:2]
     assert before == query(path, "SELECT * FROM metrics")
     assert [0, 0, 2, 0] == store.pending
 
@@ -79,20 +80,20 @@ def test_the_same_chunk_twice_adds_no_row_after_a_restart_either(store: Store, p
     chunk = [batch(("a", 1), ("b", 2, {"l": "1"}))]
     store.write(chunk)
     again = Store(storage(path), DEVICE)
-    assert (0, 2) == tuple(again.write(chunk))
+    assert (0, 2) == again.write(chunk)[:2]
     assert [0, 0, 2, 0] == again.pending
     again.close()
 
 
 def test_a_duplicate_within_one_write_is_one_row(store: Store) -> None:
     """The same series and millisecond twice in one transaction count once; the first value stays."""
-    assert (1, 2) == tuple(store.write([batch(("a", 1), ("a", 2)), batch(("a", 3), seq=2)]))
+    assert (1, 2) == store.write([batch(("a", 1), ("a", 2)), batch(("a", 3), seq=2)])[:2]
     assert [1] == [row.value for row in store.pending_rows(NORMAL, NOW_MS + 1, 10)]
 
 
 def test_number_and_text_of_one_name_are_two_series(store: Store) -> None:
     """A metric that changes its type collides with nothing."""
-    assert (2, 0) == tuple(store.write([batch(("a", 1), ("a", "one"))]))
+    assert (2, 0) == store.write([batch(("a", 1), ("a", "one"))])[:2]
 
 
 def test_text_is_never_leased(store: Store) -> None:
@@ -165,7 +166,7 @@ def test_another_device_id_is_for_new_rows_alone(store: Store, path: Path) -> No
     """A renamed box does not rename its past, and the same sample of two devices is two."""
     store.write([batch(("a", 1))])
     renamed = Store(storage(path), "box-2")
-    assert (1, 0) == tuple(renamed.write([batch(("a", 2))]))
+    assert (1, 0) == renamed.write([batch(("a", 2))])[:2]
     assert [DEVICE, "box-2"] == [
         renamed.series(row.series_id).device_id for row in renamed.pending_rows(2, NOW_MS + 1, 9)
     ]
@@ -183,7 +184,7 @@ def test_a_write_that_fails_leaves_nothing_of_it(store: Store, path: Path) -> No
     assert [(1, 1)] == query(path, "SELECT (SELECT count(*) FROM samples), (SELECT count(*) FROM series)")
     assert [0, 0, 1, 0] == store.pending
     store.connection.execute("PRAGMA max_page_count = 1000000").fetchall()
-    assert (500, 0) == tuple(store.write(large))
+    assert (500, 0) == store.write(large)[:2]
     assert [0, 0, 501, 0] == store.pending
     assert [] == query(path, "SELECT * FROM samples WHERE series_id NOT IN (SELECT id FROM series)")
 
@@ -193,9 +194,10 @@ def test_a_mark_that_fails_changes_nothing(store: Store, path: Path) -> None:
     store.write([batch(("a", n), seq=n, at_ms=NOW_MS + n) for n in range(10)])
     rows = store.pending_rows(NORMAL, NOW_MS + 99, 10)
     store.connection.execute("PRAGMA query_only = 1").fetchall()
-    for mark in (lambda: store.mark_uploaded(NORMAL, rows, "b", 0), lambda: store.mark_refused(NORMAL, rows)):
-        with pytest.raises(apsw.Error):
-            mark()
+    with pytest.raises(apsw.Error):
+        store.mark_uploaded(NORMAL, rows, "b", 0)
+    with pytest.raises(apsw.Error):
+        store.mark_refused(NORMAL, rows)
     store.connection.execute("PRAGMA query_only = 0").fetchall()
     assert ([0, 0, 10, 0], [(0,)]) == (store.pending, query(path, "SELECT count(*) FROM upload_checkpoints"))
     assert 10 == store.mark_uploaded(NORMAL, rows, "b", 0)
@@ -280,39 +282,31 @@ def test_every_dedup_key_is_there_and_unique(store: Store, path: Path) -> None:
     assert None not in keys
 
 
-class Recorder:
-    """What a connection executed."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self.queries: list[str] = []
-        connection.exec_trace = self.record
-
-    def record(self, _cursor: object, sql: str, _bindings: object) -> bool:
-        """Remember a statement and let it run."""
-        self.queries.append(sql)
-        return True
-
-
 def plans(store: Store) -> dict[str, str]:
     """Return the query plan of every statement that lease, counts and oldest execute, as they execute it."""
-    recorder = Recorder(store.connection)
+    executed: dict[str, Any] = {}
+
+    def record(_cursor: object, sql: str, bindings: object) -> bool:
+        executed[sql] = bindings
+        return True
+
+    store.connection.exec_trace = record
     store.pending_rows(NORMAL, NOW_MS, 100)
     store.not_due(NORMAL, NOW_MS)
     store.oldest_ms(NORMAL)
     store._count_pending()
     store.connection.exec_trace = None
+    explain = store.connection.execute
     return {
-        sql: "; ".join(
-            row[3] for row in store.connection.execute(f"EXPLAIN QUERY PLAN {sql}", (2, 1, 1)[: sql.count("?")])
-        )
-        for sql in set(recorder.queries)
+        sql: "; ".join(row[3] for row in explain(f"EXPLAIN QUERY PLAN {sql}", bindings))
+        for sql, bindings in executed.items()
     }
 
 
 def assert_indexed(store: Store) -> None:
     """Fail where a hot query scans, sorts, or uses another index."""
     found = plans(store)
-    assert 4 == len(found)
+    assert len(found) >= 4
     for sql, plan in found.items():
         assert "INDEX idx_uploaded (priority=?" in plan, (sql, plan)
         assert "TEMP B-TREE" not in plan, (sql, plan)

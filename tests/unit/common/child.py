@@ -50,7 +50,9 @@ class Child:
     def __enter__(self) -> Child:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            print(f"{self.output}: exit code {self.process.poll()}\n{self.text[-4000:]}")
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(TIMEOUT_S)

@@ -111,7 +111,9 @@ class Ears:
 def reading(said: Heartbeat, name: str, **tags: str) -> float:
     """Return the sum of a heartbeat's counters or gauges of a name that have these tags."""
     return sum(
-        row[3] for row in said.readings if row[1] == name and row[0] != "histogram" and tags.items() <= row[2].items()
+        float(row[3])
+        for row in said.readings
+        if row[1] == name and row[0] != "histogram" and tags.items() <= row[2].items()
     )
 
 

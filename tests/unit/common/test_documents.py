@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from common.config import ConfigError
 from tests.unit.common.test_config import errors, load
 
 
@@ -47,7 +48,7 @@ def test_an_empty_own_section_hides_no_documented_list(tmp_path: Path, own: str)
     [
         (
             "metrics: [{name: cpu.usage}, {name: network.traffic, config: {exclude_ifaces: ['(']}}]\n",
-            "collectors.network.exclude_ifaces (metrics[1].config.exclude_ifaces): item 0: expected a regular expression",
+            "collectors.network.exclude_ifaces (metrics[1].config.exclude_ifaces): item 0: expected a regular",
         ),
         (
             "collection: {collectors: [{name: network, interval: 1}]}\n",
@@ -119,5 +120,5 @@ def test_odd_shapes_of_documented_sections_do_not_raise(tmp_path: Path, text: st
     """Whatever stands where a document has a section, the answer is an error or a warning."""
     try:
         assert load(tmp_path, text).warnings
-    except Exception as error:
-        assert "ConfigError" == type(error).__name__  # noqa: PT017
+    except ConfigError as error:
+        assert error.messages  # noqa: PT017 - both outcomes are right, another exception is not

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -47,11 +46,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def out(tmp_path: Path) -> Iterator[Path]:
+def out(tmp_path: Path) -> Path:
     """A file that JSON lines go to."""
     path = tmp_path / "x.log"
     log.set_up("debug", "json", str(path))
     return path
+
+
+def fail(error: Exception) -> None:
+    """Fail."""
+    raise error
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -111,7 +115,7 @@ def test_a_secret_is_redacted_in_message_fields_and_tracebacks(
     own = Log("p")
     own.info(f"using {secret}", token=secret, header=f"X: {secret}!", inner={"a": [secret, {"b": secret}]})
     try:
-        raise RuntimeError(f"refused {secret}")
+        fail(RuntimeError(f"refused {secret}"))
     except RuntimeError:
         logging.getLogger("lib").exception("failed with %s", secret)
     text = path.read_text(encoding="utf-8")
@@ -204,7 +208,7 @@ def test_setting_up_again_replaces_the_old_direction(tmp_path: Path) -> None:
     log.set_up("info", "json", str(tmp_path / "b"))
     Log("p").info("x")
     assert isinstance(old, logging.FileHandler)
-    assert old.stream is None  # type: ignore[unreachable]  # closed
+    assert old.stream is None
     assert ([], ["x"]) == (lines(tmp_path / "a"), [line["msg"] for line in lines(tmp_path / "b")])
 
 
@@ -218,7 +222,7 @@ def test_a_file_that_cannot_be_opened_leaves_the_old_direction(tmp_path: Path, o
 
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
 def test_stdout_and_stderr_are_streams(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """supervisord keeps what goes there."""
+    """What goes there is kept by supervisord."""
     log.set_up("info", "json", name)
     Log("p").info("x")
     assert "x" == json.loads(getattr(capsys.readouterr(), name.removeprefix("std")))["msg"]
@@ -228,7 +232,7 @@ def test_an_uncaught_bug_is_one_line_with_its_traceback(out: Path, secrets: Secr
     """What ends a process is logged in the same form, redacted."""
     secrets.add("s3cret")
     try:
-        raise ZeroDivisionError("s3cret")
+        fail(ZeroDivisionError("s3cret"))
     except ZeroDivisionError:
         kind, error, trace = sys.exc_info()
         assert kind is not None

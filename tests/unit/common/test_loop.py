@@ -190,7 +190,7 @@ def test_sighup_without_a_reload_step_is_nothing(loop: Loop) -> None:
 
 def test_a_readable_source_wakes_the_loop_until_it_is_ignored(loop: Loop) -> None:
     """Descriptors and ZeroMQ sockets are read as they become readable, and not while they are ignored."""
-    context = zmq.Context.instance()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
     left, right = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
     left.bind("inproc://loop")
     right.connect("inproc://loop")
@@ -241,7 +241,12 @@ def test_a_source_ignored_by_another_step_of_the_same_turn_is_not_read(loop: Loo
 def test_after_stop_no_step_is_begun(loop: Loop) -> None:
     """`stop` ends the loop after the step that called it."""
     story: list[str] = []
-    loop.every(60.0, lambda: (story.append("first"), loop.stop())[0])
+
+    def first() -> None:
+        story.append("first")
+        loop.stop()
+
+    loop.every(60.0, first)
     loop.every(60.0, lambda: story.append("second"))
     loop.run()
     assert ["first"] == story

@@ -238,9 +238,9 @@ def test_the_last_heartbeat_says_stopping(run_dir: Path) -> None:
     """A process that ends on purpose is not mistaken for one that hangs."""
     for start, name in ((buffer, "buffer"), (memory, "memory")):
         with start(run_dir) as running, Ears(run_dir) as ears:
-            ears.wait_for("the start", lambda said: said.process == name)
+            assert name == ears.wait_for("the start").process
             running.send(signal.SIGTERM)
-            ears.wait_for("the goodbye", lambda said: said.state == "stopping" and said.process == name)
+            assert name == ears.wait_for("the goodbye", lambda said: said.state == "stopping").process
             assert 0 == running.wait()
 
 
@@ -266,11 +266,8 @@ def test_nothing_listens_on_a_network(run_dir: Path) -> None:
     """Buffer and collectors open Unix sockets alone."""
     with buffer(run_dir) as running, Ears(run_dir) as ears:
         ears.wait_for("it runs")
-        inodes = {
-            os.readlink(entry)[len("socket:[") : -1]
-            for entry in Path(f"/proc/{running.pid}/fd").iterdir()
-            if os.readlink(entry).startswith("socket:")
-        }
+        targets = [str(entry.readlink()) for entry in Path(f"/proc/{running.pid}/fd").iterdir()]
+        inodes = {target.strip("socket:[]") for target in targets if target.startswith("socket:")}
         tables = [Path(f"/proc/{running.pid}/net/{name}") for name in ("tcp", "tcp6", "udp", "udp6")]
         networked = {
             line.split()[9] for table in tables if table.exists() for line in table.read_text().splitlines()[1:]

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from common import catalog, wire
 from common import publisher as module
-from common import wire
 from common.instruments import Instruments
 from common.lock import AlreadyRunning
 from common.log import Log
 from common.publisher import Publisher
 from common.sample import Sample
+from common.window import Entry, Window
 from common.wire import Ack
 from tests.harness import ROOT, wait_for
 from tests.unit.common.peers import RawBuffer, serve
@@ -97,8 +98,8 @@ def test_a_clock_that_steps_between_reading_and_publishing_costs_nothing(
 
 def test_a_critical_sample_makes_its_batch_urgent(run_dir: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """What has priority 0 does not wait for company at the buffer."""
-    critical = module.catalog.Metric("alarm", "gauge", "", (), "", 0, "alarm")
-    monkeypatch.setattr(module.catalog, "find", lambda _name: critical)
+    critical = catalog.Metric("alarm", "gauge", "", (), "", 0, "alarm")
+    monkeypatch.setattr(catalog, "find", lambda _name: critical)
     producer = make()
     with RawBuffer(run_dir) as buffer:
         publish(producer, 1, name="alarm")
@@ -182,13 +183,13 @@ def test_what_stays_unacked_is_sent_again_after_10_20_40_and_80_seconds(
     with RawBuffer(run_dir) as buffer:
         publish(producer, 1)
         serve(producer, "the batch", lambda: buffer.take() == 1)
-        waits, resent_s = [], clock.now_s
+        waits: list[float] = []
+        resent_s = clock.now_s
         for _ in range(320):
             clock.now_s += 1
-            known = len(buffer.payloads)
             producer.tick()
             if producer._window.entries()[0].sent_s == clock.now_s:
-                serve(producer, "a resend", lambda known=known: buffer.take() == known + 1)
+                serve(producer, "a resend", lambda: buffer.take() == len(waits) + 2)
                 waits.append(clock.now_s - resent_s)
                 resent_s = clock.now_s
         assert [11, 21, 41, 81, 81, 81] == waits
@@ -206,7 +207,7 @@ def test_what_stays_unacked_is_sent_again_after_10_20_40_and_80_seconds(
 def test_what_a_full_window_drops_is_counted_by_priority(
     make: Make, instruments: Instruments, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Oldest of the lowest priority first, each loss visible as a counter of this producer and one log line a minute."""
+    """Oldest of the lowest priority first; each loss is in a counter of this producer, and one log line a minute."""
     producer = make(max_samples=3)
     publish(producer, 1, 2, 3, 4, 5, name="memory.total_bytes")
     expected = {"producer": "p", "priority": "2", "reason": "window_full"}
@@ -300,7 +301,7 @@ def killed_producer(run_dir: Path, batches: int) -> None:
 def test_what_a_killed_producer_had_in_flight_is_resent_by_the_next(
     run_dir: Path, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """kill -9 loses nothing: the next process of that name sends the same batches under their old epoch."""
+    """A kill -9 loses nothing: the next process of that name sends the same batches under their old epoch."""
     caplog.set_level(logging.INFO)
     killed_producer(run_dir, 30)
     producer = make()
@@ -336,8 +337,8 @@ def test_a_spooled_batch_that_cannot_be_read_is_reported_and_left_out(
 ) -> None:
     """A spool of another version costs a log line, not the start."""
     (run_dir / "spool").mkdir()
-    held = module.Window(run_dir / "spool" / "p.batches", 10)
-    of_version_2 = module.Entry(("e", 1), 2, 1, b"\x92\x02\x00")
+    held = Window(run_dir / "spool" / "p.batches", 10)
+    of_version_2 = Entry(("e", 1), 2, 1, b"\x92\x02\x00")
     held.add(of_version_2)
     held.spool(of_version_2)
     held.close()

@@ -91,8 +91,3 @@ def test_a_real_process_gives_samples_that_can_be_delivered() -> None:
     assert [] == [sample.name for sample in found if catalog.find(sample.name).help == "Not in the catalogue."]
     assert {(VERSION,): 1} == of(found, "belabox_metrics.info")
     assert 1_000_000 < float(str(of(found, "process.resident_bytes")[("buffer",)]))
-
-
-def test_the_clock_is_synchronised_or_not() -> None:
-    """The kernel says whether something keeps the clock right."""
-    assert procfs.clock_synchronised() in {True, False}

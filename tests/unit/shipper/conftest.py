@@ -14,9 +14,13 @@ import pytest
 
 from common.process import Process
 from common.settings import Auth, Remote
+from shipper.stage import Stage
 from shipper.token import Token
 from shipper.transport import Transport
+from shipper.transport import open_transport as open_configured
 from tests.fake_vm import FakeVm
+from tests.unit.shipper.running import Running, Start
+from tests.unit.shipper.stub import BoundBuffer, Row, StubBuffer
 
 
 @pytest.fixture(scope="session")
@@ -105,3 +109,25 @@ def open_transport(vm: FakeVm) -> Iterator[Callable[..., Transport]]:
     yield build
     for transport in made:
         transport.close()
+
+
+@pytest.fixture
+def stub(run_dir: Path) -> Iterator[BoundBuffer]:
+    """A buffer that is there."""
+    with BoundBuffer(run_dir, StubBuffer()) as bound:
+        yield bound
+
+
+@pytest.fixture
+def start(start_process: Callable[..., Process], stub: BoundBuffer, monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Start a shipper on samples."""
+    monkeypatch.setattr("shipper.stage.PAUSE_S", 0.05)
+    monkeypatch.setattr("shipper.stage.FIRST_SKEW_S", 0.05)
+
+    def begin(samples: list[Row] | None = None, **keys: str) -> Running:
+        stub.stub.pending += samples or []
+        process = start_process(**keys)
+        transport = open_configured(process.config, process.log, lambda: process.loop.stopping)
+        return Running(process, Stage(process, transport), stub.stub)
+
+    return begin

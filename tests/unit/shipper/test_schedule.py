@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from common.settings import Lanes
 from shipper.schedule import CRITICAL_POLL_S, MAX_CHUNK_SAMPLES, WARM_UP_S, Pace, Schedule
 
@@ -167,3 +169,37 @@ def test_a_size_below_the_first_one_can_be_refused_too() -> None:
         pace.too_large(size)
     pace.failed()
     assert pace.samples == 1
+
+
+def test_a_size_that_was_refused_is_tried_again_after_a_while() -> None:
+    """After 2 chunks that were taken, after 4 when it is refused again."""
+    pace = Pace(50, 256 * 1024)
+    sizes = []
+    pace.too_large(50)
+    for _ in range(3):
+        pace.succeeded(pace.samples, 3 * pace.samples)
+        sizes.append(pace.samples)
+    pace.too_large(50)
+    for _ in range(4):
+        pace.succeeded(pace.samples, 3 * pace.samples)
+        sizes.append(pace.samples)
+    assert [25, 50, 50, 25, 25, 25, 50] == sizes
+
+
+def test_a_lane_that_is_held_back_is_passed_over() -> None:
+    """The next one among those that may go."""
+    schedule = Schedule(Lanes(), START_S)
+    assert (2, None) == (schedule.due(START_S, (3, 2)), schedule.due(START_S, ()))
+    assert (START_S, math.inf) == (schedule.next_s((2, 3)), schedule.next_s(()))
+
+
+def test_p1_can_be_stretched() -> None:
+    """And goes back to its own grid."""
+    schedule = rested()
+    schedule.stretch(60.0)
+    schedule.rest(1, START_S)
+    assert [0] == due_at(schedule, START_S + 59)
+    assert [0, 1, 2] == due_at(schedule, START_S + 60)
+    schedule.stretch(0.0)
+    schedule.rest(1, START_S + 60)
+    assert [0, 1] == due_at(schedule, START_S + 70)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,78 +13,10 @@ from common.process import Process
 from shipper.stage import Stage
 from shipper.transport import Transport, open_transport
 from tests.fake_vm import FakeVm
+from tests.unit.shipper.running import Running, Start, reload
 from tests.unit.shipper.stub import NOW_MS, BoundBuffer, Row, StubBuffer, rows
 
-Start = Callable[..., "Running"]
 SECRET = "t0k3n-that-nobody-may-see"
-
-
-@dataclass
-class Running:
-    """A shipper whose loop a test turns."""
-
-    process: Process
-    stage: Stage
-    stub: StubBuffer
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What `/health` would show."""
-        return self.process.facts
-
-    def until(self, what: str, probe: Callable[[], object], timeout_s: float = 10.0) -> None:
-        """Turn the loop until a probe is true."""
-        deadline_s = time.monotonic() + timeout_s
-        while not probe():
-            assert time.monotonic() < deadline_s, f"waited {timeout_s:g} s for {what}: {self.facts}"
-            self.process.loop.turn()
-
-    def for_a_while(self, seconds: float) -> None:
-        """Turn the loop for some time."""
-        end_s = time.monotonic() + seconds
-        self.process.loop.every(0.01, lambda: None)
-        while time.monotonic() < end_s:
-            self.process.loop.turn()
-
-    def counter(self, name: str, **tags: str) -> float:
-        """Return a counter of the uploader."""
-        return self.process.instruments.counter(f"uploader.{name}_total", **tags)
-
-    def log(self, message: str) -> list[dict[str, Any]]:
-        """Return the log lines with a message."""
-        lines = map(json.loads, (self.process.run_dir / "log").read_text(encoding="utf-8").splitlines())
-        return [line for line in lines if line["msg"] == message]
-
-
-@pytest.fixture
-def stub(run_dir: Path) -> Iterator[BoundBuffer]:
-    """A buffer that is there."""
-    with BoundBuffer(run_dir, StubBuffer()) as bound:
-        yield bound
-
-
-@pytest.fixture
-def start(start_process: Callable[..., Process], stub: BoundBuffer, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """Start a shipper on samples."""
-    monkeypatch.setattr("shipper.stage.PAUSE_S", 0.05)
-    monkeypatch.setattr("shipper.stage.FIRST_SKEW_S", 0.05)
-
-    def begin(samples: list[Row] | None = None, **keys: str) -> Running:
-        stub.stub.pending += samples or []
-        process = start_process(**keys)
-        transport = open_transport(process.config, process.log, lambda: process.loop.stopping)
-        return Running(process, Stage(process, transport), stub.stub)
-
-    return begin
-
-
-def reload(running: Running, environment: Callable[..., None], **keys: str) -> None:
-    """Have the process read its configuration again, as SIGHUP does."""
-    environment(**keys)
-    running.process.loop.every(0.01, lambda: None)
-    running.process._heartbeat = running.process.loop.every(60, lambda: None)
-    running.process.loop._reload_asked = True
-    running.process.loop.turn()
 
 
 def test_pending_samples_are_shipped_at_the_start(vm: FakeVm, start: Start) -> None:
