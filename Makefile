@@ -7,7 +7,8 @@ FILE ?= deploy/config.yaml
 BIN := $(VENV)/bin
 CTL := $(BIN)/supervisorctl -s unix://$(abspath $(RUN_DIR))/supervisor.sock
 HERE := $(abspath $(VENV))/bin/python
-PACKAGES := common collectors buffer shipper healthd
+# Most tests wait for processes, so a few at once share a core well.
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run demo stop status logs reload check-config test unit integration chaos soak bench \
@@ -57,20 +58,20 @@ check-config: setup ## check FILE and say everything that is wrong with it
 	@$(BIN)/python -m collectors --check-config --config $(FILE)
 
 test: setup-dev ## unit, integration and a short chaos run
-	@$(BIN)/python -m pytest tests/unit tests/integration tests/chaos
+	@$(BIN)/python -m pytest -n $(JOBS) tests/unit tests/integration tests/fuzz tests/chaos
 
 unit: setup-dev ## unit tests alone
-	@$(BIN)/python -m pytest tests/unit
+	@$(BIN)/python -m pytest -n $(JOBS) tests/unit
 
 integration: setup-dev ## tests with real processes
-	@$(BIN)/python -m pytest tests/integration
+	@$(BIN)/python -m pytest -n $(JOBS) tests/integration
 
 chaos: setup-dev ## random kills and outages, every sample counted; MINUTES=10 SEED=
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 coverage: setup-dev ## line coverage of the five packages by unit and integration tests, subprocesses included
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m coverage run -m pytest -q tests/unit tests/integration
+	@$(BIN)/python -m coverage run -m pytest -q -n $(JOBS) tests/unit tests/integration
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=85
 
 lint: setup-dev ## ruff

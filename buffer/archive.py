@@ -76,6 +76,7 @@ class Archive:
     """
 
     name = "archive"
+    rest = 3.0  # a quarter of a core
 
     def __init__(
         self,

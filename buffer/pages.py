@@ -110,7 +110,8 @@ class File:
         if kind == TABLE_INNER:
             return [], 0
         pointers = struct.unpack_from(f">{count}H", content, first)[:: -(-count // most) or 1]
-        found = [record for pointer in pointers if (record := self._record(content, kind, pointer)) is not None]
+        mask = self.page_bytes - 1  # as SQLite does
+        found = [record for at in pointers if (record := self._record(content, kind, at & mask)) is not None]
         return found, len(pointers) - len(found)
 
     def close(self) -> None:
@@ -166,6 +167,11 @@ class File:
 
     def _read(self, length: int, offset: int) -> bytes:
         return read_at(self._fd, length, offset)
+
+
+def is_overflow(content: bytes) -> bool:
+    """Tell whether a page may be the rest of a long record: the number of the next such page, and text."""
+    return content[0] == 0 and any(content)
 
 
 def varint(content: bytes, offset: int) -> tuple[int, int]:

@@ -42,6 +42,7 @@ class Rescue:
         self._salvage: Salvage | None = None
         self._work: Iterator[None] | None = None
         self._closed = False  # given up, and nothing in its place yet
+        self._unfinished = True  # there may be something to be salvaged
         self._last_s = -REPLACE_EVERY_S
         self._reported_s = 0.0
         process.facts["salvage"] = None
@@ -54,7 +55,7 @@ class Rescue:
     @property
     def busy(self) -> bool:
         """Tell whether rows of a damaged database are still on their way."""
-        return self._salvage is not None
+        return self._unfinished
 
     def step(self) -> None:
         """Replace what is damaged, else salvage one slice."""
@@ -87,7 +88,7 @@ class Rescue:
             checkup.replace(self._process, self._aside, checkup.Verdict(f"{type(damage).__name__}: {damage}"))
             self._store.damage = None
         self._store.open()
-        self._closed = False
+        self._closed, self._unfinished = False, True
         self._replaced()
 
     def _slice(self) -> None:
@@ -111,7 +112,8 @@ class Rescue:
 
     def _begin(self) -> bool:
         """Start with the newest file that is not salvaged yet; False where there is none."""
-        waiting = self._aside.unfinished()
+        waiting = self._aside.unfinished() if self._unfinished else []
+        self._unfinished = bool(waiting)
         if not waiting:
             return False
         path = waiting[-1]

@@ -70,6 +70,7 @@ class Retention:
     """
 
     name = "retention"
+    rest = 3.0  # a quarter of a core
 
     def __init__(
         self,
@@ -150,8 +151,9 @@ class Retention:
 
     def _fold_slice(self, after: Key, before_ms: int, texts_are_due: bool) -> Key | None:
         """Fold one slice of a settled window; return where the next one begins."""
+        limit = self.pace.rows
         with self._connection:
-            rows = slices.read(self._connection, after, before_ms, self.pace.rows)
+            rows = slices.read(self._connection, after, before_ms, limit)
             free = [row for row in rows if row.chunk is not None]  # all but pending ones
             numbers = [row for row in free if aggregates.is_foldable(row.value)]
             texts = [row for row in free if texts_are_due and not aggregates.is_foldable(row.value)]
@@ -160,7 +162,7 @@ class Retention:
             windows.forget(self._connection, numbers)
         self._instruments.count("storage.aggregated_samples_total", len(numbers))
         self._expired("samples", len(texts))
-        return rows[-1].key if rows else None
+        return rows[-1].key if len(rows) == limit else None
 
     def _widen_aggregates(self, before_ms: int) -> Iterator[None]:
         while True:

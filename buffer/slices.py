@@ -13,12 +13,13 @@ import apsw
 
 Key: TypeAlias = tuple[int, int]  # timestamp_ms, series_id: the unique key of a sample
 
-# Ingest waits at most for the slice that is running: a fifth of the 100 ms that a P0 sample may take to the server.
-SLICE_S = 0.02
+# Ingest waits at most for the slice that is running: a tenth of the 100 ms that a P0 sample may take to the server,
+# so that a slice which finds the card busy and takes ten times as long is still in time.
+SLICE_S = 0.01
 FIRST_ROWS = 250  # not yet measured: about 10 pages to read, 10 ms from a slow SD card
 LEAST_ROWS = 50  # fewer, and the transaction costs more than its rows
-MOST_ROWS = 4_000  # about 100 pages: a stall of the card in the middle costs this much at most
-GROWTH = 1.5  # from one slice to the next; shrinking is not limited
+MOST_ROWS = 2_000  # about 40 pages to read, 40 ms from a card that was not asked before
+GROWTH = 1.1  # from one slice to the next: a short one at the end of a window says little; shrinking is not limited
 
 
 LATEST_MS = 2**62  # later than every timestamp

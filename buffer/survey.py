@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from buffer.pages import File
+from buffer.pages import File, is_overflow
 from buffer.proof import Identity, mended, proven
 from buffer.shapes import FoundCheckpoint, FoundClock, FoundKey, FoundSeries, FoundSession, recognise
 
@@ -83,6 +83,7 @@ class Survey:
         for content in contents:
             page = self._file.records(content, number, LOOK_AT)
             if page is None:
+                readable = readable or is_overflow(content)
                 continue
             readable = True
             kinds = [type(found) for record in page[0] if (found := recognise(record)) is not None]

@@ -1,7 +1,7 @@
 """The upkeep of the database between two turns of ingest: size cap, archive, retention, one slice at a time.
 
-Each task is a step that returns True for "more now". After a slice the loop is left alone for three times
-as long as it took: ingest waits for one slice at most, and upkeep never takes more than a quarter of a core.
+Each task is a step that returns True for "more now". After a slice the loop is left alone for a multiple of
+the time it took: ingest waits for one slice at most, and upkeep leaves most of a core alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from common import clock, settings
 from common.process import Process
 
 IDLE_S = 1.0  # each of the three tasks is asked once in 3 s whether it has something to do
-REST = 3.0  # times the length of the slice
 LEAST_REST_S = 0.005  # so that the loop polls its sockets
 # A checkpoint takes as long as there is to fold in. Upkeep touches most pages once: folding its own in early writes
 # no page twice, and keeps the next checkpoint as short as it would be without it.
@@ -38,6 +37,7 @@ class Task(Protocol):
     """What upkeep consists of."""
 
     name: str
+    rest: float  # times the length of a slice, until the next
     pace: Pace
 
     def step(self, now_ms: int) -> bool:
@@ -78,7 +78,8 @@ class Upkeep:
         took_s = time.perf_counter() - began_s
         if any(self._has_more.values()):
             self._process.instruments.observe("storage.upkeep_slice_seconds", took_s, task=name)
-            self._timer.postpone(time.monotonic() + max(LEAST_REST_S, REST * took_s))
+            rest = self._task.rest if self._task else 0.0
+            self._timer.postpone(time.monotonic() + max(LEAST_REST_S, rest * took_s))
 
     def _slice(self) -> str:
         if self._store.connection is not self._connection:

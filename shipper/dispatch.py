@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from common.process import Process
-from common.sample import PRIORITIES
+from common.sample import CRITICAL, HIGH, PRIORITIES
 from shipper.backlog import Backlog
 from shipper.courier import Courier, Exchange
 from shipper.drain import Drain, LeaseLostError
@@ -166,7 +166,11 @@ class Dispatch:
         if queue.old:
             self._backlog.old.discard(queue.priority)
         else:
-            self.schedule.rest(queue.priority, time.monotonic())
+            now_s = time.monotonic()
+            self.schedule.rest(queue.priority, now_s)
+            probe_s = self.tempo.mode.probe_s(now_s)
+            if probe_s is not None and queue.priority not in (CRITICAL, HIGH):
+                self.schedule.hasten(queue.priority, probe_s)
 
     def _advance(self, queue: Queue, upload: Upload) -> None:
         """Send one chunk, learn from the answer, tell the buffer."""

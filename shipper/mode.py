@@ -112,6 +112,10 @@ class Mode:
         """When `lanes` returns more than now; None while it will not by itself."""
         return self._probe_s if self._probes else None
 
+    def probe_s(self, now_s: float) -> float | None:
+        """Return when to look for something to probe with, however long its lane's interval; None: not at all."""
+        return max(self._probe_s, now_s + NEXT_PROBE_INTERVALS * self._interval_s) if self._probes else None
+
     @property
     def kept(self) -> frozenset[int]:
         """The priorities that wait because the operator wants it so."""

@@ -77,6 +77,11 @@ class Schedule:
         for lane in self._lanes:
             lane.due_s = min(lane.due_s, now_s)
 
+    def hasten(self, priority: int, at_s: float) -> None:
+        """Have a lane due at a time, if it is not before."""
+        lane = self._lanes[priority]
+        lane.due_s = min(lane.due_s, at_s)
+
     def shipped(self, priority: int) -> None:
         """A lane has shipped something: its warm-up is over."""
         self._lanes[priority].warm = True

@@ -173,6 +173,16 @@ class Pipeline:
         status, text = self.get(path)
         return status, json.loads(text) if text else {}
 
+    def wait_status(self, status: str, timeout_s: float = 30.0) -> None:
+        """Wait until /health has a status; fail with its reasons."""
+        last: dict[str, Any] = {}
+        deadline_s = time.monotonic() + timeout_s
+        while last.get("status") != status:
+            if time.monotonic() > deadline_s:
+                pytest.fail(f"waited {timeout_s:g} s for {status}; {last.get('status')}: {last.get('reasons')}")
+            time.sleep(0.05)
+            last = self.health()[1]
+
     def get(self, path: str) -> tuple[int, str]:
         """Return status code and text of an endpoint; (0, "") while nothing answers."""
         address = self.run_dir / "healthd.address"

@@ -104,7 +104,8 @@ class Day:
 
     def _write(self, store: Store) -> None:
         self._number += 1
-        at_ms, new, samples = FIRST_MS + 1000 * self._number, {}, []
+        at_ms, samples = FIRST_MS + 1000 * self._number, []
+        new: State = {}
         for slot in range(self._chance.choice((1, 5, 30, 200))):
             value = self._chance.choice((slot, self._chance.random(), f"text {self._number}"))
             name = f"m.{slot}{'.text' if isinstance(value, str) else ''}"

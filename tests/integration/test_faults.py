@@ -78,16 +78,16 @@ def test_server_outage_delays_and_loses_nothing(run_dir: Path, vm: FakeVm, quick
     """Health goes degraded and back, and what waited arrives in order of priority."""
     pipeline, ledger = with_oracle(run_dir, vm, quick)
     with pipeline:
-        wait_for("health", lambda: pipeline.health()[1].get("status") == "ok")
+        pipeline.wait_status("ok")
         wait_for("samples flowing", lambda: arrived(vm))
         wait_for("readiness", lambda: pipeline.health("/health/ready")[0] == 200)
         vm.set_state(down=503)
         began_s = time.monotonic()
-        wait_for("degraded", lambda: pipeline.health()[1].get("status") == "degraded")
+        pipeline.wait_status("degraded")
         assert pipeline.health("/health/ready")[0] == 503
         wait_for("the outage to pass", lambda: time.monotonic() - began_s > OUTAGE_S, OUTAGE_S + 5)
         vm.set_state(down=None)
-        wait_for("health", lambda: pipeline.health()[1].get("status") == "ok", 60)
+        pipeline.wait_status("ok", 60)
         settle(pipeline, vm, ledger)
 
 
@@ -98,15 +98,15 @@ def test_buffer_stopped_by_the_operator_loses_nothing(run_dir: Path, vm: FakeVm,
         wait_for("samples flowing", lambda: arrived(vm))
         pipeline.supervisorctl("stop", "buffer")
         began_s = time.monotonic()
-        wait_for("error", lambda: pipeline.health()[1].get("status") == "error")
+        pipeline.wait_status("error")
         published = len(oracle.published(ledger))
         pipeline.kill("oracle")
         wait_for("more samples", lambda: len(oracle.published(ledger)) > published + 100)
         pipeline.supervisorctl("restart", "oracle")
         wait_for("the outage to pass", lambda: time.monotonic() - began_s > OUTAGE_S, OUTAGE_S + 5)
         pipeline.supervisorctl("start", "buffer")
+        pipeline.wait_status("ok")
         settle(pipeline, vm, ledger)
-        wait_for("health", lambda: pipeline.health()[1].get("status") == "ok")
 
 
 @pytest.mark.parametrize("stage", ["buffer", "shipper", "healthd", "oracle"])
@@ -164,7 +164,7 @@ def test_logs_and_health_do_not_hold_the_token(run_dir: Path, quick: dict[str, s
     }
     with FakeVm(token=secret) as vm, Pipeline(run_dir, vm.import_url, environment) as pipeline:
         wait_for("samples at the server", vm.samples)
-        wait_for("health", lambda: pipeline.health()[1].get("status") == "ok")
+        pipeline.wait_status("ok")
         assert secret not in json.dumps(pipeline.health()[1])
         assert secret not in pipeline.get("/metrics")[1]
         assert [path for path in (run_dir / "log").iterdir() if secret in path.read_text(encoding="utf-8")] == []

@@ -91,13 +91,13 @@ def test_supervisorctl_does_what_the_readme_says(run_dir: Path, quick: dict[str,
         assert set(pipeline.states()) >= set(STAGES)
         assert "stopped" in pipeline.supervisorctl("stop", "collectors:cpu")
         assert pipeline.states()["collectors:cpu"] == "STOPPED"
-        wait_for("degraded", lambda: pipeline.health()[1].get("status") == "degraded")
+        pipeline.wait_status("degraded")
         assert "started" in pipeline.supervisorctl("start", "collectors:cpu")
         old = pipeline.pid("buffer")
         assert "started" in pipeline.supervisorctl("restart", "buffer")
         assert old != pipeline.pid("buffer")
         assert '"msg": "started"' in pipeline.supervisorctl("tail", "-100000", "shipper")
-        wait_for("health", lambda: pipeline.health()[1].get("status") == "ok")
+        pipeline.wait_status("ok")
         logs = {path.stem for path in (run_dir / "log").glob("*.log")}
         assert logs >= {"supervisord", "buffer", "shipper", "healthd", *COLLECTORS}
         assert pipeline.stop() == 0

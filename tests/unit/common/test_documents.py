@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from common import documents
 from common.config import ConfigError
 from tests.unit.common.test_config import errors, load
 
@@ -98,14 +99,13 @@ def test_an_own_mistake_is_not_blamed_on_the_list(tmp_path: Path) -> None:
     assert message.startswith("collectors.cpu.interval: expected")
 
 
-def test_a_key_without_effect_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", [path for path in documents.WITHOUT_EFFECT if len(path) > 1], ids=".".join)
+def test_a_key_without_effect_is_named(tmp_path: Path, path: tuple[str, ...]) -> None:
     """A documented key that does nothing here says so instead of being an error."""
-    loaded = load(tmp_path, "remote: {backfill: {enabled: true}, upload: {mode: auto}}\nlogging: {rotation: 100MB}\n")
-    assert {
-        "remote.upload: no effect in this version",
-        "remote.backfill: no effect in this version",
-        "logging.rotation: no effect in this version",
-    } == set(loaded.warnings)
+    *sections, name = path
+    opening = "".join(f"{section}: {{" for section in sections)
+    loaded = load(tmp_path, f"{opening}{name}: 1{'}' * len(sections)}\n")
+    assert (f"{'.'.join(path)}: no effect in this version",) == loaded.warnings
 
 
 def test_a_moved_key_takes_effect_and_an_own_one_wins(tmp_path: Path) -> None:

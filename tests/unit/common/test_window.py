@@ -227,7 +227,7 @@ def test_a_batch_that_is_in_the_spool_twice_is_held_once(tmp_path: Path) -> None
 STEPS = st.lists(st.tuples(st.sampled_from(["add", "ack", "restart"]), st.integers(0, 30)), max_size=40)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=50)
 @given(STEPS, st.integers(0, 3))
 def test_no_order_of_events_loses_an_unacked_batch(steps: list[tuple[str, int]], compact_kib: int) -> None:
     """After any adds, acks, restarts and compactions the spool holds at least what is unacked."""

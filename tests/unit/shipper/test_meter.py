@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +22,7 @@ Open = Callable[..., Transport]
 def test_bytes_both_ways_and_their_headers_count() -> None:
     """1,000 out, 50 in, and 52 for each segment."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        near = dial(*listener.getsockname(), 5)
+        near = dial("127.0.0.1", listener.getsockname()[1], 5)
         far, _ = listener.accept()
         with near, far:
             before = carried(near)
@@ -41,15 +43,15 @@ def test_what_is_not_tcp_carries_nothing() -> None:
 def test_exchanges_add_up_over_connections(vm: FakeVm, open_transport: Open) -> None:
     """What was carried by a connection that is gone stays counted, and nothing stays open."""
     transport = open_transport()
-    open_before = len(os.listdir("/proc/self/fd"))
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
     totals = [0]
     for _ in range(3):
         transport.post(os.urandom(10_000))
         totals.append(transport.meter.read())
         transport.close()
         assert totals[-1] <= transport.meter.read()
-    assert all(10_000 < more - less < 13_000 for less, more in zip(totals, totals[1:], strict=False))
-    assert ([], open_before) == (transport.meter._live, len(os.listdir("/proc/self/fd")))
+    assert all(10_000 < more - less < 13_000 for less, more in pairwise(totals))
+    assert ([], open_before) == (transport.meter._live, len(list(Path("/proc/self/fd").iterdir())))
 
 
 def test_an_answer_that_closes_the_connection_is_counted_whole(open_transport: Open) -> None:
