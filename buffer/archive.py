@@ -8,7 +8,7 @@ full or the size cap is near. Fails with apsw.Error or OSError; the next attempt
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,18 +94,20 @@ class Archive:
         self._log = log
         self._space = space
         self._marks = Marks(connection)
-        self._writing: Iterator[None] | None = None
+        self._writing: Generator[None, None, None] | None = None
         self._checked_ms = -CHECK_MS
         self.pace = Pace()
 
     def step(self, now_ms: int) -> bool:
         """Do one slice of a file that is due; return True for "more now"."""
-        if self._writing is None:
-            if 0 <= now_ms - self._checked_ms < CHECK_MS:
-                return False
-            self._checked_ms = now_ms
-            self._delete_old(now_ms)
+        if self._is_disk_full() and (self._writing is not None or self._is_time(now_ms)):
+            self._abandon()
             self._make_room()
+            return False
+        if self._writing is None:
+            if not self._is_time(now_ms):
+                return False
+            self._delete_old(now_ms)
             self._writing = self._begin(now_ms)
             return self._writing is not None
         try:
@@ -118,6 +120,23 @@ class Archive:
             raise
         return True
 
+    def _abandon(self) -> None:
+        if self._writing is not None:
+            self._writing.close()
+        self._writing = None
+
+    def _is_time(self, now_ms: int) -> bool:
+        """Tell, once a minute, that it is time to look what is due."""
+        if 0 <= now_ms - self._checked_ms < CHECK_MS:
+            return False
+        self._checked_ms = now_ms
+        return True
+
+    def _is_disk_full(self, share: float = 0.5) -> bool:
+        """Tell whether less than a share of what `min_free` says is left."""
+        free = self._space.free_bytes()
+        return free is not None and free < share * self._config().archive.min_free
+
     def _span(self, now_ms: int) -> tuple[int, int] | None:
         interval_ms = int(self._config().archive.interval_s * 1000)
         archived_ms = self._marks.get(ARCHIVED)
@@ -126,20 +145,20 @@ class Archive:
         since_ms = max(archived_ms or 0, now_ms - int(self._config().archive.keep_s * 1000))
         return next_span(now_ms, interval_ms, archived_ms, slices.first_ms(self._connection, since_ms))
 
-    def _begin(self, now_ms: int) -> Iterator[None] | None:
+    def _begin(self, now_ms: int) -> Generator[None, None, None] | None:
         """Return the writing of the span that is due, None if none is or there is no room."""
         config = self._config()
         span = self._span(now_ms) if config.archive.enabled else None
         if span is None:
             return None
-        free = self._space.free_bytes()
-        is_full = free is not None and free < config.archive.min_free
-        if is_full or self._space.used_bytes() > NEARLY_FULL * config.max_size:
-            self._log.throttled_warning("archive", "no archive is written: too little room", free_bytes=free)
+        if self._is_disk_full(1.0) or self._space.used_bytes() > NEARLY_FULL * config.max_size:
+            self._log.throttled_warning(
+                "archive", "no archive is written: too little room", path=str(self._shelf.folder)
+            )
             return None
         return self._write(*span)
 
-    def _write(self, start_ms: int, end_ms: int) -> Iterator[None]:
+    def _write(self, start_ms: int, end_ms: int) -> Generator[None, None, None]:
         metrics, events = self._shelf.path(METRICS, start_ms), self._shelf.path(EVENTS, start_ms)
         metrics.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not metrics.exists():
@@ -195,12 +214,9 @@ class Archive:
                 self._shelf.drop(volume)
 
     def _make_room(self) -> None:
-        """Delete the oldest files of a nearly full disk: new samples are worth more than copies of old ones."""
-        free = self._space.free_bytes()
-        needed = self._config().archive.min_free // 2
-        for volume in self._shelf.volumes() if free is not None and free < needed else ():
+        """Delete what is unfinished, then the oldest files: new samples are worth more than copies of old ones."""
+        for volume in sorted(self._shelf.volumes(), key=lambda volume: volume.is_finished):
+            if not self._is_disk_full():
+                return
             self._shelf.drop(volume)
             self._instruments.count("storage.shed_total", tier="archive")
-            free = self._space.free_bytes()
-            if free is None or free >= needed:
-                return

@@ -115,7 +115,9 @@ class Sacrifice:
         self._given_up.clear()
 
     def _give_up_archives(self) -> Iterator[None]:
-        for volume in self._shelf.volumes():
+        volumes = self._shelf.volumes()
+        self._archive_bytes = sum(volume.size_bytes for volume in volumes)
+        for volume in volumes:
             if not self._is_too_much():
                 return
             self._shelf.drop(volume)

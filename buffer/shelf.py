@@ -28,6 +28,11 @@ class Volume(NamedTuple):
     path: Path
     size_bytes: int
 
+    @property
+    def is_finished(self) -> bool:
+        """Tell whether it has its final name."""
+        return self.path.suffix == ".gz"
+
 
 class Shelf:
     """The archive's folder; it need not exist.

@@ -70,7 +70,8 @@ class Stage:
         if self.ingest.paused is not None or not self._folded:
             due = wal_bytes > 0 and since_s >= FOLD_FULL_S
         else:
-            due = wal_bytes >= min(settings.wal_checkpoint_size_mb << 20, settings.max_size // 8)
+            free_bytes = room.free_bytes(self._store.path) or 0  # the database grows by what is in the log
+            due = wal_bytes >= min(settings.wal_checkpoint_size_mb << 20, settings.max_size // 8, free_bytes)
         if due or since_s >= settings.wal_checkpoint_interval_s:
             self._checkpoint()
 

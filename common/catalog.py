@@ -160,7 +160,7 @@ _SELF = (
     _row("storage.samples_committed_total", COUNTER, "", "", "Samples written to the database."),
     _row("storage.duplicates_total", COUNTER, "", "", "Redelivered samples that were already there."),
     _row("storage.refused_samples_total", COUNTER, "", "reason", "Samples or messages that were not valid."),
-    _row("storage.moved_samples_total", COUNTER, "", "reason", "Samples dated anew after a clock step: rebased or clamped."),
+    _row("storage.moved_samples_total", COUNTER, "", "reason", "Samples dated anew: rebased or clamped."),
     _row("storage.clock_steps_total", COUNTER, "", "", "Steps of the wall clock by more than 2 s."),
     _row("storage.commits_total", COUNTER, "", "", "Transactions committed."),
     _row("storage.commit_duration_seconds", HISTOGRAM, "seconds", "", "Duration of one commit."),

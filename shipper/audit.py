@@ -18,6 +18,7 @@ from common.process import Process
 from shipper import jsonl
 from shipper.courier import Courier
 from shipper.drain import Drain
+from shipper.newest import query_url
 from shipper.skew import base_url
 from shipper.transport import TransportError
 
@@ -107,7 +108,10 @@ class Audit:
         """Ask how many samples of each series lie in the span that ends at, and without, a time."""
         selector = json.dumps(device_id, ensure_ascii=False)
         promql = f"count_over_time({{device_id={selector}}}[{width_ms}ms]) keep_metric_names"
-        url = f"{self._query_url()}?query={quote(promql)}&time={(end_ms - 1) / 1000:.3f}&nocache=1"
+        where = query_url(self._process.config.settings.remote)
+        if where is None:
+            raise UnreachableError("a cluster's queries go elsewhere: set remote.audit.query_url")
+        url = f"{where}?query={quote(promql)}&time={(end_ms - 1) / 1000:.3f}&nocache=1"
         return parse_counts(self._get(url))
 
     def _look_for_restart(self) -> None:
@@ -129,14 +133,6 @@ class Audit:
         if answer.status != 200:
             raise UnreachableError(f"HTTP {answer.status} from {urlsplit(url).path}")
         return answer.body
-
-    def _query_url(self) -> str:
-        remote = self._process.config.settings.remote
-        if remote.audit.query_url:
-            return remote.audit.query_url
-        if "/insert/" in urlsplit(remote.url).path:
-            raise UnreachableError("a cluster's queries go elsewhere: set remote.audit.query_url")
-        return f"{base_url(remote.url)}/api/v1/query"
 
 
 def short(uploaded: Iterable[Uploaded], there: Counter[Labels]) -> list[int]:

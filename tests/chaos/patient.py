@@ -26,6 +26,7 @@ from common.publisher import Publisher
 from common.sample import PRIORITIES, Sample
 
 WAIT_S = 20.0
+SLOTS = 100  # series
 
 
 class Patient:
@@ -89,11 +90,13 @@ class Patient:
             self.turn()
 
     def publish(self, samples: int, name: str = "patient.number") -> Callable[[], bool]:
-        """Publish a batch; return what tells whether all is acked."""
-        numbers = range(self.published, self.published + samples)
-        self.published = numbers.stop
-        batch = [Sample(name, number, {"slot": str(number % 100)}) for number in numbers]
-        self._publisher.publish(batch, 1_760_900_000_000 + numbers.start)
+        """Publish numbers in batches of 100; return what tells whether all is acked."""
+        end = self.published + samples
+        while self.published < end:
+            numbers = range(self.published, min(end, self.published + SLOTS))
+            self.published = numbers.stop
+            batch = [Sample(name, number, {"slot": str(number % SLOTS)}) for number in numbers]
+            self._publisher.publish(batch, 1_760_900_000_000 + numbers.start)
         return lambda: not self._publisher.unacked_samples
 
     def ask(self, **request: Any) -> dict[str, Any]:
@@ -148,6 +151,8 @@ class Patient:
         aside = [path.name for path in self.home.iterdir() if ".corrupt-" in path.name and path.suffix != ".json"]
         self._publisher.close()
         self.process.close()
+        for end in (self.process.loop._wakeup, self.process.loop._signalled):
+            end.close()
         return {
             "set_aside": len(aside),
             "salvaged": instruments.counter("storage.salvaged_samples_total"),

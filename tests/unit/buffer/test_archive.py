@@ -321,6 +321,27 @@ def test_on_a_nearly_full_disk_the_oldest_files_make_room(desk: Desk) -> None:
     assert paths[0].exists()
 
 
+def test_a_disk_that_fills_up_ends_an_archive_and_takes_back_its_room(desk: Desk) -> None:
+    """What is unfinished goes first, finished files stay if that is enough; later it is written all the same."""
+    old = desk.shelf.path("metrics-{}.db.gz", START_MS - DAY_MS)
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"x")
+    put(desk.store, [Put(START_MS + n, n) for n in range(100)])
+    for _ in range(8):
+        assert desk.task.step(desk.now_ms)
+    unfinished = [name for name in desk.names() if not name.endswith(".gz")]
+    assert unfinished
+    desk.task._space = Space(
+        lambda: 1 << 40 if not any(name.endswith(".tmp") for name in desk.names()) else 0, lambda: 0
+    )
+    assert not desk.task.step(desk.now_ms)
+    assert f"{day(START_MS - DAY_MS)}/metrics-00.db.gz" in desk.names()
+    assert [] == [name for name in desk.names() if name.endswith(".tmp")]
+    desk.task._space = Space(lambda: None, lambda: 0)
+    desk.run()
+    assert f"{day(START_MS)}/metrics-00.db.gz" in desk.names()
+
+
 def test_an_archive_that_cannot_be_written_is_tried_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error goes to the caller, and the next attempt succeeds."""
     put(desk.store, [Put(START_MS, 1)])

@@ -40,7 +40,7 @@ def test_everything_known_is_reported() -> None:
             facts={
                 "mode": "realtime", "endpoint": "http://vm/api/v1/import", "skew_ms": -1200, "metrics_uploaded": 99,
                 "upload_failures": 3, "pending": [1, 2, 3, 4], "retry_queue_size": 0,
-                "backoff_until_ms": WALL_MS + 5000,
+                "backoff_until_ms": WALL_MS + 5000, "budget": {"holding": [3]},
             }
         ),
         beat(
@@ -59,6 +59,7 @@ def test_everything_known_is_reported() -> None:
         "uptime_seconds": 5000,
         "timestamp": LOCAL,
         "mode": "realtime",
+        "budget": {"holding": [3]},
         "reasons": [],
         "collectors": {
             "cpu": {
@@ -77,6 +78,9 @@ def test_everything_known_is_reported() -> None:
             "due_metrics": 6,
             "retry_queue_size": 0,
             "backoff_until": "2026-11-18T11:06:45.000Z",
+            "audit": None,
+            "verified_until": None,
+            "unverified_samples": None,
             "endpoint": "http://vm/api/v1/import",
             "last_error": None,
         },
@@ -106,7 +110,7 @@ def _values(tree: Any) -> list[Any]:
 def test_what_is_not_known_is_null() -> None:
     """Before the first heartbeat every fact is null and no number is made up."""
     made = report(Known(NOW_S, {}))
-    facts = {key: made[key] for key in ("uploader", "storage", "processes", "mode")}
+    facts = {key: made[key] for key in ("uploader", "storage", "processes", "mode", "budget")}
     assert {None, "starting"} == set(_values(facts))
     assert ({}, None, None) == (made["collectors"], made["time"]["skew_ms"], made["time"]["ntp_synced"])
 
