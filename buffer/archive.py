@@ -8,6 +8,7 @@ full or the size cap is near. Fails with apsw.Error or OSError; the next attempt
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from common.log import Log
 GRACE_MS = 600_000
 CHECK_MS = 60_000
 ARCHIVED = "archived_until_ms"
+DISCARD_BYTES = 16 << 20  # at once; a file system takes 60 ms to free 200 MB
 BYTES_PER_ROW = 64  # what is compressed in the time of one row; measured: 20 MB/s
 NEARLY_FULL = 0.9  # of max_size: what is written now would be the first to be given up
 METRICS, EVENTS = "metrics-{}.db.gz", "events-{}.log.gz"
@@ -161,14 +163,15 @@ class Archive:
     def _write(self, start_ms: int, end_ms: int) -> Generator[None, None, None]:
         metrics, events = self._shelf.path(METRICS, start_ms), self._shelf.path(EVENTS, start_ms)
         metrics.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft_path = metrics.with_suffix(".tmp")
         if not metrics.exists():
-            draft_path = metrics.with_suffix(".tmp")
             yield from self._write_events(events, start_ms, end_ms)
             yield from self._write_draft(draft_path, start_ms, end_ms)
             yield from self._compress(draft_path, metrics)
-            remove(draft_path)
             self._instruments.count("storage.archives_written_total")
             self._log.info("archived", path=str(metrics), size_bytes=metrics.stat().st_size)
+            yield
+        yield from _discard(draft_path)
         with self._connection:
             self._marks.set(ARCHIVED, end_ms)
 
@@ -220,3 +223,13 @@ class Archive:
                 return
             self._shelf.drop(volume)
             self._instruments.count("storage.shed_total", tier="archive")
+
+
+def _discard(draft: Path) -> Iterator[None]:
+    """Delete a draft, a piece at a time."""
+    size = draft.stat().st_size if draft.exists() else 0
+    while size > DISCARD_BYTES:
+        size -= DISCARD_BYTES
+        os.truncate(draft, size)
+        yield
+    remove(draft)

@@ -7,7 +7,6 @@ happened or it did not. Fails with apsw.Error (disk full, I/O, busy); the caller
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from buffer import clocks, database, schema, windows
+from buffer import database, entry, schema, windows
 from buffer.clocks import Clocks
 from buffer.series import Book, Series
 from common import clock
@@ -23,10 +22,6 @@ from common.sample import PRIORITIES, Batch
 from common.settings import Clock, Storage
 
 CHECKPOINT_TIMEOUT_MS = 200  # a reader that stays (a `sqlite3` prompt) must not hold up the loop; the next one comes
-INSERT = (
-    "INSERT OR IGNORE INTO samples (timestamp_ms, series_id, value, clock, priority, chunk) VALUES (?, ?, ?, ?, ?, ?)"
-)
-EXACT_FLOAT = 2.0**53  # whole floats below it are stored as integers: 1-6 bytes instead of 8
 
 
 class Row(NamedTuple):
@@ -133,24 +128,18 @@ class Store:
 
     def write(self, batches: Iterable[Batch]) -> Written:
         """Store batches; redelivered samples change nothing."""
-        before = self._connection.total_changes()
-        added = [0] * len(PRIORITIES)
-        rows: list[list[tuple[Any, ...]]] = [[] for _ in PRIORITIES]
         try:
             with self._connection:
                 step_ms = self.clocks.look()
-                moved = self._sort(batches, rows)
-                new_series = self._connection.total_changes() - before
-                for priority in PRIORITIES:
-                    added[priority] = self._insert(rows[priority])
+                entered = entry.enter(self._connection, self.book, self.clocks, self.device_id, batches)
         except apsw.Error:
-            self.rolled_back()
+            self.book.forget()
+            self.clocks = Clocks(self._connection, self._sync_wait_s)
             raise
         self._unsynced = True
-        inserted = self._connection.total_changes() - before - new_series
         for priority in PRIORITIES:
-            self.pending[priority] += added[priority]
-        return Written(inserted, sum(map(len, rows)) - inserted, moved, step_ms)
+            self.pending[priority] += entered.pending[priority]
+        return Written(entered.inserted, entered.samples - entered.inserted, entered.moved, step_ms)
 
     def pending_rows(self, priority: int, before_ms: int, limit: int, since_ms: int = 0) -> list[Row]:
         """Return pending samples of a priority from a time on and older than another, oldest first."""
@@ -274,44 +263,6 @@ class Store:
         """Close a damaged file as it is; every method fails until `open`."""
         database.abandon(self._connection)
 
-    def _sort(self, batches: Iterable[Batch], rows: list[list[tuple[Any, ...]]]) -> Counter[str]:
-        """Turn batches into rows by priority, making series as they appear; count the samples that were moved."""
-        moved: Counter[str] = Counter()
-        for batch in batches:
-            placed = self.clocks.place(batch)
-            if placed.moved:
-                moved[placed.moved] += len(batch.samples)
-            for name, value, tags in batch.samples:
-                is_text = isinstance(value, str)
-                series = self.book.find(name, self.device_id, tags, is_text=is_text)
-                chunk = schema.LOCAL if is_text else None
-                row = (placed.timestamp_ms, series.id, _compact(value), placed.clock, series.priority, chunk)
-                rows[series.priority].append(row)
-        return moved
-
-    def _insert(self, rows: list[tuple[Any, ...]]) -> int:
-        """Insert rows of one priority; return how many of them are new and pending."""
-        self._connection.executemany(INSERT, [row for row in rows if row[5] is not None])
-        before = self._connection.total_changes()
-        pending = [row for row in rows if row[5] is None]
-        self._connection.executemany(INSERT, pending)
-        added = self._connection.total_changes() - before
-        return added if added == len(pending) else added + self._give_way(pending)
-
-    def _give_way(self, rows: Iterable[tuple[Any, ...]]) -> int:
-        """Insert what is no duplicate but has the time of a sample by another clock, a little later."""
-        query = "SELECT clock FROM samples WHERE timestamp_ms = ? AND series_id = ?"
-        before = self._connection.total_changes()
-        for timestamp_ms, series_id, *rest in rows:
-            there: int | None = self._connection.execute(query, (timestamp_ms, series_id)).get
-            own = rest[1]
-            for bump_ms in range(1, clocks.MAX_BUMPS):
-                if there is None or own is None or there == own:
-                    break
-                self._connection.execute(INSERT, (timestamp_ms + bump_ms, series_id, *rest))
-                there = self._connection.execute(query, (timestamp_ms + bump_ms, series_id)).get
-        return self._connection.total_changes() - before
-
     def _mark(self, chunk: int, rows: Sequence[Row]) -> int:
         before = self._connection.total_changes()
         self._connection.executemany(  # the time too: an id whose row was given up may be another row's by now
@@ -323,10 +274,3 @@ class Store:
     def _count_pending(self) -> list[int]:
         query = "SELECT count(*) FROM samples INDEXED BY idx_uploaded WHERE chunk IS NULL AND priority = ?"
         return [int(self._connection.execute(query, (priority,)).get) for priority in PRIORITIES]
-
-
-def _compact(value: float | str) -> float | str:
-    """Store a whole float as the integer it is; it reads back equal."""
-    if isinstance(value, float) and value.is_integer() and -EXACT_FLOAT < value < EXACT_FLOAT:
-        return int(value)
-    return value

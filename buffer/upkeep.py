@@ -28,6 +28,7 @@ LEAST_REST_S = 0.005  # so that the loop polls its sockets
 # A checkpoint takes as long as there is to fold in. Upkeep touches most pages once: folding its own in early writes
 # no page twice, and keeps the next checkpoint as short as it would be without it.
 FOLD_PAGES = 1024  # 4 MiB: 10 ms here, 200 ms on a slow SD card
+FOLD_REST = 3.0
 RETRY_S = 60.0  # after a failure: a full disk, a card that does not answer
 # A board's clock is wrong after boot until NTP answers, and a clock far ahead would age everything at once.
 SETTLE_S = 300.0
@@ -64,6 +65,7 @@ class Upkeep:
         self._task: Task | None = None
         self._turns: Iterator[Task] = iter(())
         self._has_more: dict[str, bool] = {}
+        self._again_s: dict[str, float] = {}  # after a failure
         self._unfolded_pages = 0  # of upkeep's own; those of ingest wait for the hourly checkpoint
         self._timer = process.loop.every(IDLE_S, self.turn)
 
@@ -71,31 +73,36 @@ class Upkeep:
         """Do one slice of the next task, then rest."""
         began_s = time.perf_counter()
         try:
-            name = self._fold() if self._unfolded_pages >= FOLD_PAGES else self._slice()
+            rest = self._fold() if self._unfolded_pages >= FOLD_PAGES else self._slice()
         except (apsw.Error, OSError) as error:
             self._fail(error)
             return
-        took_s = time.perf_counter() - began_s
         if any(self._has_more.values()):
-            self._process.instruments.observe("storage.upkeep_slice_seconds", took_s, task=name)
-            rest = self._task.rest if self._task else 0.0
-            self._timer.postpone(time.monotonic() + max(LEAST_REST_S, rest * took_s))
+            self._timer.postpone(time.monotonic() + max(LEAST_REST_S, rest * (time.perf_counter() - began_s)))
 
-    def _slice(self) -> str:
+    def _slice(self) -> float:
+        """Do one slice of the next task; return how long to rest, in multiples of the time it took."""
         if self._store.connection is not self._connection:
+            self._task = None
+            if time.monotonic() < self._again_s.get("start", 0.0):
+                return 0.0
             self._begin()
         self._task = task = next(self._turns)
         if self._waits(task.name):
             self._has_more[task.name] = False
-            return task.name
+            return 0.0
         written_pages, began_s = self._written_pages(), time.perf_counter()
         self._has_more[task.name] = task.step(clock.wall_ms())
+        took_s = time.perf_counter() - began_s
         if self._has_more[task.name]:
-            task.pace.took(time.perf_counter() - began_s)
+            task.pace.took(took_s)
+            self._process.instruments.observe("storage.upkeep_slice_seconds", took_s, task=task.name)
         self._unfolded_pages += self._written_pages() - written_pages
-        return task.name
+        return task.rest
 
     def _waits(self, name: str) -> bool:
+        if time.monotonic() < self._again_s.get(name, 0.0):
+            return True
         if name == Sacrifice.name:
             return False
         if name == Retention.name and self._has_more.get(Archive.name):
@@ -125,10 +132,12 @@ class Upkeep:
         self._has_more.clear()
         self._connection = store.connection
 
-    def _fold(self) -> str:
-        self._unfolded_pages = 0
+    def _fold(self) -> float:
+        self._unfolded_pages, began_s = 0, time.perf_counter()
         self._store.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)  # waits for nobody
-        return "checkpoint"
+        took_s = time.perf_counter() - began_s
+        self._process.instruments.observe("storage.upkeep_slice_seconds", took_s, task="checkpoint")
+        return FOLD_REST
 
     def _written_pages(self) -> int:
         """Return how many pages the connection has written since it was opened."""
@@ -144,4 +153,4 @@ class Upkeep:
             f"upkeep {name}", "upkeep failed, tried again later",
             task=name, error=str(error), error_type=type(error).__name__,
         )  # fmt: skip
-        self._timer.postpone(time.monotonic() + RETRY_S)
+        self._again_s[name] = time.monotonic() + RETRY_S

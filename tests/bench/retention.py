@@ -74,23 +74,24 @@ class Bench:
     def run(self, what: str, task: Task, now_ms: int) -> None:
         """Step until there is nothing to do; print how long that took and the longest slice."""
         self.store.checkpoint()
-        slices, folds, written = [], [0.0], _written_bytes()
+        slices, cpu_s, folds, written = [], [], [0.0], _written_bytes()
         while True:
-            began_s = time.perf_counter()
+            began_s, began_cpu_s = time.perf_counter(), time.process_time()
             if not task.step(now_ms):
                 break
             slices.append(time.perf_counter() - began_s)
+            cpu_s.append(time.process_time() - began_cpu_s)
             task.pace.took(slices[-1])
             began_s = time.perf_counter()
             if self._fold_log(FOLD_PAGES * 4096):
                 folds.append(time.perf_counter() - began_s)
         slices.sort()
         self.store.checkpoint()
-        most, longest, fold = (
-            f"{value * 1e3:.0f} ms" for value in (slices[len(slices) * 99 // 100], slices[-1], max(folds))
-        )
-        print(f"{what}: {sum(slices):.1f} s in {len(slices)} slices, 99 % within {most}, longest {longest}")
-        print(f"  longest checkpoint {fold}, {(_written_bytes() - written) / 1e6:.0f} MB written to flash")
+        values = slices[len(slices) * 99 // 100], slices[-1], max(cpu_s), max(folds)
+        most, longest, longest_cpu, fold = (f"{value * 1e3:.0f} ms" for value in values)
+        print(f"{what}: {sum(slices):.1f} s in {len(slices)} slices, 99 % within {most}")
+        print(f"  longest {longest} ({longest_cpu} of CPU), longest checkpoint {fold}")
+        print(f"  {(_written_bytes() - written) / 1e6:.0f} MB written to flash")
 
     def report(self, what: str, rows: int) -> None:
         """Print what rows take in the database."""

@@ -197,6 +197,7 @@ def in_a_process(seed: int) -> dict[str, Any]:
 def _child(seed: int, writer: Any) -> None:
     sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - ends with the process
     rescue.REPLACE_EVERY_S = 0.5  # two replacements in a case are two damages, not a dying card
+    rescue.WATCH_S = 0.05
     try:
         writer.send(run(seed))
     except BaseException as error:  # noqa: BLE001 - whatever it is, the parent reports it

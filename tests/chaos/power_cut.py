@@ -53,12 +53,14 @@ class Recording:
         events: what happened on the disk.
         before: the files that were there at the beginning.
         commits: in order.
+        done: after how many events each commit was done.
         synced: after so many events, so many of the commits are safe.
     """
 
     events: list[Any] = field(default_factory=list)
     before: dict[str, bytes] = field(default_factory=dict)
     commits: list[Commit] = field(default_factory=list)
+    done: list[int] = field(default_factory=list)
     synced: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])
 
 
@@ -113,6 +115,7 @@ class Day:
             new[name, at_ms] = value, None
         self.log.commits.append(Commit(new))
         store.write([Batch("p", "e", self._number, at_ms, 0, "", False, samples)])
+        self.log.done.append(len(self._recorder.events))
 
     def _mark(self, store: Store) -> None:
         rows = store.pending_rows(2, FIRST_MS * 2, self._chance.choice((10, 300)))
@@ -121,6 +124,7 @@ class Day:
         if rows:
             self.log.commits.append(Commit({}, (keys, batch_id)))
             store.mark_uploaded(2, rows, batch_id, 0)
+            self.log.done.append(len(self._recorder.events))
 
 
 def open_store(path: Path) -> Store:
@@ -137,7 +141,7 @@ def record(folder: Path, seed: int) -> Recording:
         day.log.before = before
         if old:
             day.log.commits.append(Commit(old))
-            day.log.synced = [(0, 1)]
+            day.log.done, day.log.synced = [0], [(0, 1)]
         day.live()
     return day.log
 
@@ -169,7 +173,7 @@ def cuts(log: Recording, points: int, chance: random.Random) -> Iterator[tuple[i
 
 
 def check(log: Recording, moment: int, folder: Path) -> int:
-    """Open what a cut has left and compare; return how many commits were lost that came after the last sync.
+    """Open what a cut has left and compare; return how many commits are lost.
 
     Raises:
         AssertionError: it is not the database after one of the commits, or an earlier one than promised.
@@ -187,7 +191,7 @@ def check(log: Recording, moment: int, folder: Path) -> int:
     assert survived >= promised, f"{promised} commits were synced, {survived} are there"
     differ = {key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)}
     assert not differ, f"commit {survived}: {len(differ)} samples differ, such as {sorted(differ)[:3]}"
-    return promised - survived
+    return sum(done <= moment for done in log.done) - survived
 
 
 def contents(store: Store) -> State:
@@ -219,7 +223,10 @@ def run(seed: int, points: int) -> dict[str, int]:
     Raises:
         AssertionError: with the moment, and how to repeat it.
     """
-    chance, seen = random.Random(seed), {"cuts": 0, "events": 0, "commits": 0, "cuts that cost a commit": 0}
+    chance, seen = (
+        random.Random(seed),
+        dict.fromkeys(("cuts", "events", "commits", "cuts that cost a commit", "most commits lost"), 0),
+    )
     folder = Path(tempfile.mkdtemp(prefix="bmp-"))
     try:
         (folder / "day").mkdir()
@@ -231,11 +238,12 @@ def run(seed: int, points: int) -> dict[str, int]:
             for name, content in files.items():
                 (left / name).write_bytes(content)
             try:
-                survived_less = check(log, moment, left)
+                lost = check(log, moment, left)
             except Exception as error:
                 raise AssertionError(f"seed {seed}, after {moment} events: {type(error).__name__}: {error}") from error
             seen["cuts"] += 1
-            seen["cuts that cost a commit"] += survived_less < 0
+            seen["cuts that cost a commit"] += lost > 0
+            seen["most commits lost"] = max(seen["most commits lost"], lost)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return {**seen, "events": len(log.events), "commits": len(log.commits)}

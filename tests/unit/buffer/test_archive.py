@@ -258,6 +258,24 @@ def test_a_file_that_is_there_already_is_left_alone(desk: Desk) -> None:
     assert path.with_name("metrics-12.db.gz").exists()
 
 
+def test_a_draft_is_deleted_piece_by_piece_and_by_the_next_process_too(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the middle of it: what is left of 200 MB does not stay for a month."""
+    monkeypatch.setattr(archive, "DISCARD_BYTES", 4096)
+    put(desk.store, [Put(START_MS + n, n) for n in range(1000)])
+    path = desk.shelf.folder / day(START_MS) / "metrics-00.db.gz"
+    while not path.exists():
+        desk.task.step(desk.now_ms)
+    whole = path.with_name("metrics-00.db.tmp").stat().st_size
+    desk.task.step(desk.now_ms)
+    assert whole - 4096 == path.with_name("metrics-00.db.tmp").stat().st_size
+    desk.begin()
+    desk.run()
+    assert [f"{day(START_MS)}/events-00.log.gz", f"{day(START_MS)}/metrics-00.db.gz"] == desk.names()
+    assert 0 == desk.run()
+
+
 def test_a_mark_from_a_clock_far_ahead_is_not_believed(desk: Desk) -> None:
     """Archives go on although one was once written in the year 2040."""
     desk.store.connection.execute(

@@ -91,7 +91,7 @@ def test_a_bad_configuration_is_exit_code_78(run_dir: Path) -> None:
         ("BELABOX_RUN__DIR", "/dev/null", "run.dir: File exists, got '/dev/null'"),
         ("BELABOX_RUN__DIR", "{run_dir}/shared", "run.dir: expected a directory of our own, got "),
         ("BELABOX_STORAGE__PATH", "/proc/absent/x.db", "storage.path: No such file or directory, got "),
-        ("BELABOX_STORAGE__PATH", "{run_dir}", "storage.path: unable to open database file"),
+        ("BELABOX_STORAGE__PATH", "{run_dir}/shared", "storage.path: unable to open database file"),
         ("BELABOX_LOGGING__OUTPUT", "/proc/absent/x.log", "logging.output: No such file or directory, got "),
     ],
 )
