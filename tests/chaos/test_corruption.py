@@ -34,7 +34,7 @@ from tests.harness import ROOT, wait_for
 CASES = int(os.environ.get("CORRUPTIONS", "50"))
 FIRST_SEED = 10_000
 REAL_CASES = 12
-ROWS, BATCH_ROWS = 120_000, 1_000
+ROWS, BATCH_ROWS = 60_000, 1_000
 FIRST_MS = 1_760_000_000_000
 
 

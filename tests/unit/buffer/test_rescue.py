@@ -1,0 +1,288 @@
+"""A database that is damaged, foreign or too new: moved aside, never refused, never wiped; and what is kept of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+import pytest
+
+from buffer import checkup, database
+from buffer.aside import FOREIGN, SALVAGED, Aside
+from buffer.store import Store
+from tests.chaos.patient import Patient
+from tests.unit.buffer.databases import DEVICE, query, storage
+from tests.unit.buffer.test_salvage import fill
+
+MARK = b"not a database " * 1_000
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder for a database, with a short path for the sockets beside it."""
+    folder = Path(tempfile.mkdtemp(prefix="bmu-", dir="/tmp"))
+    (folder / "home").mkdir()
+    yield folder / "home"
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def buffer(home: Path, **settings: str) -> Iterator[Patient]:
+    """A buffer on the database of a folder, in this process."""
+    before = dict(os.environ)
+    treated = Patient(home, home.parent / "run", **settings)
+    try:
+        yield treated
+    finally:
+        treated.close()
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def works(treated: Patient) -> None:
+    """Assert that samples are taken, and that all that can be salvaged is."""
+    treated.wait_until("samples are acked", treated.publish(100))
+    treated.wait_until("the salvage ends", treated.is_well)
+    assert ("ok", 100) == (
+        treated.stage._store.connection.execute("PRAGMA integrity_check").get,
+        treated.stage._store.connection.execute(
+            "SELECT count(*) FROM metrics WHERE metric_name = 'patient.number'"
+        ).get,
+    )
+
+
+def aside(home: Path) -> list[Path]:
+    """Return the databases that were moved aside."""
+    return sorted(
+        path for path in home.glob("metrics.db.corrupt-*") if path.suffix != ".json" and "-wal" not in path.name
+    )
+
+
+def report(path: Path) -> dict[str, object]:
+    """Return what became of one."""
+    text: dict[str, object] = json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
+    return text
+
+
+def sound(home: Path, batches: int = 30) -> Path:
+    """Write a sound database and close it."""
+    store = Store(storage(home / "metrics.db"), DEVICE)
+    fill(store, batches)
+    store.checkpoint()
+    store.close()
+    return home / "metrics.db"
+
+
+def test_a_file_that_is_no_database_is_kept_for_good(home: Path) -> None:
+    """It is moved aside as it is, and stays when others are deleted."""
+    (home / "metrics.db").write_bytes(MARK)
+    with buffer(home) as treated:
+        works(treated)
+        (moved,) = aside(home)
+        assert (MARK, FOREIGN) == (moved.read_bytes(), report(moved)["state"])
+        Aside(home / "metrics.db").prune(0)
+        assert MARK == moved.read_bytes()
+
+
+def test_another_programs_database_is_kept_for_good(home: Path) -> None:
+    """Its tables are not ours: moved aside at once, not salvaged, never deleted."""
+    connection = sqlite3.connect(home / "metrics.db")
+    connection.execute("CREATE TABLE bookmarks (url TEXT)")
+    connection.commit()
+    connection.close()
+    with buffer(home) as treated:
+        works(treated)
+        (moved,) = aside(home)
+        assert FOREIGN == report(moved)["state"]
+        assert 1 == treated.process.instruments.counter("storage.corruptions_total", kind="foreign")
+
+
+def test_a_newer_schema_is_moved_aside_untouched(home: Path) -> None:
+    """After a downgrade the newer file is there to be used again."""
+    path = sound(home)
+    connection = sqlite3.connect(path)
+    connection.execute("INSERT INTO schema_version (version, applied_at) VALUES (99, 'later')")
+    connection.commit()
+    connection.close()
+    content = path.read_bytes()
+    with buffer(home) as treated:
+        works(treated)
+        (moved,) = aside(home)
+        assert (content, FOREIGN) == (moved.read_bytes(), report(moved)["state"])
+        assert "99" in str(report(moved)["reason"])
+
+
+@pytest.mark.parametrize(
+    ("offset", "content"),
+    [(0, b"\0" * 4096), (18, b"\x42"), (16, b"\x20"), (56, b"\0\0\0\2"), (44, b"\0\0\0\x63"), (100, b"\0" * 200)],
+    ids=["first page", "write version", "page size", "encoding", "schema format", "root page"],
+)
+def test_a_damaged_header_costs_no_sample(home: Path, offset: int, content: bytes) -> None:
+    """Whatever SQLite makes of it (no database, read-only, no tables), all samples are salvaged."""
+    path = sound(home)
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(content)
+    with buffer(home) as treated:
+        works(treated)
+        assert 330 == treated.stage._store.connection.execute("SELECT count(*) FROM samples WHERE id").get - 100
+        (moved,) = aside(home)
+        assert (SALVAGED, 330) == (report(moved)["state"], report(moved)["samples_salvaged"])
+
+
+@pytest.mark.parametrize(
+    "statement", ["DROP INDEX idx_uploaded", "DROP TABLE events", "DROP VIEW metrics; DROP TABLE samples"]
+)
+def test_missing_tables_are_damage(home: Path, statement: str) -> None:
+    """A database of ours without all of its tables and indexes is replaced, and what is in it salvaged."""
+    path = sound(home)
+    connection = sqlite3.connect(path)
+    connection.executescript(statement)
+    connection.close()
+    with buffer(home) as treated:
+        works(treated)
+        assert 1 == len(aside(home))
+
+
+def test_damage_that_shows_at_run_time_is_replaced_within_a_second(home: Path) -> None:
+    """Ingest goes on with a fresh database, leases of the old one are void, and all its samples come back."""
+    path = sound(home, 200)
+    with buffer(home) as treated:
+        lease = treated.ask(op="lease", priority=2, max_samples=10, before_ms=None)
+        with path.open("r+b") as file:  # every page but the first: what is in memory is sound, for now
+            file.seek(4096 * 3)
+            file.write(random.Random(1).randbytes(4096 * 5))
+        treated.stage._store.connection.execute("PRAGMA shrink_memory").fetchall()
+        treated.look_at_everything()
+        treated.wait_until("the database is replaced", lambda: bool(aside(home)), 2)
+        assert (
+            "unknown_lease"
+            == treated.ask(op="done", lease=lease["lease"], upto=10, batch_id="b", chunk_index=0)["error"]
+        )
+        works(treated)
+        report_of_it = report(aside(home)[0])
+        assert SALVAGED == report_of_it["state"]
+        assert 1_500 < int(str(report_of_it["samples_salvaged"])) < 2_200
+
+
+def test_commits_hidden_behind_a_damaged_frame_come_back(home: Path) -> None:
+    """SQLite opens such a file without a word and without what was committed last; here it is found and put back."""
+    store = Store(storage(home / "live.db"), DEVICE)
+    fill(store, 60)
+    for suffix in ("", "-wal"):
+        shutil.copy(home / f"live.db{suffix}", home / f"metrics.db{suffix}")
+    store.close()
+    log = home / "metrics.db-wal"
+    with log.open("r+b") as file:
+        file.seek(log.stat().st_size // 2)
+        file.write(b"\xff" * 8)
+    with buffer(home) as treated:
+        assert 1 == treated.process.instruments.counter("storage.corruptions_total", kind="log")
+        works(treated)
+        assert 660 == treated.stage._store.connection.execute("SELECT count(*) FROM samples").get - 100
+
+
+def test_a_kill_is_no_damage(home: Path) -> None:
+    """A log that was not folded in, with the torn rest of a transaction, is what every kill leaves."""
+    store = Store(storage(home / "live.db"), DEVICE)
+    fill(store, 30)
+    for suffix in ("", "-wal", "-shm"):
+        shutil.copy(home / f"live.db{suffix}", home / f"metrics.db{suffix}")
+    store.close()
+    with (home / "metrics.db-wal").open("ab") as file:
+        file.write(random.Random(1).randbytes(10_000))
+    with buffer(home) as treated:
+        works(treated)
+        assert [] == aside(home)
+
+
+def test_two_salvaged_files_are_kept(home: Path) -> None:
+    """The oldest goes when a newer one is safe; one that is not salvaged yet never goes."""
+    for number in range(4):
+        path = sound(home)
+        with path.open("r+b") as file:
+            file.write(b"\0" * 4096)
+        with buffer(home) as treated:
+            works_again = treated.publish(1)
+            treated.wait_until("a sample is acked", works_again)
+            treated.wait_until("the salvage ends", treated.is_well)
+        assert min(2, number + 1) == len(aside(home))
+        for rest in home.glob("metrics.db"):
+            rest.unlink()
+
+
+@pytest.mark.parametrize("moves", [1, 2])
+def test_a_kill_in_the_middle_of_a_move_loses_nothing(home: Path, moves: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of the files was moved when it came: the next start finishes it, and the log is not taken for garbage."""
+    store = Store(storage(home / "metrics.db"), DEVICE)
+    fill(store, 30)  # all of it is in the log
+    store.abandon()
+    done: list[str] = []
+
+    def rename(source: Path, target: Path) -> None:
+        if len(done) == moves:
+            raise KeyboardInterrupt
+        done.append(source.name)
+        if source.exists():
+            source.rename(target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("buffer.aside._rename", rename)
+        with pytest.raises(KeyboardInterrupt):
+            Aside(home / "metrics.db").move("a test")
+    with buffer(home) as treated:
+        works(treated)
+        assert 330 == treated.stage._store.connection.execute("SELECT count(*) FROM samples").get - 100
+
+
+def test_an_empty_database_with_a_full_log_is_no_empty_database(home: Path) -> None:
+    """SQLite would delete the log; it is moved aside and salvaged."""
+    store = Store(storage(home / "metrics.db"), DEVICE)
+    fill(store, 30)
+    store.abandon()
+    os.truncate(home / "metrics.db", 0)
+    with buffer(home) as treated:
+        works(treated)
+        assert 330 == treated.stage._store.connection.execute("SELECT count(*) FROM samples").get - 100
+
+
+def test_a_series_that_is_not_what_it_says_is_not_sent_as_another(home: Path) -> None:
+    """SQLite does not notice a changed letter; the series' key does, and the file is replaced."""
+    path = sound(home)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"number" + DEVICE.encode(), b"humber" + DEVICE.encode(), 1))
+    with buffer(home) as treated:
+        assert "storage" == treated.ask(op="lease", priority=2, max_samples=500, before_ms=None)["error"]
+        works(treated)
+        assert [("note",), ("number",), ("patient.number",)] == query(
+            path, "SELECT DISTINCT metric_name FROM metrics ORDER BY 1"
+        )
+        assert 330 == treated.stage._store.connection.execute("SELECT count(*) FROM samples").get - 100
+
+
+def test_only_what_is_about_the_file_is_damage() -> None:
+    """A full disk, a lock, a lost permission pass; a checksum or a bad sector does not."""
+    bad_sector = apsw.IOError("disk I/O error")
+    bad_sector.extendedresult = apsw.SQLITE_IOERR_READ
+    assert database.is_damage(apsw.CorruptError(""))
+    assert database.is_damage(apsw.NotADBError(""))
+    assert database.is_damage(bad_sector)
+    for passing in (apsw.FullError(""), apsw.BusyError(""), apsw.CantOpenError(""), apsw.IOError("")):
+        assert not database.is_damage(passing)
+
+
+def test_the_check_at_start_is_bounded_in_time(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large file is looked at for as long as there is time, and taken for sound as far as it was seen."""
+    monkeypatch.setattr(checkup, "CHECK_S", -1.0)
+    monkeypatch.setattr(checkup, "CHECK_EVERY", 1)
+    store = Store(storage(sound(home)), DEVICE)
+    assert checkup.find_damage(store, unclean=True) is None
+    store.close()

@@ -1,0 +1,195 @@
+"""Rows of a damaged file back in the database in use: in their state, once, slice by slice, whatever interrupts."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buffer import refill
+from buffer.salvage import Progress, Salvage, load, save
+from buffer.store import Store
+from common.sample import NORMAL, Batch, Sample
+from tests.unit.buffer.databases import DEVICE, NOW_MS, V1, V1_OF_THE_PRD, V2, storage
+
+
+def fill(store: Store, batches: int, *, first: int = 0) -> None:
+    """Write batches of ten numbers and a text."""
+    for number in range(first, first + batches):
+        samples = [Sample("number", 10 * number + slot, {"slot": str(slot)}) for slot in range(10)]
+        samples.append(Sample("note", f"text {number}", {}))
+        store.write([Batch("p", "e", number, NOW_MS + number, 0, "", False, samples)])
+
+
+def salvaged(path: Path, store: Store, room: Callable[[], bool] = lambda: True) -> Salvage:
+    """Salvage a whole file."""
+    salvage = Salvage(path, store, room)
+    for _ in salvage.work():
+        pass
+    salvage.close()
+    return salvage
+
+
+def states(store: Store) -> list[tuple[Any, ...]]:
+    """Return every sample with its state and batch, in order."""
+    query = "SELECT metric_name, tags, timestamp_ms, metric_value, value_text, uploaded, batch_id FROM metrics"
+    return sorted(store.connection.execute(query).fetchall(), key=str)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A database with pending, uploaded, refused and local samples, closed."""
+    store = Store(storage(tmp_path / "old.db"), DEVICE)
+    fill(store, 100)
+    rows = store.pending_rows(NORMAL, NOW_MS * 2, 600)
+    store.mark_uploaded(NORMAL, rows[:300], "first", 0)
+    store.mark_uploaded(NORMAL, rows[300:590], "second", 1)
+    store.mark_refused(NORMAL, rows[590:])
+    store.connection.execute("INSERT INTO sessions VALUES ('s1', ?, NULL, 'active', NULL)", (NOW_MS,))
+    store.connection.execute("UPDATE samples SET session = 1 WHERE id <= 50")
+    store.connection.execute(
+        "INSERT INTO events (timestamp_ms, kind, severity, source, text, session) VALUES (?, 'k', 'info', 's', 't', 1)",
+        (NOW_MS,),
+    )
+    store.connection.execute(
+        "INSERT INTO aggregates VALUES (60000, ?, 1, 1, 3, 2, 3, 500, 4)", (NOW_MS // 60_000 * 60_000,)
+    )
+    store.checkpoint()
+    store.close()
+    return tmp_path / "old.db"
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Store:
+    """An empty database."""
+    return Store(storage(tmp_path / "fresh.db"), DEVICE)
+
+
+def test_deleted_rows_do_not_come_back(tmp_path: Path) -> None:
+    """Pages on the list of free pages still hold what was deleted; they are left out."""
+    store = Store(storage(tmp_path / "m.db"), DEVICE)
+    fill(store, 200)
+    store.connection.execute("DELETE FROM samples WHERE id <= 2000")
+    store.checkpoint()
+    other = Store(storage(tmp_path / "fresh.db"), DEVICE)
+    salvaged(tmp_path / "m.db", other)
+    assert states(store) == states(other)
+
+
+def test_everything_is_put_back_in_its_state(old: Path, fresh: Store) -> None:
+    """Pending stays pending, uploaded stays uploaded under its batch, refused and local stay; sessions, events too."""
+    before = Store(storage(old), DEVICE)
+    expected, pending = states(before), before.pending
+    before.close()
+    fill(fresh, 5, first=500)  # what came in meanwhile has taken the first ids
+    fresh.mark_uploaded(NORMAL, fresh.pending_rows(NORMAL, NOW_MS * 2, 10), "meanwhile", 0)
+    mine = states(fresh)
+    salvage = salvaged(old, fresh)
+    assert sorted([*expected, *mine], key=str) == states(fresh)
+    assert [before + after for before, after in zip(pending, [0, 0, 40, 0], strict=True)] == fresh.pending
+    assert (1100, 0, 0) == (salvage.progress.samples, salvage.progress.known, salvage.lost)
+    assert [(50,)] == fresh.connection.execute("SELECT count(*) FROM metrics WHERE session_id = 's1'").fetchall()
+    for table, rows in (("events", 1), ("aggregates", 1)):
+        assert rows == fresh.connection.execute(f"SELECT count(*) FROM {table}").get
+    assert fresh.connection.execute("PRAGMA integrity_check").get == "ok"
+
+
+def test_salvaging_twice_changes_nothing(old: Path, fresh: Store) -> None:
+    """Whatever was done before a kill is folded when it is done again."""
+    salvaged(old, fresh)
+    expected, pending = states(fresh), list(fresh.pending)
+    fresh.connection.execute("DELETE FROM salvage")
+    again = salvaged(old, fresh)
+    assert (expected, pending) == (states(fresh), fresh.pending)
+    assert (0, 1100) == (again.progress.samples, again.progress.known)
+
+
+def test_uploaded_wins_over_pending(old: Path, fresh: Store) -> None:
+    """A sample that is here as pending and was uploaded there is not sent again."""
+    fill(fresh, 20)
+    assert [0, 0, 200, 0] == fresh.pending
+    salvaged(old, fresh)
+    assert [0, 0, 400, 0] == fresh.pending
+    assert fresh.connection.execute("SELECT count(*) FROM samples WHERE chunk IS NULL").get == 400
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5, 8])
+def test_a_kill_costs_a_slice(old: Path, fresh: Store, stop_after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A salvage that is begun again after any slice goes on behind it, and counts every sample once."""
+    monkeypatch.setattr("buffer.slices.FIRST_ROWS", 100)
+    salvaged_to, total = -1, 0
+    for _ in range(100):
+        salvage = Salvage(old, fresh, lambda: True)
+        assert salvage.progress.done > salvaged_to or salvage.progress.done == 0
+        work = salvage.work()
+        steps = sum(1 for _ in zip(range(stop_after + 3), work, strict=False))
+        salvage.close()
+        total = salvage.progress.samples
+        if steps < stop_after + 3:
+            break
+    assert 1100 == total == len(states(fresh))
+
+
+def test_a_full_disk_makes_it_wait(old: Path, fresh: Store) -> None:
+    """Without room nothing is written and nothing forgotten; with room it goes on."""
+    room = [False]
+    salvage = Salvage(old, fresh, lambda: room[0])
+    work = salvage.work()
+    for _ in range(20):
+        next(work)
+    assert ("the disk is full", 0) == (salvage.waiting, salvage.progress.samples)
+    room[0] = True
+    for _ in work:
+        pass
+    salvage.close()
+    assert (None, 1100) == (salvage.waiting, salvage.progress.samples)
+
+
+def test_samples_of_a_lost_series_are_counted_as_lost(old: Path, fresh: Store) -> None:
+    """What a sample was cannot be known without its series."""
+    connection = sqlite3.connect(old)
+    connection.execute("DELETE FROM series WHERE id = 1")
+    connection.commit()
+    connection.close()
+    salvage = salvaged(old, fresh)
+    assert (1000, 100) == (salvage.progress.samples, salvage.lost)
+
+
+@pytest.mark.parametrize("tables", [V1, V1_OF_THE_PRD, V2])
+def test_samples_of_the_older_versions_are_salvaged(tmp_path: Path, fresh: Store, tables: str) -> None:
+    """A file that is damaged before it was migrated gives its rows all the same."""
+    path = tmp_path / "older.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(tables)
+    have = {row[1] for row in connection.execute("PRAGMA table_info(metrics)")}
+    row = {
+        "timestamp": NOW_MS, "timestamp_ms": NOW_MS, "metric_name": "cpu.load", "metric_value": 1.5, "uploaded": 1,
+        "device_id": "d", "tags": '{"core":"1"}', "priority": 1, "dedup_key": "k",
+    }  # fmt: skip
+    row = {name: value for name, value in row.items() if name in have}
+    connection.execute(
+        f"INSERT INTO metrics ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
+    )
+    connection.commit()
+    connection.close()
+    with path.open("r+b") as file:
+        file.write(b"\0" * 100)
+    assert salvaged(path, fresh).is_ours
+    tags = '{"core":"1"}' if "tags" in have else "{}"
+    state = (1, path.name) if "uploaded" in have else (0, None)
+    assert [("cpu.load", tags, NOW_MS, 1.5, None, *state)] == states(fresh)
+
+
+def test_what_both_files_share_keeps_its_ids(old: Path) -> None:
+    """A copy of the log alone refers to series that are in the database in use, not in the copy."""
+    store = Store(storage(old), DEVICE)
+    with store.connection as connection:
+        save(connection, "copy.db", Progress(first_frame=7, shared=refill.shared_ids(connection)))
+    progress = load(store.connection, "copy.db")
+    assert (7, {"series": 11, "sessions": 1, "clocks": 1, "chunks": 2}) == (progress.first_frame, progress.shared)
+    ids = refill.Ids(shared=progress.shared)
+    assert (11, None) == (ids.series_id(11, is_text=False), ids.series_id(12, is_text=False))
+    assert (2, 102) == tuple(refill.Chunks(99, 5, 2).map(chunk) for chunk in (2, 3))
