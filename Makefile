@@ -11,8 +11,8 @@ HERE := $(abspath $(VENV))/bin/python
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run demo stop status logs reload check-config test unit integration chaos soak bench \
-	lint types format fixtures docs coverage lock clean
+.PHONY: help setup setup-dev run demo stop status logs reload check-config test unit integration chaos \
+	lint types format fixtures docs lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,8 +57,10 @@ reload: setup ## check the configuration, then have every process read it again
 check-config: setup ## check FILE and say everything that is wrong with it
 	@$(BIN)/python -m collectors --check-config --config $(FILE)
 
-test: setup-dev ## unit, integration and a short chaos run
-	@$(BIN)/python -m pytest -n $(JOBS) tests/unit tests/integration tests/fuzz tests/chaos
+test: setup-dev ## unit, integration, fuzz and a short chaos run; COVERAGE=1 measures the five packages
+	@rm -f .coverage .coverage.*
+	@$(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest -n $(JOBS) tests/unit tests/integration tests/fuzz tests/chaos
+	@$(if $(COVERAGE),$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=85)
 
 unit: setup-dev ## unit tests alone
 	@$(BIN)/python -m pytest -n $(JOBS) tests/unit
@@ -68,11 +70,6 @@ integration: setup-dev ## tests with real processes
 
 chaos: setup-dev ## random kills and outages, every sample counted; MINUTES=10 SEED=
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
-
-coverage: setup-dev ## line coverage of the five packages by unit and integration tests, subprocesses included
-	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m coverage run -m pytest -q -n $(JOBS) tests/unit tests/integration
-	@$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=85
 
 lint: setup-dev ## ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

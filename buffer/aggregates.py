@@ -1,13 +1,13 @@
 """Aggregates: what remains of the samples of one series in a minute, later in five.
 
-`fold` and `widen` are pure; `merge` writes what they return, into what is there already: a slice may end
-inside a minute and a sample may come late, the result is as if all had been folded at once.
+`Groups` and `widen` are pure; `merge` writes what they return into what is there already: a sample may come
+late, the result is as if all had been folded at once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import apsw
@@ -62,13 +62,34 @@ def is_foldable(value: object) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
-def fold(rows: Iterable[Raw], width_ms: int) -> list[Aggregate]:
-    """Return the aggregates of samples, all of them numbers, in any order."""
-    groups: dict[tuple[int, int], list[tuple[int, float]]] = {}
-    for row in rows:
-        start_ms = row.timestamp_ms - row.timestamp_ms % width_ms
-        groups.setdefault((start_ms, row.series_id), []).append((row.timestamp_ms - start_ms, float(row.value)))
-    return [_of(width_ms, start_ms, series_id, points) for (start_ms, series_id), points in groups.items()]
+class Groups:
+    """Samples by series and span, collected until they are folded.
+
+    Args:
+        width_ms: of the spans.
+    """
+
+    def __init__(self, width_ms: int) -> None:
+        self._width_ms = width_ms
+        self._points: dict[tuple[int, int], list[tuple[int, float]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def add(self, row: Raw) -> None:
+        """Take a sample, which is a number; in any order."""
+        offset_ms = row.timestamp_ms % self._width_ms
+        key = row.timestamp_ms - offset_ms, row.series_id
+        self._points.setdefault(key, []).append((offset_ms, float(row.value)))
+
+    def aggregates(self) -> Iterator[Aggregate]:
+        """Yield the aggregate of each group."""
+        for (start_ms, series_id), points in self._points.items():
+            values = [value for _, value in points]
+            least, most = min(values), max(values)
+            last_ms, last = max(points)
+            mean = min(max(_mean(values), least), most)
+            yield Aggregate(self._width_ms, start_ms, series_id, least, most, mean, last, last_ms, len(values))
 
 
 def widen(row: Aggregate, width_ms: int) -> Aggregate:
@@ -98,12 +119,8 @@ def delete(connection: apsw.Connection, rows: Iterable[Aggregate]) -> None:
     )
 
 
-def _of(width_ms: int, start_ms: int, series_id: int, points: list[tuple[int, float]]) -> Aggregate:
-    values = [value for _, value in points]
-    least, most = min(values), max(values)
-    # Divided first, by twice what is meant: the sum of the largest values overflows, that of half shares does not.
-    mean = 2 * math.fsum(value / (2 * len(values)) for value in values)
-    last_ms, last = max(points)
-    return Aggregate(
-        width_ms, start_ms, series_id, least, most, min(max(mean, least), most), last, last_ms, len(values)
-    )
+def _mean(values: list[float]) -> float:
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:  # near the end of the range: half of each one's share cannot overflow
+        return 2 * math.fsum(value / (2 * len(values)) for value in values)

@@ -11,8 +11,8 @@ import apsw
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS upkeep (
-    name TEXT PRIMARY KEY,         -- archived_until_ms
-    value INTEGER NOT NULL
+    name TEXT PRIMARY KEY,         -- e.g. archived_until_ms
+    value NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS thinned (
     priority INTEGER NOT NULL,
@@ -58,6 +58,18 @@ class Marks:
     def set(self, name: str, value: int) -> None:
         """Set a mark."""
         self._connection.execute("INSERT OR REPLACE INTO upkeep (name, value) VALUES (?, ?)", (name, value))
+
+    def get_text(self, name: str) -> str | None:
+        """Return a mark that is a text, None if it is not set."""
+        found: str | None = self._connection.execute("SELECT value FROM upkeep WHERE name = ?", (name,)).get
+        return found
+
+    def set_text(self, name: str, value: str | None) -> None:
+        """Set a mark that is a text, or take it away; joins the transaction that is open."""
+        if value is None:
+            self._connection.execute("DELETE FROM upkeep WHERE name = ?", (name,))
+        else:
+            self._connection.execute("INSERT OR REPLACE INTO upkeep (name, value) VALUES (?, ?)", (name, value))
 
     def thinned(self, priority: int) -> dict[int, Thinned]:
         """Return what was done to each span of a priority, by its start."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from buffer.frames import Log, is_page_size, open_or_none, read_at
+from buffer.frames import PAGE_BYTES, Log, is_page_size, open_or_none, read_at
 
 Value: TypeAlias = int | float | str | bytes | None
 
@@ -22,6 +22,7 @@ FILE_HEADER = 100  # bytes of page 1 before its page header
 FRACTIONS = b"\x40\x20\x20"  # bytes 21-23 of every file
 MAX_PAGES = 1 << 22  # 16 GiB: a header that says more is damaged
 MAX_PAYLOAD = 1 << 20  # the largest sample on the wire has 45 KB
+SAMPLED_PAGES = 64
 MAX_CELLS = 65_536 // 2  # a cell has a pointer of two bytes
 MAX_LAYOUTS = 10_000  # a file of ours has a few hundred; garbage has any number
 
@@ -59,7 +60,8 @@ class File:
         self.log = Log(path.with_name(path.name + "-wal"), first_frame)
         stored = int.from_bytes(self._read(2, 16), "big")
         stored = 65_536 if stored == 1 else stored
-        self.page_bytes = stored if is_page_size(stored) else self.log.page_bytes
+        sizes = [stored] if is_page_size(stored) else []
+        self.page_bytes = max((*sizes, self.log.page_bytes, PAGE_BYTES), key=self._pages_of_records)
         self._layouts: dict[bytes, _Layout | None] = {}
 
     @property
@@ -126,6 +128,12 @@ class File:
         contents = self.contents(1)
         header = contents[0][:FILE_HEADER] if contents else b""
         return header if header[21:24] == FRACTIONS else b""
+
+    def _pages_of_records(self, size: int) -> int:
+        """Count pages of records among the first, if pages had that size: a damaged header may say a wrong one."""
+        heads = (self._read(5, number * size) for number in range(1, SAMPLED_PAGES))
+        kinds = (INDEX_INNER, TABLE_INNER, INDEX_LEAF, TABLE_LEAF)
+        return sum(head[:1] != b"" and head[0] in kinds and int.from_bytes(head[3:5], "big") < size for head in heads)
 
     def _record(self, content: bytes, kind: int, pointer: int) -> Record | None:
         try:

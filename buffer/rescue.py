@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import apsw
 
-from buffer import checkup, room
+from buffer import checkup, room, salvage
 from buffer.aside import FOREIGN, SALVAGED, Aside
-from buffer.salvage import Salvage
+from buffer.salvage import Progress, Salvage
 from buffer.store import Store
 from common.process import Process
 
@@ -43,6 +45,8 @@ class Rescue:
         self._work: Iterator[None] | None = None
         self._closed = False  # given up, and nothing in its place yet
         self._unfinished = True  # there may be something to be salvaged
+        self._moved: Path | None = None  # and its series are not written down yet
+        self._known: dict[int, Any] = {}
         self._last_s = -REPLACE_EVERY_S
         self._reported_s = 0.0
         process.facts["salvage"] = None
@@ -85,30 +89,36 @@ class Rescue:
             self._store.abandon()
             self._closed = True
         if damage is not None:
-            checkup.replace(self._process, self._aside, checkup.Verdict(f"{type(damage).__name__}: {damage}"))
+            verdict = checkup.Verdict(f"{type(damage).__name__}: {damage}")
+            self._moved = checkup.replace(self._process, self._aside, verdict)
+            self._known = self._store.book.known()
             self._store.damage = None
         self._store.open()
         self._closed, self._unfinished = False, True
+        if self._moved is not None:
+            with self._store.connection as connection:
+                salvage.save(connection, self._moved.name, Progress(), self._known)
+            self._moved = None
         self._replaced()
 
     def _slice(self) -> None:
         if self._work is None and not self._begin():
             return
-        salvage, work = self._salvage, self._work
-        assert work is not None and salvage is not None  # noqa: S101, PT018 - _begin made them
-        began_s, before, done = time.monotonic(), salvage.progress.samples, salvage.progress.done
+        current, work = self._salvage, self._work
+        assert work is not None and current is not None  # noqa: S101, PT018 - _begin made them
+        began_s, before, done = time.monotonic(), current.progress.samples, current.progress.done
         try:
             next(work)
         except StopIteration:
-            self._finish(salvage)
+            self._finish(current)
         else:
-            self._tell(salvage)
+            self._tell(current)
             took_s = time.monotonic() - began_s
-            if salvage.progress.done > done:
-                salvage.pace.took(took_s)
-            self._timer.postpone(time.monotonic() + (RETRY_S if salvage.waiting else REST * took_s))
+            if current.progress.done > done:
+                current.pace.took(took_s)
+            self._timer.postpone(time.monotonic() + (RETRY_S if current.waiting else REST * took_s))
         finally:
-            self._process.instruments.count("storage.salvaged_samples_total", salvage.progress.samples - before)
+            self._process.instruments.count("storage.salvaged_samples_total", current.progress.samples - before)
 
     def _begin(self) -> bool:
         """Start with the newest file that is not salvaged yet; False where there is none."""
@@ -122,29 +132,29 @@ class Rescue:
         self._process.log.info("salvaging", file=path.name, done_percent=self._salvage.percent)
         return True
 
-    def _finish(self, salvage: Salvage) -> None:
-        progress = salvage.progress
+    def _finish(self, done: Salvage) -> None:
+        progress = done.progress
         report = {
-            "state": SALVAGED if salvage.is_ours else FOREIGN,
+            "state": SALVAGED if done.is_ours else FOREIGN,
             "samples_salvaged": progress.samples,
             "samples_known": progress.known,
-            "samples_lost_estimate": salvage.lost,
+            "samples_lost_estimate": done.lost,
         }
-        self._aside.report(salvage.path, report)
-        salvage.finish()
-        self._process.instruments.count("storage.unsalvaged_samples_total", salvage.lost)
+        self._aside.report(done.path, report)
+        done.finish()
+        self._process.instruments.count("storage.unsalvaged_samples_total", done.lost)
         dropped = self._aside.prune()
         self._process.log.warning(
-            "salvage is finished", file=salvage.path.name, **report, deleted=[path.name for path in dropped]
+            "salvage is finished", file=done.path.name, **report, deleted=[path.name for path in dropped]
         )
         self._forget()
 
-    def _tell(self, salvage: Salvage) -> None:
+    def _tell(self, done: Salvage) -> None:
         fact = {
-            "file": salvage.path.name,
-            "done_percent": salvage.percent,
-            "samples": salvage.progress.samples,
-            "waiting": salvage.waiting,
+            "file": done.path.name,
+            "done_percent": done.percent,
+            "samples": done.progress.samples,
+            "waiting": done.waiting,
         }
         self._process.facts["salvage"] = fact
         now_s = time.monotonic()

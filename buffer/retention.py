@@ -1,8 +1,8 @@
 """What becomes of old samples: after 48 hours one aggregate a minute, after 7 days one in five, after 30 nothing.
 
-Reads samples, aggregates and the audit's windows, slice by slice in order of time; each slice folds and
-deletes in one transaction, so that a kill anywhere leaves every sample counted once. Pending samples are
-never touched here. Fails with apsw.Error; the next round begins anew and finds what is left.
+Reads samples, aggregates and the audit's windows, slice by slice in order of time; a kill anywhere leaves
+every sample counted once. Pending samples are never touched here. Fails with apsw.Error; the next round
+begins anew and finds what is left.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import apsw
 
 from buffer import aggregates, slices, windows
+from buffer import portion as portions
 from buffer.aggregates import FIVE_MINUTES_MS, MINUTE_MS
 from buffer.marks import Marks
-from buffer.slices import Key, Pace
+from buffer.portion import Portion
+from buffer.slices import Pace
 from common import settings
 from common.instruments import Instruments
 
@@ -113,6 +115,7 @@ class Retention:
         if not 0 <= now_ms - self._looked_at_since_ms < REVISIT_MS:
             self._looked_at.clear()
             self._looked_at_since_ms = now_ms
+        yield from self._delete_folded(portions.left_by_a_kill(self._connection, self._marks))
         folded_ms = yield from self._fold_samples(cutoffs)
         yield from self._widen_aggregates(cutoffs.minute_ms)
         yield from self._drop_aggregates(cutoffs.drop_ms)
@@ -144,25 +147,24 @@ class Retention:
         return bool(self._connection.execute(query, (window_ms,)).get == windows.VERIFIED)
 
     def _fold_window(self, window_ms: int, texts_are_due: bool) -> Iterator[None]:
-        after: Key | None = slices.before(window_ms)
-        while after is not None:
-            after = self._fold_slice(after, window_ms + windows.WINDOW_MS, texts_are_due)
+        after, is_last = slices.before(window_ms), False
+        while not is_last:
+            portion = Portion(
+                self._connection, self._marks, after, window_ms + windows.WINDOW_MS, texts_are_due=texts_are_due
+            )
+            while portion.read(self.pace.rows):
+                yield
+            after, is_last = portion.after, portion.is_last
+            ids = portion.write()
             yield
+            self._instruments.count("storage.aggregated_samples_total", portion.folded)
+            self._expired("samples", portion.expired)
+            yield from self._delete_folded(ids)
 
-    def _fold_slice(self, after: Key, before_ms: int, texts_are_due: bool) -> Key | None:
-        """Fold one slice of a settled window; return where the next one begins."""
-        limit = self.pace.rows
-        with self._connection:
-            rows = slices.read(self._connection, after, before_ms, limit)
-            free = [row for row in rows if row.chunk is not None]  # all but pending ones
-            numbers = [row for row in free if aggregates.is_foldable(row.value)]
-            texts = [row for row in free if texts_are_due and not aggregates.is_foldable(row.value)]
-            aggregates.merge(self._connection, aggregates.fold(numbers, MINUTE_MS))
-            slices.delete(self._connection, [*numbers, *texts])
-            windows.forget(self._connection, numbers)
-        self._instruments.count("storage.aggregated_samples_total", len(numbers))
-        self._expired("samples", len(texts))
-        return rows[-1].key if len(rows) == limit else None
+    def _delete_folded(self, ids: list[int]) -> Iterator[None]:
+        while ids:
+            ids = portions.delete(self._connection, self._marks, ids, self.pace.rows)
+            yield
 
     def _widen_aggregates(self, before_ms: int) -> Iterator[None]:
         while True:

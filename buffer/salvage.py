@@ -20,13 +20,14 @@ import apsw
 from buffer import refill
 from buffer.older import Old
 from buffer.pages import File
+from buffer.proof import Identity
 from buffer.refill import Chunks, Ids, Row
 from buffer.shapes import Found, FoundSample, recognise
 from buffer.slices import SLICE_S, Pace
 from buffer.store import Store
 from buffer.survey import Survey
 
-TABLE = "CREATE TABLE IF NOT EXISTS salvage (name TEXT PRIMARY KEY, progress TEXT NOT NULL)"
+TABLE = "CREATE TABLE IF NOT EXISTS salvage (name TEXT PRIMARY KEY, progress TEXT NOT NULL, hints TEXT)"
 
 _WAITING = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.BusyError, apsw.LockedError)
 
@@ -75,7 +76,7 @@ class Salvage:
         self.path = path
         self._store = store
         self._has_room = has_room
-        self.progress = load(store.connection, path.name)
+        self.progress, self._hints = load(store.connection, path.name)
         self.waiting: str | None = None
         self.pace = Pace()
         self._file = File(path, self.progress.first_frame)
@@ -109,7 +110,7 @@ class Salvage:
             OSError: the file cannot be read.
         """
         yield from self._file.log.read()
-        self._survey = survey = Survey(self._file)
+        self._survey = survey = Survey(self._file, self._hints)
         yield from survey.read()
         while not self._commit(self._begin):
             yield
@@ -217,19 +218,22 @@ class Salvage:
         save(connection, self.path.name, self.progress)
 
 
-def load(connection: apsw.Connection, name: str) -> Progress:
-    """Return how far the salvage of a file has come."""
+def load(connection: apsw.Connection, name: str) -> tuple[Progress, dict[int, Identity]]:
+    """Return how far the salvage of a file has come, and the series that were known when it was moved aside."""
     query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'salvage'"
-    text = None
+    row: Any = None
     if connection.execute(query).get:
-        text = connection.execute("SELECT progress FROM salvage WHERE name = ?", (name,)).get
-    fields: dict[str, Any] = json.loads(text) if text else {}
-    return Progress(**fields)
+        row = connection.execute("SELECT progress, hints FROM salvage WHERE name = ?", (name,)).fetchone()
+    progress, hints = row or (None, None)
+    known = {int(series): Identity(*identity) for series, identity in json.loads(hints or "{}").items()}
+    return Progress(**json.loads(progress or "{}")), known
 
 
-def save(connection: apsw.Connection, name: str, progress: Progress) -> None:
+def save(connection: apsw.Connection, name: str, progress: Progress, hints: dict[int, Any] | None = None) -> None:
     """Note how far the salvage of a file has come; joins the transaction that is open."""
     connection.execute(TABLE)
     connection.execute(
-        "INSERT OR REPLACE INTO salvage (name, progress) VALUES (?, ?)", (name, json.dumps(asdict(progress)))
+        "INSERT INTO salvage (name, progress, hints) VALUES (?1, ?2, ?3) "
+        "ON CONFLICT (name) DO UPDATE SET progress = ?2, hints = ifnull(?3, hints)",
+        (name, json.dumps(asdict(progress)), json.dumps(hints) if hints else None),
     )

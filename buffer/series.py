@@ -66,6 +66,15 @@ class Book:
             known = self._by_id[series_id] = self._read(series_id)
         return known
 
+    def known(self) -> dict[int, tuple[str, str, str, bool]]:
+        """Return what is known without SQLite: name, device, tags as text and whether it is of text, by row."""
+        found = [(series, False) for series in self._by_id.values()]  # asked for by the drain: numbers
+        found += [(series, identity[3]) for identity, series in self._by_identity.items()]
+        return {
+            series.id: (series.name, series.device_id, canonical_tags(series.tags), is_text)
+            for series, is_text in found
+        }
+
     def forget(self) -> None:
         """Forget what was seen: a transaction that made series was rolled back."""
         self._by_identity.clear()

@@ -6,7 +6,8 @@ file. So it is read twice: here every page, keeping the small tables; by `salvag
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from buffer.pages import File, is_overflow
 from buffer.proof import Identity, mended, proven
@@ -24,6 +25,7 @@ class Survey:
 
     Args:
         file: the file, with its log read.
+        hints: series that were known when it was moved aside, by their ids in it.
 
     Attributes:
         series, sessions, clocks: the rows of these tables, by their ids in that file; of series those that
@@ -33,8 +35,9 @@ class Survey:
         unreadable: pages that cannot.
     """
 
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: File, hints: Mapping[int, Identity] = MappingProxyType({})) -> None:
         self._file = file
+        self._hints = hints
         self.series: dict[int, Identity] = {}
         self.sessions: dict[int, FoundSession] = {}
         self.clocks: dict[int, FoundClock] = {}
@@ -55,6 +58,7 @@ class Survey:
                 self._look_at(number)
             if number % PAGES_PER_TURN == 0:
                 yield
+        self.series = {**self._hints, **self.series}
         for found in self._unproven:
             if found.id not in self.series:
                 self._prove(found)

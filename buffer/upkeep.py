@@ -77,6 +77,9 @@ class Upkeep:
         except (apsw.Error, OSError) as error:
             self._fail(error)
             return
+        except UnicodeDecodeError as error:  # SQLite does not look into text; what was written there was UTF-8
+            self._fail(apsw.CorruptError(f"a damaged text: {error}"))
+            return
         if any(self._has_more.values()):
             self._timer.postpone(time.monotonic() + max(LEAST_REST_S, rest * (time.perf_counter() - began_s)))
 

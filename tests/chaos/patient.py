@@ -6,8 +6,10 @@ The same objects that `python -m buffer` builds, turned by hand: a test sees eve
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import random
+import signal
 import time
 from collections.abc import Callable
 from itertools import count
@@ -27,6 +29,7 @@ from common.sample import PRIORITIES, Sample
 
 WAIT_S = 20.0
 SLOTS = 100  # series
+QUICK = {"commit_interval": "50ms"}
 
 
 class Patient:
@@ -39,12 +42,13 @@ class Patient:
     """
 
     def __init__(self, home: Path, run_dir: Path, **settings: str) -> None:
+        root = logging.getLogger()
+        self._before = dict(os.environ), root.handlers[:], root.level, signal.getsignal(signal.SIGHUP)
         os.environ.update(
             BELABOX_RUN__DIR=str(run_dir),
             BELABOX_STORAGE__PATH=str(home / "metrics.db"),
-            BELABOX_STORAGE__COMMIT_INTERVAL="50ms",
             BELABOX_LOGGING__LEVEL="error",
-            **{f"BELABOX_STORAGE__{key.upper()}": value for key, value in settings.items()},
+            **{f"BELABOX_STORAGE__{key.upper()}": value for key, value in {**QUICK, **settings}.items()},
         )
         self.home = home
         self.process = Process("buffer", argparse.Namespace(config=None))
@@ -146,13 +150,19 @@ class Patient:
             store.notice(error)
 
     def close(self) -> dict[str, Any]:
-        """End as on SIGTERM; return what was counted."""
+        """End as on SIGTERM, leave environment, log and signals as they were; return what was counted."""
         instruments = self.process.instruments
         aside = [path.name for path in self.home.iterdir() if ".corrupt-" in path.name and path.suffix != ".json"]
         self._publisher.close()
         self.process.close()
         for end in (self.process.loop._wakeup, self.process.loop._signalled):
             end.close()
+        environment, handlers, level, on_reload = self._before
+        os.environ.clear()
+        os.environ.update(environment)
+        logging.getLogger().handlers[:] = handlers
+        logging.getLogger().setLevel(level)
+        signal.signal(signal.SIGHUP, on_reload)
         return {
             "set_aside": len(aside),
             "salvaged": instruments.counter("storage.salvaged_samples_total"),

@@ -5,12 +5,18 @@ More by hand: `python -m tests.chaos.power_cut --points 2000 --seed 7`.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from buffer import database
-from tests.chaos import power_cut
+from common.sample import Sample
+from tests.chaos import day, power_cut
+from tests.chaos.day import FIRST_MS
+from tests.chaos.disks import folder, patient
+
+__all__ = ["folder"]
 
 
 @pytest.mark.parametrize("seed", [1, 2])  # odd: the day begins with a migration
@@ -28,9 +34,24 @@ def test_without_the_sync_the_promise_is_broken(monkeypatch: pytest.MonkeyPatch)
         power_cut.run(2, points=160)
 
 
+def test_an_interval_costs_one_sync_however_many_commits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alarms are committed at once, one by one; what they share is the sync at the end of the interval."""
+    synced: list[Path] = []
+    monkeypatch.setattr(database, "sync_log", synced.append)
+    with patient(folder / "home", folder / "run", commit_interval="500ms") as treated:
+        began_s = time.monotonic()
+        for number in range(20):
+            treated._publisher.publish([Sample("alarm", number, {})], FIRST_MS + number, urgent=True)
+            treated.wait_until("it is committed", lambda: not treated._publisher.unacked_samples)
+        treated.wait_until("it is synced", lambda: bool(synced))
+        intervals = int((time.monotonic() - began_s) / 0.5) + 1
+        assert 20 <= treated.process.instruments.counter("storage.commits_total")
+        assert intervals >= len(synced)
+
+
 def test_what_a_cut_leaves_depends_on_the_syncs_alone(tmp_path: Path) -> None:
     """The same seed gives the same day and the same disks."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    first, second = power_cut.record(tmp_path / "a", 4), power_cut.record(tmp_path / "b", 4)
+    first, second = day.record(tmp_path / "a", 4), day.record(tmp_path / "b", 4)
     assert [event[:3] for event in first.events] == [event[:3] for event in second.events]

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffer import archive
+from buffer import archive, slices
 from buffer.archive import CHECK_MS, GRACE_MS, Archive, Space, next_span
 from buffer.draft import Draft
 from buffer.shelf import Shelf
@@ -232,6 +232,21 @@ def test_a_draft_that_cannot_be_trusted_is_begun_anew(desk: Desk, monkeypatch: p
     desk.run()
     rows = opened(path.with_name("metrics-00.db.gz"), "SELECT count(*), sum(metric_value) FROM metrics")
     assert [["100", "4950"]] == rows
+
+
+def test_only_a_draft_of_this_boot_is_taken_up(desk: Desk, tmp_path: Path) -> None:
+    """Another's, or one of a kernel that does not tell: after a power cut it may be torn without looking so."""
+    put(desk.store, [Put(START_MS + n, n) for n in range(3)])
+    rows = slices.read(desk.store.connection, slices.before(0), NOW_MS, 2)
+    path = tmp_path / "draft"
+    for boot_id, expected in (("a", START_MS + 1), ("b", START_MS), ("", START_MS), ("", START_MS)):
+        first = Draft(path, "a", START_MS)
+        if first.after == slices.before(START_MS):
+            first.add(rows, desk.store.connection)
+        first.close()
+        again = Draft(path, boot_id, START_MS)
+        assert expected == again.after[0]
+        again.close()
 
 
 def test_an_archived_span_is_not_archived_again(desk: Desk) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from buffer import checkup, database
+from buffer import checkup, database, slices
 from buffer.aside import FOREIGN, SALVAGED, Aside
 from buffer.store import Store
 from tests.chaos.patient import Patient
@@ -37,14 +37,12 @@ def home() -> Iterator[Path]:
 @contextmanager
 def buffer(home: Path, **settings: str) -> Iterator[Patient]:
     """A buffer on the database of a folder, in this process."""
-    before = dict(os.environ)
     treated = Patient(home, home.parent / "run", **settings)
+    treated.stage.rescue._timer.interval_s = 0.01
     try:
         yield treated
     finally:
         treated.close()
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def works(treated: Patient) -> None:
@@ -157,8 +155,8 @@ def test_damage_that_shows_at_run_time_is_replaced_within_a_second(home: Path) -
     path = sound(home, 200)
     with buffer(home) as treated:
         lease = treated.ask(op="lease", priority=2, max_samples=10, before_ms=None)
-        with path.open("r+b") as file:  # every page but the first: what is in memory is sound, for now
-            file.seek(4096 * 3)
+        with path.open("r+b") as file:  # the series among them
+            file.seek(4096 * 2)
             file.write(random.Random(1).randbytes(4096 * 5))
         treated.stage._store.connection.execute("PRAGMA shrink_memory").fetchall()
         treated.look_at_everything()
@@ -205,23 +203,21 @@ def test_a_kill_is_no_damage(home: Path) -> None:
 
 
 def test_two_salvaged_files_are_kept(home: Path) -> None:
-    """The oldest goes when a newer one is safe; one that is not salvaged yet never goes."""
-    for number in range(4):
-        path = sound(home)
-        with path.open("r+b") as file:
-            file.write(b"\0" * 4096)
-        with buffer(home) as treated:
-            works_again = treated.publish(1)
-            treated.wait_until("a sample is acked", works_again)
-            treated.wait_until("the salvage ends", treated.is_well)
-        assert min(2, number + 1) == len(aside(home))
-        for rest in home.glob("metrics.db"):
-            rest.unlink()
+    """The oldest goes when a newer one is safe; one that is not salvaged yet, or not ours, never goes."""
+    shelf, moved = Aside(home / "metrics.db"), []
+    for state in (SALVAGED, FOREIGN, SALVAGED, "", SALVAGED):
+        (home / "metrics.db").write_bytes(MARK)
+        moved.append(shelf.move("a test", foreign=state == FOREIGN))
+        if state == SALVAGED:
+            shelf.report(moved[-1], {"state": SALVAGED})
+    assert [moved[0]] == shelf.prune()
+    assert sorted(moved[1:]) == aside(home)
+    assert [moved[3]] == shelf.unfinished()
 
 
 @pytest.mark.parametrize("moves", [1, 2])
 def test_a_kill_in_the_middle_of_a_move_loses_nothing(home: Path, moves: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever of the files was moved when it came: the next start finishes it, and the log is not taken for garbage."""
+    """Whichever of the files was moved by then: the next start finishes it, and the log is not thrown away."""
     store = Store(storage(home / "metrics.db"), DEVICE)
     fill(store, 30)  # all of it is in the log
     store.abandon()
@@ -258,7 +254,7 @@ def test_a_series_that_is_not_what_it_says_is_not_sent_as_another(home: Path) ->
     """SQLite does not notice a changed letter; the series' key does, and the file is replaced."""
     path = sound(home)
     content = path.read_bytes()
-    path.write_bytes(content.replace(b"number" + DEVICE.encode(), b"humber" + DEVICE.encode(), 1))
+    path.write_bytes(content.replace(b"number" + DEVICE.encode(), b"oumber" + DEVICE.encode(), 1))
     with buffer(home) as treated:
         assert "storage" == treated.ask(op="lease", priority=2, max_samples=500, before_ms=None)["error"]
         works(treated)
@@ -268,10 +264,22 @@ def test_a_series_that_is_not_what_it_says_is_not_sent_as_another(home: Path) ->
         assert 330 == treated.stage._store.connection.execute("SELECT count(*) FROM samples").get - 100
 
 
+def test_text_that_is_no_text_any_more_is_damage(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Upkeep, the first to read it, does not stumble over it again and again."""
+    path = sound(home)
+    path.write_bytes(path.read_bytes().replace(b"text 3", b"text \xff"))
+    with buffer(home) as treated:
+        upkeep, store = treated.stage.upkeep, treated.stage._store
+        monkeypatch.setattr(upkeep, "_slice", lambda: float(len(slices.read(store.connection, (0, 0), 1 << 60, 1000))))
+        upkeep.turn()
+        treated.wait_until("the database is replaced", lambda: bool(aside(home)))
+        works(treated)
+
+
 def test_only_what_is_about_the_file_is_damage() -> None:
     """A full disk, a lock, a lost permission pass; a checksum or a bad sector does not."""
     bad_sector = apsw.IOError("disk I/O error")
-    bad_sector.extendedresult = apsw.SQLITE_IOERR_READ
+    vars(bad_sector)["extendedresult"] = apsw.SQLITE_IOERR_READ
     assert database.is_damage(apsw.CorruptError(""))
     assert database.is_damage(apsw.NotADBError(""))
     assert database.is_damage(bad_sector)

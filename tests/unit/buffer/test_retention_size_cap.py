@@ -269,6 +269,25 @@ def test_resolution_falls_with_age(spans: int, halvings: int) -> None:
     assert sorted(by_age, reverse=True) == by_age
 
 
+def test_pending_samples_among_uploaded_ones_are_not_touched_before_their_turn(cap: Cap) -> None:
+    """In a window that is given up, what waits for its upload stays."""
+    put(cap.store, [Put(NOW_MS - DAY_MS + n, n, 1, PENDING if n % 10 == 0 else 1) for n in range(10_000)])
+    cap.step_within(0.6)
+    assert 1000 == cap.store.pending[2] == sum(row.chunk is PENDING for row in aged.samples(cap.store))
+    assert 0 < cap.shed("uploaded") <= 9000
+
+
+def test_archives_go_before_aggregates(cap: Cap) -> None:
+    """Copies of what is, or was, elsewhere too."""
+    rows = [Aggregate(MINUTE_MS, n * MINUTE_MS, 1, 0, 0, 0, 0, 0, 1) for n in range(2000)]
+    aggregates.merge(cap.store.connection, rows)
+    path = cap.shelf.path("metrics-{}.db.gz", NOW_MS)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(bytes(200_000))
+    cap.step_within(0.9)
+    assert (False, 2000) == (path.exists(), len(aged.aggregates(cap.store)))
+
+
 def test_texts_go_with_the_pending_samples_of_their_priority(cap: Cap) -> None:
     """A flood of texts does not cost the higher priorities, whatever the server has."""
     texts = [Put(NOW_MS - DAY_MS + n * 50, f"text {n}" * 5, 9, LOCAL, 3) for n in range(5000)]

@@ -188,7 +188,7 @@ def test_what_both_files_share_keeps_its_ids(old: Path) -> None:
     store = Store(storage(old), DEVICE)
     with store.connection as connection:
         save(connection, "copy.db", Progress(first_frame=7, shared=refill.shared_ids(connection)))
-    progress = load(store.connection, "copy.db")
+    progress, _ = load(store.connection, "copy.db")
     assert (7, {"series": 11, "sessions": 1, "clocks": 1, "chunks": 2}) == (progress.first_frame, progress.shared)
     ids = refill.Ids(shared=progress.shared)
     assert (11, None) == (ids.series_id(11, is_text=False), ids.series_id(12, is_text=False))

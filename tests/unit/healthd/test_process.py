@@ -266,9 +266,9 @@ def test_a_busy_port_is_waited_for(run_dir: Path, others: Others) -> None:
             )
             others.facts["shipper"]["due"] = [0, 2, 0, 0]
             healthd.process.send_signal(signal.SIGHUP)
-            text = wait_for("the new path", lambda: healthd.get("/status")[1], 20)
+            wait_for("the new path", lambda: healthd.get("/status")[0] == 200, 20)
             wait_for("the new threshold", lambda: "more than 1 samples due" in healthd.get("/status")[1], 10)
-            assert "reasons" in json.loads(text)
+            assert "reasons" in json.loads(healthd.get("/status")[1])
             assert port != int((run_dir / "healthd.address").read_text(encoding="ascii").rpartition(":")[2])
             assert healthd.stop() < 1
         finally:
