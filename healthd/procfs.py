@@ -21,7 +21,6 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _UTIME, _STIME, _STARTTIME = 11, 12, 19
 
 
-
 @dataclass(frozen=True)
 class Usage:
     """What a process has used.
