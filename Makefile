@@ -11,7 +11,7 @@ HERE := $(abspath $(VENV))/bin/python
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run demo stop status logs reload check-config test unit integration chaos \
+.PHONY: help setup setup-dev run demo stop status logs reload check-config test unit integration chaos soak bench \
 	lint types format fixtures docs lock clean
 
 help: ## this list
@@ -68,8 +68,16 @@ unit: setup-dev ## unit tests alone
 integration: setup-dev ## tests with real processes
 	@$(BIN)/python -m pytest -n $(JOBS) tests/integration
 
-chaos: setup-dev ## random kills and outages, every sample counted; MINUTES=10 SEED=
+chaos: setup-dev ## random kills and outages, every sample counted; damaged files; power cuts; MINUTES=10 SEED=
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.chaos.corruption --cases 500 $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.chaos.power_cut --points 500 $(if $(SEED),--seed $(SEED))
+
+soak: setup-dev ## the pipeline for HOURS=1; memory, descriptors and file sizes, with their slopes
+	@$(BIN)/python -m tests.chaos.soak --hours $(or $(HOURS),1)
+
+bench: setup-dev ## what it costs on this machine, beside its budget; two minutes
+	@$(BIN)/python -m tests.bench
 
 lint: setup-dev ## ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
