@@ -205,7 +205,7 @@ def test_a_request_that_may_block_is_announced(vm: FakeVm, start: Start, monkeyp
     monkeypatch.setattr(Process, "beat", lambda process, **_: said.append(process.quiet_s))
     running = start(rows(200), remote__timeout="7s", remote__connect_timeout="3s")
     running.until("the end", lambda: len(running.stub.uploaded) == 200)
-    assert [11.0] == said
+    assert {11.0} == set(said)  # more than once only where the heartbeat interval has passed
     running.until("rest", lambda: running.process.quiet_s == 0)
 
 
@@ -318,7 +318,7 @@ def test_the_clock_is_compared_after_the_first_uploads(vm: FakeVm, start: Start)
     running = start(rows(1))
     running.until("a skew", lambda: running.facts["skew_ms"] is not None)
     assert running.facts["skew_ms"] == pytest.approx(-60_000, abs=600)
-    assert [0] == running.stub.uploaded
+    running.until("the upload", lambda: [0] == running.stub.uploaded)
 
 
 def test_the_clock_is_not_compared_while_the_server_is_in_trouble(
