@@ -90,7 +90,7 @@ def find_damage(store: Store, *, unclean: bool) -> str | None:
 def _examine(process: Process) -> Store | Verdict:
     """Return the store of a sound file, or what is wrong with it."""
     path = process.config.settings.storage.path
-    unclean = database.size(path.with_name(path.name + "-wal")) > 0
+    unclean = database.size(database.log_of(path)) > 0
     try:
         store = _new_store(process)
         try:
@@ -170,7 +170,7 @@ def _keep_hidden_commits(process: Process, store: Store) -> None:
     """Copy a log that holds commits SQLite does not see, behind a damaged or torn frame, before it writes over them."""
     path = process.config.settings.storage.path
     valid = database.frames_in_log(store.connection)
-    log = Log(path.with_name(path.name + "-wal"))
+    log = Log(database.log_of(path))
     try:
         if not log.has_commit_after(valid):
             return
@@ -182,8 +182,10 @@ def _keep_hidden_commits(process: Process, store: Store) -> None:
         salvage.save(connection, kept.name, progress)
     store.checkpoint()
     process.instruments.count("storage.corruptions_total", kind="log")
-    process.log.error(
-        "commits behind a damaged frame of the log, kept to be salvaged", frames_valid=valid, kept_as=str(kept)
+    process.log.warning(
+        "commits behind a torn or damaged frame of the log, kept to be salvaged",
+        frames_valid=valid,
+        kept_as=str(kept),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -14,11 +15,23 @@ from buffer import schema
 from common.settings import Storage
 
 BUSY_TIMEOUT_MS = 5_000
+CHECKPOINT_TIMEOUT_MS = 200  # a reader that stays (a `sqlite3` prompt) must not hold up the loop; the next one comes
 
 # By these SQLite says that the file is not what it should be; all others are about its surroundings.
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 # A sector that cannot be read any more, and what some file systems say instead.
 _UNREADABLE = {apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_CORRUPTFS, apsw.SQLITE_IOERR_DATA}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The three integers of ``wal_checkpoint`` and what the log measured before and after."""
+
+    busy: int
+    log_frames: int
+    checkpointed_frames: int
+    old_bytes: int
+    new_bytes: int
 
 
 class Connection(apsw.Connection):
@@ -94,13 +107,29 @@ def sync_log(database: Path) -> None:
         OSError: it is not on the disk.
     """
     try:
-        descriptor = os.open(f"{database}-wal", os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(log_of(database), os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
         os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def fold_log(connection: apsw.Connection, database: Path) -> Checkpoint:
+    """Fold the write-ahead log into the database and truncate it."""
+    old_bytes = size(log_of(database))
+    connection.set_busy_timeout(CHECKPOINT_TIMEOUT_MS)
+    try:
+        busy, log, checkpointed = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
+    finally:
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    return Checkpoint(busy, log, checkpointed, old_bytes, size(log_of(database)))
+
+
+def log_of(database: Path) -> Path:
+    """Return where the write-ahead log of a database is."""
+    return database.with_name(f"{database.name}-wal")
 
 
 def frames_in_log(connection: apsw.Connection) -> int:

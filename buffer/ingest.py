@@ -103,8 +103,9 @@ class Ingest:
             self._timer.postpone(time.monotonic() + self._retry_s)
 
     def reload(self, config: Config) -> None:
-        """Take over a new interval, for what waits already too."""
+        """Take over a new interval, for what waits already too, and the size of the reserve."""
         self._timer.interval_s = config.settings.storage.commit_interval_s
+        self.reserve.size_bytes = config.settings.storage.reserve_size
 
     def close(self) -> None:
         """Commit what waits and close the sockets."""

@@ -57,7 +57,7 @@ class File:
 
     def __init__(self, path: Path, first_frame: int = 0) -> None:
         self._fd = open_or_none(path)
-        self.log = Log(path.with_name(path.name + "-wal"), first_frame)
+        self.log = Log(path.with_name(f"{path.name}-wal"), first_frame)
         stored = int.from_bytes(self._read(2, 16), "big")
         stored = 65_536 if stored == 1 else stored
         sizes = [stored] if is_page_size(stored) else []

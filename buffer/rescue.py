@@ -14,7 +14,7 @@ from typing import Any
 
 import apsw
 
-from buffer import checkup, room, salvage
+from buffer import checkup, database, room, salvage
 from buffer.aside import FOREIGN, SALVAGED, Aside
 from buffer.salvage import Progress, Salvage
 from buffer.store import Store
@@ -140,6 +140,7 @@ class Rescue:
             "samples_known": progress.known,
             "samples_lost_estimate": done.lost,
         }
+        database.sync_log(self._store.path)  # the report is on the disk at once; the rows have to be there before
         self._aside.report(done.path, report)
         done.finish()
         self._process.instruments.count("storage.unsalvaged_samples_total", done.lost)

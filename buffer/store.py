@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from common import clock
 from common.sample import PRIORITIES, Batch
 from common.settings import Clock, Storage
 
-CHECKPOINT_TIMEOUT_MS = 200  # a reader that stays (a `sqlite3` prompt) must not hold up the loop; the next one comes
+_PENDING = "FROM samples INDEXED BY idx_uploaded WHERE chunk IS NULL AND priority = ?"
 
 
 class Row(NamedTuple):
@@ -49,17 +48,6 @@ class Written(NamedTuple):
     step_ms: int = 0
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """The three integers of ``wal_checkpoint`` and what the log measured before and after."""
-
-    busy: int
-    log_frames: int
-    checkpointed_frames: int
-    old_bytes: int
-    new_bytes: int
-
-
 class Store:
     """The database file.
 
@@ -70,7 +58,6 @@ class Store:
         sync_wait_s: how long after boot samples wait for an unsynchronised clock.
 
     Attributes:
-        path: where it is.
         migrated_from: version of the schema as it was found.
         pending: samples of each priority that wait for their upload.
         damage: what SQLite said when it called the file corrupt, or None.
@@ -133,8 +120,7 @@ class Store:
                 step_ms = self.clocks.look()
                 entered = entry.enter(self._connection, self.book, self.clocks, self.device_id, batches)
         except apsw.Error:
-            self.book.forget()
-            self.clocks = Clocks(self._connection, self._sync_wait_s)
+            self.rolled_back()
             raise
         self._unsynced = True
         for priority in PRIORITIES:
@@ -144,9 +130,8 @@ class Store:
     def pending_rows(self, priority: int, before_ms: int, limit: int, since_ms: int = 0) -> list[Row]:
         """Return pending samples of a priority from a time on and older than another, oldest first."""
         query = (
-            "SELECT id, timestamp_ms, series_id, value FROM samples INDEXED BY idx_uploaded "
-            "WHERE chunk IS NULL AND priority = ? AND timestamp_ms >= ? AND timestamp_ms < ? AND clock IS NOT ? "
-            "ORDER BY timestamp_ms, id LIMIT ?"
+            f"SELECT id, timestamp_ms, series_id, value {_PENDING} AND timestamp_ms >= ? AND timestamp_ms < ? "
+            "AND clock IS NOT ? ORDER BY timestamp_ms, id LIMIT ?"
         )
         bounds = (priority, since_ms, before_ms, self.clocks.unsynchronised or -1, limit)
         rows = [Row(*row) for row in self._connection.execute(query, bounds)]
@@ -209,31 +194,20 @@ class Store:
 
     def not_due(self, priority: int, since_ms: int) -> int:
         """Count pending samples of a priority that are not older than a time."""
-        query = (
-            "SELECT count(*) FROM samples INDEXED BY idx_uploaded "
-            "WHERE chunk IS NULL AND priority = ? AND timestamp_ms >= ?"
-        )
+        query = f"SELECT count(*) {_PENDING} AND timestamp_ms >= ?"
         return int(self._connection.execute(query, (priority, since_ms)).get)
 
     def oldest_ms(self, priority: int) -> int | None:
         """Return the timestamp of the oldest pending sample of a priority."""
-        query = (
-            "SELECT timestamp_ms FROM samples INDEXED BY idx_uploaded "
-            "WHERE chunk IS NULL AND priority = ? ORDER BY timestamp_ms LIMIT 1"
-        )
+        query = f"SELECT timestamp_ms {_PENDING} ORDER BY timestamp_ms LIMIT 1"
         oldest: int | None = self._connection.execute(query, (priority,)).get
         return oldest
 
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> database.Checkpoint:
         """Fold the write-ahead log into the database and truncate it."""
-        old_bytes = self.wal_bytes()
-        self._connection.set_busy_timeout(CHECKPOINT_TIMEOUT_MS)
-        try:
-            busy, log, checkpointed = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
-        finally:
-            self._connection.set_busy_timeout(database.BUSY_TIMEOUT_MS)
-        self._unsynced = self._unsynced and bool(busy)
-        return Checkpoint(busy, log, checkpointed, old_bytes, self.wal_bytes())
+        result = database.fold_log(self._connection, self.path)
+        self._unsynced = self._unsynced and bool(result.busy)
+        return result
 
     def database_bytes(self) -> int:
         """Return the size of the database file."""
@@ -241,7 +215,7 @@ class Store:
 
     def wal_bytes(self) -> int:
         """Return the size of the write-ahead log."""
-        return database.size(self.path.with_name(self.path.name + "-wal"))
+        return database.size(database.log_of(self.path))
 
     def sync(self) -> bool:
         """Have everything written so far on the disk, whatever happens to the power; False if it was.
@@ -272,5 +246,5 @@ class Store:
         return self._connection.total_changes() - before
 
     def _count_pending(self) -> list[int]:
-        query = "SELECT count(*) FROM samples INDEXED BY idx_uploaded WHERE chunk IS NULL AND priority = ?"
+        query = f"SELECT count(*) {_PENDING}"
         return [int(self._connection.execute(query, (priority,)).get) for priority in PRIORITIES]

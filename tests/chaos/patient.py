@@ -29,6 +29,7 @@ from common.sample import PRIORITIES, Sample
 
 WAIT_S = 20.0
 SLOTS = 100  # series
+FIRST_MS = 1_760_900_000_000
 QUICK = {"commit_interval": "50ms"}
 
 
@@ -100,7 +101,7 @@ class Patient:
             numbers = range(self.published, min(end, self.published + SLOTS))
             self.published = numbers.stop
             batch = [Sample(name, number, {"slot": str(number % SLOTS)}) for number in numbers]
-            self._publisher.publish(batch, 1_760_900_000_000 + numbers.start)
+            self._publisher.publish(batch, FIRST_MS + numbers.start)
         return lambda: not self._publisher.unacked_samples
 
     def ask(self, **request: Any) -> dict[str, Any]:

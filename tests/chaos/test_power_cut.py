@@ -5,6 +5,8 @@ More by hand: `python -m tests.chaos.power_cut --points 2000 --seed 7`.
 
 from __future__ import annotations
 
+import itertools
+import random
 import time
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from common.sample import Sample
 from tests.chaos import day, power_cut
 from tests.chaos.day import FIRST_MS
 from tests.chaos.disks import folder, patient
+from tests.chaos.patient import FIRST_MS as PATIENT_MS
 
 __all__ = ["folder"]
 
@@ -25,6 +28,35 @@ def test_a_cut_at_any_moment_leaves_a_commit_and_all_that_were_synced(seed: int)
     seen = power_cut.run(seed, points=160)
     assert seen["cuts"] >= 300
     assert seen["cuts that cost a commit"] > 0, "the disk forgets nothing: the test proves nothing"
+
+
+def test_buffer_that_starts_after_a_cut_has_all_that_was_synced_and_nothing_else(folder: Path) -> None:
+    """What lies behind a torn frame is put back too: samples as they were written, marks as they were made."""
+    (folder / "day").mkdir()
+    chance = random.Random(1)
+    log = day.record(folder / "day", 1)
+    written = {key: value for commit in log.commits for key, (value, _) in commit.new.items()}
+    batches = {(key, commit.marked[1]) for commit in log.commits if commit.marked for key in commit.marked[0]}
+    hidden = 0.0
+    for number, (moment, files) in enumerate(itertools.islice(power_cut.cuts(log, 160, chance), 1, None, 6)):
+        home = folder / f"home{number}"
+        home.mkdir()
+        for name, content in files.items():
+            (home / name).write_bytes(content)
+        with patient(home, folder / f"run{number}") as treated:
+            treated.stage.rescue._timer.interval_s = 0.01
+            treated.wait_until("a sample is stored", treated.publish(1))
+            treated.wait_until("the salvage ends", treated.is_well)
+            found = power_cut.contents(treated.stage._store)
+            hidden += treated.process.instruments.counter("storage.corruptions_total", kind="log")
+            assert 0 == treated.process.instruments.counter("storage.corruptions_total", kind="database")
+        del found["patient.number", PATIENT_MS]
+        promised = max(commits for events, commits in log.synced if events <= moment)
+        assert {key for commit in log.commits[:promised] for key in commit.new} <= found.keys()
+        assert {key: written.get(key) for key in found} == {key: value for key, (value, _) in found.items()}
+        marked = {(key, batch) for key, (_, batch) in found.items() if batch and ".corrupt-" not in batch}
+        assert marked <= batches
+    assert hidden > 0, "no cut tore a frame that commits followed: the test proves less than it says"
 
 
 def test_without_the_sync_the_promise_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
