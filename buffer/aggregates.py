@@ -7,7 +7,7 @@ late, the result is as if all had been folded at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import apsw
@@ -72,24 +72,40 @@ class Groups:
     def __init__(self, width_ms: int) -> None:
         self._width_ms = width_ms
         self._points: dict[tuple[int, int], list[tuple[int, float]]] = {}
+        self._order: list[tuple[int, int]] | None = None
 
     def __len__(self) -> int:
         return len(self._points)
 
     def add(self, row: Raw) -> None:
-        """Take a sample, which is a number; in any order."""
+        """Take a sample, which is a number; in any order, but before the first `take`."""
         offset_ms = row.timestamp_ms % self._width_ms
-        key = row.timestamp_ms - offset_ms, row.series_id
-        self._points.setdefault(key, []).append((offset_ms, float(row.value)))
+        self._points.setdefault((row.series_id, row.timestamp_ms - offset_ms), []).append((offset_ms, float(row.value)))
 
-    def aggregates(self) -> Iterator[Aggregate]:
-        """Yield the aggregate of each group."""
-        for (start_ms, series_id), points in self._points.items():
-            values = [value for _, value in points]
-            least, most = min(values), max(values)
-            last_ms, last = max(points)
-            mean = min(max(_mean(values), least), most)
-            yield Aggregate(self._width_ms, start_ms, series_id, least, most, mean, last, last_ms, len(values))
+    def take(self, limit: int) -> list[Aggregate]:
+        """Return the next aggregates in order of series: all of a series, and no more series than the limit needs."""
+        if self._order is None:
+            self._order = sorted(self._points, reverse=True)
+        taken: list[Aggregate] = []
+        while self._order and (len(taken) < limit or taken[-1].series_id == self._order[-1][0]):
+            series_id, start_ms = self._order.pop()
+            taken.append(_fold(self._width_ms, start_ms, series_id, self._points.pop((series_id, start_ms))))
+        return taken
+
+
+def _fold(width_ms: int, start_ms: int, series_id: int, points: list[tuple[int, float]]) -> Aggregate:
+    values = [value for _, value in points]
+    least, most = min(values), max(values)
+    last_ms, last = max(points)
+    mean = min(max(_mean(values), least), most)
+    return Aggregate(width_ms, start_ms, series_id, least, most, mean, last, last_ms, len(values))
+
+
+def _mean(values: list[float]) -> float:
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:  # near the end of the range: half of each one's share cannot overflow
+        return 2 * math.fsum(value / (2 * len(values)) for value in values)
 
 
 def widen(row: Aggregate, width_ms: int) -> Aggregate:
@@ -117,10 +133,3 @@ def delete(connection: apsw.Connection, rows: Iterable[Aggregate]) -> None:
     connection.executemany(
         "DELETE FROM aggregates WHERE width_ms = ? AND start_ms = ? AND series_id = ?", [row[:3] for row in rows]
     )
-
-
-def _mean(values: list[float]) -> float:
-    try:
-        return math.fsum(values) / len(values)
-    except OverflowError:  # near the end of the range: half of each one's share cannot overflow
-        return 2 * math.fsum(value / (2 * len(values)) for value in values)

@@ -1,26 +1,25 @@
-"""Some samples of one window on their way into aggregates: read, folded as a whole, then deleted in slices.
+"""Some samples of one window on their way into aggregates: read, folded as a whole, then deleted.
 
-A slice that folded what it read would write the aggregate of a series again with each of its samples. So
-the aggregates of a portion are written once, in one transaction with a mark that says which samples they
-hold; after a kill the mark is enough to delete these and no others. What comes late has a greater id, what
-was pending is listed; neither is in the aggregates, and neither is deleted.
+A slice that folded what it read would write the aggregate of a series again with each of its samples. So a
+portion is read first, its aggregates are written once, series by series, and only then it is deleted. Each
+transaction that writes aggregates leaves a mark that says which samples they hold; after a kill it is
+enough to delete these and no others. What comes late has a greater id, what was pending is listed: neither
+is in the aggregates, and neither is deleted.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
 
 import apsw
 
 from buffer import aggregates, slices, windows
-from buffer.aggregates import MINUTE_MS
+from buffer.aggregates import MINUTE_MS, Groups
 from buffer.marks import Marks
 from buffer.slices import Key, Raw
 
-# Together the longest transaction: 1,000 series at 10,000 samples a minute are 1,000 aggregates, 10 ms.
-MOST_GROUPS = 1_500  # aggregates; a portion ends with the slice that exceeds one of these
-MOST_ROWS = 20_000  # samples held in memory, 4 MB
+MOST_ROWS = 10_000  # samples held in memory, 3 MB: a minute of the busiest device; it ends with a slice
 MOST_KEPT = 500  # ids in the mark
 MARK = "portion"
 
@@ -38,7 +37,7 @@ class Portion:
     Attributes:
         after: key of the last sample that was read.
         is_last: there are no more samples in the window.
-        folded, expired: how many samples became aggregates, and how many were only deleted.
+        folded, expired: how many samples become aggregates, and how many are only deleted.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class Portion:
         self._end_ms = end_ms
         self._texts_are_due = texts_are_due
         self._top: int = connection.execute("SELECT coalesce(max(id), 0) FROM samples").get
-        self._groups = aggregates.Groups(MINUTE_MS)
+        self._groups = Groups(MINUTE_MS)
         self._rows: list[Raw] = []
         self._kept: list[int] = []
         self.is_last = False
@@ -64,18 +63,21 @@ class Portion:
                 self._take(row)
         self.is_last = len(rows) < limit
         self.after = rows[-1].key if rows else self.after
-        is_full = len(self._groups) >= MOST_GROUPS or len(self._rows) >= MOST_ROWS or len(self._kept) >= MOST_KEPT
-        return not self.is_last and not is_full
+        return not self.is_last and len(self._rows) < MOST_ROWS and len(self._kept) < MOST_KEPT
 
-    def write(self) -> list[int]:
-        """Write the aggregates; return the ids of the samples that are to be deleted now."""
-        if not self._rows:
-            return []
-        with self._connection:
-            aggregates.merge(self._connection, self._groups.aggregates())
-            windows.forget(self._connection, self._rows)
-            self._marks.set_text(MARK, json.dumps([self._first, self.after, self._top, self._kept]))
-        return sorted(row.id for row in self._rows)
+    def write(self, limit: int) -> bool:
+        """Write the aggregates of the next series; return True for "more"."""
+        found = self._groups.take(limit)
+        if found:
+            with self._connection:
+                aggregates.merge(self._connection, found)
+                mark = [self._first, self.after, self._top, self._kept, found[-1].series_id]
+                self._marks.set_text(MARK, json.dumps(mark))
+        return len(self._groups) > 0
+
+    def folded_rows(self) -> list[Raw]:
+        """Return what is to be deleted when all aggregates are written, in order of id."""
+        return sorted(self._rows)
 
     def _take(self, row: Raw) -> None:
         if row.chunk is not None and aggregates.is_foldable(row.value):
@@ -89,21 +91,21 @@ class Portion:
         self._rows.append(row)
 
 
-def left_by_a_kill(connection: apsw.Connection, marks: Marks) -> list[int]:
-    """Return the ids of samples that are in aggregates and were not deleted."""
+def left_by_a_kill(connection: apsw.Connection, marks: Marks) -> list[Raw]:
+    """Return the samples that are in aggregates and were not deleted, in order of id."""
     text = marks.get_text(MARK)
     if text is None:
         return []
-    first, after, top, kept = json.loads(text)
-    query = (
-        "SELECT id FROM samples INDEXED BY ux_metrics_dedup WHERE (timestamp_ms, series_id) > (?, ?) "
-        "AND (timestamp_ms, series_id) <= (?, ?) AND id <= ?"
+    first, after, top, kept, series_id = json.loads(text)
+    rows = slices.read(connection, tuple(first), after[0] + 1, MOST_ROWS + MOST_KEPT + slices.MOST_ROWS)
+    return sorted(
+        row
+        for row in rows
+        if row.key <= tuple(after) and row.id <= top and row.series_id <= series_id and row.id not in kept
     )
-    rows: list[Any] = connection.execute(query, (*first, *after, top)).fetchall()
-    return sorted({row_id for (row_id,) in rows}.difference(kept))
 
 
-def delete(connection: apsw.Connection, marks: Marks, ids: list[int], limit: int) -> list[int]:
+def delete(connection: apsw.Connection, marks: Marks, rows: Sequence[Raw], limit: int) -> Sequence[Raw]:
     """Delete the first of some samples; return the rest. With the last of them the mark goes.
 
     In order of id: as long as the greatest is there, no sample that comes late can be given one of them. What
@@ -111,8 +113,9 @@ def delete(connection: apsw.Connection, marks: Marks, ids: list[int], limit: int
     """
     with connection:
         connection.executemany(
-            "DELETE FROM samples WHERE id = ? AND chunk IS NOT NULL", [(row_id,) for row_id in ids[:limit]]
+            "DELETE FROM samples WHERE id = ? AND chunk IS NOT NULL", [(row.id,) for row in rows[:limit]]
         )
-        if len(ids) <= limit:
+        windows.forget(connection, rows[:limit])
+        if len(rows) <= limit:
             marks.set_text(MARK, None)
-    return ids[limit:]
+    return rows[limit:]

@@ -7,7 +7,7 @@ begins anew and finds what is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import apsw
@@ -17,7 +17,7 @@ from buffer import portion as portions
 from buffer.aggregates import FIVE_MINUTES_MS, MINUTE_MS
 from buffer.marks import Marks
 from buffer.portion import Portion
-from buffer.slices import Pace
+from buffer.slices import Pace, Raw
 from common import settings
 from common.instruments import Instruments
 
@@ -155,15 +155,17 @@ class Retention:
             while portion.read(self.pace.rows):
                 yield
             after, is_last = portion.after, portion.is_last
-            ids = portion.write()
+            yield
+            while portion.write(self.pace.rows):
+                yield
             yield
             self._instruments.count("storage.aggregated_samples_total", portion.folded)
             self._expired("samples", portion.expired)
-            yield from self._delete_folded(ids)
+            yield from self._delete_folded(portion.folded_rows())
 
-    def _delete_folded(self, ids: list[int]) -> Iterator[None]:
-        while ids:
-            ids = portions.delete(self._connection, self._marks, ids, self.pace.rows)
+    def _delete_folded(self, rows: Sequence[Raw]) -> Iterator[None]:
+        while rows:
+            rows = portions.delete(self._connection, self._marks, rows, self.pace.rows)
             yield
 
     def _widen_aggregates(self, before_ms: int) -> Iterator[None]:

@@ -85,6 +85,9 @@ class Bench:
             began_s = time.perf_counter()
             if self._fold_log(FOLD_PAGES * 4096):
                 folds.append(time.perf_counter() - began_s)
+        if not slices:
+            print(f"{what}: nothing is due")
+            return
         slices.sort()
         self.store.checkpoint()
         values = slices[len(slices) * 99 // 100], slices[-1], max(cpu_s), max(folds)

@@ -248,7 +248,8 @@ def test_a_sample_that_comes_while_its_window_is_read_waits_for_the_next_round(s
     put(store, [Put(OLD_MS + 8, 100, 2)])
     while portion.read(4):
         pass
-    assert list(range(1, 11)) == portion.write()
+    assert not portion.write(100)
+    assert list(range(1, 11)) == [row.id for row in portion.folded_rows()]
     verify(store, OLD_MS)
     run(retention(store))
     assert [(1, 10), (2, 1)] == [(row.series_id, row.samples) for row in aged.aggregates(store)]
@@ -260,7 +261,20 @@ def test_folded_samples_are_deleted_in_order_of_id(store: Store) -> None:
     put(store, [Put(OLD_MS + 10 - n, n) for n in range(10)])
     portion = Portion(store.connection, Marks(store.connection), slices.before(OLD_MS), NOW_MS, texts_are_due=False)
     portion.read(100)
-    assert list(range(1, 11)) == portion.write()
+    assert list(range(1, 11)) == [row.id for row in portion.folded_rows()]
+
+
+def test_killed_between_two_series_only_the_first_is_deleted(store: Store) -> None:
+    """The samples of a series whose aggregate is not written yet are folded in the next round, once."""
+    put(store, [Put(OLD_MS + n, n, 1 + n % 3) for n in range(30)])
+    verify(store, OLD_MS)
+    portion = Portion(store.connection, Marks(store.connection), slices.before(OLD_MS), NOW_MS, texts_are_due=False)
+    portion.read(100)
+    assert portion.write(1)
+    assert [1] == [row.series_id for row in aged.aggregates(store)]
+    run(retention(store))
+    assert [(1, 10), (2, 10), (3, 10)] == [(row.series_id, row.samples) for row in aged.aggregates(store)]
+    assert [] == aged.samples(store)
 
 
 def _full_disk(*_: object) -> None:
@@ -292,12 +306,16 @@ def test_stopping_after_any_slice_changes_nothing_in_the_end(tmp_path: Path) -> 
     assert [results[-1]] * 5 == results
 
 
-def fold(rows: list[Raw]) -> Iterator[Aggregate]:
-    """Return the aggregates of some samples."""
-    groups = Groups(MINUTE_MS)
+def fold(rows: list[Raw], limit: int) -> Iterator[Aggregate]:
+    """Yield the aggregates of some samples, taken a few at a time: all of a series at once."""
+    groups, seen = Groups(MINUTE_MS), set[int]()
     for row in rows:
         groups.add(row)
-    return groups.aggregates()
+    while groups:
+        found = groups.take(limit)
+        assert seen.isdisjoint(row.series_id for row in found)
+        seen.update(row.series_id for row in found)
+        yield from found
 
 
 points = st.lists(
@@ -328,7 +346,7 @@ def test_folding_in_any_pieces_and_order_equals_the_definition(
     rng.shuffle(rows)
     while rows:
         size = rng.randint(1, len(rows))
-        aggregates.merge(connection, fold(rows[:size]))
+        aggregates.merge(connection, fold(rows[:size], rng.randint(1, 3)))
         del rows[:size]
     groups: dict[tuple[int, int], list[tuple[int, float]]] = defaultdict(list)
     for timestamp_ms, series_id, value in found:
