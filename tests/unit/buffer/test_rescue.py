@@ -1,121 +1,23 @@
-"""A database that is damaged, foreign or too new: moved aside, never refused, never wiped; and what is kept of it."""
+"""A damaged database is moved aside and salvaged, whatever is damaged and whenever it shows."""
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import shutil
 import sqlite3
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
 import pytest
 
 from buffer import checkup, database, slices
-from buffer.aside import FOREIGN, SALVAGED, Aside
+from buffer.aside import SALVAGED
 from buffer.store import Store
-from tests.chaos.patient import Patient
 from tests.unit.buffer.databases import DEVICE, query, storage
+from tests.unit.buffer.rescued import aside, buffer, home, report, sound, works
 from tests.unit.buffer.test_salvage import fill
 
-MARK = b"not a database " * 1_000
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A folder for a database, with a short path for the sockets beside it."""
-    folder = Path(tempfile.mkdtemp(prefix="bmu-", dir="/tmp"))
-    (folder / "home").mkdir()
-    yield folder / "home"
-    shutil.rmtree(folder)
-
-
-@contextmanager
-def buffer(home: Path, **settings: str) -> Iterator[Patient]:
-    """A buffer on the database of a folder, in this process."""
-    treated = Patient(home, home.parent / "run", **settings)
-    treated.stage.rescue._timer.interval_s = 0.01
-    try:
-        yield treated
-    finally:
-        treated.close()
-
-
-def works(treated: Patient) -> None:
-    """Assert that samples are taken, and that all that can be salvaged is."""
-    treated.wait_until("samples are acked", treated.publish(100))
-    treated.wait_until("the salvage ends", treated.is_well)
-    assert ("ok", 100) == (
-        treated.stage._store.connection.execute("PRAGMA integrity_check").get,
-        treated.stage._store.connection.execute(
-            "SELECT count(*) FROM metrics WHERE metric_name = 'patient.number'"
-        ).get,
-    )
-
-
-def aside(home: Path) -> list[Path]:
-    """Return the databases that were moved aside."""
-    return sorted(
-        path for path in home.glob("metrics.db.corrupt-*") if path.suffix != ".json" and "-wal" not in path.name
-    )
-
-
-def report(path: Path) -> dict[str, object]:
-    """Return what became of one."""
-    text: dict[str, object] = json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
-    return text
-
-
-def sound(home: Path, batches: int = 30) -> Path:
-    """Write a sound database and close it."""
-    store = Store(storage(home / "metrics.db"), DEVICE)
-    fill(store, batches)
-    store.checkpoint()
-    store.close()
-    return home / "metrics.db"
-
-
-def test_a_file_that_is_no_database_is_kept_for_good(home: Path) -> None:
-    """It is moved aside as it is, and stays when others are deleted."""
-    (home / "metrics.db").write_bytes(MARK)
-    with buffer(home) as treated:
-        works(treated)
-        (moved,) = aside(home)
-        assert (MARK, FOREIGN) == (moved.read_bytes(), report(moved)["state"])
-        Aside(home / "metrics.db").prune(0)
-        assert MARK == moved.read_bytes()
-
-
-def test_another_programs_database_is_kept_for_good(home: Path) -> None:
-    """Its tables are not ours: moved aside at once, not salvaged, never deleted."""
-    connection = sqlite3.connect(home / "metrics.db")
-    connection.execute("CREATE TABLE bookmarks (url TEXT)")
-    connection.commit()
-    connection.close()
-    with buffer(home) as treated:
-        works(treated)
-        (moved,) = aside(home)
-        assert FOREIGN == report(moved)["state"]
-        assert 1 == treated.process.instruments.counter("storage.corruptions_total", kind="foreign")
-
-
-def test_a_newer_schema_is_moved_aside_untouched(home: Path) -> None:
-    """After a downgrade the newer file is there to be used again."""
-    path = sound(home)
-    connection = sqlite3.connect(path)
-    connection.execute("INSERT INTO schema_version (version, applied_at) VALUES (99, 'later')")
-    connection.commit()
-    connection.close()
-    content = path.read_bytes()
-    with buffer(home) as treated:
-        works(treated)
-        (moved,) = aside(home)
-        assert (content, FOREIGN) == (moved.read_bytes(), report(moved)["state"])
-        assert "99" in str(report(moved)["reason"])
+__all__ = ["home"]
 
 
 @pytest.mark.parametrize(
@@ -200,54 +102,6 @@ def test_a_kill_is_no_damage(home: Path) -> None:
     with buffer(home) as treated:
         works(treated)
         assert [] == aside(home)
-
-
-def test_two_salvaged_files_are_kept(home: Path) -> None:
-    """The oldest goes when a newer one is safe; one that is not salvaged yet, or not ours, never goes."""
-    shelf, moved = Aside(home / "metrics.db"), []
-    for state in (SALVAGED, FOREIGN, SALVAGED, "", SALVAGED):
-        (home / "metrics.db").write_bytes(MARK)
-        moved.append(shelf.move("a test", foreign=state == FOREIGN))
-        if state == SALVAGED:
-            shelf.report(moved[-1], {"state": SALVAGED})
-    assert [moved[0]] == shelf.prune()
-    assert sorted(moved[1:]) == aside(home)
-    assert [moved[3]] == shelf.unfinished()
-
-
-@pytest.mark.parametrize("moves", [1, 2])
-def test_a_kill_in_the_middle_of_a_move_loses_nothing(home: Path, moves: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever of the files was moved by then: the next start finishes it, and the log is not thrown away."""
-    store = Store(storage(home / "metrics.db"), DEVICE)
-    fill(store, 30)  # all of it is in the log
-    store.abandon()
-    done: list[str] = []
-
-    def rename(source: Path, target: Path) -> None:
-        if len(done) == moves:
-            raise KeyboardInterrupt
-        done.append(source.name)
-        if source.exists():
-            source.rename(target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("buffer.aside._rename", rename)
-        with pytest.raises(KeyboardInterrupt):
-            Aside(home / "metrics.db").move("a test")
-    with buffer(home) as treated:
-        works(treated)
-        assert 330 == treated.stage._store.connection.execute("SELECT count(*) FROM samples").get - 100
-
-
-def test_an_empty_database_with_a_full_log_is_no_empty_database(home: Path) -> None:
-    """SQLite would delete the log; it is moved aside and salvaged."""
-    store = Store(storage(home / "metrics.db"), DEVICE)
-    fill(store, 30)
-    store.abandon()
-    os.truncate(home / "metrics.db", 0)
-    with buffer(home) as treated:
-        works(treated)
-        assert 330 == treated.stage._store.connection.execute("SELECT count(*) FROM samples").get - 100
 
 
 def test_a_series_that_is_not_what_it_says_is_not_sent_as_another(home: Path) -> None:
