@@ -38,8 +38,9 @@ setup-dev: $(BIN)/.dev ## the same with what tests and linters need
 run: setup ## the whole pipeline in RUN_DIR, foreground; Ctrl-C ends it
 	@RUN_DIR=$(RUN_DIR) PYTHON=$(HERE) exec deploy/run.sh
 
-demo: setup ## the same, reading a recorded Orange Pi 5+ instead of this machine
-	@RUN_DIR=$(RUN_DIR) PYTHON=$(HERE) HOST_ROOT=tests/fixtures/opi5plus/vendor-6.1.43/1 exec deploy/run.sh
+demo: setup ## the same on a recorded Orange Pi 5+ on which a stream plays; SEED=1 EPISODE=rtt|link|heat|hdmi|stop
+	@RUN_DIR=$(RUN_DIR) PYTHON=$(HERE) DEMO="--seed $(or $(SEED),1)$(if $(EPISODE), --episode $(EPISODE))" \
+		exec deploy/run.sh
 
 stop: setup ## end a pipeline that runs in RUN_DIR
 	@$(CTL) shutdown

@@ -4,6 +4,8 @@
 # From the environment, all optional:
 #   RUN_DIR    where sockets, database and logs go            (default: ./run)
 #   CONFIG     configuration file                             (default: RUN_DIR/config.yaml, made if missing)
+#   DEMO       play a stream on a recorded board in RUN_DIR/host and read that (`make demo`): its options,
+#              e.g. "--seed 2 --episode heat", or "--seed 1"
 #   HOST_ROOT  read HOST_ROOT/proc and HOST_ROOT/sys          (default: /)
 #   PYTHON     interpreter with the packages                  (default: ./.venv/bin/python)
 #   SERVER     victoria-metrics, bundled or none: what to start when no remote.url is configured
@@ -18,9 +20,14 @@ mkdir -p "$RUN_DIR" && chmod 700 "$RUN_DIR"
 RUN_DIR=$(cd "$RUN_DIR" && pwd)
 LOG_DIR=${LOG_DIR:-$RUN_DIR/log}
 PYTHON=${PYTHON:-$HERE/.venv/bin/python}
+if [ -n "${DEMO:-}" ]; then
+    # The player replaces what it marked as its own, nothing else.
+    [ -d "$RUN_DIR/host" ] || { mkdir "$RUN_DIR/host" && touch "$RUN_DIR/host/.played"; }
+    HOST_ROOT=$RUN_DIR/host
+fi
 HOST_ROOT=$(cd "${HOST_ROOT:-/}" && pwd)
 mkdir -p "$LOG_DIR" "$RUN_DIR/programs"
-rm -f "$RUN_DIR/programs/server.conf"
+rm -f "$RUN_DIR/programs/server.conf" "$RUN_DIR/programs/demo.conf"
 export RUN_DIR LOG_DIR PYTHON HOST_ROOT
 
 say() { printf '%s\n' "$*"; }
@@ -111,6 +118,7 @@ if [ -z "${BELABOX_HEALTH__PORT:-}" ] && ! grep -Eq '^[[:space:]]+port:' "$CONFI
     export BELABOX_HEALTH__PORT
 fi
 
+[ -z "${DEMO:-}" ] || program demo "$PYTHON -m tests.demo $HOST_ROOT $DEMO"
 say "belabox-metrics runs in $RUN_DIR; Ctrl-C ends it."
 say "  server    $what"
 [ -z "$look" ] || say "            $look"

@@ -1,0 +1,1 @@
+"""A stream that plays on a recorded board, for `make demo`."""

@@ -1,0 +1,102 @@
+"""The programs' side of the played board: belacoder, srtla_send and what they leave in /tmp.
+
+Reads: a `Scene` and the wall clock. Emits: /proc/<pid>, /tmp, /proc/net/udp, /opt/belaUI/config.json.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+
+from tests.demo.scene import ENCODER_PID, LATENCY_MS, TARGET_BPS, Link, Scene
+from tests.demo.tree import Tree
+
+PORT = 9000
+SENDER_PID = 3900
+UDP_HEAD = (
+    "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt"
+    "   uid  timeout inode ref pointer drops\n"
+)
+
+
+class Programs:
+    """The stream's processes, started and ended with it."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._run: int | None = None
+        self._naks = [0.0] * 3
+        settings = {
+            "max_br": TARGET_BPS // 1000,
+            "delay": 0,
+            "srt_latency": LATENCY_MS,
+            "acodec": "aac",
+            "asrc": "HDMI",
+        }
+        tree.put("opt/belaUI/config.json", json.dumps(settings))
+        tree.put("tmp/belacoder_br", f"300000\n{TARGET_BPS}\n")
+
+    def play(self, scene: Scene, elapsed_s: float, now_ms: int) -> None:
+        """Write what the programs show at this moment."""
+        run = scene.run if scene.streaming else None
+        if run != self._run:
+            self._end()
+            if run is not None:
+                self._start(run)
+            self._run = run
+        ups = [link for link in scene.links if link.up]
+        self._tree.put("tmp/srtla_ips", "".join(f"{link.ip}\n" for link in ups))
+        self._tree.put("proc/net/udp", UDP_HEAD + "".join(_socket(at, link) for at, link in enumerate(ups)))
+        if run is not None:
+            self._telemetry(scene, elapsed_s, now_ms)
+
+    def _start(self, run: int) -> None:
+        started = int(float(self._tree.read("proc/uptime").split()[0]) * 100)
+        arguments = {
+            SENDER_PID + run: f"/usr/bin/srtla_send {PORT} relay.example.org 5000 /tmp/srtla_ips",
+            ENCODER_PID + run: f"/usr/bin/belacoder /tmp/belacoder_pipeline 127.0.0.1 {PORT} -d 0 "
+            f"-b /tmp/belacoder_br -l {LATENCY_MS}",
+        }
+        for pid, line in arguments.items():
+            name = line.split()[0].rpartition("/")[2]
+            self._tree.put(f"proc/{pid}/comm", f"{name}\n")
+            self._tree.put(f"proc/{pid}/cmdline", line.replace(" ", "\0") + "\0")
+            zeros = " ".join(["0"] * 17)
+            self._tree.put(f"proc/{pid}/stat", f"{pid} ({name}) S 1 {zeros} {started} 0 0\n")
+
+    def _end(self) -> None:
+        if self._run is not None:
+            self._tree.remove(f"proc/{SENDER_PID + self._run}")
+            self._tree.remove(f"proc/{ENCODER_PID + self._run}")
+            self._tree.remove(f"tmp/srtla-send-stats-{PORT}.json")
+
+    def _telemetry(self, scene: Scene, elapsed_s: float, now_ms: int) -> None:
+        rows = []
+        for at, link in enumerate(scene.links):
+            self._naks[at] += link.bits_per_second / 8 / 1360 * link.loss_percent / 100 * elapsed_s
+            if link.up:
+                rows.append(_connection(at, link, int(self._naks[at])))
+        report = {"schema_version": 1, "last_updated_ms": now_ms, "connections": rows}
+        self._tree.put(f"tmp/srtla-send-stats-{PORT}.json", json.dumps(report, separators=(",", ":")))
+
+
+def _connection(at: int, link: Link, naks: int) -> dict[str, object]:
+    return {
+        "conn_id": str(at),
+        "rtt_ms": link.rtt_ms,
+        "nak_count": naks,
+        "weight_percent": 85 - 15 * at,
+        "window": 8192,
+        "in_flight": link.bits_per_second * link.rtt_ms // 1000 // 8 // 1360,
+        "bitrate_bps": link.bits_per_second,
+    }
+
+
+def _socket(at: int, link: Link) -> str:
+    """Return a row of /proc/net/udp; addresses are little-endian there."""
+    address = ipaddress.ip_address(link.ip).packed[::-1].hex().upper()
+    queued = link.bits_per_second // 400 if link.rtt_ms > LATENCY_MS // 5 else 0
+    return (
+        f"{5771 + at:>5}: {address}:{0xCCD7 + at:04X} 00000000:0000 07 {queued:08X}:00000000 "
+        f"00:00000000 00000000     0        0 {64683 + at} 2 0000000000000000 0\n"
+    )

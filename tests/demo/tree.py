@@ -1,0 +1,44 @@
+"""Files of the played board: each written whole and renamed, so that nobody reads half of one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+MARK = ".played"  # a folder with this file is a play's own and may be replaced
+
+
+class Tree:
+    """A copy of a recorded board, to be written to."""
+
+    def __init__(self, recorded: Path, root: Path) -> None:
+        """Copy the recorded board to `root`; an earlier play there is replaced, anything else is not.
+
+        Raises:
+            OSError: the recorded tree is not there, `root` is somebody else's folder, or the copy does not fit.
+        """
+        self.root = root
+        if (root / MARK).exists():
+            shutil.rmtree(root)
+        shutil.copytree(recorded, root, symlinks=True)
+        (root / MARK).touch()
+
+    def read(self, path: str) -> str:
+        """Return what a file holds now."""
+        return (self.root / path).read_text()
+
+    def put(self, path: str, content: str) -> None:
+        """Replace a file."""
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f".{target.name}.new")
+        draft.write_text(content)
+        draft.replace(target)
+
+    def remove(self, path: str) -> None:
+        """Take away a file or a folder; nothing is fine too."""
+        target = self.root / path
+        if target.is_dir():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)

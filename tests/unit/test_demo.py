@@ -1,0 +1,101 @@
+"""The played board of `make demo`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from collectors import network, thermal
+from collectors.host import Host
+from tests.demo.__main__ import Player
+from tests.demo.scene import CYCLE_S, EPISODES, TARGET_BPS, scene_at
+
+
+def test_the_same_seed_plays_the_same() -> None:
+    """A play can be repeated, and another seed is another play."""
+    assert [scene_at(s, seed=7) for s in range(CYCLE_S)] == [scene_at(s, seed=7) for s in range(CYCLE_S)]
+    assert [scene_at(s, seed=8) for s in range(CYCLE_S)] != [scene_at(s, seed=7) for s in range(CYCLE_S)]
+
+
+def test_every_episode_shows_what_it_is_named_for() -> None:
+    """In the middle of each episode its sign is there, and in calm none is."""
+    calm = scene_at(10)
+    middle = {name: scene_at((begin + end) / 2) for name, (begin, end) in EPISODES.items()}
+
+    assert calm.streaming
+    assert calm.hdmi
+    assert all(link.up for link in calm.links)
+    assert middle["rtt"].bitrate_bps < TARGET_BPS / 2
+    assert min(link.rtt_ms for link in middle["rtt"].links) > 500
+    assert [False, True, True] == [link.up for link in middle["link"].links]
+    assert middle["heat"].celsius > 85
+    assert not middle["hdmi"].hdmi
+    assert not middle["stop"].streaming
+
+
+def test_a_stream_that_comes_back_is_another_run() -> None:
+    """Before the stop it is run 0, after it run 1, and a cycle later run 2."""
+    end_s = EPISODES["stop"][1]
+    assert [0, 1, 2] == [scene_at(at_s).run for at_s in (10, end_s, CYCLE_S + end_s)]
+
+
+def test_one_episode_plays_alone() -> None:
+    """With --episode no other one happens."""
+    scenes = [scene_at(at_s, only="hdmi") for at_s in range(CYCLE_S)]
+    assert {True, False} == {scene.hdmi for scene in scenes}
+    assert all(scene.streaming and all(link.up for link in scene.links) for scene in scenes)
+
+
+def test_collectors_see_the_traffic_and_the_heat_that_are_played(tmp_path: Path) -> None:
+    """A second's traffic of a link is its rate, the hottest zone is the scene's, nothing is unreadable."""
+    root = tmp_path / "host"
+    player, host = Player(root), Host(root)
+    config, state = network.Config(), network.State()
+    player.step(10, 0, 0)
+    host.begin(10)
+    list(network.collect(host, config, state))
+    player.step(11, 1, 0)
+    host.begin(11)
+    seen = {(s.name, s.tags.get("interface")): s.value for s in network.collect(host, config, state)}
+    heat = {s.name: s.value for s in thermal.collect(host, thermal.Config(), thermal.State())}
+
+    scene = scene_at(11)
+    for link in scene.links:
+        rate = seen["network.tx_bits_per_second", link.interface]
+        assert isinstance(rate, int)
+        assert abs(rate - link.bits_per_second) <= 16
+    hottest = heat["cpu.temperature"]
+    assert isinstance(hottest, float)
+    assert abs(hottest - scene.celsius) < 0.01
+    assert {} == host.faults
+
+
+def test_the_programs_end_with_the_stream(tmp_path: Path) -> None:
+    """Processes, telemetry and encoder session are there in calm and gone in the stop."""
+    root = tmp_path / "host"
+    player = Player(root)
+    player.step(10, 1, 1_764_000_000_000)
+    report = json.loads((root / "tmp/srtla-send-stats-9000.json").read_text())
+    began = [(root / f"proc/{pid}/comm").read_text() for pid in (3900, 4000)]
+    player.step(EPISODES["stop"][0] + 1, 1, 1_764_000_001_000)
+
+    assert ["srtla_send\n", "belacoder\n"] == began
+    assert 1_764_000_000_000 == report["last_updated_ms"]
+    assert ["0", "1", "2"] == [row["conn_id"] for row in report["connections"]]
+    assert not (root / "proc/4000").exists()
+    assert not (root / "tmp/srtla-send-stats-9000.json").exists()
+    assert "RKVENC" not in (root / "proc/mpp_service/sessions-summary").read_text()
+
+
+def test_only_a_play_is_replaced(tmp_path: Path) -> None:
+    """A second play replaces the first; a folder of somebody else stays as it is."""
+    Player(tmp_path / "host")
+    Player(tmp_path / "host")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/photo").touch()
+
+    with pytest.raises(FileExistsError):
+        Player(tmp_path / "theirs")
+    assert ["photo"] == [path.name for path in (tmp_path / "theirs").iterdir()]
