@@ -95,6 +95,8 @@ class Clocks:
                 self._offset_ms = offset_ms
             return 0
         first = not self._id
+        if not first:
+            self._move_events(step_ms)
         self._connection.execute("INSERT INTO clocks (boot_id, offset_ms) VALUES (?, ?)", (self._boot_id, offset_ms))
         self._id, self._offset_ms = self._connection.last_insert_rowid(), offset_ms
         self.stale = self._other_clocks()
@@ -161,6 +163,12 @@ class Clocks:
                         self._move(row_id, timestamp_ms + step_ms)
                 return len(rows)
         return 0
+
+    def _move_events(self, step_ms: int) -> None:
+        """Set the events of this boot right: they are all local, none was sent."""
+        update = "UPDATE events SET timestamp_ms = timestamp_ms + ? WHERE timestamp_ms BETWEEN ? AND ?"
+        until_ms = self._offset_ms + self._read().boottime_ms
+        self._connection.execute(update, (step_ms, self._offset_ms, until_ms))
 
     def _move(self, row_id: int, timestamp_ms: int) -> None:
         """Give one sample its true time, or the next free millisecond where another one has it."""

@@ -1,4 +1,4 @@
-"""Batches to rows: where each sample belongs in time and series, and what of it is new.
+"""Batches to rows: where each sample belongs in time, series and session, and what of it is new.
 
 Joins the transaction that is open. What was there already is left as it is; what has the time of a sample
 by another clock, and is none, is entered a millisecond later.
@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import apsw
 
 from buffer import schema
-from buffer.clocks import MAX_BUMPS, Clocks
+from buffer.clocks import MAX_BUMPS, Clocks, Placed
+from buffer.events import Events, is_event
 from buffer.series import Book
-from common.sample import PRIORITIES, Batch
+from buffer.sessions import Sessions, is_session
+from common.sample import CRITICAL, PRIORITIES, Batch, Sample
 
 INSERT = (
-    "INSERT OR IGNORE INTO samples (timestamp_ms, series_id, value, clock, priority, chunk) VALUES (?, ?, ?, ?, ?, ?)"
+    "INSERT OR IGNORE INTO samples (timestamp_ms, series_id, value, session, clock, priority, chunk) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 EXACT_FLOAT = 2.0**53  # whole floats below it are stored as integers: 1-6 bytes instead of 8
 
@@ -30,6 +34,7 @@ class Row(NamedTuple):
     timestamp_ms: int
     series_id: int
     value: float | str
+    session: int | None
     clock: int | None
     priority: int
     chunk: int | None
@@ -44,45 +49,103 @@ class Entered:
         inserted: how many of them are new.
         pending: how many of each priority are new and wait for their upload.
         moved: how many were given another time, by reason.
+        refused: how many events and sessions could not be understood.
     """
 
     samples: int = 0
     inserted: int = 0
     pending: list[int] = field(default_factory=lambda: [0] * len(PRIORITIES))
     moved: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
 
 
-def enter(connection: apsw.Connection, book: Book, clocks: Clocks, device_id: str, batches: Iterable[Batch]) -> Entered:
-    """Enter batches.
+class Desk:
+    """Where batches are entered: it knows the series, the clocks, the sessions and the device.
 
-    Raises:
-        apsw.Error: the database refuses; the transaction is to be rolled back and the book to forget.
+    Args:
+        connection: the database.
+        device_id: label of every sample.
+        sync_wait_s: how long after boot samples wait for an unsynchronised clock.
+        directory: where the sessions' files go.
     """
-    entered = Entered()
-    rows = _rows(book, clocks, device_id, batches, entered.moved)
-    entered.samples = len(rows)
-    before = connection.total_changes()
-    connection.executemany(INSERT, [row for row in rows if row.chunk is not None])
-    for priority in PRIORITIES:
-        waiting = [row for row in rows if row.chunk is None and row.priority == priority]
-        entered.pending[priority] = _insert(connection, waiting)
-    entered.inserted = connection.total_changes() - before
-    return entered
 
+    def __init__(self, connection: apsw.Connection, device_id: str, sync_wait_s: float, directory: Path) -> None:
+        self._connection = connection
+        self._device_id = device_id
+        self._sync_wait_s = sync_wait_s
+        self._directory = directory
+        self.book = Book(connection)
+        self.forget()
 
-def _rows(book: Book, clocks: Clocks, device_id: str, batches: Iterable[Batch], moved: Counter[str]) -> list[Row]:
-    """Turn batches into rows, making series as they appear; count what is given another time."""
-    rows = []
-    for batch in batches:
-        placed = clocks.place(batch)
-        if placed.moved:
-            moved[placed.moved] += len(batch.samples)
-        for name, value, tags in batch.samples:
-            is_text = isinstance(value, str)
-            series = book.find(name, device_id, tags, is_text=is_text)
-            chunk = schema.LOCAL if is_text else None
-            rows.append(Row(placed.timestamp_ms, series.id, _compact(value), placed.clock, series.priority, chunk))
-    return rows
+    def forget(self) -> None:
+        """Forget what a transaction made that was rolled back."""
+        self.book.forget()
+        self.clocks = Clocks(self._connection, self._sync_wait_s)
+        self.sessions = Sessions(self._connection, self._directory)
+        self._events = Events(self._connection)
+
+    def enter(self, batches: Iterable[Batch]) -> Entered:
+        """Enter batches.
+
+        Raises:
+            apsw.Error: the database refuses; the transaction is to be rolled back and the desk to forget.
+        """
+        entered = Entered()
+        rows = self._rows(batches, entered)
+        before = self._connection.total_changes()
+        self._connection.executemany(INSERT, [row for row in rows if row.chunk is not None])
+        for priority in PRIORITIES:
+            waiting = [row for row in rows if row.chunk is None and row.priority == priority]
+            entered.pending[priority] = _insert(self._connection, waiting)
+        entered.inserted += self._connection.total_changes() - before
+        entered.pending[CRITICAL] += self._enter_totals()
+        return entered
+
+    def _rows(self, batches: Iterable[Batch], entered: Entered) -> list[Row]:
+        """Turn batches into rows, making series as they appear; enter what has a table of its own."""
+        rows = []
+        for batch in batches:
+            placed = self.clocks.place(batch)
+            if placed.moved:
+                entered.moved[placed.moved] += len(batch.samples)
+            entered.samples += len(batch.samples)
+            for sample in batch.samples:
+                if is_event(sample) or is_session(sample):
+                    self._enter_apart(sample, placed, entered)
+                else:
+                    rows.append(self._row(sample, placed))
+        return rows
+
+    def _row(self, sample: Sample, placed: Placed) -> Row:
+        is_text = isinstance(sample.value, str)
+        series = self.book.find(sample.name, self._device_id, sample.tags, is_text=is_text)
+        session = self.sessions.at(placed.timestamp_ms)
+        chunk = schema.LOCAL if is_text else None
+        return Row(
+            placed.timestamp_ms, series.id, _compact(sample.value), session, placed.clock, series.priority, chunk
+        )
+
+    def _enter_apart(self, sample: Sample, placed: Placed, entered: Entered) -> None:
+        """Enter an event or what is said of a session."""
+        if is_session(sample):
+            is_new = self.sessions.enter(sample)
+        else:
+            session = self.sessions.at(placed.timestamp_ms)
+            is_new = self._events.enter(sample, placed.timestamp_ms, placed.clock, session)
+        entered.refused += is_new is None
+        entered.inserted += bool(is_new)
+
+    def _enter_totals(self) -> int:
+        """Enter how many events there are by now, each total as the newest of its series."""
+        count = 0
+        for total in self._events.totals():
+            row = self._row(total.sample, Placed(total.timestamp_ms, total.clock))
+            for bump_ms in range(MAX_BUMPS):  # two events of a kind in a millisecond, in two transactions
+                self._connection.execute(INSERT, row._replace(timestamp_ms=row.timestamp_ms + bump_ms))
+                if self._connection.changes():
+                    count += 1
+                    break
+        return count
 
 
 def _insert(connection: apsw.Connection, rows: list[Row]) -> int:

@@ -66,7 +66,7 @@ class Ingest:
         process.loop.on_readable(self._socket, self.receive)
         self._timer = process.loop.every(settings.commit_interval_s, self.tick, first_s=settings.commit_interval_s)
         process.on_reload(self.reload)
-        for reason in ("frames", "msgpack", "version", "shape", "range", "sample"):
+        for reason in ("frames", "msgpack", "version", "shape", "range", "sample", "apart"):
             process.instruments.count("storage.refused_samples_total", 0, reason=reason)
 
     def receive(self) -> None:
@@ -152,11 +152,18 @@ class Ingest:
         self._count(written, time.perf_counter() - began_s)
         self._acknowledge([batch for batch, _ in batches])
         self._publish(batches)
+        self._write_sessions()
         for key in keys:
             self._waiting_samples -= max(1, len(self._waiting.pop(key)[0].samples))
         if self.paused is None:
             self._process.worked()
         return True
+
+    def _write_sessions(self) -> None:
+        try:
+            self._store.sessions.write_files()
+        except OSError as error:
+            self._process.log.throttled_warning("session", "cannot write a session's file", error=str(error))
 
     def _write_critical(self) -> None:
         """Commit critical samples alone, in the reserve if there is no other room."""
@@ -200,6 +207,8 @@ class Ingest:
         instruments.observe("storage.commit_duration_seconds", duration_s)
         for reason, count in written.moved.items():
             instruments.count("storage.moved_samples_total", count, reason=reason)
+        if written.refused:
+            self._refuse("apart", "an event without its labels, or a session that is none", written.refused)
         if written.step_ms:
             instruments.count("storage.clock_steps_total")
             self._process.log.warning("the wall clock was stepped", step_ms=written.step_ms)

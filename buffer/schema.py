@@ -2,6 +2,7 @@
 
 Version 1 is the first milestone's flat table, version 2 the second's with upload tracking; both are
 copied into version 3 in slices, each its own transaction, so that a kill in the middle only pauses it.
+Version 4 adds a table, and nothing is copied.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import apsw
 from buffer import older, series
 from buffer.older import Old
 
-VERSION = 3
+VERSION = 4
+NORMALISED = 3  # the first version with these tables; a later one only adds to them
 SLICE_ROWS = 5_000  # about 50 ms a slice on an SD card: the longest a kill can throw back
 
 # What `samples.chunk` says besides the id of an upload_checkpoints row.
@@ -78,12 +80,19 @@ CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY,
     timestamp_ms INTEGER NOT NULL,
     kind TEXT NOT NULL,
-    severity TEXT NOT NULL,        -- info, warning, error
+    severity TEXT NOT NULL,        -- info, warning, error, critical
     source TEXT NOT NULL,          -- the process that saw it
     text TEXT NOT NULL,
     session INTEGER
 );
 CREATE INDEX IF NOT EXISTS idx_events ON events (timestamp_ms);
+CREATE TABLE IF NOT EXISTS event_totals (
+    kind TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    source TEXT NOT NULL,
+    total INTEGER NOT NULL,        -- how many there ever were, expired ones too
+    PRIMARY KEY (kind, severity, source)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS aggregates (
     width_ms INTEGER NOT NULL,     -- 60,000 or 300,000
     start_ms INTEGER NOT NULL,
@@ -123,7 +132,7 @@ class UnknownSchemaError(Exception):
 
 
 def version(connection: apsw.Connection) -> int:
-    """Return the file's schema version: 0 for an empty file, 1-3 as above.
+    """Return the file's schema version: 0 for an empty file, else as above.
 
     Raises:
         UnknownSchemaError: a newer version wrote it, or its tables are not ours.
@@ -135,9 +144,9 @@ def version(connection: apsw.Connection) -> int:
     if found > VERSION and (known or old):
         raise UnknownSchemaError(f"schema version {found}; this program knows up to {VERSION}")
     if old:
-        return min(max(found, 1), VERSION - 1)
+        return min(max(found, 1), NORMALISED - 1)
     if known:
-        return found if found == VERSION else 0  # 0: killed before it was done
+        return found if found >= NORMALISED else 0  # 0: killed before it was done
     if kinds.keys() - {"schema_version", "sqlite_sequence", "sqlite_stat1"}:
         raise UnknownSchemaError(f"not a metrics database: it holds {', '.join(sorted(kinds)[:5])}")
     return 0

@@ -20,6 +20,7 @@ from buffer.opening import Opening
 from buffer.rescue import Rescue
 from buffer.store import Store
 from buffer.upkeep import Upkeep
+from common import clock
 from common.process import Process
 from common.sample import PRIORITIES
 
@@ -34,6 +35,8 @@ class Stage:
     def __init__(self, process: Process, store: Store) -> None:
         self._process = process
         self._store = store
+        process.publishes()
+        self._close_sessions()
         self.ingest = Ingest(process, store)
         self.drain = Drain(process, store)
         self.rescue = Rescue(process, store, self._replaced)
@@ -43,6 +46,15 @@ class Stage:
         process.loop.every(MEASURE_S, self.measure)
         process.loop.every(WAL_CHECK_S, self.fold_wal, first_s=WAL_CHECK_S)
         process.on_close(self.close)
+
+    def _close_sessions(self) -> None:
+        try:
+            closed = self._store.sessions.close_left_open(clock.boot_id())
+        except apsw.Error as error:  # a full disk: they are found again at the next start
+            self._store.notice(error)
+            return
+        if closed:
+            self._process.log.warning("closed sessions that were left open", count=closed)
 
     def measure(self) -> None:
         """Put the sizes and the backlog into the heartbeat."""

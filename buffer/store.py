@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from buffer import database, entry, schema, windows
+from buffer import database, schema, windows
 from buffer.clocks import Clocks
+from buffer.entry import Desk
 from buffer.series import Book, Series
+from buffer.sessions import Sessions
 from common import clock
 from common.sample import PRIORITIES, Batch
 from common.settings import Clock, Storage
@@ -40,12 +42,14 @@ class Written(NamedTuple):
         duplicates: rows that were there already.
         moved: samples that were given another time, by reason.
         step_ms: by how much the wall clock was found to be stepped.
+        refused: events and sessions that could not be understood.
     """
 
     inserted: int
     duplicates: int
     moved: Mapping[str, int] = MappingProxyType({})
     step_ms: int = 0
+    refused: int = 0
 
 
 class Store:
@@ -90,9 +94,8 @@ class Store:
         self._connection, self.migrated_from = database.connect(self._settings, self.device_id, self._progress)
         self.damage: apsw.Error | None = None
         self._unsynced = False
-        self.book = Book(self._connection)
         try:
-            self.clocks = Clocks(self._connection, self._sync_wait_s)
+            self._desk = Desk(self._connection, self.device_id, self._sync_wait_s, self.path.parent)
             self.pending = self._count_pending()
         except apsw.Error:
             self.abandon()
@@ -103,6 +106,21 @@ class Store:
         """Return the connection that writes, for transactions between those of ingest; `open` makes another."""
         return self._connection
 
+    @property
+    def book(self) -> Book:
+        """Return the book of series."""
+        return self._desk.book
+
+    @property
+    def clocks(self) -> Clocks:
+        """Return the clocks of this boot."""
+        return self._desk.clocks
+
+    @property
+    def sessions(self) -> Sessions:
+        """Return the sessions."""
+        return self._desk.sessions
+
     def notice(self, error: apsw.Error) -> None:
         """Take down what went wrong with this file; every caller that catches an apsw.Error has to tell."""
         if self.damage is None and database.is_damage(error):
@@ -110,22 +128,22 @@ class Store:
 
     def rolled_back(self) -> None:
         """Forget the series and clocks that a transaction made which was rolled back."""
-        self.book.forget()
-        self.clocks = Clocks(self._connection, self._sync_wait_s)
+        self._desk.forget()
 
     def write(self, batches: Iterable[Batch]) -> Written:
         """Store batches; redelivered samples change nothing."""
         try:
             with self._connection:
                 step_ms = self.clocks.look()
-                entered = entry.enter(self._connection, self.book, self.clocks, self.device_id, batches)
+                entered = self._desk.enter(batches)
         except apsw.Error:
             self.rolled_back()
             raise
         self._unsynced = True
         for priority in PRIORITIES:
             self.pending[priority] += entered.pending[priority]
-        return Written(entered.inserted, entered.samples - entered.inserted, entered.moved, step_ms)
+        duplicates = entered.samples - entered.inserted - entered.refused
+        return Written(entered.inserted, duplicates, entered.moved, step_ms, entered.refused)
 
     def pending_rows(self, priority: int, before_ms: int, limit: int, since_ms: int = 0) -> list[Row]:
         """Return pending samples of a priority from a time on and older than another, oldest first."""

@@ -95,7 +95,10 @@ def _print(options: argparse.Namespace, module: ModuleType) -> int:
 
 def _print_collect(collecting: stage.Collecting) -> None:
     timestamp_ms = clock.wall_ms()
-    for sample in collecting.collect():
+    seen = collecting.collect()
+    for event in seen.events:
+        print(json.dumps({"event": event.kind, "subject": event.subject, "text": event.text}, ensure_ascii=False))
+    for sample in seen.samples:
         line = {"name": sample.name, "value": sample.value, "tags": dict(sample.tags), "timestamp_ms": timestamp_ms}
         print(json.dumps(line, ensure_ascii=False))
     for path, reason in sorted(collecting.host.faults.items()):

@@ -18,10 +18,12 @@ import zmq
 
 from common import VERSION, clock, config, log, wire
 from common.config import Config, ConfigError
+from common.events import Event
 from common.instruments import Instruments
 from common.lock import AlreadyRunning
 from common.loop import Loop
 from common.publisher import Publisher, connect, send_heartbeat
+from common.reporter import Reporter
 
 EXIT_ALREADY_RUNNING = 75  # EX_TEMPFAIL of sysexits.h
 EXIT_CONFIG = 78  # EX_CONFIG
@@ -68,6 +70,7 @@ class Process:
         self._on_close: list[Callable[[], None]] = []
         self.loop.on_reload(self._reload)
         self.publisher: Publisher | None = None
+        self._reporter: Reporter | None = None
         self._status: zmq.Socket[bytes] | None = None
         self.epoch = clock.new_epoch()
 
@@ -76,6 +79,7 @@ class Process:
         settings = self.config.settings.run
         self.publisher = Publisher(self.name, self.run_dir, self.instruments, self.log, settings.window_samples)
         self.epoch = self.publisher.epoch
+        self._reporter = Reporter(self.name, self.publisher, self.log, self.instruments)
         self.loop.on_readable(self.publisher.socket, self.publisher.receive)
         return self.publisher
 
@@ -93,6 +97,11 @@ class Process:
         text = log.SECRETS.redact(str(error))
         self._error = {"error": text, "error_type": kind, "timestamp_ms": clock.wall_ms()}
         self.log.throttled_warning(f"{kind} {text}", "failed", error=text, error_type=kind, **fields)
+
+    def event(self, event: Event) -> None:
+        """Report an event; the process has to publish."""
+        assert self._reporter is not None, "publishes() first"  # noqa: S101 - a stage that forgot
+        self._reporter.report(event)
 
     def worked(self) -> None:
         """Forget the last failure: the same work succeeded again."""
@@ -115,6 +124,8 @@ class Process:
         """Finish the stage, say goodbye and let go of the sockets."""
         for step in self._on_close:
             step()
+        if self._reporter is not None:
+            self._reporter.close()
         self.beat(state="stopping")
         if self.publisher is not None:
             self.publisher.close()
@@ -144,7 +155,8 @@ class Process:
             send_heartbeat(socket, heartbeat)
 
     def _tick(self) -> None:
-        if self.publisher is not None:
+        if self.publisher is not None and self._reporter is not None:
+            self._reporter.tick()
             self.publisher.tick()
         self.beat()
 

@@ -11,11 +11,22 @@ from functools import lru_cache
 
 from common.catalog.derived import DERIVED
 from common.catalog.own import OWN
-from common.catalog.row import COUNTER, GAUGE, HISTOGRAM, INFO, Metric, export_name, row
+from common.catalog.row import COUNTER, EVENT, GAUGE, HISTOGRAM, INFO, Metric, export_name, row
 from common.catalog.stream import STREAM
 from common.catalog.system import SYSTEM
 
-__all__ = ["COUNTER", "GAUGE", "HISTOGRAM", "HISTOGRAM_SUFFIXES", "INFO", "METRICS", "Metric", "export_name", "find"]
+__all__ = [
+    "COUNTER",
+    "EVENT",
+    "GAUGE",
+    "HISTOGRAM",
+    "HISTOGRAM_SUFFIXES",
+    "INFO",
+    "METRICS",
+    "Metric",
+    "export_name",
+    "find",
+]
 
 # A histogram is stored and exported as these three families of samples.
 HISTOGRAM_SUFFIXES = ("_bucket", "_sum", "_count")

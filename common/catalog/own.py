@@ -17,6 +17,7 @@ OWN = (
         "producer priority reason",
         "Samples lost before the buffer, by reason.",
     ),
+    row("events.held_back_total", COUNTER, "", "kind source", "Events held back because they were said too often."),
     row("storage.samples_committed_total", COUNTER, "", "", "Samples written to the database."),
     row("storage.duplicates_total", COUNTER, "", "", "Redelivered samples that were already there."),
     row("storage.refused_samples_total", COUNTER, "", "reason", "Samples or messages that were not valid."),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from common.sample import NORMAL
 
-GAUGE, COUNTER, HISTOGRAM, INFO = "gauge", "counter", "histogram", "info"
+GAUGE, COUNTER, HISTOGRAM, INFO, EVENT = "gauge", "counter", "histogram", "info", "event"
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_:]")
 
@@ -18,7 +18,7 @@ class Metric:
 
     Attributes:
         name: dotted, as stored.
-        kind: gauge, counter, histogram or info.
+        kind: gauge, counter, histogram, info, or event: text that stays on the device.
         unit: base unit of the value, "" for a plain number.
         labels: label names besides device_id.
         help: one sentence, what it tells.

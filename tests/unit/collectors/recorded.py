@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from collectors import registry
 from collectors.host import Host
+from common.events import Event
 from common.sample import Sample
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -21,6 +22,7 @@ class Collected(NamedTuple):
 
     samples: list[Sample]
     faults: Mapping[str, str]
+    events: list[Event]
 
 
 def cases() -> list[Path]:
@@ -44,14 +46,15 @@ def replay(collector: ModuleType, case: Path) -> Iterator[Collected]:
     for number, root in enumerate(steps(case)):
         host = Host(root)
         host.begin(STEP_S * (number + 1))
-        samples = list(collector.collect(host, config, state))
-        yield Collected(samples, host.faults)
+        found = list(collector.collect(host, config, state))
+        events = [item for item in found if isinstance(item, Event)]
+        yield Collected([item for item in found if isinstance(item, Sample)], host.faults, events)
 
 
 def render(collector: ModuleType, case: Path) -> str:
     """Return a case as the text of its expectation; nothing where the collector finds nothing in it."""
     collected = list(replay(collector, case))
-    if not any(step.samples or step.faults for step in collected):
+    if not any(step.samples or step.faults or step.events for step in collected):
         return ""
     return "".join(f"# step {number}\n{_step(step)}" for number, step in enumerate(collected))
 
@@ -74,6 +77,7 @@ def every() -> list[tuple[str, Path]]:
 
 def _step(step: Collected) -> str:
     lines = [f"{sample.name}{_tags(sample)} {json.dumps(sample.value)}" for sample in step.samples]
+    lines += [f"* {event.kind} {json.dumps(event.subject)} {event.text}" for event in step.events]
     lines += [f"! {path}: {reason}" for path, reason in sorted(step.faults.items())]
     return "".join(f"{line}\n" for line in lines)
 

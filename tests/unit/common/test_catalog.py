@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import catalog
-from common.catalog import COUNTER, GAUGE, HISTOGRAM, HISTOGRAM_SUFFIXES, INFO, METRICS, Metric
+from common.catalog import COUNTER, EVENT, GAUGE, HISTOGRAM, HISTOGRAM_SUFFIXES, INFO, METRICS, Metric
 from common.sample import PRIORITIES
 
 PROMQL = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")  # Prometheus: data model, metric names
@@ -26,7 +26,7 @@ def exported(metric: Metric) -> list[str]:
 @pytest.mark.parametrize("metric", ROWS)
 def test_each_row_is_whole(metric: Metric) -> None:
     """A known kind and priority, a sentence of help, labels without device_id, a name PromQL can write."""
-    assert metric.kind in {GAUGE, COUNTER, HISTOGRAM, INFO}
+    assert metric.kind in {GAUGE, COUNTER, HISTOGRAM, INFO, EVENT}
     assert metric.priority in PRIORITIES
     assert re.fullmatch(r"\S.*\.", metric.help), metric.help
     assert "device_id" not in metric.labels

@@ -1,0 +1,52 @@
+"""What the buffer has committed, as it commits it.
+
+Reads `feed.ipc`, gives batches. A reader that is too slow loses some of them; the database has them all.
+What is no batch is passed over: the buffer has checked what it sends, so it is another version's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import zmq
+
+from common import wire
+from common.sample import Batch
+
+BATCHES_PER_TURN = 200  # then the reader's other work gets its turn
+
+
+class Feed:
+    """A subscription to the feed.
+
+    Args:
+        run_dir: where `feed.ipc` is; it may come later.
+
+    Attributes:
+        socket: for the run loop's poller; read `batches` when it is readable.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+        self.socket.setsockopt(zmq.RECONNECT_IVL, 100)
+        self.socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        self.socket.subscribe(wire.COMMITTED_TOPIC)
+        self.socket.connect(f"ipc://{run_dir / 'feed.ipc'}")
+
+    def batches(self) -> Iterator[Batch]:
+        """Give what has come, up to one turn's worth."""
+        for _ in range(BATCHES_PER_TURN):
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                batch, _ = wire.decode_batch(frames[-1])
+            except wire.WireError:
+                continue
+            yield batch
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self.socket.close(linger=0)

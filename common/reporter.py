@@ -1,0 +1,57 @@
+"""A process's events: limited, redacted, logged and published at once.
+
+Takes events, emits one batch for each through the process's publisher. Fails never: what is held back is
+counted and comes later.
+"""
+
+from __future__ import annotations
+
+import time
+
+from common import clock, events, log
+from common.events import Event, Limiter, Timed
+from common.instruments import Instruments
+from common.publisher import Publisher
+
+
+class Reporter:
+    """Report the events of one process.
+
+    Args:
+        source: name of the process.
+        publisher: how they get to the buffer.
+        process_log: where they are logged too.
+        instruments: counts what is held back.
+    """
+
+    def __init__(self, source: str, publisher: Publisher, process_log: log.Log, instruments: Instruments) -> None:
+        self._source = source
+        self._publisher = publisher
+        self._log = process_log
+        self._instruments = instruments
+        self._limiter = Limiter()
+
+    def report(self, event: Event) -> None:
+        """Publish an event now, or hold it back if it has just been said often enough."""
+        clean = event._replace(text=log.SECRETS.redact(event.text))
+        timed = self._limiter.offer(clean, clock.wall_ms(), time.monotonic())
+        if timed is None:
+            self._instruments.count("events.held_back_total", kind=event.kind, source=self._source)
+        else:
+            self._publish(timed)
+
+    def tick(self) -> None:
+        """Publish what was held back and may go now; call it every few seconds."""
+        for timed in self._limiter.due(time.monotonic()):
+            self._publish(timed)
+
+    def close(self) -> None:
+        """Publish what is still held back: the process ends."""
+        for timed in self._limiter.rest():
+            self._publish(timed)
+
+    def _publish(self, timed: Timed) -> None:
+        event = timed.event
+        say = self._log.info if events.severity(event.kind) == "info" else self._log.warning
+        say(event.text, event=event.kind, **({"subject": event.subject} if event.subject else {}))
+        self._publisher.publish([events.sample(event, self._source)], timed.timestamp_ms)
