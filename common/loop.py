@@ -105,6 +105,12 @@ class Loop:
         while not self.stopping:
             self.turn()
 
+    def close(self) -> None:
+        """Let go of the signals' descriptors."""
+        signal.set_wakeup_fd(-1)
+        self._wakeup.close()
+        self._signalled.close()
+
     def turn(self) -> None:
         """Wait for one event and handle everything that is due."""
         for source, _ in self._poller.poll(self._timeout_ms()):

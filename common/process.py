@@ -131,6 +131,7 @@ class Process:
             self.publisher.close()
         if self._status is not None:
             self._status.close(linger=100)
+        self.loop.close()
         self.log.info("stopped", uptime_s=round((clock.wall_ms() - self._started_ms) / 1000, 1))
 
     def beat(self, state: str = "running") -> None:

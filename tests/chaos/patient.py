@@ -156,8 +156,6 @@ class Patient:
         aside = [path.name for path in self.home.iterdir() if ".corrupt-" in path.name and path.suffix != ".json"]
         self._publisher.close()
         self.process.close()
-        for end in (self.process.loop._wakeup, self.process.loop._signalled):
-            end.close()
         environment, handlers, level, on_reload = self._before
         os.environ.clear()
         os.environ.update(environment)

@@ -40,7 +40,7 @@ def sqlite3(database: Path, command: str) -> str:
 
 # MILESTONE-2.md, "Troubleshooting Guide", PRD.md, "Deployment", and what their schemas are made for.
 DOCUMENTED = {
-    "SELECT version FROM schema_version": "3\n",
+    "SELECT version FROM schema_version": "4\n",
     "SELECT COUNT(*) FROM metrics WHERE dedup_key IS NULL": "0\n",
     "SELECT COUNT(*) FROM metrics": "101\n",
     "SELECT COUNT(*) FROM metrics WHERE uploaded=0": "60\n",

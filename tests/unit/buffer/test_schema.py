@@ -412,7 +412,7 @@ def test_a_file_of_a_newer_version_is_refused(path: Path, prepare: Callable[[Pat
     connection.execute("INSERT INTO schema_version (version, applied_at) VALUES (99, 'x')")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(UnknownSchemaError, match="schema version 99; this program knows up to 3"):
+    with pytest.raises(UnknownSchemaError, match="schema version 99; this program knows up to 4"):
         opened(path)
     assert before == path.read_bytes()
 

@@ -22,9 +22,7 @@ def loop() -> Iterator[Loop]:
     """A loop whose own sockets are closed afterwards."""
     new = Loop()
     yield new
-    signal.set_wakeup_fd(-1)
-    new._wakeup.close()
-    new._signalled.close()
+    new.close()
 
 
 class Clock:

@@ -85,8 +85,6 @@ def start_process(environment: Callable[..., None]) -> Iterator[Callable[..., Pr
     os.umask(umask)
     for process in made:
         process.close()
-        process.loop._wakeup.close()
-        process.loop._signalled.close()
     root = logging.getLogger()
     for handler in [one for one in root.handlers if isinstance(one, logging.FileHandler)]:
         root.removeHandler(handler)
