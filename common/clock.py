@@ -3,7 +3,7 @@
 The wall clock of a board without a battery is plausible and wrong until NTP answers. CLOCK_BOOTTIME
 counts through suspend and no clock step moves it, so both together date a sample later.
 
-For tests a file named by BELABOX_CLOCK_FILE shifts them: milliseconds to add to the wall clock, to
+For tests a file named by BELABOX_TEST_CLOCK shifts them: milliseconds to add to the wall clock, to
 CLOCK_BOOTTIME, and 0 or 1 for whether the clock is synchronised.
 """
 
@@ -18,7 +18,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # What systemd-timesyncd, chrony and the two ntpds leave while they run.
 TIME_SERVICES = tuple(map(Path, ("/run/systemd/timesync", "/run/chrony", "/run/ntpd.pid", "/run/ntpd.sock")))
 
-_SHIFT_FILE = os.environ.get("BELABOX_CLOCK_FILE", "")
+_SHIFT_FILE = os.environ.get("BELABOX_TEST_CLOCK", "")
 
 
 def wall_ms() -> int:

@@ -68,7 +68,7 @@ def load(
     """
     problems = Problems()
     tree = _Reader(problems).read(file) if file else {}
-    warnings = documents.translate(tree, problems)
+    warnings = [*documents.translate(tree, problems), *_misspelt(environ)]
     _override(tree, environ, problems)
     own = tree.pop("collectors", None)
     settings = _build(Settings, tree, "", problems)
@@ -164,6 +164,19 @@ def _override(tree: dict[str, Any], environ: Mapping[str, str], problems: Proble
             problems.written_at(path, variable)
         else:
             problems.add(path, f"{variable} does not name a key")
+
+
+def _misspelt(environ: Mapping[str, str]) -> list[str]:
+    """Return a warning for each variable that names a section and a key with one underscore between them."""
+    sections = [field.name for field in dataclasses.fields(Settings)]
+    found = []
+    for variable in sorted(environ):
+        name = variable[len(ENVIRONMENT_PREFIX) :].lower()
+        section = next((section for section in sections if name.startswith(f"{section}_")), None)
+        if variable.startswith(ENVIRONMENT_PREFIX) and "__" not in variable and section:
+            meant = f"{ENVIRONMENT_PREFIX}{section}__{name[len(section) + 1 :]}".upper()
+            found.append(f"{variable}: no effect; two underscores stand between section and key: {meant}")
+    return found
 
 
 def _collectors(raw: Any, known: Mapping[str, type[Any] | None] | None, problems: Problems) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def test_boot_in_2017_then_ntp(run_dir: Path, shift: Shift, quick: dict[str, str
     began_ms = time.time_ns() // 1_000_000
     shift.set(IN_2017 - began_ms, synchronised=False)
     with FakeVm() as vm:
-        pipeline, ledger = with_oracle(run_dir, vm, {**quick, "BELABOX_CLOCK_FILE": str(run_dir / "clock")})
+        pipeline, ledger = with_oracle(run_dir, vm, {**quick, "BELABOX_TEST_CLOCK": str(run_dir / "clock")})
         with pipeline:
             wait_for("samples stored", lambda: len(stored(pipeline)) > 300)
             assert times_ms(vm) == []
@@ -73,7 +73,7 @@ def test_boot_in_2017_then_ntp(run_dir: Path, shift: Shift, quick: dict[str, str
 def test_clock_that_jumps_back_an_hour(run_dir: Path, shift: Shift, quick: dict[str, str], stopped: str) -> None:
     """No sample is lost to one that has its time already, and none is in the future; also with the buffer down."""
     with FakeVm() as vm:
-        pipeline, ledger = with_oracle(run_dir, vm, {**quick, "BELABOX_CLOCK_FILE": str(run_dir / "clock")})
+        pipeline, ledger = with_oracle(run_dir, vm, {**quick, "BELABOX_TEST_CLOCK": str(run_dir / "clock")})
         with pipeline:
             wait_for("samples flowing", lambda: len(arrived(vm)) > 200)
             if stopped:

@@ -352,3 +352,10 @@ def test_a_collector_reads_its_own_section_only(tmp_path: Path) -> None:
     path.write_text("collectors: {cpu: {interval: nonsense}, disk: {interval: 3s}}\n", encoding="ascii")
     loaded = config.load(path, {}, {"cpu": None, "disk": Own})
     assert {"disk": Own(interval_s=3.0)} == loaded.collectors
+
+
+def test_one_underscore_too_few_is_said(tmp_path: Path) -> None:
+    """A variable that looks like a key and is none has no effect, and says how it should be written."""
+    loaded = load(tmp_path, "", {"BELABOX_REMOTE_URL": "http://x", "BELABOX_TEST_CLOCK": "f", "REMOTE_URL": "y"})
+    expected = "BELABOX_REMOTE_URL: no effect; two underscores stand between section and key: BELABOX_REMOTE__URL"
+    assert (expected,) == loaded.warnings
