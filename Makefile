@@ -58,13 +58,13 @@ reload: setup ## check the configuration, then have every process read it again
 check-config: setup ## check FILE and say everything that is wrong with it
 	@$(BIN)/python -m collectors --check-config --config $(FILE)
 
-test: setup-dev ## unit, integration, fuzz and a short chaos run; COVERAGE=1 measures the five packages
-	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest -n $(JOBS) tests/unit tests/integration tests/fuzz tests/chaos
-	@$(if $(COVERAGE),$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=85)
+test: setup-dev ## unit, integration, fuzz and a short chaos run
+	@$(BIN)/python -m pytest -n $(JOBS) tests/unit tests/integration tests/fuzz tests/chaos
 
-unit: setup-dev ## unit tests alone
-	@$(BIN)/python -m pytest -n $(JOBS) tests/unit
+unit: setup-dev ## unit tests alone; COVERAGE=1 measures the five packages, subprocesses included
+	@rm -f .coverage .coverage.*
+	@$(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest -n $(JOBS) tests/unit
+	@$(if $(COVERAGE),$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=85)
 
 integration: setup-dev ## tests with real processes
 	@$(BIN)/python -m pytest -n $(JOBS) tests/integration

@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from shutil import rmtree
 
+import pytest
+
 from tests.chaos import storm
 from tests.harness import require
 from tests.integration.conftest import QUICK
@@ -14,6 +16,7 @@ SEED = 20251011  # another storm: make chaos SEED=… MINUTES=…
 DURATION_S = 45.0
 
 
+@pytest.mark.timeout(DURATION_S + storm.SETTLE_S + 60)
 def test_a_storm_loses_and_doubles_nothing() -> None:
     """After the storm every number of the oracle is at the real server once, and in the database once."""
     folder = Path(tempfile.mkdtemp(prefix="bm-", dir="/tmp"))
