@@ -112,6 +112,13 @@ class Host:
         """Tell whether a path is there."""
         return os.path.exists(os.path.join(self.root, path))
 
+    def link(self, path: str) -> str:
+        """Return where a symbolic link leads, "" where there is none."""
+        try:
+            return os.readlink(os.path.join(self.root, path))
+        except (OSError, ValueError):
+            return ""
+
     def file_system(self, mountpoint: str) -> os.statvfs_result | None:
         """Return the size and use of a mounted file system, or None where it cannot be asked.
 

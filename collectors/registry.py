@@ -9,7 +9,9 @@ from types import ModuleType
 from typing import Any
 
 FOLDER = Path(__file__).parent
-FRAMEWORK = frozenset({"__main__", "filesystems", "host", "hwmon", "registry", "stage"})
+FRAMEWORK = frozenset(
+    {"__main__", "belabox", "filesystems", "host", "hwmon", "interrupts", "mpp", "registry", "stage", "video4linux"}
+)
 
 
 def names() -> list[str]:

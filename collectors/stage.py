@@ -62,6 +62,7 @@ class Collecting:
 
     def watch(self) -> Seen:
         """Read what cannot wait for the next collect."""
+        self.host.begin()
         return _seen(self._module.watch(self.host, self.config, self._state))
 
     def hear(self, batch: Batch) -> None:

@@ -43,7 +43,7 @@ WITHOUT_EFFECT = (
     ("remote", "upload"),
     ("logging", "rotation"),
 )
-UNAVAILABLE_COLLECTORS = ("srt.packet_loss", "srt", "encoder", "events")
+UNAVAILABLE_COLLECTORS = ("srt.packet_loss", "srt", "events")
 
 
 def translate(tree: dict[str, Any], problems: Problems) -> list[str]:

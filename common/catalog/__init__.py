@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from common.catalog.board import BOARD
 from common.catalog.derived import DERIVED
 from common.catalog.own import OWN
 from common.catalog.row import COUNTER, EVENT, GAUGE, HISTOGRAM, INFO, Metric, export_name, row
@@ -31,7 +32,7 @@ __all__ = [
 # A histogram is stored and exported as these three families of samples.
 HISTOGRAM_SUFFIXES = ("_bucket", "_sum", "_count")
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in (*SYSTEM, *STREAM, *DERIVED, *OWN)}
+METRICS: dict[str, Metric] = {metric.name: metric for metric in (*SYSTEM, *BOARD, *STREAM, *DERIVED, *OWN)}
 
 
 @lru_cache(maxsize=4096)

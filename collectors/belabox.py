@@ -1,0 +1,102 @@
+"""What belaUI and belacoder leave in files and in the process table; a part of several collectors.
+
+belaUI's configuration and belacoder's command line hold the stream key, passwords and tokens in clear: here
+is the one place that opens them, and nothing but what is named leaves it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from collectors.host import Host, unsigned
+
+CONFIG = "opt/belaUI/config.json"
+BITRATES = "tmp/belacoder_br"
+PIPELINE = "tmp/belacoder_pipeline"
+PIPELINES = "usr/share/belacoder/pipelines"
+UPLINKS = "tmp/srtla_ips"
+ENCODERS = frozenset({"belacoder", "ceracoder"})
+SENDERS = frozenset({"srtla_send"})
+
+_HERTZ = 100  # USER_HZ, the unit of starttime in /proc/PID/stat
+_PLAIN_KEYS = frozenset({"max_br", "delay", "srt_latency", "pipeline", "acodec", "asrc", "srtla_port"})
+
+
+class Program(NamedTuple):
+    """A process of the stream.
+
+    Attributes:
+        pid: its number.
+        name: its command.
+        started_s: seconds after boot at which it was started.
+    """
+
+    pid: int
+    name: str
+    started_s: float
+
+
+def settings(host: Host) -> dict[str, Any]:
+    """Return the keys of belaUI's configuration that are no secrets; nothing where it cannot be read."""
+    text = host.text(CONFIG)
+    if text is None:
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        host.fault(CONFIG, "not understood")  # never with its content
+        return {}
+    return {name: value for name, value in found.items() if name in _PLAIN_KEYS}
+
+
+def max_bitrate(host: Host) -> int | None:
+    """Return the bitrate that belacoder may not exceed, bits per second."""
+    limits = [unsigned(line) for line in (host.text(BITRATES) or "").split()]
+    if len(limits) == 2 and limits[1]:
+        return limits[1]
+    kilobits = settings(host).get("max_br")
+    return kilobits * 1000 if type(kilobits) is int and kilobits > 0 else None
+
+
+def pipeline_name(host: Host) -> str | None:
+    """Return the file of the configured pipeline, e.g. ``rk3588/h265_hdmi_1080p30``: belaUI stores its sha1."""
+    digest = settings(host).get("pipeline")
+    for folder in host.names(PIPELINES) if isinstance(digest, str) else []:
+        for file in host.names(f"{PIPELINES}/{folder}"):
+            name = f"{folder}/{file}"
+            if hashlib.sha1(name.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest() == digest:
+                return name
+    return None
+
+
+def uplinks(host: Host) -> list[str]:
+    """Return the source addresses over which srtla_send sends, in its order."""
+    return [line for line in (host.text(UPLINKS) or "").split() if re.fullmatch(r"[0-9.]{7,15}", line)]
+
+
+def programs(host: Host, names: frozenset[str]) -> Iterator[Program]:
+    """Give the running processes of these names, oldest first."""
+    found = []
+    for entry in host.names("proc"):
+        if entry.isdecimal() and (host.text(f"proc/{entry}/comm") or "").strip() in names:
+            stat = host.text(f"proc/{entry}/stat") or ""
+            fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
+            started = unsigned(fields[19]) if len(fields) > 19 else None
+            if started is not None and fields[0] != "Z":
+                name = stat.partition("(")[2].rpartition(")")[0]
+                found.append(Program(int(entry), name, started / _HERTZ))
+    host.absent -= {path for path in host.absent if path.startswith("proc/")}  # ended while we looked
+    yield from sorted(found, key=lambda program: (program.started_s, program.pid))
+
+
+def option(host: Host, program: Program, flag: str) -> int | None:
+    """Return the number behind a flag of a command line, e.g. the latency in ms behind ``-l``."""
+    words = (host.text(f"proc/{program.pid}/cmdline") or "").split("\0")
+    return next((unsigned(value) for name, value in pairwise(words) if name == flag), None)
