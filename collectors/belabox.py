@@ -100,3 +100,20 @@ def option(host: Host, program: Program, flag: str) -> int | None:
     """Return the number behind a flag of a command line, e.g. the latency in ms behind ``-l``."""
     words = (host.text(f"proc/{program.pid}/cmdline") or "").split("\0")
     return next((unsigned(value) for name, value in pairwise(words) if name == flag), None)
+
+
+def sender_ports(host: Host, program: Program) -> tuple[int, int] | None:
+    """Return the port srtla_send listens on and the receiver's: its first and third argument."""
+    words = (host.text(f"proc/{program.pid}/cmdline") or "").split("\0")
+    at = next((at for at, word in enumerate(words) if word.rpartition("/")[2] in SENDERS), 0)
+    plain = [word for word in words[at + 1 :] if word and not word.startswith("-")]
+    ports = [unsigned(word) for word in (plain[0], plain[2])] if len(plain) > 2 else []
+    return (ports[0], ports[1]) if len(ports) == 2 and ports[0] and ports[1] else None
+
+
+def uptime_s(host: Host) -> float:
+    """Return for how long the machine has run, 0 where it does not say."""
+    try:
+        return float((host.text("proc/uptime") or "").split()[0])
+    except (ValueError, IndexError):
+        return 0.0

@@ -10,7 +10,12 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 FRAMEWORK = frozenset(
-    {"__main__", "belabox", "filesystems", "host", "hwmon", "interrupts", "mpp", "registry", "stage", "video4linux"}
+    {
+        *("__main__", "host", "registry", "stage"),
+        *("belabox", "bpf", "filesystems", "hwmon", "interrupts", "mpp", "packet_ring", "udp_sockets", "video4linux"),
+        *("srt_filters", "srt_flow", "srt_report", "srt_stats_file", "srt_tap"),
+        *("srtla_forks", "srtla_link", "srtla_report"),
+    }
 )
 
 

@@ -18,6 +18,7 @@ COLLECTOR_NAMES = {
     "memory.usage": ("memory",),
     "disk.io": ("disk",),
     "network.traffic": ("network",),
+    "srt.packet_loss": ("srt",),
 }
 
 # Documented keys that live elsewhere here.
@@ -43,7 +44,7 @@ WITHOUT_EFFECT = (
     ("remote", "upload"),
     ("logging", "rotation"),
 )
-UNAVAILABLE_COLLECTORS = ("srt.packet_loss", "srt", "events")
+UNAVAILABLE_COLLECTORS = ("events",)
 
 
 def translate(tree: dict[str, Any], problems: Problems) -> list[str]:

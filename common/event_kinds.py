@@ -23,6 +23,13 @@ class Kind(NamedTuple):
 
 # Each area in the order in which things happen; what begins something stands above what ends it.
 KINDS: dict[str, Kind] = {
+    # the connection
+    "srt_lost": Kind(CRITICAL, "The receiver has acknowledged nothing for 3 s while the encoder runs."),
+    "srt_connected": Kind(INFO, "It acknowledges.", clears="srt_lost"),
+    "srtla_link_down": Kind(ERROR, "A bonded link does not answer any more."),
+    "srtla_link_up": Kind(INFO, "It answers again.", clears="srtla_link_down"),
+    "srt_source_silent": Kind(WARNING, "A sender or file that told of the stream says nothing any more."),
+    "srt_source_back": Kind(INFO, "It speaks again.", clears="srt_source_silent"),
     # the picture and the sound
     "hdmi_lost": Kind(ERROR, "The HDMI input has no source any more: cable, camera, or its battery."),
     "hdmi_restored": Kind(INFO, "It has one again.", clears="hdmi_lost"),

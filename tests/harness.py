@@ -22,7 +22,10 @@ from urllib.request import urlopen
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-COLLECTORS = ("cpu", "memory", "disk", "network", "thermal", "accelerator", "audio", "encoder", "hdmi", "power")
+COLLECTORS = (
+    *("cpu", "memory", "disk", "network", "thermal"),
+    *("accelerator", "audio", "encoder", "hdmi", "power", "srt"),
+)
 STAGES = ("healthd", "buffer", "shipper", *(f"collectors:{name}" for name in COLLECTORS))
 
 Result = TypeVar("Result")

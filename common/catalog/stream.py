@@ -1,4 +1,4 @@
-"""What the stream gives: encoder, sound, picture."""
+"""What the stream gives: connection, links, encoder, sound, picture."""
 
 from __future__ import annotations
 
@@ -27,6 +27,56 @@ ENCODER = (
     row("encoder.info", INFO, "", "codec resolution profile pipeline", "What is being encoded; 1.", HIGH),
 )
 
+SRT = (
+    row("srt.connected", GAUGE, "", "", "1 while the receiver acknowledges.", HIGH),
+    row("srt.rtt_ms", GAUGE, "milliseconds", "", "Round trip, as the receiver measures it.", HIGH),
+    row("srt.jitter_ms", GAUGE, "milliseconds", "", "Variance of the round trip.", HIGH),
+    row("srt.latency_ms", GAUGE, "milliseconds", "", "Latency negotiated, or else configured.", HIGH),
+    row("srt.uptime_seconds", GAUGE, "seconds", "", "Age of the encoder's process: of this connection.", HIGH),
+    row("srt.reconnects_total", COUNTER, "", "", "Times the encoder was started again within 15 s.", HIGH),
+    row("srt.packets_sent_total", COUNTER, "", "", "Data packets sent, repetitions included.", HIGH),
+    row("srt.packets_received_total", COUNTER, "", "", "Data packets the receiver has acknowledged.", HIGH),
+    row(
+        "srt.packets_lost_total",
+        COUNTER,
+        "",
+        "",
+        "Losses reported by the receiver, as SRT counts them.",
+        HIGH,
+    ),
+    row("srt.packets_retransmitted_total", COUNTER, "", "", "Data packets sent again.", HIGH),
+    row("srt.packets_dropped_total", COUNTER, "", "", "Data packets given up as too late.", HIGH),
+    row(
+        "srt.packet_loss_percent",
+        GAUGE,
+        "percent",
+        "",
+        "Share that did not arrive at once, per collect.",
+        HIGH,
+    ),
+    row("srt.retransmit_percent", GAUGE, "percent", "", "Sent again, of what was sent.", HIGH),
+    row("srt.bitrate_bits_per_second", GAUGE, "bits/s", "", "What the encoder really sends.", HIGH),
+    row("srt.send_buffer_bytes", GAUGE, "bytes", "", "Sent and not acknowledged, to 16 packets.", HIGH),
+    row("srt.receive_buffer_bytes", GAUGE, "bytes", "", "Waiting in the receiver's buffer.", HIGH),
+    row("srt.buffer_utilization_percent", GAUGE, "percent", "", "Share of the receiver's buffer in use.", HIGH),
+    row("srt.link_capacity_bits_per_second", GAUGE, "bits/s", "", "The receiver's estimate of the path.", HIGH),
+    row("srt.tap_missed_packets_total", COUNTER, "", "", "Packets that the tap itself missed.", HIGH),
+)
+
+SRTLA = (
+    row("srtla.link_up", GAUGE, "", "interface ip", "1 while the receiver answers over the link.", HIGH),
+    row("srtla.link_rtt_ms", GAUGE, "milliseconds", "interface ip", "Round trip of the link.", HIGH),
+    row("srtla.link_loss_percent", GAUGE, "percent", "interface ip", "Share that did not arrive, over 30 s.", HIGH),
+    row("srtla.link_packets_sent_total", COUNTER, "", "interface ip", "Data packets sent over the link.", HIGH),
+    row("srtla.link_packets_acked_total", COUNTER, "", "interface ip", "Data packets that arrived, in tens.", HIGH),
+    row("srtla.link_naks_total", COUNTER, "", "interface ip", "Losses, by the sender's own count.", HIGH),
+    row("srtla.link_bits_per_second", GAUGE, "bits/s", "interface ip", "What arrived over the link.", HIGH),
+    row("srtla.link_queue_bytes", GAUGE, "bytes", "interface ip", "Waiting in the kernel: the modem backs up.", HIGH),
+    row("srtla.link_drops_total", COUNTER, "", "interface ip", "Datagrams the sender did not read in time.", HIGH),
+    row("srtla.active_links", GAUGE, "", "", "Links that are up.", HIGH),
+    row("srtla.bond_efficiency_percent", GAUGE, "percent", "", "Arrived of what was sent over all links.", HIGH),
+)
+
 AUDIO = (
     row("audio.running", GAUGE, "", "card", "1 while somebody captures from it."),
     row("audio.sample_rate_hertz", GAUGE, "hertz", "card", "Samples that really arrived."),
@@ -46,4 +96,4 @@ HDMI = (
     row("hdmi.info", INFO, "", "resolution color_format", "What the source sends; 1."),
 )
 
-STREAM = (*ENCODER, *AUDIO, *HDMI)
+STREAM = (*SRT, *SRTLA, *ENCODER, *AUDIO, *HDMI)

@@ -1,0 +1,74 @@
+"""The kernel's queues of the uplinks, and which interface an address is on; a part of the SRT collector."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from collectors.host import Host
+
+TABLE = "proc/net/udp"
+ROUTES = "proc/net/route"
+
+
+class Queue(NamedTuple):
+    """What waits in a socket's send queue, bytes, and datagrams that were not read in time."""
+
+    bytes: int
+    drops: int
+
+
+def queues(host: Host, addresses: Iterable[str]) -> dict[str, Queue]:
+    """Return the queues of the sockets that are bound to these addresses; several of one are summed."""
+    rows = host.parse(TABLE, parse) or {}
+    return {address: rows[address] for address in addresses if address in rows}
+
+
+def parse(lines: Iterable[str]) -> dict[str, Queue] | None:
+    """Return the queues of ``/proc/net/udp`` by local address; None where the head is missing."""
+    found: dict[str, Queue] = {}
+    has_head = False
+    for line in lines:
+        columns = line.split()
+        if columns[:1] == ["sl"]:
+            has_head = True
+        elif len(columns) >= 13:
+            try:
+                address = _address(columns[1].partition(":")[0])
+                queue = Queue(int(columns[4].partition(":")[0], 16), int(columns[12]))
+            except ValueError:
+                continue
+            before = found.get(address, Queue(0, 0))
+            found[address] = Queue(before.bytes + queue.bytes, before.drops + queue.drops)
+    return found if has_head else None
+
+
+def interfaces(host: Host, addresses: Iterable[str]) -> dict[str, str]:
+    """Return the interface of each address, by the narrowest directly connected network that holds it."""
+    networks = host.parse(ROUTES, parse_routes) or []
+    found = {}
+    for address in addresses:
+        ip = ipaddress.IPv4Address(address)
+        name = next((name for network, name in networks if ip in network), None)
+        if name is not None:
+            found[address] = name
+    return found
+
+
+def parse_routes(lines: Iterable[str]) -> list[tuple[ipaddress.IPv4Network, str]]:
+    """Return the networks without a gateway of ``/proc/net/route``, the narrowest first."""
+    found = []
+    for line in lines:
+        columns = line.split()
+        if len(columns) >= 8 and columns[2] == "00000000":
+            try:
+                found.append((ipaddress.IPv4Network(f"{_address(columns[1])}/{_address(columns[7])}"), columns[0]))
+            except ValueError:
+                continue
+    return sorted((row for row in found if row[0].prefixlen), key=lambda row: -row[0].prefixlen)
+
+
+def _address(text: str) -> str:
+    """Turn ``0200010A`` into ``10.1.0.2``: the kernel prints the bytes as a little-endian number."""
+    return str(ipaddress.IPv4Address(int.from_bytes(bytes.fromhex(text), "little")))

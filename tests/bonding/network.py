@@ -1,0 +1,107 @@
+"""A network in a thread: what is sent arrives later, or not; the truth is counted.
+
+Written for tests, from the protocols' descriptions. Every packet is timed by the thread's own clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+Handler = Callable[[bytes, "tuple[str, int]"], None]
+
+
+class Network(threading.Thread):
+    """Sockets whose packets are handled, and packets that are under way.
+
+    Args:
+        seed: of what is lost.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(daemon=True)
+        self.chance = random.Random(seed)
+        self._selector = selectors.DefaultSelector()
+        self._late: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+        self._is_over = False
+        self._timers: list[tuple[float, Callable[[], None]]] = []
+
+    def bind(self, address: str, port: int, handle: Handler) -> socket.socket:
+        """Open a socket and have its packets handled."""
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        made.setblocking(False)
+        made.bind((address, port))
+        self._selector.register(made, selectors.EVENT_READ, handle)
+        return made
+
+    def later(self, delay_s: float, step: Callable[[], None]) -> None:
+        """Do something after a time."""
+        self._count += 1
+        heapq.heappush(self._late, (time.monotonic() + delay_s, self._count, step))
+
+    def run(self) -> None:
+        """Work until `close`."""
+        while not self._is_over:
+            rest_s = self._late[0][0] - time.monotonic() if self._late else 0.05
+            for key, _ in self._selector.select(max(0.0, min(rest_s, 0.05))):
+                self._receive(key)
+            while self._late and self._late[0][0] <= time.monotonic():
+                heapq.heappop(self._late)[2]()
+
+    def close(self) -> None:
+        """End, and close the sockets."""
+        self._is_over = True
+        self.join()
+        for key in list(self._selector.get_map().values()):
+            key.fileobj.close()  # type: ignore[union-attr]
+        self._selector.close()
+
+    def _receive(self, key: selectors.SelectorKey) -> None:
+        for _ in range(64):
+            try:
+                packet, sender = key.fileobj.recvfrom(2048)  # type: ignore[union-attr]
+            except (BlockingIOError, ConnectionRefusedError):
+                return
+            key.data(packet, sender)
+
+
+class Relay:
+    """A path with a delay each way and a loss, between who sends to it and a target.
+
+    Attributes:
+        sent, lost: packets towards the target.
+    """
+
+    def __init__(self, network: Network, port: int, target: tuple[str, int], delay_s: float, loss: float) -> None:
+        self._network, self._delay_s, self._loss = network, delay_s, loss
+        self.sent = self.lost = 0
+        self._client: tuple[str, int] | None = None
+        self._target = target
+        self._near = network.bind("127.0.0.1", port, self._forward)
+        self._far = network.bind("127.0.0.1", 0, self._back)
+
+    def _forward(self, packet: bytes, sender: tuple[str, int]) -> None:
+        self._client = sender
+        self.sent += 1
+        is_data = not packet[0] & 0x80
+        if is_data and self._network.chance.random() < self._loss:
+            self.lost += 1
+        else:
+            self._network.later(self._delay_s, lambda: self._send(self._far, packet, self._target))
+
+    def _back(self, packet: bytes, _sender: tuple[str, int]) -> None:
+        self._network.later(self._delay_s, lambda: self._client and self._send(self._near, packet, self._client))
+
+    @staticmethod
+    def _send(source: socket.socket, packet: bytes, target: tuple[str, int]) -> None:
+        try:
+            source.sendto(packet, target)
+        except OSError:
+            pass  # the other end is not there: a network says nothing either

@@ -1,0 +1,198 @@
+"""The tap beside a real SRT stream: its numbers against those of the programs and networks it looks at.
+
+Needs the right to packet sockets, which root has, and `srt-live-transmit`.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path as File
+from typing import Any
+
+import pytest
+
+from collectors import srt, srt_report, srtla_report
+from collectors.host import Host
+from collectors.srt_tap import Tap
+from common.sample import Sample
+from tests.bonding.network import Network, Relay
+from tests.bonding.srtla import Path, Receiver, Sender
+from tests.harness import require, wait_for
+
+PACKET = 1316
+RATE_BPS = 8_000_000
+
+
+class Stream:
+    """A real SRT stream of our own packets from one `srt-live-transmit` to another."""
+
+    def __init__(self, folder: File, target_port: int, listen_port: int, latency_ms: int = 600) -> None:
+        program = require("srt-live-transmit")
+        self._statistics = folder / "statistics.json"
+        options = ["-q", "-s:50", "-pf:json", "-f"]
+        self._feed_port = free_port()
+        sink = free_port()
+        self._processes = [
+            subprocess.Popen(
+                [program, "-q", f"srt://:{listen_port}?latency={latency_ms}", f"udp://127.0.0.1:{sink}"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            ),
+            subprocess.Popen(
+                [
+                    *(program, *options, f"-statsout:{self._statistics}", f"udp://127.0.0.1:{self._feed_port}"),
+                    f"srt://127.0.0.1:{target_port}?latency={latency_ms}",
+                ],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            ),
+        ]
+        self._feed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def send(self, seconds: float, tap: Tap) -> float:
+        """Send at `RATE_BPS`, and have the tap read twice a second; return the CPU seconds that took."""
+        used_s = 0.0
+        began_s = read_s = time.monotonic()
+        sent = 0
+        while (now_s := time.monotonic()) - began_s < seconds:
+            while sent < (now_s - began_s) * RATE_BPS / 8 / PACKET:
+                self._feed.sendto(b"\x47" + sent.to_bytes(4, "big") * (PACKET // 4 - 1), ("127.0.0.1", self._feed_port))
+                sent += 1
+            if now_s - read_s >= 0.5:
+                read_s = now_s
+                drained_s = time.thread_time()
+                tap.drain()
+                used_s += time.thread_time() - drained_s
+            time.sleep(0.004)
+        time.sleep(1.0)  # what was lost last is asked for and sent again: the end that both ends count up to
+        tap.drain()
+        return used_s
+
+    def counted(self) -> dict[str, Any]:
+        """Return the program's own last line."""
+        lines = self._statistics.read_text().splitlines() if self._statistics.exists() else []
+        found: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+        return found
+
+    def close(self) -> None:
+        """End both programs."""
+        self._feed.close()
+        for process in self._processes:
+            process.terminate()
+            process.wait()
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    """A network in a thread."""
+    made = Network(7)
+    made.start()
+    yield made
+    made.close()
+
+
+def free_port() -> int:
+    """Return a UDP port that nobody uses."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def tapped(srt_port: int, srtla_port: int, addresses: list[str]) -> Tap:
+    """Open a tap; without the right to it this test cannot say anything."""
+    try:
+        return Tap(srt_port, srtla_port, addresses)
+    except PermissionError:
+        return pytest.fail("CAP_NET_RAW is missing: run as root, or the tap is untested")
+
+
+def by_name(samples: Iterator[Sample]) -> dict[str, float]:
+    """Return the values of samples without labels."""
+    return {sample.name: float(sample.value) for sample in samples if not sample.tags}
+
+
+def test_the_tap_agrees_with_the_sender_itself(tmp_path: File, network: Network) -> None:
+    """Round trip within 5 % or 2 ms of the path's, packets within 1 % of what the program counted itself."""
+    port, listen_port = free_port(), free_port()
+    relay = Relay(network, port, ("127.0.0.1", listen_port), delay_s=0.02, loss=0.04)
+    tap = tapped(port, free_port(), [])
+    stream = Stream(tmp_path, port, listen_port)
+    try:
+        wait_for("the connection", lambda: relay.sent > 2)
+        stream.send(10, tap)
+        said, counted = by_name(srt_report.connection(tap, srt_report.Totals(), 10.0)), stream.counted()
+    finally:
+        stream.close()
+        tap.close()
+    sent = counted["send"]
+    print(f"tap {said}\nprogram {counted}")
+    assert abs(said["srt.rtt_ms"] - 40) < max(2.0, 0.05 * 40) + 1  # the threads of the path add their own wake-ups
+    assert abs(said["srt.rtt_ms"] - counted["link"]["rtt"]) < max(2.0, 0.05 * 40)
+    assert 600 == tap.flow.latency_ms
+    # The program writes a line every 50 packets; the tap reads to the end.
+    for name, theirs in (("sent", "packets"), ("retransmitted", "packetsRetransmitted"), ("lost", "packetsLost")):
+        assert abs(said[f"srt.packets_{name}_total"] - sent[theirs]) <= 50 + 0.01 * sent[theirs], name
+    assert 0 == said["srt.tap_missed_packets_total"]
+
+
+def test_each_link_has_its_own_numbers(tmp_path: File, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three links of 10, 30 and 60 ms one way and 0, 5 and 1 % loss, as the collector reports them."""
+    paths = [Path("127.0.0.2", 0.01, 0.0, 4), Path("127.0.0.3", 0.03, 0.05, 2), Path("127.0.0.4", 0.06, 0.01, 1)]
+    addresses = [path.address for path in paths]
+    srt_port, srtla_port, listen_port = free_port(), free_port(), free_port()
+    Receiver(network, srtla_port, ("127.0.0.1", listen_port), paths)
+    Sender(network, srt_port, ("127.0.0.1", srtla_port), paths)
+    tap = tapped(srt_port, srtla_port, addresses)
+    stream = Stream(tmp_path, srt_port, listen_port, latency_ms=1500)
+    host = Host(tmp_path)
+    try:
+        stream.send(2, tap)
+        wait_for("the connection", lambda: is_connected(tap))
+        list(srtla_report.links(host, addresses, tap, []))
+        used_s = stream.send(20, tap)
+        samples = list(srtla_report.links(host, addresses, tap, []))
+        cut(paths[0], tap, stream)
+        events = list(srt._changes(time.time(), state_of(tap), None))
+    finally:
+        stream.close()
+        tap.close()
+    found = {(sample.name, sample.tags.get("ip")): float(sample.value) for sample in samples}
+    print("\n".join(f"{name} {ip} {value}" for (name, ip), value in found.items()))
+    print(f"the tap used {used_s:.3f} s of CPU in 20 s at {RATE_BPS / 1e6:g} Mbit/s")
+    for path in paths:
+        rtt_ms = 2000 * path.delay_s
+        assert abs(found["srtla.link_rtt_ms", path.address] - rtt_ms) < max(4.0, 0.05 * rtt_ms)
+        truth = 100 * path.lost / path.data if path.address != "127.0.0.2" else 0.0
+        assert abs(found["srtla.link_loss_percent", path.address] - truth) < 1.5
+        assert 1 == found["srtla.link_up", path.address]
+    assert 3 == found["srtla.active_links", None]
+    assert [("srtla_link_down", "127.0.0.2")] == [(event.kind, event.subject) for event in events]
+
+
+def cut(path: Path, tap: Tap, stream: Stream) -> None:
+    """Cut a link, and wait until it is seen."""
+    path.is_cut = True
+    wait_for("the dead link", lambda: is_dead(path.address, tap, stream))
+
+
+def is_connected(tap: Tap) -> bool:
+    """Read the tap; tell whether the receiver acknowledges."""
+    tap.drain()
+    return tap.flow.connected(time.time())
+
+
+def is_dead(address: str, tap: Tap, stream: Stream) -> bool:
+    """Go on sending; tell whether a link is seen as dead."""
+    stream.send(0.3, tap)
+    return not tap.links[address].is_up(time.time())
+
+
+def state_of(tap: Tap) -> srt.State:
+    """Return a collector's state in which every link was up."""
+    state = srt.State()
+    state.tap, state.links_up = tap, dict.fromkeys(tap.links, True)
+    return state
