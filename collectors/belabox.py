@@ -7,8 +7,8 @@ is the one place that opens them, and nothing but what is named leaves it.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
-import re
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -78,7 +78,7 @@ def pipeline_name(host: Host) -> str | None:
 
 def uplinks(host: Host) -> list[str]:
     """Return the source addresses over which srtla_send sends, in its order."""
-    return [line for line in (host.text(UPLINKS) or "").split() if re.fullmatch(r"[0-9.]{7,15}", line)]
+    return [line for line in (host.text(UPLINKS) or "").split() if _is_address(line)]
 
 
 def programs(host: Host, names: frozenset[str]) -> Iterator[Program]:
@@ -117,3 +117,11 @@ def uptime_s(host: Host) -> float:
         return float((host.text("proc/uptime") or "").split()[0])
     except (ValueError, IndexError):
         return 0.0
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
