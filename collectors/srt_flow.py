@@ -31,15 +31,13 @@ class Measured(NamedTuple):
     Attributes:
         rtt_ms, jitter_ms: medians of the round trip and its variance.
         free_packets: room in the receiver's buffer at the last one.
-        capacity_bps: the receiver's estimate of the link, bits per second.
-        rate_bps: what the receiver got, bits per second.
+        capacity_packets: the receiver's estimate of the link, packets per second.
     """
 
     rtt_ms: float | None = None
     jitter_ms: float | None = None
     free_packets: int | None = None
     capacity_packets: int | None = None
-    rate_bytes: int | None = None
 
 
 class Flow:
@@ -107,12 +105,12 @@ class Flow:
         acks, self._acks = self._acks, []
         if not acks:
             return Measured()
-        _, _, _, free, _, capacity, rate = acks[-1]
+        _, _, _, free, _, capacity, _ = acks[-1]
         rtts = [ack[1:3] for ack in acks if ack[1:3] != _FIRST_RTT]
         if not rtts:
-            return Measured(None, None, free, capacity, rate)
+            return Measured(None, None, free, capacity)
         rtt_us, variance_us = median(rtt for rtt, _ in rtts), median(variance for _, variance in rtts)
-        return Measured(round(rtt_us / 1000, 3), round(variance_us / 1000, 3), free, capacity, rate)
+        return Measured(round(rtt_us / 1000, 3), round(variance_us / 1000, 3), free, capacity)
 
     def _data(self, number: int, second: int, length: int) -> None:
         if not second & RETRANSMITTED_BIT:
