@@ -111,12 +111,12 @@ def sender_ports(host: Host, program: Program) -> tuple[int, int] | None:
     return (ports[0], ports[1]) if len(ports) == 2 and ports[0] and ports[1] else None
 
 
-def uptime_s(host: Host) -> float:
-    """Return for how long the machine has run, 0 where it does not say."""
+def uptime_s(host: Host) -> float | None:
+    """Return for how long the machine has run, None where it does not say."""
     try:
         return float((host.text("proc/uptime") or "").split()[0])
     except (ValueError, IndexError):
-        return 0.0
+        return None
 
 
 def _is_address(text: str) -> bool:

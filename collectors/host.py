@@ -56,7 +56,7 @@ class Host:
             path: relative to the root, e.g. ``proc/meminfo``.
         """
         try:
-            return read(os.path.join(self.root, path)).decode("utf-8", "replace")
+            return read(self._below(path)).decode("utf-8", "replace")
         except (OSError, ValueError) as error:
             self._unreadable(path, error)
             return None
@@ -98,7 +98,7 @@ class Host:
     def names(self, directory: str) -> list[str]:
         """Return what a directory holds, sorted; nothing where it is absent or unreadable."""
         try:
-            return sorted(os.listdir(os.path.join(self.root, directory)))
+            return sorted(os.listdir(self._below(directory)))
         except (OSError, ValueError) as error:
             self._unreadable(directory, error)
             return []
@@ -110,12 +110,20 @@ class Host:
 
     def exists(self, path: str) -> bool:
         """Tell whether a path is there."""
-        return os.path.exists(os.path.join(self.root, path))
+        return os.path.exists(self._below(path))
+
+    def age_s(self, path: str) -> float | None:
+        """Return how long ago a file was written by the wall clock, None where it is absent or unreadable."""
+        try:
+            return time.time() - os.stat(self._below(path)).st_mtime
+        except (OSError, ValueError) as error:
+            self._unreadable(path, error)
+            return None
 
     def link(self, path: str) -> str:
         """Return where a symbolic link leads, "" where there is none."""
         try:
-            return os.readlink(os.path.join(self.root, path))
+            return os.readlink(self._below(path))
         except (OSError, ValueError):
             return ""
 
@@ -125,7 +133,7 @@ class Host:
         A path where nothing is mounted (any more) is absent: it would tell of the file system around it.
         In a recorded tree nothing is mounted; what statvfs(2) said is in its file `statvfs`.
         """
-        path = os.path.join(self.root, mountpoint.lstrip("/"))
+        path = self._below(mountpoint)
         try:
             if os.path.ismount(path):
                 return os.statvfs(path)
@@ -147,6 +155,10 @@ class Host:
     def fault(self, path: str, reason: str) -> None:
         """Note something that is there and cannot be understood; it costs that item only."""
         self.faults[path] = reason
+
+    def _below(self, path: str) -> str:
+        """Return a path, one from a configuration may begin with a slash, below the root."""
+        return os.path.join(self.root, path.lstrip("/"))
 
     def _unreadable(self, path: str, error: OSError | ValueError) -> None:
         if not isinstance(error, OSError):  # a NUL in a name

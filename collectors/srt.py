@@ -53,6 +53,7 @@ class State:
         self.reconnects = 0
         self.was_connected: bool | None = None
         self.links_up: dict[str, bool] = {}
+        self.reported: dict[str, bool] = {}
         self.is_silent: dict[str, bool] = {}
         self.totals = srt_report.Totals()
 
@@ -71,14 +72,15 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
     if state.encoder is not None:
         yield from _connection(host, config, state, reports)
     yield from srtla_report.links(host, addresses, state.tap, reports or [])
-    yield from _changes(time.time(), state, reports)
+    state.reported = {report.address: report.is_up for report in reports or []}
+    yield from _changes(time.time(), state)
 
 
 def watch(_host: Host, _config: Config, state: State) -> Iterator[Event]:
     """Read the tap, and yield an event when the connection or a link goes or comes."""
     if state.tap is not None:
         state.tap.drain()
-        yield from _changes(time.time(), state, None)
+        yield from _changes(time.time(), state)
 
 
 def _follow_encoder(encoder: Program | None, now_s: float, state: State) -> None:
@@ -132,11 +134,13 @@ def _connection(host: Host, config: Config, state: State, reports: list[Report] 
     is_connected = tap.flow.connected(time.time()) if tap else any(r.is_up for r in reports) if reports else None
     if is_connected is not None:
         yield Sample("srt.connected", int(is_connected))
-    yield Sample("srt.uptime_seconds", round(max(0.0, belabox.uptime_s(host) - state.encoder.started_s), 1))
+    uptime_s = belabox.uptime_s(host)
+    if uptime_s is not None:
+        yield Sample("srt.uptime_seconds", round(max(0.0, uptime_s - state.encoder.started_s), 1))
     yield Sample("srt.reconnects_total", state.reconnects)
     latency_ms = (tap.flow.latency_ms if tap else None) or belabox.option(host, state.encoder, "-l")
     if config.stats_file:
-        values = srt_stats_file.read(host, config.stats_file, time.time())
+        values = srt_stats_file.read(host, config.stats_file)
         yield from _silence(config.stats_file, values is None, state)
         for name, value in (values or {}).items():
             yield Sample(name, value)
@@ -146,8 +150,8 @@ def _connection(host: Host, config: Config, state: State, reports: list[Report] 
         yield Sample("srt.latency_ms", latency_ms)
 
 
-def _changes(now_s: float, state: State, reports: list[Report] | None) -> Iterator[Event]:
-    """Yield an event for what has gone or come since the last look."""
+def _changes(now_s: float, state: State) -> Iterator[Event]:
+    """Yield an event for what has gone or come since the last look; the sender's own word on a link wins."""
     tap = state.tap
     if tap is not None and state.encoder is not None:
         is_connected = tap.flow.connected(now_s)
@@ -157,9 +161,8 @@ def _changes(now_s: float, state: State, reports: list[Report] | None) -> Iterat
             else:
                 yield Event("srt_lost", "no acknowledgement from the receiver for 3 s")
         state.was_connected = is_connected
-    up = {address: link.is_up(now_s) for address, link in tap.links.items()} if tap else {}
-    if reports:
-        up |= {report.address: report.is_up for report in reports}
+    tapped = {address: link.is_up(now_s) for address, link in tap.links.items()} if tap else {}
+    up = tapped | state.reported
     for address, is_up in up.items():
         was_up = state.links_up.get(address)
         if was_up is not None and was_up != is_up:

@@ -29,18 +29,16 @@ FIELDS = (
 _HEAD = "Timepoint,"
 
 
-def read(host: Host, path: str, now_s: float) -> dict[str, float | int] | None:
+def read(host: Host, path: str) -> dict[str, float | int] | None:
     """Return the values of the last line by metric, None where there is none or it is old.
 
     Args:
         host: where to read.
         path: of the file.
-        now_s: wall clock, Unix seconds.
     """
-    text = host.text(path)
-    if text is None:
+    text, age_s = host.text(path), host.age_s(path)
+    if text is None or age_s is None:
         return None
-    age_s = now_s - (host.root / path.lstrip("/")).stat().st_mtime
     if age_s > STALE_S:
         host.fault(path, f"not written for {age_s:.0f} s")
         return None
