@@ -216,7 +216,10 @@ def _build(kind: type[Section], raw: Any, path: str, problems: Problems) -> Sect
             _take(spec, raw[name], join(path, name), values, field.name, problems)
     for name in sorted(raw.keys() - names):
         problems.add(join(path, name), f"unknown key; here are {', '.join(sorted(names))}")
-    return kind(**values)
+    built = kind(**values)
+    for name, text in built.check() if hasattr(built, "check") else ():
+        problems.add(join(path, name), text)
+    return built
 
 
 def _take(spec: KeySpec, given: Any, path: str, values: dict[str, Any], field_name: str, problems: Problems) -> None:

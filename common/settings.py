@@ -5,6 +5,7 @@ A collector's own section is in the collector's module. How a file becomes these
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -232,14 +233,24 @@ class Health:
     """The report on this device."""
 
     enabled: bool = key(boolean(), "true", "false: no HTTP port; the watch over the processes goes on")
-    bind: str = key(text(pattern=r"[0-9a-fA-F.:]+"), "127.0.0.1", "address to listen on")
+    bind: str = key(
+        text(pattern=r"[0-9a-fA-F.:]+"), "127.0.0.1", "address to listen on; not loopback: needs token_file"
+    )
     port: int = key(integer(0, 65_535), "9100", "port to listen on; 0 picks one")
+    token_file: Path | None = key(
+        path(optional=True), "", "file with the token that readers need; refused if group or others can read it"
+    )
     path: str = key(text(pattern=r"/[A-Za-z0-9/_-]*[A-Za-z0-9_-]"), "/health", "of the report; /live, /ready below it")
     self_metrics_interval_s: float = key(
         duration(1, 3600), "60s", "how often heartbeats become samples", name="self_metrics_interval"
     )
     degraded_threshold: DegradedThreshold = section(DegradedThreshold)
     error_threshold: ErrorThreshold = section(ErrorThreshold)
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield a key and what is wrong with it beside the others."""
+        if self.enabled and self.token_file is None and not (self.bind.startswith("127.") or self.bind == "::1"):
+            yield "token_file", f"expected a file: other machines can reach health.bind {self.bind}"
 
 
 @dataclass(frozen=True)

@@ -4,39 +4,110 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from common import clock
+from common.log import Log
+from common.token_file import TokenFile
 from healthd import exposition, report, rollup, selfmetrics
-from healthd.http import JSON, Answer
+from healthd.access import LOGIN, Access
+from healthd.connection import JSON, Answer, Request
+from healthd.page import files
+from healthd.page.history import SPANS_S, History, UnreadableError
+from healthd.page.latest import Latest
+from healthd.page.live import Live
+from healthd.page.picture import picture
 from healthd.report import View
 
 METRICS = "/metrics"
-TEXT = "text/plain; charset=utf-8"
+EVENT_STREAM = "text/event-stream"
 
 
 class Endpoints:
     """The paths, for the threads of the HTTP server.
 
+    Args:
+        view: the first one.
+        database: the buffer's file.
+        device: its id and name.
+        token: what readers need, None where they need nothing.
+        log: told of refused guesses.
+
     Attributes:
-        view: what to answer from; the loop replaces it, nobody changes it.
+        view: what to answer from; the loop replaces it by `show`, nobody changes it.
+        latest: values from the feed; the loop's.
     """
 
-    def __init__(self, view: View) -> None:
+    def __init__(
+        self, view: View, database: Path, device: Mapping[str, str], token: TokenFile | None, log: Log
+    ) -> None:
         self.view = view
+        self.latest = Latest()
+        self._device = device
+        self._files = files.load()
+        open_paths = {LOGIN, f"{view.path}/live", *(path for path in self._files if path.startswith("/static/"))}
+        self._access = Access(token, frozenset(open_paths), log)
+        self._history = History(database)
+        self._live = Live(self._picture)
 
-    def answer(self, path: str) -> Answer:
-        """Return the answer to GET."""
+    def show(self, view: View) -> None:
+        """Answer from another view, and tell who watches."""
+        self.view = view
+        self._live.tick()
+
+    def close(self) -> None:
+        """End the streams and let go of the database."""
+        self._live.close()
+        self._history.close()
+
+    def answer(self, request: Request) -> Answer:
+        """Return the answer to a request."""
+        if request.method == "POST":
+            return self._access.login(request)
+        refusal = self._access.refusal(request)
+        if refusal is not None:
+            return refusal
+        if request.path in self._files:
+            return self._files[request.path]
+        paths = self._paths(request)
+        page = paths.get(request.path)
+        return page() if page else _json(404, {"error": "not found", "paths": sorted(paths)})
+
+    def _paths(self, request: Request) -> dict[str, Callable[[], Answer]]:
         view, now_s = self.view, time.monotonic()
-        pages = {
-            "/": lambda: Answer(200, TEXT, _index(view)),
+        return {
             METRICS: lambda: Answer(200, exposition.CONTENT_TYPE, _metrics(view)),
             view.path: lambda: _health(view, now_s),
             f"{view.path}/live": lambda: _json(200, {"status": "alive"}),
             f"{view.path}/ready": lambda: _ready(view, now_s),
+            "/api/now": lambda: Answer(200, JSON, self._live.current() + b"\n"),
+            "/api/live": self._watch,
+            "/api/plots": lambda: self._plots(request.query.get("span", "5m")),
+            "/api/events": lambda: self._read(lambda: {"events": self._history.events()}),
         }
-        page = pages.get(path)
-        return page() if page else _json(404, {"error": "not found", "paths": sorted(pages)})
+
+    def _picture(self) -> bytes:
+        made = picture(self.view, self.latest, self._device, time.monotonic(), clock.wall_ms())
+        return json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode()
+
+    def _watch(self) -> Answer:
+        pieces = self._live.watch()
+        if pieces is None:
+            return _json(503, {"error": "too many watch already"})
+        return Answer(200, EVENT_STREAM, pieces=pieces)
+
+    def _plots(self, span: str) -> Answer:
+        if span not in SPANS_S:
+            return _json(400, {"error": f"span: expected one of {', '.join(SPANS_S)}"})
+        return self._read(lambda: self._history.plots(span, clock.wall_ms()))
+
+    def _read(self, read: Callable[[], dict[str, Any]]) -> Answer:
+        try:
+            return _json(200, read())
+        except UnreadableError as error:
+            return _json(503, {"error": f"the database cannot be read now: {error}"})
 
 
 def _json(status: int, body: dict[str, Any]) -> Answer:
@@ -57,15 +128,3 @@ def _ready(view: View, now_s: float) -> Answer:
 
 def _metrics(view: View) -> bytes:
     return exposition.exposition(selfmetrics.readings(view.known, view.verdict))
-
-
-def _index(view: View) -> bytes:
-    lines = [
-        "belabox-metrics",
-        "",
-        f"{view.path}        how every part does; 503 while the status is error",
-        f"{view.path}/live   200 while this process answers",
-        f"{view.path}/ready  200 once something was uploaded and while the status is ok",
-        f"{METRICS}       for Prometheus",
-    ]
-    return "\n".join([*lines, ""]).encode()

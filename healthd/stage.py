@@ -16,9 +16,12 @@ from pathlib import Path
 import zmq
 
 from common import clock, lock, wire
-from common.config import Config
+from common.config import Config, ConfigError
+from common.feed import Feed
 from common.process import Process
-from healthd import rollup, selfmetrics
+from healthd import access, rollup, selfmetrics
+from healthd.access import LOGIN
+from healthd.connection import Answer, Request
 from healthd.endpoints import Endpoints
 from healthd.heartbeats import Heartbeats
 from healthd.http import Server
@@ -50,7 +53,8 @@ class Stage:
         self._uploaded = False
         self._socket = bind(process.run_dir)
         self._publisher = process.publishes()
-        self._endpoints = Endpoints(self._view(self._started_s))
+        self._feed = Feed(process.run_dir)
+        self._endpoints = self._open_endpoints()
         self._address_file = process.run_dir / "healthd.address"
         self._address_file.unlink(missing_ok=True)
         self._server: Server | None = None
@@ -90,11 +94,12 @@ class Stage:
         """Judge what is known and replace the view."""
         self.hear()
         now_s = time.monotonic()
+        self._follow(now_s)
         shipper = self._heartbeats.beats.get("shipper")
         self._uploaded = self._uploaded or (shipper is not None and "last_upload_ms" in shipper.happened_s)
         known, lines = self._known(), rollup.thresholds(self._process.config.settings)
         before, self._verdict = self._verdict, rollup.assess(known, lines, now_s, self._verdict)
-        self._endpoints.view = self._view(now_s)
+        self._endpoints.show(self._view(now_s))
         self._tell(before)
 
     def listen(self) -> None:
@@ -103,7 +108,7 @@ class Stage:
         if not health.enabled or self._server is not None:
             return
         try:
-            self._server = Server(health.bind, health.port, self._endpoints.answer, self._process.log)
+            self._server = Server(health.bind, health.port, self._answer, self._process.log, {LOGIN})
         except OSError as error:
             where = f"{health.bind} port {health.port}"
             self._process.failed(f"cannot listen on {where}, trying again: {error.strerror or error}")
@@ -120,6 +125,14 @@ class Stage:
     def reload(self, config: Config) -> None:
         """Take over thresholds at once, and listen anew where the address has changed."""
         health, server = config.settings.health, self._server
+        try:
+            endpoints = self._open_endpoints()
+        except ConfigError as error:
+            self._process.log.error("the old token stays in use", errors=error.messages)  # noqa: TRY400
+        else:
+            endpoints.latest = self._endpoints.latest
+            self._endpoints.close()
+            self._endpoints = endpoints
         self._publish_timer.interval_s = health.self_metrics_interval_s
         self.look()
         if server is not None and not (health.enabled and server.asked_for == (health.bind, health.port)):
@@ -130,13 +143,38 @@ class Stage:
     def close(self) -> None:
         """Answer no more and let go of the socket."""
         self._stop_listening()
+        self._endpoints.close()
+        self._feed.close()
         self._socket.close(linger=0)
+
+    def _answer(self, request: Request) -> Answer:
+        """Return an answer; called on the connections' threads."""
+        return self._endpoints.answer(request)
 
     def _stop_listening(self) -> None:
         if self._server is not None:
             self._address_file.unlink(missing_ok=True)
             self._server.close()
             self._server = None
+
+    def _open_endpoints(self) -> Endpoints:
+        """Return what is answered.
+
+        Raises:
+            ConfigError: the token cannot be used.
+        """
+        settings = self._process.config.settings
+        device = {"id": settings.device.id, "name": settings.device.name}
+        first = self._view(self._started_s)
+        return Endpoints(first, settings.storage.path, device, access.token(settings.health), self._process.log)
+
+    def _follow(self, now_s: float) -> None:
+        """Take what the buffer has committed since the last look."""
+        latest, beats = self._endpoints.latest, self._heartbeats.beats
+        latest.intervals_s = {name: beat.number("collect_interval_s") or 0.0 for name, beat in beats.items()}
+        for batch in self._feed.batches():
+            latest.take(batch, now_s)
+        latest.forget(now_s)
 
     def _known(self) -> Known:
         return Known(self._started_s, dict(self._heartbeats.beats), self._supervision)

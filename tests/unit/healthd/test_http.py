@@ -7,22 +7,26 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from common.log import Log
-from healthd import http as healthd_http
+from healthd import connection as http_connection
+from healthd.connection import JSON, Answer, Request
 from healthd.endpoints import Endpoints
-from healthd.http import JSON, MAX_CONNECTIONS, Answer, Server
+from healthd.http import MAX_CONNECTIONS, Server
 from healthd.programs import Known
+from healthd.report import View
 from healthd.rollup import assess
 from tests.harness import wait_for
 from tests.unit.healthd.build import LINES, NOW_S, beat, known
 from tests.unit.healthd.test_report import view
 
 
-def answer(path: str) -> Answer:
+def answer(request: Request) -> Answer:
     """Echo the path; two of them are special."""
+    path = request.path
     if path == "/bug":
         raise KeyError(path)
     body = b"x" * 3_000_000 if path == "/large" else path.encode()
@@ -153,7 +157,7 @@ def busy(server: Server) -> int:
 
 def test_a_request_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
     """The time for a request counts as a whole: a byte now and then does not stretch it."""
-    monkeypatch.setattr(healthd_http, "REQUEST_S", 0.3)
+    monkeypatch.setattr(http_connection, "REQUEST_S", 0.3)
     with socket.create_connection(server.server_address[:2], timeout=5) as client:  # type: ignore[arg-type]
         stop = threading.Event()
 
@@ -203,6 +207,16 @@ def test_ipv6_is_listened_on() -> None:
     running.close()
 
 
+def endpoints_of(of: View) -> Endpoints:
+    """The paths as loopback has them, with no database behind them."""
+    return Endpoints(of, Path("/nowhere/metrics.db"), {"id": "test", "name": ""}, None, Log("test"))
+
+
+def ask(endpoints: Endpoints, path: str) -> Answer:
+    """GET a path."""
+    return endpoints.answer(Request(path))
+
+
 LONG_AGO = Known(NOW_S - 99, {})
 ENDPOINTS = {
     "all is well": (known(), True, {"/health": 200, "/health/live": 200, "/health/ready": 200}),
@@ -218,8 +232,8 @@ def test_endpoints(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each endpoint has its status code for each status of the whole, and JSON or text in it."""
     facts, uploaded, expected = ENDPOINTS[case]
     monkeypatch.setattr("time.monotonic", lambda: NOW_S)
-    endpoints = Endpoints(view(facts, uploaded=uploaded))
-    answers = {path: endpoints.answer(path) for path in expected}
+    endpoints = endpoints_of(view(facts, uploaded=uploaded))
+    answers = {path: ask(endpoints, path) for path in expected}
     assert expected == {path: one.status for path, one in answers.items()}
     for one in answers.values():
         assert one.content_type != JSON or isinstance(json.loads(one.body), dict)
@@ -228,21 +242,21 @@ def test_endpoints(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ready_without_uploads_follows_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
     """With remote.enabled false there is no first upload to wait for."""
     monkeypatch.setattr("time.monotonic", lambda: NOW_S)
-    assert 200 == Endpoints(view(known(), uploads=False, uploaded=False)).answer("/health/ready").status
+    assert 200 == ask(endpoints_of(view(known(), uploads=False, uploaded=False)), "/health/ready").status
 
 
 def test_the_path_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     """health.path moves the report and what is below it."""
     monkeypatch.setattr("time.monotonic", lambda: NOW_S)
-    endpoints = Endpoints(view(known(), path="/status"))
+    endpoints = endpoints_of(view(known(), path="/status"))
     paths = ("/status", "/status/live", "/status/ready", "/health")
-    assert [200, 200, 200, 404] == [endpoints.answer(path).status for path in paths]
+    assert [200, 200, 200, 404] == [ask(endpoints, path).status for path in paths]
 
 
 def test_the_verdict_is_only_read() -> None:
     """Answering changes nothing of the view."""
     before = view(known())
     for path in ("/health", "/metrics"):
-        Endpoints(before).answer(path)
+        ask(endpoints_of(before), path)
     assert before == view(known())
     assert assess(known(), LINES, NOW_S) == before.verdict

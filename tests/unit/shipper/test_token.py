@@ -13,7 +13,8 @@ import pytest
 from common.config import ConfigError
 from common.log import Log, _JsonFormatter
 from common.settings import Auth
-from shipper.token import ENVIRONMENT, MAX_BYTES, Token
+from common.token_file import MAX_BYTES
+from shipper.token import ENVIRONMENT, Token
 
 SECRET = "s3cr3t-" + "t0k3n"
 

@@ -1,0 +1,155 @@
+"""Who may read: on loopback everybody, elsewhere who has the token, as a header or as a cookie from the form.
+
+What needs no token: the login form, what draws it, and whether this process lives. Guesses are few a minute for
+each address and in all. Where no token is asked for, only names that mean this machine are answered: a page of
+somebody else, led here by its DNS, reads nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import socket
+import threading
+import time
+from collections import deque
+from http import HTTPStatus
+
+from common.config import ConfigError
+from common.log import Log
+from common.settings import Health
+from common.token_file import TokenFile, reason
+from healthd.connection import JSON, Answer, Request
+
+LOGIN = "/login"
+COOKIE = "belabox_metrics"
+COOKIE_S = 30 * 86_400
+GUESSES, ALL_GUESSES, GUESSES_S = 5, 50, 60.0
+
+_HERE = re.compile(r"(localhost|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:.]+\])(:\d+)?")
+
+
+class Access:
+    """The door.
+
+    Args:
+        token: what opens it; None where none is asked for.
+        open_paths: what is answered to everybody.
+        log: told of refused guesses.
+    """
+
+    def __init__(self, token: TokenFile | None, open_paths: frozenset[str], log: Log) -> None:
+        self._token = token
+        self._open = open_paths
+        self._log = log
+        self._guesses = _Guesses()
+
+    def refusal(self, request: Request) -> Answer | None:
+        """Return why a request is not answered, None where it is."""
+        if self._token is None:
+            return None if _is_here(request.headers.get("host", "")) else _error(HTTPStatus.MISDIRECTED_REQUEST)
+        if request.path in self._open:
+            return None
+        given = request.headers.get("authorization", "")
+        if given.startswith("Bearer "):
+            return self._judge(request.peer, given.removeprefix("Bearer ").strip())
+        if self._is_known(_cookie(request.headers.get("cookie", ""))):
+            return None
+        if request.path == "/":
+            return _see(LOGIN)
+        return _error(HTTPStatus.UNAUTHORIZED, ("WWW-Authenticate", "Bearer"))
+
+    def login(self, request: Request) -> Answer:
+        """Return the answer to a posted form: a cookie and the page, or the form again."""
+        refusal = None if self._token is None else self._judge(request.peer, request.form.get("token", "").strip())
+        if refusal is None:
+            return _see("/", ("Set-Cookie", f"{COOKIE}={self._cookie()}; Max-Age={COOKIE_S}; {_COOKIE_RULES}"))
+        return _see(f"{LOGIN}?again" if refusal.status == HTTPStatus.UNAUTHORIZED else f"{LOGIN}?wait")
+
+    def _judge(self, peer: str, guess: str) -> Answer | None:
+        if not self._guesses.allowed(peer, time.monotonic()):
+            return _error(HTTPStatus.TOO_MANY_REQUESTS, ("Retry-After", str(int(GUESSES_S))))
+        if _equal(guess, self._secret()):
+            return None
+        self._guesses.note(peer, time.monotonic())
+        self._log.throttled_warning(f"guess {peer}", "a wrong token was given", peer=peer)
+        return _error(HTTPStatus.UNAUTHORIZED, ("WWW-Authenticate", "Bearer"))
+
+    def _secret(self) -> str:
+        assert self._token is not None  # noqa: S101 - who asks has looked
+        try:
+            self._token.refresh()
+        except (OSError, ValueError) as error:
+            self._log.throttled_warning("token", "the old token stays in use", error=reason(error))
+        return self._token.text
+
+    def _cookie(self) -> str:
+        """Return a cookie that another token, and time, make worthless."""
+        end_s = str(int(time.time()) + COOKIE_S)
+        return f"{end_s}.{self._seal(end_s)}" if self._token is not None else ""
+
+    def _is_known(self, cookie: str) -> bool:
+        end_s, _, seal = cookie.partition(".")
+        fresh = end_s.isdecimal() and len(end_s) < 12 and int(end_s) > time.time()
+        return fresh and _equal(seal, self._seal(end_s))
+
+    def _seal(self, text: str) -> str:
+        return hmac.new(self._secret().encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def token(health: Health) -> TokenFile | None:
+    """Return what opens the door, None where nothing is asked for.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    try:
+        return None if health.token_file is None else TokenFile(health.token_file)
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"health.token_file: {reason(error)}"]) from None
+
+
+class _Guesses:
+    """Wrong tokens of the last minute."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wrong: deque[tuple[float, str]] = deque(maxlen=ALL_GUESSES)
+
+    def allowed(self, peer: str, now_s: float) -> bool:
+        with self._lock:
+            while self._wrong and now_s - self._wrong[0][0] > GUESSES_S:
+                self._wrong.popleft()
+            return len(self._wrong) < ALL_GUESSES and sum(peer == who for _, who in self._wrong) < GUESSES
+
+    def note(self, peer: str, now_s: float) -> None:
+        with self._lock:
+            self._wrong.append((now_s, peer))
+
+
+_COOKIE_RULES = "Path=/; HttpOnly; SameSite=Strict"
+
+
+def _is_here(host: str) -> bool:
+    name = socket.gethostname().lower()
+    return not host or _HERE.fullmatch(host) is not None or host.lower().partition(":")[0] in {name, f"{name}.local"}
+
+
+def _cookie(header: str) -> str:
+    fields = (field.strip().partition("=") for field in header.split(";"))
+    return next((value for name, _, value in fields if name == COOKIE), "")
+
+
+def _equal(given: str, right: str) -> bool:
+    """Compare in a time that tells nothing, the length included."""
+    digests = [hashlib.sha256(text.encode("utf-8", "replace")).digest() for text in (given, right)]
+    return hmac.compare_digest(*digests)
+
+
+def _see(path: str, *headers: tuple[str, str]) -> Answer:
+    return Answer(HTTPStatus.SEE_OTHER, "text/plain; charset=utf-8", b"", (("Location", path), *headers))
+
+
+def _error(status: HTTPStatus, *headers: tuple[str, str]) -> Answer:
+    return Answer(status, JSON, b'{"error": "%s"}\n' % status.phrase.lower().encode(), headers)

@@ -1,0 +1,224 @@
+"""One HTTP connection: request heads and small forms in, answers and endless streams out.
+
+A client has `REQUEST_S` to send a request and as long to take each piece of the answer, `MAX_HEAD_BYTES`
+for its head and `MAX_FORM_BYTES` for a form: a slow or endless one costs one thread for that long.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import time
+from collections.abc import Collection, Iterator, Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import parse_qsl
+
+MAX_HEAD_BYTES = 8192
+MAX_FORM_BYTES = 4096
+REQUEST_S = 10.0
+DRAIN_S = 1.0
+
+JSON = "application/json"
+METHODS = ("GET", "HEAD")
+
+
+class Request(NamedTuple):
+    """What a client asks for.
+
+    Attributes:
+        path: without the query.
+        method: GET, HEAD, or POST to a form.
+        query: of the URL, by name.
+        headers: by name in lower case.
+        peer: the client's address.
+        form: what was posted, by name.
+    """
+
+    path: str
+    method: str = "GET"
+    query: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    peer: str = ""
+    form: Mapping[str, str] = {}
+
+
+class Answer(NamedTuple):
+    """What one request gets.
+
+    Attributes:
+        status: the HTTP status.
+        content_type: of the body.
+        body: all of it, where there are no pieces.
+        headers: besides the usual ones.
+        pieces: an endless body, piece by piece; the connection ends with it.
+    """
+
+    status: int
+    content_type: str
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    pieces: Iterator[bytes] | None = None
+
+
+class Listener(Protocol):
+    """What a connection needs of its server."""
+
+    forms: Collection[str]
+
+    def respond(self, request: Request) -> Answer:
+        """Return the answer to a request."""
+
+
+class Connection(BaseHTTPRequestHandler):
+    """One client, from its first request to its last."""
+
+    server: Listener  # type: ignore[assignment]
+    protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.1"  # of what is no request; HTTP/0.9 would have no status line
+    timeout = REQUEST_S
+    wbufsize = -1  # head and body of an answer in one packet
+
+    def setup(self) -> None:
+        """Begin with nothing received."""
+        super().setup()
+        self.rfile.close()
+        self._received = b""
+        self._more_follows = False
+
+    def handle(self) -> None:
+        """Answer requests until one asks for the end, or none comes in time."""
+        self.close_connection = False
+        while not self.close_connection:
+            head = self._read_head()
+            if head is None:
+                return
+            self._one(head)
+            self.wfile.flush()
+        if self._more_follows:
+            self._drain()
+
+    def version_string(self) -> str:
+        """Name no versions."""
+        return "belabox-metrics"
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class' signature
+        """Write no access log."""
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """Send an error as JSON and end the connection; the base class reports what it cannot parse here."""
+        self.close_connection = True
+        body = json.dumps({"error": HTTPStatus(code).phrase.lower()}).encode() + b"\n"
+        self._send(Answer(code, JSON, body))
+
+    def _read_head(self) -> bytes | None:
+        """Return a request up to its empty line or as far as it may go, or None where none comes."""
+        deadline_s = time.monotonic() + REQUEST_S
+        while b"\r\n\r\n" not in self._received and len(self._received) <= MAX_HEAD_BYTES:
+            if not self._receive(deadline_s):
+                return None
+        head, end, self._received = self._received.partition(b"\r\n\r\n")
+        return head + end
+
+    def _receive(self, deadline_s: float) -> bool:
+        """Take what has come; tell whether something came in time."""
+        left_s = deadline_s - time.monotonic()
+        if left_s <= 0:
+            return False
+        self.connection.settimeout(left_s)
+        try:
+            piece = self.connection.recv(MAX_HEAD_BYTES)
+        except OSError:
+            return False
+        finally:
+            self.connection.settimeout(REQUEST_S)
+        self._received += piece
+        return bool(piece)
+
+    def _drain(self) -> None:
+        """Read on for a moment: closing on a client that still sends would reset the answer away."""
+        deadline_s = time.monotonic() + DRAIN_S
+        self.connection.shutdown(socket.SHUT_WR)
+        while (left_s := deadline_s - time.monotonic()) > 0:
+            self.connection.settimeout(left_s)
+            try:
+                if not self.connection.recv(65_536):
+                    return
+            except OSError:
+                return
+
+    def _one(self, head: bytes) -> None:
+        """Answer one request."""
+        line, _, headers = head.partition(b"\r\n")
+        self.raw_requestline, self.rfile = line + b"\r\n", io.BytesIO(headers)
+        if len(head) > MAX_HEAD_BYTES:
+            self.requestline, self.request_version, self.command = "", self.protocol_version, ""
+            self._end(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        elif not self.parse_request():
+            return
+        elif self.command == "POST" and self.path in self.server.forms:
+            form = self._read_form()
+            if form is not None:
+                self._send(self.server.respond(self._request(form)))
+        elif self.command not in METHODS:
+            self._end(HTTPStatus.METHOD_NOT_ALLOWED)
+        else:
+            has_body = self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers
+            self.close_connection = self._more_follows = self.close_connection or has_body
+            self._send(self.server.respond(self._request({})))
+
+    def _request(self, form: Mapping[str, str]) -> Request:
+        path, _, query = self.path.partition("?")
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        return Request(path, self.command, _pairs(query), headers, str(self.client_address[0]), form)
+
+    def _read_form(self) -> Mapping[str, str] | None:
+        """Return what is posted; None where it was refused, or did not come in time."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or len(length) > 6:
+            self._end(HTTPStatus.LENGTH_REQUIRED)
+            return None
+        if int(length) > MAX_FORM_BYTES:
+            self._end(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            return None
+        deadline_s = time.monotonic() + REQUEST_S
+        while len(self._received) < int(length):
+            if not self._receive(deadline_s):
+                self.close_connection = True
+                return None
+        body, self._received = self._received[: int(length)], self._received[int(length) :]
+        return _pairs(body.decode("latin-1"))
+
+    def _end(self, status: HTTPStatus) -> None:
+        """Refuse a request of which more may follow."""
+        self._more_follows = True
+        self.send_error(status)
+
+    def _send(self, answer: Answer) -> None:
+        self.close_connection = self.close_connection or answer.pieces is not None
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        if answer.pieces is None:
+            self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        for name, value in answer.headers:
+            self.send_header(name, value)
+        if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", ", ".join(METHODS))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        self.wfile.write(answer.body)
+        for piece in answer.pieces or ():
+            self.wfile.write(piece)
+            self.wfile.flush()
+
+
+def _pairs(text: str) -> Mapping[str, str]:
+    """Return the fields of a query or a form; of one given twice the last."""
+    return dict(parse_qsl(text, max_num_fields=50)) if text.count("&") < 50 else {}

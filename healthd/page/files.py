@@ -1,0 +1,36 @@
+"""The files a browser draws the page with, read once; nothing is asked for from anywhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from healthd.connection import Answer
+
+FOLDER = Path(__file__).parent / "static"
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+# Only our own files, nothing inline, no frame around it.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS = (
+    ("Content-Security-Policy", POLICY),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Frame-Options", "DENY"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+
+
+def load() -> dict[str, Answer]:
+    """Return every file by its path; the page itself is ``/``, a form is its name alone."""
+    found = {}
+    for file in sorted(FOLDER.iterdir()):
+        path = f"/{file.name}".removesuffix(".html") if file.suffix == ".html" else f"/static/{file.name}"
+        answer = Answer(200, TYPES[file.suffix], file.read_bytes(), HEADERS)
+        found["/" if path == "/index" else path] = answer
+    return found

@@ -1,0 +1,98 @@
+// From the picture's parts to elements. An element is kept as long as what it stands for is there.
+
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+// Keeps one child of a list for each item, by its key, in the items' order.
+export function keep(list, items, key, make, update) {
+  const old = new Map([...list.children].map((child) => [child.dataset.key, child]));
+  items.forEach((item, index) => {
+    let child = old.get(key(item));
+    old.delete(key(item));
+    if (!child) {
+      child = make(item);
+      child.dataset.key = key(item);
+    }
+    if (list.children[index] !== child) list.insertBefore(child, list.children[index] ?? null);
+    update(child, item);
+  });
+  for (const child of old.values()) child.remove();
+}
+
+function put(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+export function drawFacts(list, facts) {
+  keep(list, facts, (fact) => fact.id,
+    (fact) => element("div", {}, element("dt", {}, fact.label), element("dd")),
+    (row, fact) => {
+      row.dataset.level = fact.level;
+      put(row.querySelector("dt"), fact.label);
+      put(row.querySelector("dd"), fact.text);
+      drawMeter(row, fact.share, fact.label);
+    });
+}
+
+function drawMeter(row, share, label) {
+  let meter = row.querySelector("meter");
+  if (share === null) {
+    meter?.remove();
+    return;
+  }
+  if (!meter) {
+    meter = element("meter", { min: 0, max: 1, "aria-label": label });
+    row.append(meter);
+  }
+  meter.value = share;
+}
+
+export function drawReasons(section, reasons, nowMs) {
+  section.hidden = reasons.length === 0;
+  keep(section.querySelector("ul"), reasons, (reason) => `${reason.part} ${reason.title}`,
+    () => element("li", {}, element("strong"), element("small")),
+    (row, reason) => {
+      row.dataset.level = reason.level;
+      put(row.querySelector("strong"), reason.title);
+      const since = new Date(reason.since_ms).toLocaleTimeString();
+      put(row.querySelector("small"), `since ${since}, ${lasting(nowMs - reason.since_ms)}`);
+    });
+}
+
+function lasting(ms) {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+}
+
+export function drawLinks(section, links) {
+  section.hidden = links.length === 0;
+  keep(section.querySelector("tbody"), links, (link) => link.id,
+    () => element("tr", {},
+      element("td", {}, element("strong"), element("small")),
+      element("td", {}, element("span")), element("td"), element("td")),
+    (row, link) => {
+      const [name, rate, rtt, loss] = row.children;
+      put(name.querySelector("strong"), link.name);
+      put(name.querySelector("small"), link.modem ? `${link.state} · ${link.modem}` : link.state);
+      name.querySelector("small").className = `level-${link.level}`;
+      put(rate.querySelector("span"), link.rate);
+      drawMeter(rate, link.share, `share of ${link.name}`);
+      put(rtt, link.rtt);
+      put(loss, link.loss);
+    });
+}
+
+export function drawProcesses(list, processes) {
+  keep(list, processes, (process) => process.name,
+    () => element("li"),
+    (row, process) => {
+      row.dataset.level = process.level;
+      put(row, process.error ? `${process.name}: ${process.error}` : `${process.name} ${process.state}`);
+    });
+}
