@@ -53,9 +53,11 @@ class State:
         self.reconnects = 0
         self.was_connected: bool | None = None
         self.links_up: dict[str, bool] = {}
-        self.reported: dict[str, bool] = {}
+        self.bond = srtla_report.Bond()
+        self.sender: int | None = None
         self.is_silent: dict[str, bool] = {}
         self.totals = srt_report.Totals()
+        self.counted: dict[str, float | int] | None = None
 
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
@@ -65,14 +67,14 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
     _follow_encoder(encoders[-1] if encoders else None, host.now_s, state)
     addresses = belabox.uplinks(host) if senders else []
     _follow_sender(host, config, senders[-1] if senders else None, addresses, state)
-    reports = _reports(host, config, senders, addresses)
+    state.bond.follow(host, addresses, state.tap)
+    reports = _reports(host, config, senders, list(state.bond.interfaces))
     yield from _silence("srtla_send", senders and reports is None, state)
     if state.tap is not None:
         state.tap.drain()
     if state.encoder is not None:
         yield from _connection(host, config, state, reports)
-    yield from srtla_report.links(host, addresses, state.tap, reports or [])
-    state.reported = {report.address: report.is_up for report in reports or []}
+    yield from srtla_report.links(host, state.bond, addresses, state.tap, reports or [])
     yield from _changes(time.time(), state)
 
 
@@ -97,7 +99,9 @@ def _follow_encoder(encoder: Program | None, now_s: float, state: State) -> None
 
 
 def _follow_sender(host: Host, config: Config, sender: Program | None, addresses: list[str], state: State) -> None:
-    """Open the tap on the ports of the sender that runs, once; close it with the sender."""
+    """Open the tap on the ports of the sender that runs, once; close it, and forget the links, with the sender."""
+    if (sender.pid if sender is not None else None) != state.sender:
+        state.bond, state.sender = srtla_report.Bond(), sender.pid if sender is not None else None
     ports = belabox.sender_ports(host, sender) if sender is not None and config.tap and host.root == Path("/") else None
     if state.tap is not None and state.tap.ports != ports:
         state.tap.close()
@@ -142,7 +146,9 @@ def _connection(host: Host, config: Config, state: State, reports: list[Report] 
     if config.stats_file:
         values = srt_stats_file.read(host, config.stats_file)
         yield from _silence(config.stats_file, values is None, state)
-        for name, value in (values or {}).items():
+        shares = srt_stats_file.shares(state.counted, values) if values and state.counted else {}
+        state.counted = values
+        for name, value in {**(values or {}), **shares}.items():
             yield Sample(name, value)
     elif tap is not None and is_connected:
         yield from srt_report.connection(tap, state.totals, host.now_s)
@@ -162,7 +168,7 @@ def _changes(now_s: float, state: State) -> Iterator[Event]:
                 yield Event("srt_lost", "no acknowledgement from the receiver for 3 s")
         state.was_connected = is_connected
     tapped = {address: link.is_up(now_s) for address, link in tap.links.items()} if tap else {}
-    up = tapped | state.reported
+    up = tapped | state.bond.told
     for address, is_up in up.items():
         was_up = state.links_up.get(address)
         if was_up is not None and was_up != is_up:

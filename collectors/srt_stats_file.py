@@ -48,6 +48,17 @@ def read(host: Host, path: str) -> dict[str, float | int] | None:
     return values
 
 
+def shares(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
+    """Return what share of the packets between two readings was lost or sent again; nothing after a new start."""
+    sent = now.get("srt.packets_sent_total", 0) - before.get("srt.packets_sent_total", 0)
+    found = {}
+    for counted, name in (("lost", "packet_loss"), ("retransmitted", "retransmit")):
+        old, new = (values.get(f"srt.packets_{counted}_total") for values in (before, now))
+        if old is not None and new is not None and sent > 0 and new >= old:
+            found[f"srt.{name}_percent"] = round(min(100.0, 100 * (new - old) / sent), 3)
+    return found
+
+
 def parse(text: str) -> dict[str, float | int] | None:
     """Return the values of the last whole line of a file; None where it has none."""
     lines = [line for line in text.split("\n")[:-1] if line.strip()]

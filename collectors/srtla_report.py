@@ -13,25 +13,56 @@ from collectors.srtla_forks import Report
 from common.sample import Sample, Tags
 
 
-def links(host: Host, addresses: Sequence[str], tap: Tap | None, reports: Sequence[Report]) -> Iterator[Sample]:
+class Bond:
+    """The links of one run of the sender, gone ones too: belaUI takes a lost modem's address off the list.
+
+    Attributes:
+        interfaces: of each address that was on the list, in the order of their first appearance, by which senders
+            number them.
+        told: whether a link is up, by those who know it better than the tap.
+    """
+
+    def __init__(self) -> None:
+        self.interfaces: dict[str, str] = {}
+        self.told: dict[str, bool] = {}
+
+    def follow(self, host: Host, addresses: Sequence[str], tap: Tap | None) -> None:
+        """Take the list as it is now."""
+        names = udp_sockets.interfaces(host, addresses) if addresses else {}
+        for address in addresses:
+            self.interfaces[address] = _name(address, tap, names) or self.interfaces.get(address, "")
+
+    def tags(self, address: str) -> Tags:
+        """Return the labels of a link."""
+        return {"interface": self.interfaces[address], "ip": address}
+
+
+def links(
+    host: Host, bond: Bond, addresses: Sequence[str], tap: Tap | None, reports: Sequence[Report]
+) -> Iterator[Sample]:
     """Yield what is known of each link, and of the bond.
 
     Args:
         host: where to read.
+        bond: the links so far.
         addresses: source address of each enabled link.
         tap: the packets, where there is a right to them.
         reports: what the sender says of itself; preferred.
     """
+    now_s = time.time()
+    bond.told = {address: False for address in bond.interfaces if address not in addresses}
+    for address in bond.told:
+        yield Sample("srtla.link_up", 0, bond.tags(address))
     if not addresses:
         return
-    now_s = time.time()
     by_address = {report.address: report for report in reports}
-    names, queues = udp_sockets.interfaces(host, addresses), udp_sockets.queues(host, addresses)
+    queues = udp_sockets.queues(host, addresses)
     up = {}
     for address in addresses:
-        report = by_address.get(address)
-        tags = {"interface": _name(address, tap, names), "ip": address}
-        up[address] = _is_up(address, tap, report, now_s, has_reports=bool(reports))
+        report, tags = by_address.get(address), bond.tags(address)
+        if reports:  # a link it says nothing of while it speaks of others does not work
+            bond.told[address] = report is not None and report.is_up
+        up[address] = bond.told.get(address, _answers(address, tap, now_s))
         if up[address] is not None:
             yield Sample("srtla.link_up", int(bool(up[address])), tags)
         if tap is not None:
@@ -46,12 +77,8 @@ def links(host: Host, addresses: Sequence[str], tap: Tap | None, reports: Sequen
     yield from _efficiency(tap)
 
 
-def _is_up(address: str, tap: Tap | None, report: Report | None, now_s: float, *, has_reports: bool) -> bool | None:
-    """Tell whether a link works: the sender's word, or else whether it answers; None where nobody knows."""
-    if report is not None:
-        return report.is_up
-    if has_reports:
-        return False  # the sender says nothing of it while it speaks of others
+def _answers(address: str, tap: Tap | None, now_s: float) -> bool | None:
+    """Tell whether a link answers, None where nobody looks."""
     return tap.links[address].is_up(now_s) if tap is not None and address in tap.links else None
 
 

@@ -24,6 +24,7 @@ if [ -n "${DEMO:-}" ]; then
     # The player replaces what it marked as its own, nothing else.
     [ -d "$RUN_DIR/host" ] || { mkdir "$RUN_DIR/host" && touch "$RUN_DIR/host/.played"; }
     HOST_ROOT=$RUN_DIR/host
+    export BELABOX_COLLECTORS__SRT__STATS_FILE=${BELABOX_COLLECTORS__SRT__STATS_FILE:-/tmp/srt-stats.json}
 fi
 HOST_ROOT=$(cd "${HOST_ROOT:-/}" && pwd)
 mkdir -p "$LOG_DIR" "$RUN_DIR/programs"

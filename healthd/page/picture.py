@@ -103,10 +103,15 @@ def _delivery(view: View, said: Mapping[str, Any], wall_ms: int) -> Iterator[Fac
     yield Fact("oldest", "Oldest waiting", lasting(_age_s(buffer, "oldest_pending_ms", wall_ms)))
     yield Fact("verified", "Verified until", ago(_age_s(shipper, "verified_until_ms", wall_ms)))
     yield from _budget(said["budget"])
-    yield Fact("database", "Database", size(storage["database_size_bytes"]))
+    yield Fact("database", "Database", _sum(storage["database_size_bytes"], storage["wal_size_bytes"]))
     skew_ms = said["time"]["skew_ms"]
     if skew_ms is not None and abs(skew_ms) > 2000:
         yield Fact("skew", "Clock against server", number(skew_ms / 1000, "s", 1), DEGRADED)
+
+
+def _sum(database: float | None, log: float | None) -> str:
+    """Return what both files take: samples of the last hour are in the log alone."""
+    return size(None if database is None else database + (log or 0))
 
 
 def _budget(budget: Mapping[str, Any] | None) -> Iterator[Fact]:

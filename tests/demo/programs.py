@@ -13,6 +13,9 @@ from tests.demo.tree import Tree
 
 PORT = 9000
 SENDER_PID = 3900
+STATISTICS = "tmp/srt-stats.json"  # run.sh has the collector read it
+PACKET_BYTES = 1360
+ROUTE_HEAD = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
 UDP_HEAD = (
     "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt"
     "   uid  timeout inode ref pointer drops\n"
@@ -26,6 +29,7 @@ class Programs:
         self._tree = tree
         self._run: int | None = None
         self._naks = [0.0] * 3
+        self._sent = self._lost = 0.0
         settings = {
             "max_br": TARGET_BPS // 1000,
             "delay": 0,
@@ -45,10 +49,12 @@ class Programs:
                 self._start(run)
             self._run = run
         ups = [link for link in scene.links if link.up]
+        self._tree.put("proc/net/route", ROUTE_HEAD + "".join(_route(link) for link in ups))
         self._tree.put("tmp/srtla_ips", "".join(f"{link.ip}\n" for link in ups))
         self._tree.put("proc/net/udp", UDP_HEAD + "".join(_socket(at, link) for at, link in enumerate(ups)))
         if run is not None:
             self._telemetry(scene, elapsed_s, now_ms)
+            self._statistics(scene, elapsed_s)
 
     def _start(self, run: int) -> None:
         started = int(float(self._tree.read("proc/uptime").split()[0]) * 100)
@@ -69,15 +75,36 @@ class Programs:
             self._tree.remove(f"proc/{SENDER_PID + self._run}")
             self._tree.remove(f"proc/{ENCODER_PID + self._run}")
             self._tree.remove(f"tmp/srtla-send-stats-{PORT}.json")
+            self._tree.remove(STATISTICS)
 
     def _telemetry(self, scene: Scene, elapsed_s: float, now_ms: int) -> None:
         rows = []
         for at, link in enumerate(scene.links):
-            self._naks[at] += link.bits_per_second / 8 / 1360 * link.loss_percent / 100 * elapsed_s
+            self._naks[at] += link.bits_per_second / 8 / PACKET_BYTES * link.loss_percent / 100 * elapsed_s
             if link.up:
                 rows.append(_connection(at, link, int(self._naks[at])))
         report = {"schema_version": 1, "last_updated_ms": now_ms, "connections": rows}
         self._tree.put(f"tmp/srtla-send-stats-{PORT}.json", json.dumps(report, separators=(",", ":")))
+
+    def _statistics(self, scene: Scene, elapsed_s: float) -> None:
+        """Write what srt-live-transmit would, in the place of packets to look at."""
+        ups = [link for link in scene.links if link.up]
+        bits = sum(link.bits_per_second for link in ups)
+        lost_percent = sum(link.loss_percent * link.bits_per_second for link in ups) / max(1, bits)
+        sent = bits / 8 / PACKET_BYTES * elapsed_s
+        self._sent, self._lost = self._sent + sent, self._lost + sent * lost_percent / 100
+        lost = int(self._lost)
+        counts = {"packets": int(self._sent) + lost, "packetsLost": lost, "packetsRetransmitted": lost}
+        send = {**counts, "packetsDropped": 0, "mbitRate": bits / 1e6}
+        link = {"rtt": max((link.rtt_ms for link in ups), default=0) + 4, "bandwidth": 2.5 * TARGET_BPS / 1e6}
+        line = json.dumps({"link": link, "send": send, "recv": {"packets": 0, "msTsbPdDelay": LATENCY_MS}})
+        self._tree.put(STATISTICS, f"{line}\n")
+
+
+def _route(link: Link) -> str:
+    """Return a row of /proc/net/route: the network that a modem's address is in."""
+    network = (ipaddress.ip_address(link.ip).packed[:3] + b"\0")[::-1].hex().upper()
+    return f"{link.interface}\t{network}\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0\n"
 
 
 def _connection(at: int, link: Link, naks: int) -> dict[str, object]:
@@ -87,7 +114,7 @@ def _connection(at: int, link: Link, naks: int) -> dict[str, object]:
         "nak_count": naks,
         "weight_percent": 85 - 15 * at,
         "window": 8192,
-        "in_flight": link.bits_per_second * link.rtt_ms // 1000 // 8 // 1360,
+        "in_flight": link.bits_per_second * link.rtt_ms // 1000 // 8 // PACKET_BYTES,
         "bitrate_bps": link.bits_per_second,
     }
 

@@ -152,9 +152,11 @@ def test_each_link_has_its_own_numbers(tmp_path: File, network: Network, monkeyp
     try:
         stream.send(2, tap)
         wait_for("the connection", lambda: is_connected(tap))
-        list(srtla_report.links(host, addresses, tap, []))
+        bond = srtla_report.Bond()
+        bond.follow(host, addresses, tap)
+        list(srtla_report.links(host, bond, addresses, tap, []))
         used_s = stream.send(20, tap)
-        samples = list(srtla_report.links(host, addresses, tap, []))
+        samples = list(srtla_report.links(host, bond, addresses, tap, []))
         cut(paths[0], tap, stream)
         events = list(srt._changes(time.time(), state_of(tap)))
     finally:

@@ -71,7 +71,7 @@ function caption(plot, scale) {
 
 function times(startMs, endMs) {
   const made = document.createElement("div");
-  made.className = "bar note";
+  made.className = "ends note";
   for (const ms of [startMs, endMs]) {
     const time = document.createElement("span");
     time.textContent = new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
@@ -95,9 +95,9 @@ function withUnit(value, unit) {
   return `${(value / 1000 ** step).toFixed(step ? 1 : 0)} ${["", "k", "M", "G"][step]}bit/s`;
 }
 
-// 1, 2 or 5 times a power of ten.
+// A round number with little air above the curve.
 function roundUp(value) {
   if (value <= 0) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= value);
+  return [1, 1.5, 2, 3, 4, 5, 7, 10].map((factor) => factor * power).find((candidate) => candidate >= value);
 }

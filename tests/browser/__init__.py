@@ -1,0 +1,1 @@
+"""A real Chromium, driven by its own driver."""
