@@ -15,6 +15,7 @@ FRAMEWORK = frozenset(
         *("belabox", "bpf", "filesystems", "hwmon", "interrupts", "mpp", "packet_ring", "udp_sockets", "video4linux"),
         *("srt_filters", "srt_flow", "srt_report", "srt_stats_file", "srt_tap"),
         *("srtla_forks", "srtla_link", "srtla_report"),
+        *("alerts", "bitrate_rules", "heard", "scores"),
     }
 )
 

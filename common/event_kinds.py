@@ -23,6 +23,14 @@ class Kind(NamedTuple):
 
 # Each area in the order in which things happen; what begins something stands above what ends it.
 KINDS: dict[str, Kind] = {
+    # the stream
+    "stream_started": Kind(INFO, "The encoder runs: a session begins."),
+    "stream_restarted": Kind(WARNING, "The encoder died and was started again, within the same session."),
+    "stream_ended": Kind(INFO, "It was stopped: the session is over."),
+    "stream_failed": Kind(ERROR, "The encoder is gone while the sender still runs."),
+    "bitrate_cut": Kind(WARNING, "The encoder's bitrate was lowered, and which rule of its controller fits."),
+    "alert_raised": Kind(CRITICAL, "A number was beyond its line for the hold time."),
+    "alert_cleared": Kind(INFO, "It is back, or not known any more.", clears="alert_raised"),
     # the connection
     "srt_lost": Kind(CRITICAL, "The receiver has acknowledged nothing for 3 s while the encoder runs."),
     "srt_connected": Kind(INFO, "It acknowledges.", clears="srt_lost"),

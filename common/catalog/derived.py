@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from common.catalog.row import COUNTER, EVENT, row
-from common.sample import CRITICAL
+from common.catalog.row import COUNTER, EVENT, GAUGE, INFO, row
+from common.sample import CRITICAL, HIGH
 
 DERIVED = (
+    row("stream.health_score", GAUGE, "", "", "How well the stream does, 0 to 100.", HIGH),
+    row("stream.latency_estimate_ms", GAUGE, "milliseconds", "", "Age of a picture at the receiver's output.", HIGH),
+    row("stream.reliability_percent", GAUGE, "percent", "", "Readings with a connection and frames.", HIGH),
+    row("network.stability_index", GAUGE, "", "", "How steady the connection was in a minute, 0 to 100.", HIGH),
+    row("encoder.efficiency", GAUGE, "", "", "Share of what is sent that is the encoder's, 0 to 1.", HIGH),
+    row("alert.active", GAUGE, "", "alert", "1 while a number is beyond its line.", HIGH),
+    row("session.info", INFO, "", "session_id", "The stream that runs; 1."),
+    row("session.duration_seconds", GAUGE, "seconds", "", "Since it began."),
     row("event", EVENT, "", "kind severity source subject", "What happened, in words; a row of `events`.", CRITICAL),
     row("events_total", COUNTER, "", "kind severity source", "Events of a kind, since the database began.", CRITICAL),
     row("session", EVENT, "", "", "A stream that began, goes on or ended, as JSON; a row of `sessions`.", CRITICAL),

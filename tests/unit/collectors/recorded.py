@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
+from unittest.mock import patch
 
 from collectors import registry
 from collectors.host import Host
+from common import clock
 from common.events import Event
 from common.sample import Sample
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 STEP_S = 10.0
+WALL_MS = 1_795_000_000_000  # 2026-11-18T11:06:40Z
+
+_LINE = re.compile(r"([\w.]+)(\{.*\})? (\S+)")
+_LABEL = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*")')
 
 
 class Collected(NamedTuple):
@@ -42,13 +50,38 @@ def steps(case: Path) -> list[Path]:
 
 def replay(collector: ModuleType, case: Path) -> Iterator[Collected]:
     """Collect every step of a case with the default configuration, one after the other."""
-    config, state = collector.Config(), collector.State()
+    with _at(0.0):
+        config, state = collector.Config(), collector.State()
     for number, root in enumerate(steps(case)):
         host = Host(root)
         host.begin(STEP_S * (number + 1))
-        found = list(collector.collect(host, config, state))
+        with _at(host.now_s):
+            if hasattr(collector, "hear"):
+                collector.hear(list(_committed(root)), clock.wall_ms(), "recorded", state)
+            found = list(collector.collect(host, config, state))
         events = [item for item in found if isinstance(item, Event)]
         yield Collected([item for item in found if isinstance(item, Sample)], host.faults, events)
+
+
+@contextmanager
+def _at(now_s: float) -> Iterator[None]:
+    """Stop the clocks: a recorded board is always asked at the same moment."""
+    with (
+        patch("time.monotonic", lambda: now_s),
+        patch("common.clock.wall_ms", lambda: WALL_MS + int(1000 * now_s)),
+        patch("common.clock.boot_id", lambda: "00000000-0000-4000-8000-000000000000"),
+    ):
+        yield
+
+
+def _committed(root: Path) -> Iterator[Sample]:
+    """Give what the other collectors have committed by then: lines of `committed`, in the form of an expectation."""
+    file = root / "committed"
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        match = _LINE.fullmatch(line)
+        assert match is not None, line
+        labels = {label: json.loads(value) for label, value in _LABEL.findall(match[2] or "")}
+        yield Sample(match[1], json.loads(match[3]), labels)
 
 
 def render(collector: ModuleType, case: Path) -> str:

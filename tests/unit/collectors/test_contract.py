@@ -13,6 +13,12 @@ from collectors import registry
 from common import catalog
 from tests.unit.collectors import recorded
 
+
+@dataclasses.dataclass
+class Nothing:
+    """A section without keys."""
+
+
 COLLECTOR = pytest.mark.parametrize("name", registry.names())
 
 # A collect is one step of one loop: nothing in it starts, waits or stores.
@@ -44,9 +50,11 @@ def test_docstring(name: str) -> None:
 
 @COLLECTOR
 def test_config_is_explained(name: str) -> None:
-    """Every key of a collector's section says what it does."""
-    for field in dataclasses.fields(registry.load(name).Config):
-        assert field.metadata["key"].help.strip()
+    """Every key of a collector's section, and of the sections in it, says what it does."""
+    fields = list(dataclasses.fields(registry.load(name).Config))
+    fields += [inner for field in fields for inner in dataclasses.fields(field.metadata.get("section", Nothing))]
+    for field in fields:
+        assert "section" in field.metadata or field.metadata["key"].help.strip()
 
 
 @COLLECTOR

@@ -1,0 +1,121 @@
+"""A stream's session: begun, restarted, ended, failed; the same one for whoever looks anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collectors import session
+from collectors.host import Host
+from common import clock
+from common.events import Event
+from common.sample import Sample
+
+
+class Board:
+    """A machine whose programs come and go.
+
+    Attributes:
+        state: of the collector.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._host = Host(root)
+        self._now_s = 100.0
+        self.state = session.State()
+        self.start("boot", 1, 0)
+        (root / "proc/uptime").write_text("1000.00 2000.00\n")
+
+    def start(self, name: str, pid: int, started: int) -> None:
+        """Let a program run, started so many hundredths of a second after boot."""
+        folder = self._host.root / f"proc/{pid}"
+        folder.mkdir(parents=True)
+        (folder / "comm").write_text(f"{name}\n")
+        (folder / "stat").write_text(f"{pid} ({name}) S 1 {' '.join(['0'] * 17)} {started} 0 0\n")
+
+    def stop(self, pid: int) -> None:
+        """End a program."""
+        for file in (self._host.root / f"proc/{pid}").iterdir():
+            file.unlink()
+        (self._host.root / f"proc/{pid}").rmdir()
+
+    def look(self, after_s: float = 1.0) -> tuple[list[dict[str, Any]], list[str]]:
+        """Let some time pass and look; return what was said of sessions, and the kinds of events."""
+        self._now_s += after_s
+        self._host.begin(self._now_s)
+        found = list(session.watch(self._host, session.Config(), self.state))
+        said = [json.loads(str(item.value)) for item in found if isinstance(item, Sample)]
+        return said, [item.kind for item in found if isinstance(item, Event)]
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Board:
+    """A machine on which nothing streams."""
+    return Board(tmp_path)
+
+
+def test_nothing_runs(board: Board) -> None:
+    """No stream, no word."""
+    assert ([], []) == board.look()
+
+
+def test_a_stream_from_its_start_to_its_end(board: Board) -> None:
+    """It began when the encoder did, and ended when it was seen last; its means are in the summary."""
+    board.start("belacoder", 4000, 99_000)
+    said, kinds = board.look()
+    assert (["stream_started"], "active", None) == (kinds, said[0]["status"], said[0]["end_ms"])
+    assert abs(clock.wall_ms() - 10_000 - said[0]["start_ms"]) < 2_000
+    for rtt in (50.0, 70.0):
+        session.hear([Sample("srt.rtt_ms", rtt)], clock.wall_ms(), "srt", board.state)
+    session.hear([Sample("srt.rtt_ms", 9_999.0)], said[0]["start_ms"] - 1, "srt", board.state)
+    board.stop(4000)
+    assert ([], []) == board.look(5)
+    ended, kinds = board.look(10)
+    assert (["stream_ended"], "completed", said[0]["id"]) == (kinds, ended[0]["status"], ended[0]["id"])
+    assert ended[0]["end_ms"] < clock.wall_ms() - 14_000
+    assert {"rtt_ms": 60.0} == ended[0]["metadata"]["summary"]
+    assert ([], []) == board.look()
+
+
+def test_a_restart_is_the_same_stream(board: Board) -> None:
+    """The device's software starts the encoder again after 2 s."""
+    board.start("belacoder", 4000, 90_000)
+    first = board.look()[0][0]["id"]
+    board.stop(4000)
+    board.look(2)
+    board.start("belacoder", 4001, 99_900)
+    assert ([], ["stream_restarted"]) == board.look()
+    assert board.state.session is not None
+    assert (first, 1) == (board.state.session.id, board.state.session.restarts)
+
+
+def test_an_encoder_that_is_not_started_again_has_failed(board: Board) -> None:
+    """The sender still runs: nobody stopped the stream."""
+    board.start("srtla_send", 3900, 90_000)
+    board.start("belacoder", 4000, 90_000)
+    board.look()
+    board.stop(4000)
+    said, kinds = board.look(15)
+    assert (["stream_failed"], "failed") == (kinds, said[0]["status"])
+
+
+def test_who_looks_anew_finds_the_same_session(board: Board) -> None:
+    """This process was killed: boot, process and its start make the id."""
+    board.start("belacoder", 4000, 90_000)
+    first = board.look()[0][0]
+    board.state = session.State()
+    again = board.look()[0][0]
+    assert (first["id"], first["status"]) == (again["id"], again["status"])
+
+
+def test_its_id_is_a_label_of_one_metric(board: Board, tmp_path: Path) -> None:
+    """session.info carries it, and nothing else does."""
+    board.start("belacoder", 4000, 90_000)
+    host = Host(tmp_path, now_s=200.0)
+    samples = [s for s in session.collect(host, session.Config(), board.state) if isinstance(s, Sample)]
+    assert ["session", "session.info", "session.duration_seconds"] == [sample.name for sample in samples]
+    assert board.state.session is not None
+    assert {"session_id": board.state.session.id} == samples[1].tags
