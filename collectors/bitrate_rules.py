@@ -44,7 +44,7 @@ def reason(cut: Cut) -> str:
 def _by_rtt_and_latency(cut: Cut) -> str:
     if not cut.rtts_ms or not cut.latency_ms:
         return ""
-    rtt = cut.rtts_ms[-1]
+    rtt = max(cut.rtts_ms[-2:])  # one reading before the cut, one after it
     if rtt >= cut.latency_ms / 3:
         return f"to the minimum: round trip {rtt:.0f} ms, a third of the latency of {cut.latency_ms:.0f} ms or more"
     if rtt > cut.latency_ms / 5:

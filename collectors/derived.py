@@ -48,6 +48,7 @@ class State:
         self.heard = Heard({*INPUTS, *alerts.INPUTS})
         self.alerts = Alerts()
         self.bitrate: float | None = None
+        self.cut: tuple[float, float] | None = None  # from, to: judged when the other numbers have come
         self.good = self.looked = 0
 
 
@@ -97,16 +98,17 @@ def _reliability(state: State, now_s: float) -> Iterator[Sample]:
 
 
 def _cut(state: State, cut_percent: float, now_s: float) -> Iterator[Event]:
-    heard, before = state.heard, state.bitrate
+    heard, before, last = state.heard, state.bitrate, state.cut
     now = state.bitrate = heard.value("encoder.bitrate_bits_per_second", now_s)
-    if before is None or now is None or now > before * (1 - cut_percent / 100):
+    is_cut = before is not None and now is not None and now <= before * (1 - cut_percent / 100)
+    state.cut = (before, now) if is_cut and before is not None and now is not None else None
+    if last is None:
         return
     cut = Cut(
-        before,
-        now,
+        *last,
         heard.value("encoder.bitrate_target_bits_per_second", now_s),
         heard.value("srt.latency_ms", now_s),
         heard.readings("srt.rtt_ms", now_s),
         heard.readings("srt.send_buffer_bytes", now_s),
     )
-    yield Event("bitrate_cut", f"from {before / 1e6:.1f} to {now / 1e6:.1f} Mbit/s; {reason(cut)}")
+    yield Event("bitrate_cut", f"from {cut.before / 1e6:.1f} to {cut.now / 1e6:.1f} Mbit/s; {reason(cut)}")

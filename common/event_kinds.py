@@ -46,6 +46,10 @@ KINDS: dict[str, Kind] = {
     "audio_stalled": Kind(ERROR, "A sound card that is captured from delivers nothing."),
     "audio_recovered": Kind(INFO, "It delivers again, or was closed.", clears="audio_stalled"),
     # the pipeline
+    "process_died": Kind(WARNING, "A process ended without a goodbye; supervisord starts it again."),
+    "process_hung": Kind(ERROR, "A process lived and was silent; it was ended to be started anew."),
+    "process_fatal": Kind(ERROR, "supervisord has given up a process; it is tried again with growing waits."),
+    "process_back": Kind(INFO, "It runs again.", clears="process_died"),
     "collector_failed": Kind(WARNING, "A collector could read nothing of what it is there for."),
     "collector_recovered": Kind(INFO, "It reads again.", clears="collector_failed"),
 }

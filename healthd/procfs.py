@@ -18,7 +18,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 # Fields of stat after the name in parentheses, from 0; proc(5) counts the state, the first of them, as 3.
-_UTIME, _STIME, _STARTTIME = 11, 12, 19
+_STATE, _UTIME, _STIME, _STARTTIME = 0, 11, 12, 19
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,13 @@ class Usage:
         resident_bytes: RAM it occupies, shared pages included.
         cpu_seconds: user and system time since its start.
         age_s: time since its start, suspend included.
+        state: one letter of proc(5), e.g. R running, S sleeping, D waiting for a disk, T stopped.
     """
 
     resident_bytes: int
     cpu_seconds: float
     age_s: float
+    state: str
 
 
 def usage(pid: int, proc: Path = PROC) -> Usage | None:
@@ -48,6 +50,7 @@ def usage(pid: int, proc: Path = PROC) -> Usage | None:
             resident_bytes=int(statm.split()[1]) * _PAGE_BYTES,
             cpu_seconds=ticks / _TICKS_PER_SECOND,
             age_s=max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - began_s),
+            state=fields[_STATE].decode("ascii", "replace"),
         )
     except (OSError, ValueError, IndexError):
         return None

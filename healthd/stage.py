@@ -1,39 +1,37 @@
 """The steps of healthd on its loop: hear, ask, look, listen, publish.
 
 Reads: heartbeats at health.ipc (which it binds), supervisord's control socket.
-Emits: a view for the HTTP threads every second, the address they listen on in RUN_DIR/healthd.address,
-    the processes' own metrics as samples.
-Fails: garbage is counted and dropped; a supervisord that hangs is asked less often; a busy port is
-    reported and tried again while everything else goes on.
+Emits: a view for the HTTP threads every second, the processes' own metrics as samples, events of the watchdog.
+Fails: garbage is counted and dropped; a supervisord that hangs is asked less often.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 
 import zmq
 
 from common import clock, lock, wire
-from common.config import Config, ConfigError
+from common.config import Config
 from common.feed import Feed
 from common.process import Process
-from healthd import access, rollup, selfmetrics
-from healthd.access import LOGIN
-from healthd.connection import Answer, Request
-from healthd.endpoints import Endpoints
+from healthd import rollup, selfmetrics
 from healthd.heartbeats import Heartbeats
-from healthd.http import Server
+from healthd.listener import RETRY_S, Listener
+from healthd.notify import Notify
 from healthd.programs import GRACE_S, Known
 from healthd.report import View
 from healthd.rollup import Reason, Verdict
 from healthd.supervisor import Supervision, Supervisor
+from healthd.watchdog import Watchdog
 
 LOOK_S = 1.0  # also how often heartbeats are read: each wake-up costs ten times what reading one does
 POLL_S = 2.0
 POLL_SILENT_S = 10.0  # each question to a supervisord that hangs costs the loop a second
-LISTEN_RETRY_S = 2.0
+MOVES_S = 60.0  # a batch at least; this process alone gives one a minute
 
 MAX_MESSAGES = 1000  # of one step, so that a flood does not keep the timers waiting
 RECEIVE_QUEUE = 1000  # heartbeats of one process; what a hung healthd misses says nothing new
@@ -48,16 +46,15 @@ class Stage:
         self._heartbeats = Heartbeats()
         self._supervisor = Supervisor(process.run_dir / "supervisor.sock")
         self._supervision: Supervision | None = None
+        self._watchdog = Watchdog(self._supervisor, process.event)
+        self._notify = Notify(os.environ)
         self._started_s = time.monotonic()
         self._verdict = Verdict()
         self._uploaded = False
         self._socket = bind(process.run_dir)
         self._publisher = process.publishes()
         self._feed = Feed(process.run_dir)
-        self._endpoints = self._open_endpoints()
-        self._address_file = process.run_dir / "healthd.address"
-        self._address_file.unlink(missing_ok=True)
-        self._server: Server | None = None
+        self._listener = Listener(process, self._view(self._started_s))
         self._timers()
         process.facts["kind"] = "healthd"
         process.on_reload(self.reload)
@@ -67,7 +64,7 @@ class Stage:
         loop, interval_s = self._process.loop, self._process.config.settings.health.self_metrics_interval_s
         self._ask_timer = loop.every(POLL_S, self.ask)
         loop.every(LOOK_S, self.look)
-        loop.every(LISTEN_RETRY_S, self.listen)
+        loop.every(RETRY_S, self._listener.listen)
         self._publish_timer = loop.every(interval_s, self.publish, first_s=min(interval_s, GRACE_S))
 
     def hear(self) -> None:
@@ -99,23 +96,11 @@ class Stage:
         self._uploaded = self._uploaded or (shipper is not None and "last_upload_ms" in shipper.happened_s)
         known, lines = self._known(), rollup.thresholds(self._process.config.settings)
         before, self._verdict = self._verdict, rollup.assess(known, lines, now_s, self._verdict)
-        self._endpoints.show(self._view(now_s))
+        settings = self._process.config.settings
+        self._watchdog.look(known, self._verdict.conditions, now_s, acts=settings.health.watchdog)
+        self._tell_systemd(now_s)
+        self._listener.endpoints.show(self._view(now_s))
         self._tell(before)
-
-    def listen(self) -> None:
-        """Listen, unless it does already or is not meant to."""
-        health = self._process.config.settings.health
-        if not health.enabled or self._server is not None:
-            return
-        try:
-            self._server = Server(health.bind, health.port, self._answer, self._process.log, {LOGIN})
-        except OSError as error:
-            where = f"{health.bind} port {health.port}"
-            self._process.failed(f"cannot listen on {where}, trying again: {error.strerror or error}")
-            return
-        self._process.worked()
-        self._write_address(self._server.address)
-        self._process.log.info("listening", address=self._server.address)
 
     def publish(self) -> None:
         """Make samples of the heartbeats."""
@@ -123,58 +108,34 @@ class Stage:
         self._publisher.publish(list(selfmetrics.samples(readings)), clock.wall_ms())
 
     def reload(self, config: Config) -> None:
-        """Take over thresholds at once, and listen anew where the address has changed."""
-        health, server = config.settings.health, self._server
-        try:
-            endpoints = self._open_endpoints()
-        except ConfigError as error:
-            self._process.log.error("the old token stays in use", errors=error.messages)  # noqa: TRY400
-        else:
-            endpoints.latest = self._endpoints.latest
-            self._endpoints.close()
-            self._endpoints = endpoints
-        self._publish_timer.interval_s = health.self_metrics_interval_s
+        """Take over thresholds at once, and listen anew where the address or the token has changed."""
+        self._listener.reopen(self._view(time.monotonic()))
+        self._publish_timer.interval_s = config.settings.health.self_metrics_interval_s
         self.look()
-        if server is not None and not (health.enabled and server.asked_for == (health.bind, health.port)):
-            self._stop_listening()
-        self._process.worked()  # what failed before failed with the old address
-        self.listen()
+        self._listener.listen()
 
     def close(self) -> None:
         """Answer no more and let go of the socket."""
-        self._stop_listening()
-        self._endpoints.close()
+        self._notify.stopping()
+        self._listener.close()
         self._feed.close()
         self._socket.close(linger=0)
 
-    def _answer(self, request: Request) -> Answer:
-        """Return an answer; called on the connections' threads."""
-        return self._endpoints.answer(request)
-
-    def _stop_listening(self) -> None:
-        if self._server is not None:
-            self._address_file.unlink(missing_ok=True)
-            self._server.close()
-            self._server = None
-
-    def _open_endpoints(self) -> Endpoints:
-        """Return what is answered.
-
-        Raises:
-            ConfigError: the token cannot be used.
-        """
-        settings = self._process.config.settings
-        device = {"id": settings.device.id, "name": settings.device.name}
-        first = self._view(self._started_s)
-        return Endpoints(first, settings.storage.path, device, access.token(settings.health), self._process.log)
-
     def _follow(self, now_s: float) -> None:
         """Take what the buffer has committed since the last look."""
-        latest, beats = self._endpoints.latest, self._heartbeats.beats
+        latest, beats = self._listener.endpoints.latest, self._heartbeats.beats
         latest.intervals_s = {name: beat.number("collect_interval_s") or 0.0 for name, beat in beats.items()}
         for batch in self._feed.batches():
             latest.take(batch, now_s)
         latest.forget(now_s)
+
+    def _tell_systemd(self, now_s: float) -> None:
+        """Say that it lives while samples are committed, or an operator has stopped what commits them."""
+        heard_s, health = self._listener.endpoints.latest.heard_s, self._process.config.settings.health
+        moves = heard_s is not None and now_s - heard_s <= max(MOVES_S, 3 * health.self_metrics_interval_s)
+        buffer = self._verdict.conditions.get("buffer")
+        if moves or (buffer is not None and buffer.state == "stopped"):
+            self._notify.moving(f"{self._verdict.status}: {len(self._verdict.reasons)} reasons")
 
     def _known(self) -> Known:
         return Known(self._started_s, dict(self._heartbeats.beats), self._supervision)
@@ -203,13 +164,6 @@ class Stage:
             self._process.log.info("trouble over", part=old[key].part, reason=old[key].text)
         if before.status != self._verdict.status:
             self._process.log.info("health changed", status=self._verdict.status, was=before.status)
-
-    def _write_address(self, address: str) -> None:
-        """Write the address in one step, so that nobody reads half of it."""
-        fresh = self._address_file.with_suffix(".new")
-        fresh.write_text(f"{address}\n", encoding="ascii")
-        fresh.chmod(0o600)
-        fresh.replace(self._address_file)
 
 
 def build(options: argparse.Namespace) -> Process:

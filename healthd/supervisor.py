@@ -59,6 +59,11 @@ class Program:
     spawn_error: str
     changed_s: float
 
+    @property
+    def full_name(self) -> str:
+        """The name as supervisord's commands take it."""
+        return self.name if self.group == self.name else f"{self.group}:{self.name}"
+
 
 @dataclass(frozen=True)
 class Supervision:
@@ -91,6 +96,24 @@ class Supervisor:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._programs: dict[str, Program] = {}
+
+    def kill(self, program: Program) -> bool:
+        """Send SIGKILL to a program; tell whether supervisord did. It starts it anew."""
+        return self._tell("signalProcess", program.full_name, "KILL")
+
+    def start(self, program: Program) -> bool:
+        """Start a program that was given up; tell whether supervisord tries."""
+        return self._tell("startProcess", program.full_name, False)
+
+    def _tell(self, method: str, *arguments: Any) -> bool:
+        transport = _Transport(self._path)
+        proxy = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
+        try:
+            return bool(getattr(proxy.supervisor, method)(*arguments))
+        except _NO_ANSWER:
+            return False  # it ended by itself meanwhile, or the next look tries again
+        finally:
+            transport.close()
 
     def poll(self, now_s: float) -> Supervision | None:
         """Ask for the state of every program; block for `TIMEOUT_S` at most."""

@@ -120,6 +120,8 @@ def links(latest: Latest, now_s: float) -> list[dict[str, Any]]:
 def _link(row: Value, rate: float | None, most: float, latest: Latest, now_s: float) -> dict[str, Any]:
     rtt = latest.number("srtla.link_rtt_ms", now_s, **row.tags)
     loss = latest.number("srtla.link_loss_percent", now_s, **row.tags)
+    if not row.value:
+        rate = rtt = loss = None  # what was said before it went down
     return {
         "id": "-".join(_key(row)),
         "name": _name(row),

@@ -114,13 +114,33 @@ def test_a_process_that_hangs_and_goes_on_loses_nothing(
     run_dir: Path, vm: FakeVm, quick: dict[str, str], stage: str
 ) -> None:
     """SIGSTOP for some seconds, then SIGCONT: only time is lost."""
-    pipeline, ledger = with_oracle(run_dir, vm, quick)
+    pipeline, ledger = with_oracle(run_dir, vm, {**quick, "BELABOX_HEALTH__WATCHDOG": "false"})
     with pipeline:
         wait_for("samples flowing", lambda: len(arrived(vm)) > 50)
         pid = pipeline.kill(stage, signal.SIGSTOP)
         began_s = time.monotonic()
         wait_for("the hang to pass", lambda: time.monotonic() - began_s > 5)
         os.kill(pid, signal.SIGCONT)
+        settle(pipeline, vm, ledger)
+
+
+@pytest.mark.parametrize("stage", ["buffer", "shipper", "collectors:cpu"])
+def test_a_process_that_hangs_for_good_is_restarted(
+    run_dir: Path, vm: FakeVm, quick: dict[str, str], stage: str
+) -> None:
+    """The watchdog ends it within four of its intervals, says so, and nothing is lost."""
+    pipeline, ledger = with_oracle(run_dir, vm, {**quick, "BELABOX_RUN__HEARTBEAT_INTERVAL": "1s"})
+    name = stage.rpartition(":")[2]
+    with pipeline:
+        wait_for("samples flowing", lambda: len(arrived(vm)) > 50)
+        wait_for("its heartbeat", lambda: f'restarts_total{{program="{name}"}}' in pipeline.get("/metrics")[1])
+        old = pipeline.kill(stage, signal.SIGSTOP)
+        began_s = time.monotonic()
+        wait_for(f"another {stage}", lambda: pipeline.pid(stage) not in {0, old})
+        print(f"{stage} was replaced {time.monotonic() - began_s:.1f} s after it hung")
+        pipeline.wait_status("ok")
+        query = "SELECT kind FROM events WHERE text LIKE ? ORDER BY id"
+        wait_for("events", lambda: {("process_hung",), ("process_back",)} <= set(pipeline.rows(query, f"{name} %")))
         settle(pipeline, vm, ledger)
 
 

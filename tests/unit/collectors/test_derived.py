@@ -183,10 +183,12 @@ def test_a_cut_names_the_rule_that_fits(expected: str) -> None:
 
 
 def test_a_cut_is_an_event(play: Play) -> None:
-    """From what to what, and why; a small step is none."""
+    """From what to what, and why, told when the numbers of that moment have come; a small step is none."""
     play.step(WELL)
     assert [] == play.step({**WELL, "encoder.bitrate_bits_per_second": 5_500_000})[1]
-    events = play.step({**WELL, "encoder.bitrate_bits_per_second": 1_500_000, "srt.rtt_ms": 800.0})[1]
+    low = {**WELL, "encoder.bitrate_bits_per_second": 1_500_000}
+    assert [] == play.step(low)[1]
+    events = play.step({**low, "srt.rtt_ms": 800.0})[1]
     assert ["bitrate_cut"] == [event.kind for event in events]
     assert events[0].text.startswith("from 5.5 to 1.5 Mbit/s; to the minimum: round trip 800 ms")
 

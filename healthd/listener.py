@@ -1,0 +1,98 @@
+"""The door to the network: opens the endpoints at the configured address, and again where that changes.
+
+Reads: health.enabled, bind, port, token_file.
+Emits: the address in RUN_DIR/healthd.address, while somebody listens there.
+Fails: a busy port is reported and tried again; with a token that cannot be used the old one stays.
+"""
+
+from __future__ import annotations
+
+from common.config import ConfigError
+from common.process import Process
+from healthd import access
+from healthd.access import LOGIN
+from healthd.connection import Answer, Request
+from healthd.endpoints import Endpoints
+from healthd.http import Server
+from healthd.report import View
+
+RETRY_S = 2.0
+
+
+class Listener:
+    """The server, while there is one, and what it answers from.
+
+    Args:
+        process: healthd's.
+        view: the first one.
+
+    Attributes:
+        endpoints: what is answered.
+
+    Raises:
+        ConfigError: the token cannot be used.
+    """
+
+    def __init__(self, process: Process, view: View) -> None:
+        self._process = process
+        self._address_file = process.run_dir / "healthd.address"
+        self._address_file.unlink(missing_ok=True)
+        self._server: Server | None = None
+        self.endpoints = self._endpoints(view)
+
+    def listen(self) -> None:
+        """Listen, unless it does already or is not meant to."""
+        health = self._process.config.settings.health
+        if not health.enabled or self._server is not None:
+            return
+        try:
+            self._server = Server(health.bind, health.port, self._answer, self._process.log, {LOGIN})
+        except OSError as error:
+            where = f"{health.bind} port {health.port}"
+            self._process.failed(f"cannot listen on {where}, trying again: {error.strerror or error}")
+            return
+        self._process.worked()
+        self._write_address(self._server.address)
+        self._process.log.info("listening", address=self._server.address)
+
+    def reopen(self, view: View) -> None:
+        """Take over another token, and let go of an address that is no longer configured."""
+        health, server = self._process.config.settings.health, self._server
+        try:
+            endpoints = self._endpoints(view)
+        except ConfigError as error:
+            self._process.log.error("the old token stays in use", errors=error.messages)  # noqa: TRY400
+        else:
+            endpoints.latest = self.endpoints.latest
+            self.endpoints.close()
+            self.endpoints = endpoints
+        if server is not None and not (health.enabled and server.asked_for == (health.bind, health.port)):
+            self._stop()
+        self._process.worked()  # what failed before failed with the old address
+
+    def close(self) -> None:
+        """Answer no more."""
+        self._stop()
+        self.endpoints.close()
+
+    def _answer(self, request: Request) -> Answer:
+        """Return an answer; called on the connections' threads."""
+        return self.endpoints.answer(request)
+
+    def _stop(self) -> None:
+        if self._server is not None:
+            self._address_file.unlink(missing_ok=True)
+            self._server.close()
+            self._server = None
+
+    def _endpoints(self, view: View) -> Endpoints:
+        settings = self._process.config.settings
+        device = {"id": settings.device.id, "name": settings.device.name}
+        return Endpoints(view, settings.storage.path, device, access.token(settings.health), self._process.log)
+
+    def _write_address(self, address: str) -> None:
+        """Write the address in one step, so that nobody reads half of it."""
+        fresh = self._address_file.with_suffix(".new")
+        fresh.write_text(f"{address}\n", encoding="ascii")
+        fresh.chmod(0o600)
+        fresh.replace(self._address_file)

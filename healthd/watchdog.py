@@ -1,0 +1,152 @@
+"""What supervisord cannot see is ended here, and what it has given up is tried again; each is an event.
+
+Reads: conditions of the processes, supervisord's list, /proc/<pid>/stat.
+Emits: SIGKILL, through supervisord, to a process that lives and is silent, so that it is started anew; a start,
+    with growing waits, of one that is FATAL; events process_hung, process_fatal, process_died, process_back.
+Fails: nothing is lost by a kill, every stage is built for it. A silent process that works (its CPU time grows) or
+    waits for the disk is left alone for `BUSY_S`. After a pause of this process itself nobody is judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.events import Event
+from healthd import procfs, supervisor
+from healthd.programs import Condition, Known
+from healthd.supervisor import Program, Supervisor
+
+UNHEARD_S = 60.0  # from a start to the first heartbeat: imports on a worn SD card
+BUSY_S = 900.0  # a migration or a check of a large database is one long step
+IDLE_S = 2.0  # without CPU time
+AGAIN_S = 15.0
+PAUSE_S = 5.0  # between two looks, a second apart: this process hung, or the machine did
+RETRY_S, RETRY_MOST_S = 30.0, 600.0
+
+
+@dataclass
+class Silence:
+    """A silent process: its pid, since when, when it worked last, and its CPU time then."""
+
+    pid: int
+    since_s: float
+    worked_s: float
+    cpu_seconds: float | None = None
+
+
+@dataclass
+class Given:
+    """A program that supervisord has given up: when it is started again, and how long after that."""
+
+    next_s: float
+    wait_s: float = RETRY_S
+
+
+class Watchdog:
+    """The watch over the other processes.
+
+    Args:
+        supervisor: through which it acts.
+        report: takes events.
+        proc: where /proc is.
+    """
+
+    def __init__(self, supervisor: Supervisor, report: Callable[[Event], None], proc: Path = procfs.PROC) -> None:
+        self._supervisor = supervisor
+        self._report = report
+        self._proc = proc
+        self._looked_s: float | None = None
+        self._silences: dict[str, Silence] = {}
+        self._fatal: dict[str, Given] = {}
+        self._pids: dict[str, int] = {}
+        self._down: set[str] = set()
+
+    def look(self, known: Known, conditions: Mapping[str, Condition], now_s: float, *, acts: bool) -> None:
+        """Judge every process once.
+
+        Args:
+            known: heartbeats, and supervisord's list.
+            conditions: what was made of it.
+            now_s: monotonic time.
+            acts: end and start processes; else only report.
+        """
+        paused = self._looked_s is None or now_s - self._looked_s > PAUSE_S
+        self._looked_s = now_s
+        if known.supervision is None or known.supervision.problem or paused:
+            self._silences.clear()
+            return
+        for name, condition in conditions.items():
+            program = known.program(name)
+            if program is not None and name != "healthd":
+                self._follow(program, known)
+                if acts:
+                    self._end_silent(program, condition, known, now_s)
+                    self._start_fatal(program, now_s)
+
+    def _follow(self, program: Program, known: Known) -> None:
+        """Say when a process has died without a goodbye, and when it is there again."""
+        name, beat, before = program.name, known.beats.get(program.name), self._pids.get(program.name)
+        gone = before is not None and program.pid != before
+        said_goodbye = beat is not None and beat.said.pid == before and beat.said.state == "stopping"
+        if gone and not said_goodbye and program.state not in {supervisor.STOPPED, supervisor.STOPPING}:
+            self._down.add(name)
+            self._report(Event("process_died", f"{name} ended without a goodbye: {_how(program)}", name))
+        if program.pid:
+            self._pids[name] = program.pid
+        elif gone:
+            del self._pids[name]
+        heard = beat is not None and beat.said.pid == program.pid and beat.said.state == "running"
+        if name in self._down and heard:
+            self._down.discard(name)
+            self._report(Event("process_back", f"{name} runs again", name))
+
+    def _end_silent(self, program: Program, condition: Condition, known: Known, now_s: float) -> None:
+        name, beat = program.name, known.beats.get(program.name)
+        if condition.state != "silent" or program.state != supervisor.RUNNING:
+            self._silences.pop(name, None)
+            return
+        unheard = beat is None or beat.said.pid != program.pid
+        silence = self._silences.get(name)
+        if silence is None or silence.pid != program.pid:
+            silence = self._silences[name] = Silence(program.pid, now_s, now_s)
+        if unheard and now_s - program.changed_s < UNHEARD_S:
+            return
+        if self._is_busy(silence, now_s) and now_s - silence.since_s < BUSY_S:
+            return
+        silence.worked_s = now_s + AGAIN_S  # until supervisord's list shows the new process
+        if self._supervisor.kill(program):
+            self._down.add(name)
+            self._pids.pop(name, None)  # its death is no news
+            self._report(Event("process_hung", f"{name} lived and said nothing; it was ended to be started anew", name))
+
+    def _is_busy(self, silence: Silence, now_s: float) -> bool:
+        """Tell whether a process has worked in the last seconds, or waits for the disk."""
+        used = procfs.usage(silence.pid, self._proc)
+        if used is None or used.state == "D" or used.cpu_seconds != silence.cpu_seconds:
+            silence.worked_s = now_s
+            silence.cpu_seconds = used.cpu_seconds if used else None
+        return now_s - silence.worked_s < IDLE_S
+
+    def _start_fatal(self, program: Program, now_s: float) -> None:
+        name = program.name
+        if program.state != supervisor.FATAL:
+            if program.state == supervisor.RUNNING and now_s - program.changed_s > RETRY_MOST_S:
+                self._fatal.pop(name, None)
+            return
+        given = self._fatal.get(name)
+        if given is None:
+            self._fatal[name] = Given(now_s + RETRY_S)
+            self._down.add(name)
+            text = f"{name} could not be started, supervisord has given up; it is tried again in {RETRY_S:g} s"
+            self._report(Event("process_fatal", text, name))
+        elif now_s >= given.next_s and self._supervisor.start(program):
+            given.wait_s = min(RETRY_MOST_S, 2 * given.wait_s)
+            given.next_s = now_s + given.wait_s
+
+
+def _how(program: Program) -> str:
+    if program.exit_status < 0:
+        return "by a signal"
+    return f"exit status {program.exit_status}" if program.exit_status else "it was killed, or ended by itself"

@@ -1,0 +1,40 @@
+"""What systemd is told, over a real datagram socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from healthd.notify import Notify
+
+
+@pytest.fixture(params=["file", "abstract"])
+def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[socket.socket, str]]:
+    """A socket as systemd opens it, and the name in the environment."""
+    name = str(tmp_path / "notify") if request.param == "file" else f"@belabox-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(name.replace("@", "\0", 1) if name.startswith("@") else name)
+        listener.settimeout(5)
+        yield listener, name
+
+
+def test_ready_once_and_alive_each_time(systemd: tuple[socket.socket, str]) -> None:
+    """The status only where it has changed."""
+    listener, name = systemd
+    notify = Notify({"NOTIFY_SOCKET": name})
+    for status in ("ok", "ok", "degraded"):
+        notify.moving(status)
+    notify.stopping()
+    said = [listener.recv(4096).decode().split("\n") for _ in range(4)]
+    assert [["WATCHDOG=1", "READY=1", "STATUS=ok"], ["WATCHDOG=1"], ["WATCHDOG=1", "STATUS=degraded"]] == said[:3]
+    assert ["STOPPING=1"] == said[3]
+
+
+def test_without_systemd_nothing_happens(tmp_path: Path) -> None:
+    """Neither without a name nor with one that nobody listens at."""
+    Notify({}).moving("ok")
+    Notify({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).moving("ok")

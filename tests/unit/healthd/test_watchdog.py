@@ -1,0 +1,155 @@
+"""Whom the watchdog ends, whom it leaves alone, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from common.events import Event
+from healthd.programs import Condition
+from healthd.supervisor import Program, Supervisor
+from healthd.watchdog import BUSY_S, PAUSE_S, RETRY_S, UNHEARD_S, Watchdog
+from tests.unit.healthd.build import NOW_S, beat, known, program, supervision
+
+SILENT = Condition("silent", "sends no heartbeats")
+RUNNING = Condition("running")
+
+
+class FakeSupervisor(Supervisor):
+    """One that notes what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nowhere"))
+        self.told: list[str] = []
+
+    def kill(self, program: Program) -> bool:
+        """Note it."""
+        self.told.append(f"kill {program.full_name}")
+        return True
+
+    def start(self, program: Program) -> bool:
+        """Note it."""
+        self.told.append(f"start {program.full_name}")
+        return True
+
+
+class Play:
+    """A watchdog that looks every second."""
+
+    def __init__(self, proc: Path) -> None:
+        self.proc = proc
+        self.supervisor = FakeSupervisor()
+        self.events: list[Event] = []
+        self.now_s = NOW_S
+        self._watchdog = Watchdog(self.supervisor, self.events.append, proc)
+        self.works(0)
+
+    def works(self, ticks: int, state: str = "S") -> None:
+        """Set the CPU time and the state of every process."""
+        fields = [state, *["0"] * 10, str(ticks), "0", *["0"] * 6, "1"]
+        for pid in (100, 101):
+            folder = self.proc / str(pid)
+            folder.mkdir(exist_ok=True)
+            (folder / "stat").write_text(f"{pid} (python3) {' '.join(fields)}\n", encoding="ascii")
+            (folder / "statm").write_text("10 5 3 1 0 1 0\n", encoding="ascii")
+
+    def look(
+        self,
+        state: Condition = SILENT,
+        *programs: Program,
+        seconds: int = 1,
+        acts: bool = True,
+        beats: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """Look some times at a collector `cpu`; return what supervisord was told."""
+        for _ in range(seconds):
+            self.now_s += 1
+            said = [beat(name, state=word) for name, word in (beats or {}).items()]
+            self._watchdog.look(known(*said, supervision=supervision(*programs)), {"cpu": state}, self.now_s, acts=acts)
+        told, self.supervisor.told = self.supervisor.told, []
+        return told
+
+    def kinds(self) -> list[str]:
+        """Return the kinds of the events so far, and forget them."""
+        kinds = [event.kind for event in self.events]
+        self.events.clear()
+        return kinds
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    """One watchdog that has looked before."""
+    play = Play(tmp_path)
+    play.look(RUNNING, seconds=2)
+    return play
+
+
+def test_a_silent_process_is_ended(play: Play) -> None:
+    """Once, and with an event."""
+    assert ["kill collectors:cpu"] == play.look(seconds=3)
+    assert ["process_hung"] == play.kinds()
+
+
+def test_a_silent_process_that_works_is_left_alone(play: Play) -> None:
+    """A migration takes its time, but not for ever."""
+    for second in range(int(BUSY_S)):
+        play.works(second)
+        assert [] == play.look()
+    play.works(999_999)
+    assert ["kill collectors:cpu"] == play.look()
+
+
+def test_a_process_that_waits_for_the_disk_is_left_alone(play: Play) -> None:
+    """SIGKILL would not reach it anyway."""
+    play.works(0, "D")
+    assert [] == play.look(seconds=60)
+
+
+def test_nobody_is_judged_after_a_pause(play: Play) -> None:
+    """The silence may be this process' own."""
+    play.look(seconds=1)
+    play.now_s += PAUSE_S + 1
+    assert [] == play.look(seconds=2)
+
+
+def test_a_process_has_time_for_its_first_heartbeat(play: Play) -> None:
+    """Another pid than the one that was heard: it may still import."""
+    fresh = program("cpu", pid=101, changed_s=play.now_s)
+    assert [] == play.look(SILENT, fresh, seconds=int(UNHEARD_S))
+    assert ["kill collectors:cpu"] == play.look(SILENT, fresh, seconds=3)
+
+
+def test_it_only_reports_where_it_may_not_act(play: Play) -> None:
+    """`health.watchdog: false` leaves hung processes, and those given up, to the operator."""
+    assert [] == play.look(seconds=10, acts=False)
+    assert [] == play.look(RUNNING, program("cpu", "FATAL"), seconds=2 * int(RETRY_S), acts=False)
+    assert ["process_died"] == play.kinds()
+
+
+def test_what_supervisord_has_given_up_is_tried_again(play: Play) -> None:
+    """With growing waits, and one event."""
+    fatal = Condition("fatal", "given up by supervisord")
+    gone = program("cpu", "FATAL", pid=0, spawn_error="exited too quickly")
+    looks = [play.look(fatal, gone) for _ in range(300)]
+    starts = [second for second, told in enumerate(looks) if told]
+    assert [30, 90, 210] == starts
+    assert ["process_died", "process_fatal"] == play.kinds()
+    play.look(RUNNING, program("cpu"), beats={"cpu": "running"})
+    assert ["process_back"] == play.kinds()
+
+
+def test_a_death_is_an_event_and_a_goodbye_is_none(play: Play) -> None:
+    """Killed: died and back; stopped by an operator, or restarted with a goodbye: nothing."""
+    play.look(RUNNING, program("cpu", pid=101, exit_status=-1), beats={"cpu": "running"})
+    died = [event.text for event in play.events]
+    assert ["cpu ended without a goodbye: by a signal"] == died
+    assert ["process_died"] == play.kinds()
+    play.look(RUNNING, program("cpu"))
+    play.kinds()
+    play.look(Condition("stopped"), program("cpu", "STOPPED"))
+    assert [] == play.kinds()
+    play.look(RUNNING, program("cpu"))
+    play.look(RUNNING, program("cpu", pid=102), beats={"cpu": "stopping"})
+    assert "process_died" not in play.kinds()
