@@ -11,7 +11,7 @@ HERE := $(abspath $(VENV))/bin/python
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run demo stop status logs reload check-config test unit integration chaos soak bench \
+.PHONY: help setup setup-dev run demo stop status top logs reload check-config test unit integration chaos soak bench \
 	lint types format fixtures docs lock clean
 
 help: ## this list
@@ -47,6 +47,9 @@ stop: setup ## end a pipeline that runs in RUN_DIR
 
 status: setup ## state of each process
 	@$(CTL) status || [ $$? -eq 3 ]
+
+top: setup ## verdict, stream, links, device and delivery in this terminal; Ctrl-C ends it
+	@BELABOX_RUN__DIR=$(abspath $(RUN_DIR)) $(BIN)/python -m healthd.top --config $(or $(CONFIG),$(RUN_DIR)/config.yaml)
 
 logs: ## follow all logs
 	@tail -n 20 -F $(RUN_DIR)/log/*.log

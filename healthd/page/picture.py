@@ -15,7 +15,7 @@ from healthd.heartbeats import Beat
 from healthd.page import stream
 from healthd.page.fact import DEGRADED, ERROR, IDLE, OK, Fact
 from healthd.page.latest import Latest
-from healthd.page.wording import DASH, ago, lasting, number, percent, size
+from healthd.page.wording import DASH, ago, lasting, number, of, percent, size
 from healthd.report import View
 
 # From where on a number is drawn as a warning; alerts have their own, configured lines.
@@ -119,7 +119,7 @@ def _budget(budget: Mapping[str, Any] | None) -> Iterator[Fact]:
         book = (budget or {}).get(period)
         if isinstance(book, Mapping):
             used, limit = book.get("used"), book.get("limit")
-            text = size(used) + (f" of {size(limit)}" if limit else "")
+            text = of(size(used), size(limit)) if limit else size(used)
             share = min(1.0, used / limit) if limit and used is not None else None
             level = "" if share is None else ERROR if share >= 1 else DEGRADED if share >= 0.8 else OK
             yield Fact(f"budget-{period}", label, text, level, share)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from healthd.page.fact import DEGRADED, ERROR, OK, Fact
 from healthd.page.latest import Latest, Value
-from healthd.page.wording import DASH, bits, lasting, number, percent
+from healthd.page.wording import DASH, bits, lasting, number, of, percent
 
 LEAST_BARS = 1_000_000.0  # bits per second that fill a link's bar when no link carries more
 
@@ -81,7 +81,7 @@ def facts(latest: Latest, now_s: float) -> Iterator[Fact]:
 
 
 def _bitrate(rate: float | None, target: float | None) -> Fact:
-    text = bits(rate) + (f" of {bits(target)}" if target else "")
+    text = of(bits(rate), bits(target)) if target else bits(rate)
     share = rate / target if rate is not None and target else None
     return Fact("bitrate", "Bitrate", text, _below(share, 0.8, 0.5), share and min(1.0, share))
 

@@ -17,6 +17,12 @@ def size(value: float | None) -> str:
     return DASH if value is None else _scaled(value, 1000, "B")
 
 
+def of(part: str, whole: str) -> str:
+    """Return both, the unit once if it is the same, e.g. ``5.2 of 6.0 Mbit/s``."""
+    amount, _, unit = part.partition(" ")
+    return f"{amount if whole.endswith(f' {unit}') else part} of {whole}"
+
+
 def percent(value: float | None, digits: int = 0) -> str:
     """Return a share, e.g. ``47 %``."""
     return DASH if value is None else f"{value:.{digits}f} %"

@@ -1,6 +1,6 @@
 """`python -m tests.demo`: play a stream on a copy of a recorded Orange Pi 5+, until it is ended.
 
-Reads: the recorded tree. Emits: a tree that moves every second. Fails: exit 1 where it cannot write.
+Reads: the recorded tree. Emits: a tree that moves all the time. Fails: exit 1 where it cannot write.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.demo.scene import EPISODES, scene_at
 from tests.demo.tree import Tree
 
 RECORDED = Path(__file__).parents[1] / "fixtures/opi5plus/vendor-6.1.43/1"
-STEP_S = 1.0
+STEP_S = 0.2  # the collectors count over seconds: coarser steps would show as a rate that jumps
 
 
 class Player:

@@ -1,0 +1,130 @@
+"""`python -m healthd.top`: the page's verdict and numbers in a terminal; `make top` in a development tree.
+
+Reads: RUN_DIR/healthd.address, `/api/now` there, the token if one is configured.
+Emits: a screen that is drawn anew every second, until Ctrl-C; once, as plain text, where the output is no terminal.
+Fails: exit 69 and a line that says why, if healthd does not answer; a screen says so and tries on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from common import config, process
+from common.settings import Settings
+from healthd import access
+from healthd.page.terminal import Terminal
+from healthd.page.wording import lasting
+
+EVERY_S = 1.0
+TIMEOUT_S = 3.0
+EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h
+
+_HOME, _BELOW, _NEW_SCREEN, _OLD_SCREEN = "\x1b[H", "\x1b[J", "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+
+
+class _UnreachableError(Exception):
+    """healthd does not answer; says why."""
+
+
+def main() -> int:
+    """Show what healthd knows; return the exit code."""
+    options = _parser().parse_args()
+    try:
+        settings = config.load(options.config, os.environ).settings
+    except config.ConfigError as error:
+        print("\n".join(error.messages), file=sys.stderr)
+        return process.EXIT_CONFIG
+    if sys.stdout.isatty() and not options.once:
+        return _watch(settings)
+    try:
+        print("\n".join(Terminal().lines(_ask(settings))))
+    except _UnreachableError as error:
+        print(error, file=sys.stderr)
+        return EXIT_UNAVAILABLE
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = process.options_parser("healthd.top", "Show verdict, stream, links, device and delivery in a terminal.")
+    parser.add_argument("--once", action="store_true", help="print once and end, also on a terminal")
+    return parser
+
+
+def _watch(settings: Settings) -> int:
+    """Draw until Ctrl-C, on the terminal's second screen."""
+    sys.stdout.write(_NEW_SCREEN)
+    seen: tuple[float, list[str]] | None = None
+    try:
+        while True:
+            size = shutil.get_terminal_size()
+            try:
+                terminal = Terminal(size.columns, colour="NO_COLOR" not in os.environ)
+                seen = time.monotonic(), terminal.lines(_ask(settings))
+                lines = seen[1]
+            except _UnreachableError as error:
+                lines = [str(error), *(_old(*seen) if seen else ())]
+            shown = "".join(f"{line}\x1b[K\r\n" for line in lines[: size.lines - 1])
+            sys.stdout.write(f"{_HOME}{shown}{_BELOW}")
+            sys.stdout.flush()
+            time.sleep(EVERY_S)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        sys.stdout.write(_OLD_SCREEN)
+        sys.stdout.flush()
+
+
+def _old(seen_s: float, lines: list[str]) -> list[str]:
+    return ["", f"What follows is {lasting(time.monotonic() - seen_s)} old.", "", *lines]
+
+
+def _ask(settings: Settings) -> dict[str, Any]:
+    """Return the picture of now.
+
+    Raises:
+        _UnreachableError: there is none.
+    """
+    address = _address(settings.run.dir)
+    headers = {}
+    try:
+        token = access.token(settings.health)
+    except config.ConfigError as error:
+        raise _UnreachableError("; ".join(error.messages)) from None
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token.text}"
+    connection = http.client.HTTPConnection(address, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/api/now", headers=headers)
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise _UnreachableError(f"healthd does not answer at {address}: {error or type(error).__name__}") from None
+    finally:
+        connection.close()
+    if answer.status != http.HTTPStatus.OK:
+        raise _UnreachableError(f"healthd at {address} answers {answer.status} {answer.reason}")
+    picture: dict[str, Any] = json.loads(body)
+    return picture
+
+
+def _address(run_dir: Path) -> str:
+    """Return where healthd listens; one that listens on every address is asked here."""
+    file = run_dir / "healthd.address"
+    try:
+        address = file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise _UnreachableError(f"healthd does not listen: {file}: {error.strerror}") from None
+    host, _, port = address.rpartition(":")
+    return f"127.0.0.1:{port}" if host == "0.0.0.0" else f"[::1]:{port}" if host == "[::]" else address  # noqa: S104
+
+
+if __name__ == "__main__":
+    sys.exit(main())
