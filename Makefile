@@ -31,6 +31,10 @@ $(BIN)/.dev: $(BIN)/.run requirements-dev.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
+tests/browser/node_modules: tests/browser/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix tests/browser --no-audit --no-fund --loglevel=error >/dev/null; \
+		else echo "npm is not installed: the page's accessibility will not be tested" >&2; fi
+
 setup: $(BIN)/.run ## the venv with what runs on a device
 
 setup-dev: $(BIN)/.dev ## the same with what tests and linters need
@@ -61,7 +65,7 @@ reload: setup ## check the configuration, then have every process read it again
 check-config: setup ## check FILE and say everything that is wrong with it
 	@$(BIN)/python -m collectors --check-config --config $(FILE)
 
-test: setup-dev ## unit, integration, fuzz and a short chaos run
+test: setup-dev tests/browser/node_modules ## unit, integration, fuzz and a short chaos run
 	@$(BIN)/python -m pytest -n $(JOBS) tests/unit tests/integration tests/fuzz tests/chaos
 
 unit: setup-dev ## unit tests alone; COVERAGE=1 measures the five packages, subprocesses included
@@ -69,7 +73,7 @@ unit: setup-dev ## unit tests alone; COVERAGE=1 measures the five packages, subp
 	@$(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest -n $(JOBS) tests/unit
 	@$(if $(COVERAGE),$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=85)
 
-integration: setup-dev ## tests with real processes
+integration: setup-dev tests/browser/node_modules ## tests with real processes
 	@$(BIN)/python -m pytest -n $(JOBS) tests/integration
 
 chaos: setup-dev ## random kills and outages, every sample counted; damaged files; power cuts; MINUTES=10 SEED=

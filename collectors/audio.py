@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from collectors import belabox
 from collectors.host import Host, unsigned
@@ -39,12 +40,22 @@ class Config:
     watch_interval_s: float = key(duration(0.1, 60), "1s", "how often it looks for a stall", name="watch_interval")
 
 
+class Reading(NamedTuple):
+    """Where a card's pointer stood, when that was read, and when the driver had moved it there.
+
+    The driver's clock may be the wall clock, which steps; it counts only where both agree.
+    """
+
+    pointer: int
+    now_s: float
+    stamp_s: float
+
+
 @dataclass
 class Card:
     """What is remembered of a card: its last reading, and when its pointer last moved."""
 
-    read_s: float = 0.0
-    read: int | None = None
+    read: Reading | None = None
     watched: int | None = None
     moved_s: float = 0.0
     state: str = ""
@@ -134,9 +145,19 @@ def _count_overrun(card: Card, status: dict[str, str]) -> None:
 
 def _rate(card: Card, status: dict[str, str], now_s: float, tags: dict[str, str]) -> Iterator[Sample]:
     pointer = unsigned(status.get("hw_ptr", "")) if status.get("state") == RUNNING else None
-    before, before_s, card.read, card.read_s = card.read, card.read_s, pointer, now_s
-    if pointer is not None and before is not None and pointer >= before and now_s > before_s:
-        yield Sample("audio.sample_rate_hertz", round((pointer - before) / (now_s - before_s), 1), tags)
+    before, card.read = card.read, None if pointer is None else Reading(pointer, now_s, _stamp_s(status))
+    if card.read is None or before is None or card.read.pointer < before.pointer or now_s <= before.now_s:
+        return
+    elapsed_s, stamped_s = now_s - before.now_s, card.read.stamp_s - before.stamp_s
+    if stamped_s > 0 and abs(stamped_s - elapsed_s) < elapsed_s / 2:
+        elapsed_s = stamped_s
+    yield Sample("audio.sample_rate_hertz", round((card.read.pointer - before.pointer) / elapsed_s, 1), tags)
+
+
+def _stamp_s(status: dict[str, str]) -> float:
+    """Return when the driver moved the pointer, 0 where it does not say."""
+    match = re.fullmatch(r"\d{1,12}\.\d{1,9}", status.get("tstamp", ""))
+    return float(match[0]) if match else 0.0
 
 
 def _configured(host: Host) -> Iterator[Sample]:

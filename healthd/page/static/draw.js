@@ -34,12 +34,20 @@ export function drawFacts(list, facts) {
       row.dataset.level = fact.level;
       put(row.querySelector("dt"), fact.label);
       put(row.querySelector("dd"), fact.text);
-      drawMeter(row, fact.share, fact.label);
+      drawMeter(gauge(row, fact.share !== null), fact.share, fact.label);
     });
 }
 
+// A list of definitions holds nothing but terms and what they mean: a bar is a second meaning.
+function gauge(row, wanted) {
+  const present = row.querySelector(".gauge");
+  if (!wanted) present?.remove();
+  else if (!present) row.append(element("dd", { class: "gauge" }));
+  return row.querySelector(".gauge");
+}
+
 function drawMeter(row, share, label) {
-  let meter = row.querySelector("meter");
+  let meter = row?.querySelector("meter");
   if (share === null) {
     meter?.remove();
     return;

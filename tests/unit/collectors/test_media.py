@@ -74,6 +74,26 @@ def test_sound_that_stops_is_a_stall(tmp_path: Path) -> None:
     assert ["audio_recovered"] == watched.kinds()
 
 
+# The driver's clock at both readings, and the rate that 94,000 samples in two seconds of ours make.
+RATES = {
+    ("10.000", "11.958333"): 48_000.0,
+    ("10.000", "500.000"): 47_000.0,
+    ("12.000", "11.000"): 47_000.0,
+    ("no", "number"): 47_000.0,
+}
+
+
+@pytest.mark.parametrize("stamps", RATES)
+def test_the_rate_is_counted_by_the_drivers_clock_where_it_fits(tmp_path: Path, stamps: tuple[str, str]) -> None:
+    """It is finer than ours, but may step, or be none."""
+    host, state, found = Host(tmp_path), audio.State(), []
+    for now_s, pointer, stamp in ((100.0, 0, stamps[0]), (102.0, 94_000, stamps[1])):
+        put(tmp_path, STATUS, f"state: RUNNING\ntstamp      : {stamp}\nhw_ptr      : {pointer}\n")
+        host.begin(now_s)
+        found += list(audio.collect(host, audio.Config(), state))
+    assert [RATES[stamps]] == [sample.value for sample in found if sample.name == "audio.sample_rate_hertz"]
+
+
 def test_a_pulled_cable_is_said_once_and_taken_back(tmp_path: Path) -> None:
     """A board that starts without a cable has lost nothing."""
     watched = Watched(hdmi, tmp_path)

@@ -1,0 +1,161 @@
+"""The page in a real Chromium, over a pipeline as supervisord runs it: what a reader sees when things happen."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+
+from tests.browser.chromium import DESKTOP, PHONE, chromium, complaints
+from tests.fake_vm import FakeVm
+from tests.harness import ROOT, STAGES, Pipeline, wait_for
+
+AXE = ROOT / "tests/browser/node_modules/axe-core/axe.min.js"
+RUN_AXE = """
+const done = arguments[arguments.length - 1];
+axe.run().then((found) => done(found.violations.map((rule) =>
+  `${rule.impact} ${rule.id}: ${rule.nodes.map((node) => node.target.join(" ")).join(", ")}`)));
+"""
+
+
+@pytest.fixture
+def vm() -> Iterator[FakeVm]:
+    """Give a scripted server."""
+    with FakeVm() as server:
+        yield server
+
+
+@contextmanager
+def playing(run_dir: Path, vm: FakeVm, quick: dict[str, str], play: str = "--seed 1") -> Iterator[Pipeline]:
+    """Run the pipeline on a board on which a stream plays."""
+    with Pipeline(run_dir, vm.import_url, {**quick, "DEMO": play}) as pipeline:
+        wait_for("the page", lambda: pipeline.get("/")[0] == 200)
+        yield pipeline
+
+
+def address(pipeline: Pipeline) -> str:
+    """Return where the page is."""
+    return "http://" + (pipeline.run_dir / "healthd.address").read_text(encoding="ascii").strip() + "/"
+
+
+def text(browser: Chrome, selector: str) -> str:
+    """Return what an element says, "" while there is none."""
+    return str(browser.execute_script("return document.querySelector(arguments[0])?.textContent ?? ''", selector))
+
+
+def verdict(browser: Chrome) -> str:
+    """Return the verdict's words, its reasons included."""
+    return f"{text(browser, '#title')}\n{text(browser, '#reasons')}"
+
+
+def wait_told(browser: Chrome, words: str, timeout_s: float = 60) -> None:
+    """Wait until the verdict or a reason has some words."""
+    wait_for(words, lambda: words in verdict(browser), timeout_s)
+
+
+def wait_well(browser: Chrome) -> None:
+    """Wait until the verdict is a good one."""
+    wait_for("a good verdict", lambda: verdict(browser).startswith(("Stream healthy", "Ready")), 60)
+
+
+def test_stopping_a_stage_changes_the_verdict_and_back(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
+    """Each of them, with its name and the reason; and nothing of the browser's own goes wrong."""
+    with playing(run_dir, vm, quick) as pipeline, chromium(run_dir) as browser:
+        browser.get(address(pipeline))
+        wait_well(browser)
+        took_s = {}
+        for stage in ("shipper", "buffer", "collectors:srt", "collectors:cpu"):
+            expected = f"{stage.rpartition(':')[2].capitalize()}: stopped"
+            pipeline.supervisorctl("stop", stage)
+            began_s = time.monotonic()
+            wait_told(browser, expected)
+            took_s[stage] = round(time.monotonic() - began_s, 1)
+            pipeline.supervisorctl("start", stage)
+            wait_well(browser)
+        print(f"from the end of `supervisorctl stop` to the verdict, seconds: {took_s}")
+        assert [] == complaints(browser)
+
+
+def test_what_happens_on_the_board_is_seen(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
+    """Numbers move, a lost link is told and is over, and so is a server that is away."""
+    with playing(run_dir, vm, quick, "--seed 1 --episode link") as pipeline, chromium(run_dir, PHONE) as browser:
+        browser.get(address(pipeline))
+        seen: set[str] = set()
+
+        def moved() -> bool:
+            seen.add(text(browser, "#stream dd"))
+            return len([said for said in seen if said[:1].isdecimal()]) >= 3
+
+        wait_for("numbers that move", moved)
+        wait_told(browser, "is down")
+        wait_for("an event", lambda: "link" in text(browser, "#events ol").lower())
+        vm.set_state(down=503)
+        wait_told(browser, "Uploader: nothing uploaded")
+        vm.set_state(down=None)
+        wait_well(browser)
+        wait_for("plots", lambda: browser.execute_script("return document.querySelectorAll('polyline').length"))
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
+        assert [] == complaints(browser)
+
+
+def test_a_device_that_is_gone_is_said_to_be(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
+    """Old numbers are never shown as fresh, and when it is back so is the page."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with playing(run_dir, vm, {**quick, "BELABOX_HEALTH__PORT": str(port)}) as pipeline, chromium(run_dir) as browser:
+        browser.get(address(pipeline))
+        wait_for("the page to be live", lambda: text(browser, "#connection") == "live")
+        pipeline.supervisorctl("stop", "healthd")
+        wait_for("the news", lambda: text(browser, "#title") == "Device not reachable")
+        assert "not reachable since" in text(browser, "#connection")
+        assert browser.execute_script("return document.body.classList.contains('lost')")
+        pipeline.supervisorctl("start", "healthd")
+        wait_for("the device again", lambda: text(browser, "#connection") == "live", 60)
+
+
+def test_with_a_token_there_is_a_form(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
+    """A wrong one leads back to it with a word, the right one to the page, and it stays so after a reload."""
+    token = run_dir / "token"
+    token.write_text("sesame-5f1c9\n", encoding="ascii")
+    token.chmod(0o600)
+    with (
+        Pipeline(run_dir, vm.import_url, {**quick, "BELABOX_HEALTH__TOKEN_FILE": str(token)}) as pipeline,
+        chromium(run_dir, PHONE) as browser,
+    ):
+        wait_for("the door", lambda: pipeline.get("/api/now")[0] == 401)
+        browser.get(address(pipeline))
+        for word, expected in (("wrong", "/login?again"), ("sesame-5f1c9", "/")):
+            field = browser.find_element(By.CSS_SELECTOR, "input[type=password]")
+            field.send_keys(word)
+            field.submit()
+            wait_for(expected, lambda: browser.current_url.endswith(expected))  # noqa: B023 - asked at once
+        wait_for("the page", lambda: text(browser, "#connection") == "live")
+        browser.refresh()
+        wait_for("the page", lambda: text(browser, "#connection") == "live")
+        assert "sesame" not in browser.page_source
+
+
+def test_accessibility(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
+    """What axe-core finds: nothing, with every part of the page in use and something wrong, in both themes."""
+    if not AXE.exists():
+        message = f"{AXE} is not there (`make test` installs it where there is npm): NOT TESTED"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    names = {stage.rpartition(":")[2] for stage in STAGES}
+    with playing(run_dir, vm, quick) as pipeline:
+        pipeline.supervisorctl("stop", "collectors:cpu")
+        for size, dark in product((PHONE, DESKTOP), (False, True)):
+            with chromium(run_dir, size, dark=dark) as browser:
+                browser.get(address(pipeline))
+                wait_for("links", lambda: text(browser, "#links tbody"), 60)
+                wait_told(browser, "Cpu")
+                assert {name for name in names if name not in text(browser, "#processes ul")} == set()
+                browser.execute_script(AXE.read_text(encoding="utf-8"))
+                assert [] == browser.execute_async_script(RUN_AXE), (size, dark)
