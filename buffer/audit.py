@@ -7,6 +7,7 @@ what the server has beyond it is somebody else's, or the same sample twice.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from buffer import windows
 from buffer.marks import Marks
 from buffer.store import Store
 from common import clock
+from common.events import Event
 from common.process import Process
 
 MAX_RESENDS = 2  # a server that lost the same samples three times will lose them again
@@ -74,6 +76,7 @@ class Audit:
             self._set(start_ms, windows.DIFFERS, resends)
             self._process.instruments.count("storage.audit_failures_total")
             self._process.log.error("the server does not keep what it accepts", start_ms=start_ms, series=len(missing))
+            self._tell(start_ms, f"samples of {len(missing)} series are missing again, and are not sent a third time")
             return {"requeued": 0}
         return {"requeued": self._send_again(start_ms, resends + 1, missing)}
 
@@ -105,7 +108,11 @@ class Audit:
         self._process.log.warning(
             "missing at the server, sent again", start_ms=start_ms, series=len(series_ids), count=requeued
         )
+        self._tell(start_ms, f"{requeued} samples of {len(series_ids)} series were missing and are sent again")
         return self._counted(requeued)
+
+    def _tell(self, start_ms: int, what: str) -> None:
+        self._process.event(Event("samples_missing", f"uploaded, of {_utc(start_ms)}: {what}"))
 
     def _counted(self, requeued: int) -> int:
         self._process.instruments.count("storage.requeued_samples_total", requeued)
@@ -133,3 +140,7 @@ class Audit:
         if open_from_ms is None and newest_ms is not None:
             open_from_ms = newest_ms + windows.WINDOW_MS
         return {"verified_until_ms": open_from_ms, "unverified_samples": samples or 0}
+
+
+def _utc(ms: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(ms / 1000))

@@ -24,6 +24,7 @@ from buffer.frames import Log
 from buffer.pages import FRACTIONS
 from buffer.salvage import Progress
 from buffer.store import Store
+from common.events import Event
 from common.process import Process
 
 CHECK_S = 2.0
@@ -66,6 +67,7 @@ def replace(process: Process, aside: Aside, verdict: Verdict) -> Path:
     process.instruments.count("storage.corruptions_total", kind="foreign" if verdict.foreign else "database")
     what = "a file that is not ours was moved aside" if verdict.foreign else "a damaged database was moved aside"
     process.log.error(what, reason=verdict.reason, moved_to=str(moved))
+    process.event(Event("database_replaced", f"{what}, to {moved.name}: {verdict.reason}"))
     return moved
 
 

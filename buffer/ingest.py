@@ -20,6 +20,7 @@ from buffer.reserve import Reserve
 from buffer.store import Store, Written
 from common import catalog, wire
 from common.config import Config
+from common.events import Event
 from common.process import Process
 from common.sample import CRITICAL, Batch
 
@@ -186,6 +187,8 @@ class Ingest:
     def _pause(self, error: apsw.Error) -> None:
         self._store.notice(error)
         self._process.failed(error, error_code=getattr(error, "extendedresult", None))
+        if self.paused is None:
+            self._process.event(Event("storage_paused", f"the database takes no writes: {error}"))
         free = room.free_bytes(self._store.path)
         self._full = free is not None and free < RESUME_BYTES
         self._retry_s = RETRY_S if self.paused is None or self._full else min(2 * self._retry_s, RETRY_MAX_S)
@@ -198,6 +201,7 @@ class Ingest:
             self._process.worked()
             self._socket.send(b"\x01" + wire.SAMPLE_TOPIC)  # a new subscription: all that is unacked is sent again
             self._process.log.info("the database takes writes again")
+            self._process.event(Event("storage_resumed", "the database takes writes again"))
 
     def _count(self, written: Written, duration_s: float) -> None:
         instruments = self._process.instruments
@@ -212,6 +216,7 @@ class Ingest:
         if written.step_ms:
             instruments.count("storage.clock_steps_total")
             self._process.log.warning("the wall clock was stepped", step_ms=written.step_ms)
+            self._process.event(Event("clock_stepped", f"the wall clock jumped by {written.step_ms / 1000:+.1f} s"))
         self._process.log.debug(
             "committed",
             count=written.inserted,

@@ -18,6 +18,7 @@ from buffer import checkup, database, room, salvage
 from buffer.aside import FOREIGN, SALVAGED, Aside
 from buffer.salvage import Progress, Salvage
 from buffer.store import Store
+from common.events import Event
 from common.process import Process
 
 WATCH_S = 1.0
@@ -148,6 +149,9 @@ class Rescue:
         self._process.log.warning(
             "salvage is finished", file=done.path.name, **report, deleted=[path.name for path in dropped]
         )
+        lost = f", about {done.lost} could not be read" if done.lost else ""
+        text = f"{done.path.name}: {progress.samples} samples were taken over, {progress.known} were known{lost}"
+        self._process.event(Event("database_salvaged", text))
         self._forget()
 
     def _tell(self, done: Salvage) -> None:

@@ -23,6 +23,7 @@ from buffer.shelf import Shelf
 from buffer.slices import Pace
 from buffer.store import Store
 from common import settings
+from common.events import Event
 from common.instruments import Instruments
 from common.log import Log
 from common.sample import PRIORITIES
@@ -41,7 +42,7 @@ class Sacrifice:
         store: the database, whose pending counts are kept right.
         shelf: the archive.
         config: returns the section in force.
-        instruments, log: take what was given up.
+        instruments, log, report: take what was given up.
 
     Attributes:
         pace: how many rows a slice may take.
@@ -51,7 +52,13 @@ class Sacrifice:
     rest = 1.0  # half a core: 28,000 samples/s given up, measured; what comes in must not outrun it
 
     def __init__(
-        self, store: Store, shelf: Shelf, config: Callable[[], settings.Storage], instruments: Instruments, log: Log
+        self,
+        store: Store,
+        shelf: Shelf,
+        config: Callable[[], settings.Storage],
+        instruments: Instruments,
+        log: Log,
+        report: Callable[[Event], None],
     ) -> None:
         self._store = store
         self._connection = store.connection
@@ -59,6 +66,7 @@ class Sacrifice:
         self._config = config
         self._instruments = instruments
         self._log = log
+        self._report = report
         self._marks = Marks(store.connection)
         self._episode: Iterator[None] | None = None
         self._checked_ms = -CHECK_MS
@@ -112,6 +120,8 @@ class Sacrifice:
             yield from self._give_up_pending(priority, now_ms)
         yield from self._sweep(0, slices.LATEST_MS)  # texts of times without a number
         self._log.warning("storage.max_size reached", still_too_much=self._is_too_much(), **self._given_up)
+        amounts = ", ".join(f"{count} {what}" for what, count in self._given_up.items())
+        self._report(Event("samples_given_up", f"storage.max_size was reached; given up: {amounts or 'nothing'}"))
         self._given_up.clear()
 
     def _give_up_archives(self) -> Iterator[None]:

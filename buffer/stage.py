@@ -35,7 +35,6 @@ class Stage:
     def __init__(self, process: Process, store: Store) -> None:
         self._process = process
         self._store = store
-        process.publishes()
         self._close_sessions()
         self.ingest = Ingest(process, store)
         self.drain = Drain(process, store)
@@ -144,6 +143,7 @@ def build(options: argparse.Namespace) -> Process:
         ConfigError: there cannot be a database at that path.
     """
     process = Process("buffer", options)
+    process.publishes()
 
     def opened(store: Store) -> None:
         if store.migrated_from not in (0, schema.VERSION):

@@ -121,7 +121,7 @@ class Upkeep:
 
         instruments, log = process.instruments, process.log
         shelf = Shelf(store.path.parent / "archive")
-        sacrifice = Sacrifice(store, shelf, config, instruments, log)
+        sacrifice = Sacrifice(store, shelf, config, instruments, log, process.event)
         space = Space(lambda: room.free_bytes(store.path), sacrifice.used_bytes)
         archive = Archive(store.connection, shelf, config, instruments, log, space)
         retention = Retention(

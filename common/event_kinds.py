@@ -50,6 +50,23 @@ KINDS: dict[str, Kind] = {
     "process_hung": Kind(ERROR, "A process lived and was silent; it was ended to be started anew."),
     "process_fatal": Kind(ERROR, "supervisord has given up a process; it is tried again with growing waits."),
     "process_back": Kind(INFO, "It runs again.", clears="process_died"),
+    "storage_paused": Kind(CRITICAL, "The database takes no writes: a full disk, or a lost permission or device."),
+    "storage_resumed": Kind(INFO, "It takes them again.", clears="storage_paused"),
+    "database_replaced": Kind(ERROR, "A damaged database was moved aside, a fresh one started."),
+    "database_salvaged": Kind(INFO, "What could be read of it was taken over.", clears="database_replaced"),
+    "samples_given_up": Kind(ERROR, "The size limit was reached: the least important samples were deleted."),
+    "clock_stepped": Kind(WARNING, "The wall clock jumped; what was not uploaded yet is dated anew."),
+    # the delivery
+    "mode_changed": Kind(INFO, "Uploads go on in another mode, and why."),
+    "server_away": Kind(WARNING, "No upload has succeeded for a minute, and what is said of it."),
+    "server_back": Kind(INFO, "Uploads succeed again.", clears="server_away"),
+    "budget_reached": Kind(WARNING, "So much of the data budget is used that some priorities wait."),
+    "budget_renewed": Kind(INFO, "They go again.", clears="budget_reached"),
+    "samples_refused": Kind(ERROR, "The server refused samples for good; they stay on the device."),
+    "samples_missing": Kind(ERROR, "The server did not have what it had accepted, and what was done about it."),
+    "clock_skewed": Kind(WARNING, "This clock and the server's differ by more than the configured limit."),
+    "clock_agrees": Kind(INFO, "They agree again.", clears="clock_skewed"),
+    # the collectors
     "collector_failed": Kind(WARNING, "A collector could read nothing of what it is there for."),
     "collector_recovered": Kind(INFO, "It reads again.", clears="collector_failed"),
 }

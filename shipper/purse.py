@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from common import settings
+from common.events import Event
 from common.process import Process
 from shipper.budget import FORMATS, Account, Budget
 from shipper.meter import Meter
@@ -41,6 +42,7 @@ class Purse:
         self._file = process.config.settings.storage.path.parent / "budget.json"
         self._saved_s = 0.0
         self._changed = False
+        self._holding: list[int] = []
         self.budget = Budget(process.config.settings.remote.budget, self._load())
         self.settle()
 
@@ -51,11 +53,21 @@ class Purse:
         self.budget.spend(amount, wall_s)
         self._changed = self._changed or amount > 0
         facts = self._process.facts["budget"] = self.budget.facts(wall_s)
+        self._tell(facts["holding"])
         for period in FORMATS:
             self._process.instruments.gauge("uploader.budget_used_bytes", facts[period]["used"], period=period)
             self._process.instruments.gauge("uploader.budget_limit_bytes", facts[period]["limit"], period=period)
         if time.monotonic() - self._saved_s >= WRITE_S:
             self.save()
+
+    def _tell(self, holding: list[int]) -> None:
+        """Say when other priorities wait than before."""
+        if holding == self._holding:
+            return
+        self._holding = holding
+        kind = "budget_reached" if holding else "budget_renewed"
+        waits = f"priority {', '.join(map(str, holding))} waits" if holding else "every priority goes"
+        self._process.event(Event(kind, f"{self.budget.share:.0%} of the data budget is used; {waits}"))
 
     def configure(self, limits: settings.Budget) -> None:
         """Take over other limits."""

@@ -10,8 +10,10 @@ import time
 from typing import Any
 
 from common import clock
+from common.events import Event
 from common.process import Process
 from common.sample import PRIORITIES
+from shipper.away import Away
 from shipper.courier import Exchange
 from shipper.drain import Stats
 from shipper.mode import DEGRADED, OFFLINE, REALTIME, Change
@@ -30,6 +32,7 @@ class Report:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._trouble = ""
+        self._away = Away(process.event)
         for name in ("metrics_uploaded", "upload_failures", "partial_success", "bytes_sent", "rejected_samples"):
             process.instruments.count(f"uploader.{name}_total", 0)
         for mode in (REALTIME, DEGRADED, OFFLINE):
@@ -57,6 +60,7 @@ class Report:
         self._process.facts["mode"] = change.new
         self._process.instruments.count("uploader.mode_changes_total", mode=change.new)
         self._process.log.info("mode changed", **{"from": change.old, "to": change.new, "why": change.why})
+        self._process.event(Event("mode_changed", f"from {change.old} to {change.new}: {change.why}"))
 
     def accepted(self, upload: Upload, exchange: Exchange, count: int, attempt: int) -> None:
         """A body was accepted, or the first `count` samples of it."""
@@ -75,6 +79,7 @@ class Report:
             )
         self._process.log.debug("chunk uploaded", **self._fields(upload, exchange, attempt))
         self.well(SERVER)
+        self._away.over(time.monotonic())
 
     def refused(self, upload: Upload, exchange: Exchange, attempt: int) -> None:
         """A body was refused and is looked into."""
@@ -93,9 +98,12 @@ class Report:
         asked = {"retry_after_sec": retry_after_s} if retry_after_s else {}
         fields = {**self._fields(upload, exchange, attempt), "backoff_ms": round(1000 * wait_s), **asked}
         self.trouble(SERVER, UploadError(f"upload failed, {exchange.detail}"), **fields)
+        self._away.failed(exchange.detail, time.monotonic())
 
     def rejected(self, count: int) -> None:
         """Samples were put aside for good."""
+        if count:
+            self._process.event(Event("samples_refused", f"the server refused {count} samples for good"))
         self._process.instruments.count("uploader.rejected_samples_total", count)
 
     def ended(self, upload: Upload) -> None:

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
+from common.events import Event
 from common.process import Process
 from shipper.courier import Courier
 from shipper.interrupt import Interrupted
@@ -76,6 +77,7 @@ class ClockCheck:
         self._process = process
         self._courier = courier
         process.facts["skew_ms"] = None
+        self._is_large = False
 
     def compare(self) -> None:
         """Measure and report; what was known stays known when nothing could be measured."""
@@ -108,6 +110,10 @@ class ClockCheck:
             ingest_url=self._courier.transport.endpoint,
             server=skew.server,
         )
+        if large != self._is_large:
+            self._is_large = large
+            text = f"this clock is {skew.ms / 1000:+.1f} s against that of {clock_skew_url}"
+            self._process.event(Event("clock_skewed" if large else "clock_agrees", text))
 
 
 def _once(transport: Transport, url: str) -> Skew:

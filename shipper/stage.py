@@ -187,5 +187,6 @@ def build(options: argparse.Namespace) -> Process:
     process = Process("shipper", options)
     transport = open_transport(process.config, process.log, lambda: process.loop.stopping)
     lock.hold(process.run_dir / "shipper.lock", f"the run directory {process.run_dir}")
+    process.publishes()
     Stage(process, transport)
     return process

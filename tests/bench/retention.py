@@ -41,7 +41,9 @@ class Bench:
         self.store = Store(self.config, "bench")
         self.shelf = Shelf(folder / "archive")
         self.instruments, self.log = Instruments(), Log("bench")
-        self.sacrifice = Sacrifice(self.store, self.shelf, lambda: self.config, self.instruments, self.log)
+        self.sacrifice = Sacrifice(
+            self.store, self.shelf, lambda: self.config, self.instruments, self.log, lambda _: None
+        )
 
     def fill(self, *, uploaded: bool) -> int:
         """Write what a device collects, marked as uploaded window by window or left pending; return the samples."""

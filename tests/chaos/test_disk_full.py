@@ -45,6 +45,8 @@ def test_full_disk_pauses_ingest_and_room_resumes_it(folder: Path, alarm: str) -
         assert treated.process._error is None
         treated.wait_until("there is a reserve again", lambda: treated.stage.ingest.reserve.held)
         assert dict.fromkeys(range(treated.published), 1) == stored(disk / "metrics.db", "patient.number")
+        kinds = treated.stage._store.connection.execute("SELECT kind FROM events ORDER BY id").fetchall()
+        assert [("storage_paused",), ("storage_resumed",)] == [kind for kind in kinds if "storage" in kind[0]][:2]
 
 
 def test_critical_samples_fit_into_the_reserve(folder: Path, alarm: str) -> None:

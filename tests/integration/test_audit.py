@@ -37,6 +37,7 @@ def test_server_that_accepts_and_forgets_gets_everything_again(run_dir: Path, ha
             expected = oracle.published(ledger)
             wait_for("everything at the server", lambda: expected <= arrived(vm).keys(), 60)
             assert "missing at the server, sent again" in pipeline.log("buffer")
+            wait_for("an event", lambda: pipeline.rows("SELECT text FROM events WHERE kind = 'samples_missing'"))
             query = "SELECT count(*) FROM windows WHERE state != 1 AND start_ms < (SELECT max(start_ms) FROM windows)"
             wait_for("the span to be verified", lambda: pipeline.rows(query) == [(0,)])
             assert {number for number, times in arrived(vm).items() if times != 1} == set()

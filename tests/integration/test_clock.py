@@ -65,6 +65,7 @@ def test_boot_in_2017_then_ntp(run_dir: Path, shift: Shift, quick: dict[str, str
             wait_for("samples flowing", lambda: len(arrived(vm)) > 400)
             settle(pipeline, vm, ledger)
             assert "the wall clock was stepped" in pipeline.log("buffer")
+            wait_for("an event", lambda: pipeline.rows("SELECT text FROM events WHERE kind = 'clock_stepped'"))
         assert min(times_ms(vm)) >= began_ms - 1_000
         assert max(times_ms(vm)) <= time.time_ns() // 1_000_000 + 1_000
 

@@ -32,7 +32,7 @@ def main() -> int:
         Instruments(),
         Log("t"),
     )
-    sacrifice = Sacrifice(store, shelf, lambda: config, instruments, log)
+    sacrifice = Sacrifice(store, shelf, lambda: config, instruments, log, lambda _: None)
     archive = Archive(store.connection, shelf, lambda: config, instruments, log, Space(lambda: None, lambda: 0))
     retention = Retention(store.connection, lambda: config.retention, instruments)
     print("stepping", flush=True)

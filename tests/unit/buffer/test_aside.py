@@ -92,7 +92,7 @@ def test_a_kill_in_the_middle_of_a_move_loses_nothing(home: Path, moves: int, mo
             Aside(home / "metrics.db").move("a test")
     with buffer(home) as treated:
         works(treated)
-        assert 330 == treated.stage._store.connection.execute("SELECT count(*) FROM samples").get - 100
+        assert 330 == treated.stored - 100
 
 
 def test_an_empty_database_with_a_full_log_is_no_empty_database(home: Path) -> None:
@@ -103,4 +103,4 @@ def test_an_empty_database_with_a_full_log_is_no_empty_database(home: Path) -> N
     os.truncate(home / "metrics.db", 0)
     with buffer(home) as treated:
         works(treated)
-        assert 330 == treated.stage._store.connection.execute("SELECT count(*) FROM samples").get - 100
+        assert 330 == treated.stored - 100

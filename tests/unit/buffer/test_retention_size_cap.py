@@ -20,6 +20,7 @@ from buffer.sacrifice import SHELF_CHECK_MS, Sacrifice
 from buffer.shelf import Shelf
 from buffer.store import Store
 from buffer.thinning import SPAN_MS, Halving, Queue
+from common.events import Event
 from common.instruments import Instruments
 from common.log import Log
 from common.settings import Storage
@@ -36,7 +37,10 @@ class Cap:
         self.store = Store(self.config, DEVICE)
         self.shelf = Shelf(path.parent / "archive")
         self.instruments = Instruments()
-        self.task = Sacrifice(self.store, self.shelf, lambda: self.config, self.instruments, Log("test"))
+        self.events: list[Event] = []
+        self.task = Sacrifice(
+            self.store, self.shelf, lambda: self.config, self.instruments, Log("test"), self.events.append
+        )
         self.now_ms = NOW_MS
 
     def step_within(self, share: float) -> int:

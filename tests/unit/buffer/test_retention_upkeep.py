@@ -44,7 +44,9 @@ class Desk:
             monkeypatch.setattr(task, "step", lambda own, _now_ms: self._step(own.name))
         monkeypatch.setattr(upkeep, "SETTLE_S", 0.0)
         settings = SimpleNamespace(settings=SimpleNamespace(storage=storage(path)))
-        process = SimpleNamespace(loop=self, instruments=self.instruments, log=Log("test"), config=settings)
+        process = SimpleNamespace(
+            loop=self, instruments=self.instruments, log=Log("test"), config=settings, event=print
+        )
         self.upkeep = Upkeep(cast(Process, process), self.store, lambda: self.busy)
 
     def every(self, interval_s: float, step: Callable[[], None]) -> Timer:

@@ -77,6 +77,7 @@ def start_process(environment: Callable[..., None]) -> Iterator[Callable[..., Pr
     def start(**keys: str) -> Process:
         environment(**keys)
         process = Process("shipper", argparse.Namespace(config=None))
+        process.publishes()
         made.append(process)
         return process
 
@@ -84,7 +85,8 @@ def start_process(environment: Callable[..., None]) -> Iterator[Callable[..., Pr
     yield start
     os.umask(umask)
     for process in made:
-        process.close()
+        if process.publisher is not None and not process.publisher.socket.closed:
+            process.close()
     root = logging.getLogger()
     for handler in [one for one in root.handlers if isinstance(one, logging.FileHandler)]:
         root.removeHandler(handler)

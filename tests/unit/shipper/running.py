@@ -51,6 +51,11 @@ class Running:
         lines = map(json.loads, (self.process.run_dir / "log").read_text(encoding="utf-8").splitlines())
         return [line for line in lines if line["msg"] == message]
 
+    def events(self) -> list[str]:
+        """Return the kinds of the events that were published."""
+        lines = map(json.loads, (self.process.run_dir / "log").read_text(encoding="utf-8").splitlines())
+        return [line["event"] for line in lines if "event" in line]
+
 
 def reload(running: Running, environment: Callable[..., None], **keys: str) -> None:
     """Have the process read its configuration again, as SIGHUP does."""

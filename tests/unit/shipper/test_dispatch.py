@@ -49,6 +49,7 @@ def test_an_outage_leads_to_degraded_and_back(vm: FakeVm, start: Start) -> None:
     running.until("the rest", lambda: set(range(300)) <= set(running.stub.uploaded))
     assert [("realtime", "degraded"), ("degraded", "realtime")] == changes(running)
     assert (1, 1, 0) == tuple(running.counter("mode_changes", mode=m) for m in ("realtime", "degraded", "offline"))
+    assert ["mode_changed", "mode_changed"] == running.events()
 
 
 def test_a_long_outage_is_offline_until_the_first_upload(vm: FakeVm, start: Start) -> None:
@@ -139,6 +140,7 @@ def test_a_budget_is_exceeded_by_one_chunk_at_most_and_p0_still_goes(
     running.stage.look()
     assert [0, 0, 0, 0] == running.facts["due"]
     assert running.facts["pending"][1] > 0
+    assert {"budget_reached"} == set(running.events())
 
 
 def test_near_the_limit_nothing_is_asked(vm: FakeVm, start: Start) -> None:
@@ -169,6 +171,7 @@ def test_what_was_used_is_written_down(run_dir: Path, vm: FakeVm, start: Start) 
     running.stage._purse.save()
     used = running.facts["budget"]["daily"]["used"]
     assert 0o600 == (run_dir / "budget.json").stat().st_mode & 0o777
+    running.process.close()
     again = start(remote__budget__daily="1MB")
     assert used <= again.facts["budget"]["daily"]["used"] < used + 1000
 

@@ -108,7 +108,14 @@ def test_a_skew_is_reported(
     readings: dict[str, Any] = {name: value for _, name, _, value in process.instruments.readings()}
     assert readings["time.skew_ms"] == process.facts["skew_ms"]
     log = (process.run_dir / "log").read_text()
-    for word in ("WARNING", "large clock skew", f"{vm.url}/health", vm.import_url, '"server": "'):
+    for word in (
+        "WARNING",
+        "large clock skew",
+        '"event": "clock_skewed"',
+        f"{vm.url}/health",
+        vm.import_url,
+        '"server": "',
+    ):
         assert word in log
 
 
