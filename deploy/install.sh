@@ -60,7 +60,7 @@ add_user() {
 
 add_files() {
     run mkdir -p "$PREFIX"
-    for part in common collectors buffer shipper healthd; do
+    for part in common collectors buffer shipper healthd deploy; do
         run rm -rf "$PREFIX/$part"
         run cp -R "$HERE/$part" "$PREFIX/$part"
     done

@@ -10,6 +10,7 @@
 #   PYTHON     interpreter with the packages                  (default: ./.venv/bin/python)
 #   SERVER     victoria-metrics, bundled or none: what to start when no remote.url is configured
 #              (default: victoria-metrics if it is installed, else bundled)
+#   PLAIN      not empty: supervisord as it is, whose processes share no memory
 #   BELABOX_<SECTION>__<KEY>  any key of the configuration, e.g. BELABOX_REMOTE__URL, BELABOX_HEALTH__PORT
 set -eu
 umask 077
@@ -24,12 +25,13 @@ if [ -n "${DEMO:-}" ]; then
     # The player replaces what it marked as its own, nothing else.
     [ -d "$RUN_DIR/host" ] || { mkdir "$RUN_DIR/host" && touch "$RUN_DIR/host/.played"; }
     HOST_ROOT=$RUN_DIR/host
-    export BELABOX_COLLECTORS__SRT__STATS_FILE=${BELABOX_COLLECTORS__SRT__STATS_FILE:-/tmp/srt-stats.json}
+    export BELABOX_COLLECTORS__SRT__STATS_FILE="${BELABOX_COLLECTORS__SRT__STATS_FILE:-/tmp/srt-stats.json}"
 fi
 HOST_ROOT=$(cd "${HOST_ROOT:-/}" && pwd)
 mkdir -p "$LOG_DIR" "$RUN_DIR/programs"
 rm -f "$RUN_DIR/programs/server.conf" "$RUN_DIR/programs/demo.conf"
-export RUN_DIR LOG_DIR PYTHON HOST_ROOT
+SRT_AUTOSTART=true
+export RUN_DIR LOG_DIR PYTHON HOST_ROOT SRT_AUTOSTART
 
 say() { printf '%s\n' "$*"; }
 die() { say "$2" >&2; exit "$1"; }
@@ -127,4 +129,5 @@ say "  server    $what"
 say "  database  sqlite3 $RUN_DIR/metrics.db 'SELECT * FROM metrics ORDER BY id DESC LIMIT 10'"
 say "  control   make status, or .venv/bin/supervisorctl -s unix://$RUN_DIR/supervisor.sock"
 say "  logs      make logs, or tail -f $LOG_DIR/*.log"
-exec "$PYTHON" -m supervisor.supervisord -n -c "$HERE/supervisord.conf"
+if [ -n "${PLAIN:-}" ]; then exec "$PYTHON" -m supervisor.supervisord -n -c "$HERE/supervisord.conf"; fi
+exec "$PYTHON" "$HERE/deploy/supervisord.py" -n -c "$HERE/supervisord.conf"
