@@ -12,7 +12,18 @@ FOLDER = Path(__file__).parent
 FRAMEWORK = frozenset(
     {
         *("__main__", "host", "registry", "stage"),
-        *("belabox", "bpf", "filesystems", "hwmon", "interrupts", "mpp", "packet_ring", "udp_sockets", "video4linux"),
+        *(
+            "belabox",
+            "bpf",
+            "filesystems",
+            "hwmon",
+            "interrupts",
+            "modem_manager",
+            "mpp",
+            "packet_ring",
+            "udp_sockets",
+            "video4linux",
+        ),
         *("srt_filters", "srt_flow", "srt_report", "srt_stats_file", "srt_tap"),
         *("srtla_forks", "srtla_link", "srtla_report"),
         *("alerts", "bitrate_rules", "heard", "scores"),

@@ -38,6 +38,10 @@ KINDS: dict[str, Kind] = {
     "srtla_link_up": Kind(INFO, "It answers again.", clears="srtla_link_down"),
     "srt_source_silent": Kind(WARNING, "A sender or file that told of the stream says nothing any more."),
     "srt_source_back": Kind(INFO, "It speaks again.", clears="srt_source_silent"),
+    "modem_plugged": Kind(INFO, "A modem appeared."),
+    "modem_unplugged": Kind(ERROR, "A modem is gone: pulled, or its power."),
+    "modem_lost": Kind(ERROR, "A modem has no connection any more."),
+    "modem_restored": Kind(INFO, "It is connected again.", clears="modem_lost"),
     # the picture and the sound
     "hdmi_lost": Kind(ERROR, "The HDMI input has no source any more: cable, camera, or its battery."),
     "hdmi_restored": Kind(INFO, "It has one again.", clears="hdmi_lost"),

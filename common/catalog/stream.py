@@ -96,4 +96,19 @@ HDMI = (
     row("hdmi.info", INFO, "", "resolution color_format", "What the source sends; 1."),
 )
 
-STREAM = (*SRT, *SRTLA, *ENCODER, *AUDIO, *HDMI)
+MODEM = (
+    row("modem.connected", GAUGE, "", "modem", "1 while it has a connection.", HIGH),
+    row("modem.roaming", GAUGE, "", "modem", "1 while it is in a network that is not its own.", HIGH),
+    row("modem.signal_percent", GAUGE, "percent", "modem", "Signal, as ModemManager sums it up.", HIGH),
+    row("modem.rssi_dbm", GAUGE, "dBm", "modem", "Strength of all that is received.", HIGH),
+    row("modem.rsrp_dbm", GAUGE, "dBm", "modem", "Strength of the cell's reference signal.", HIGH),
+    row("modem.rsrq_db", GAUGE, "dB", "modem", "Quality of the reference signal.", HIGH),
+    row("modem.snr_db", GAUGE, "dB", "modem", "Signal against noise.", HIGH),
+    row("modem.rx_bytes_total", COUNTER, "bytes", "modem", "Received since the connection began.", HIGH),
+    row("modem.tx_bytes_total", COUNTER, "bytes", "modem", "Sent since the connection began.", HIGH),
+    row("modem.connection_seconds", GAUGE, "seconds", "modem", "Age of the connection.", HIGH),
+    row("modem.reconnects_total", COUNTER, "", "modem", "Times it was connected again.", HIGH),
+    row("modem.info", INFO, "", "modem interface model carrier technology", "What it is and where; 1.", HIGH),
+)
+
+STREAM = (*SRT, *SRTLA, *ENCODER, *AUDIO, *HDMI, *MODEM)

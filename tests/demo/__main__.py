@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from tests.demo.kernel import Kernel
+from tests.demo.modems import Modems
 from tests.demo.programs import Programs
 from tests.demo.scene import EPISODES, scene_at
 from tests.demo.tree import Tree
@@ -25,7 +26,7 @@ class Player:
 
     def __init__(self, root: Path, seed: int = 1, only: str | None = None) -> None:
         tree = Tree(RECORDED, root)
-        self._kernel, self._programs = Kernel(tree), Programs(tree)
+        self._kernel, self._programs, self._modems = Kernel(tree), Programs(tree), Modems(tree)
         self._seed, self._only = seed, only
 
     def step(self, at_s: float, elapsed_s: float, now_ms: int) -> None:
@@ -33,6 +34,7 @@ class Player:
         scene = scene_at(at_s, self._seed, self._only)
         self._kernel.play(scene, elapsed_s)
         self._programs.play(scene, elapsed_s, now_ms)
+        self._modems.play(scene, elapsed_s)
 
 
 def options() -> argparse.Namespace:
