@@ -30,7 +30,7 @@ class Modems:
         """Write what they show at this moment."""
         for link in scene.links:
             self._sent[link.interface] += link.bits_per_second / 8 * elapsed_s
-        self._tree.put("modems", json.dumps([self._modem(link) for link in scene.links]))
+        self._tree.put("modems", json.dumps([self._modem(link) for link in scene.links]) + "\n")
 
     def _modem(self, link: Link) -> dict[str, object]:
         name, model, carrier, technology, percent = MODEMS[link.interface]
