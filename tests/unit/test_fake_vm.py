@@ -1,6 +1,6 @@
 """The fake VictoriaMetrics does what v1.150.0 was measured to do.
 
-In: one body per row of the tables in reference/victoriametrics.md, scripts, queries.
+In: one body per row of the tables in the server's own behaviour, scripts, queries.
 Out: what is stored, counted and answered. Sockets are loopback only.
 """
 

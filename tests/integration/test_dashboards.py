@@ -1,0 +1,93 @@
+"""Every panel and every documented query has data: the real server, fed by a stream that is played."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import pytest
+
+from common import catalog
+from deploy.grafana.__main__ import files
+from deploy.grafana.boards import DASHBOARDS
+from tests.chaos.server import RealServer
+from tests.harness import ROOT, Pipeline, require, wait_for
+
+# What the played board does not have, or what has to go wrong first.
+EMPTY = (
+    *("storage_lost_samples_total", "uploader_lane_age_seconds", "uploader_budget_used_bytes"),
+    *("npu_usage_percent", "gpu_usage_percent"),
+)
+
+
+def documented() -> list[str]:
+    """Return the queries of docs/victoriametrics.md."""
+    text = (ROOT / "docs/victoriametrics.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```promql\n(.*?)```", text, re.DOTALL)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def panels() -> list[str]:
+    """Return the queries of every dashboard."""
+    found = [query.expr for board in DASHBOARDS for panel in board.panels for query in panel.queries]
+    return [*found, *(board.marks for board in DASHBOARDS if board.marks)]
+
+
+def test_the_committed_files_are_what_the_table_gives() -> None:
+    """`python -m deploy.grafana` writes them anew."""
+    for path, text in files().items():
+        assert text == path.read_text(encoding="utf-8"), path.name
+
+
+@pytest.mark.parametrize("expr", sorted({*panels(), *documented()}))
+def test_every_name_is_in_the_catalogue(expr: str) -> None:
+    """A metric that is called otherwise by now would be an empty panel."""
+    known = {row.export for row in catalog.METRICS.values()} | {"device_id"}
+    plain = re.sub(r'"[^"]*"', '""', expr)
+    names = {name for name in re.findall(r"[a-z_][a-z0-9_]*", plain) if "_" in name}
+    functions = {"max_over_time", "avg_over_time", "quantile_over_time", "tlast_over_time", "group_left", "vector"}
+    suffixed = {f"{row.export}{suffix}" for row in catalog.METRICS.values() for suffix in ("_bucket", "_sum", "_count")}
+    labels = {label for row in catalog.METRICS.values() for label in row.labels}
+    assert names - known - functions - suffixed - labels == set()
+
+
+@pytest.fixture
+def server(run_dir: Path) -> Iterator[RealServer]:
+    """A real victoria-metrics."""
+    running = RealServer(require("victoria-metrics"), run_dir)
+    running.start()
+    yield running
+    running.kill()
+
+
+def has_data(url: str, expr: str) -> bool:
+    """Tell whether a query gives anything."""
+    try:
+        with urlopen(f"{url}/api/v1/query?query={quote(expr)}&nocache=1", timeout=20) as answer:
+            return bool(json.load(answer)["data"]["result"])
+    except HTTPError as error:
+        with error:
+            pytest.fail(f"{expr}: {error.read().decode()}")
+
+
+def test_every_query_has_data(run_dir: Path, server: RealServer, quick: dict[str, str]) -> None:
+    """Within the first minutes of a stream on which a link is lost."""
+    environment = {**quick, "DEMO": "--seed 1 --episode link", "BELABOX_DEVICE__ID": "played"}
+    queries = [expr.replace("$device", "played") for expr in {*panels(), *documented()}]
+    waiting = [expr for expr in queries if not any(name in expr for name in EMPTY)]
+    with Pipeline(run_dir / "p", f"{server.url}/api/v1/import", environment):
+
+        def all_have() -> bool:
+            waiting[:] = [expr for expr in waiting if not has_data(server.url, expr)]
+            return not waiting
+
+        try:
+            wait_for("data for every query", all_have, 100)
+        finally:
+            print(f"{len(queries)} queries; without data: {waiting}")
