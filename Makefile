@@ -12,7 +12,7 @@ JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run demo stop status top logs reload check-config test unit integration chaos soak bench \
-	lint types format fixtures docs lock clean
+	wheelhouse test-install lint types format fixtures docs lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -76,6 +76,9 @@ unit: setup-dev ## unit tests alone; COVERAGE=1 measures the five packages, subp
 integration: setup-dev tests/browser/node_modules ## tests with real processes
 	@$(BIN)/python -m pytest -n $(JOBS) tests/integration
 
+test-install: setup-dev ## install, upgrade, roll back and remove in a folder; needs the network, a minute
+	@$(BIN)/python -m pytest tests/install
+
 chaos: setup-dev ## random kills and outages, every sample counted; damaged files; power cuts; MINUTES=10 SEED=
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 	@$(BIN)/python -m tests.chaos.corruption --cases 500 $(if $(SEED),--seed $(SEED))
@@ -86,6 +89,10 @@ soak: setup-dev ## the pipeline for HOURS=1; memory, descriptors and file sizes,
 
 bench: setup-dev ## what it costs on this machine, beside its budget; two minutes
 	@$(BIN)/python -m tests.bench
+
+wheelhouse: setup ## the packages of requirements.lock in WHEELS=wheelhouse, for deploy/install.sh --wheels
+	@$(BIN)/pip download --quiet --disable-pip-version-check --require-hashes --dest $(or $(WHEELS),wheelhouse) \
+		-r requirements.lock && echo "packages for this Python and machine are in $(or $(WHEELS),wheelhouse)"
 
 lint: setup-dev ## ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

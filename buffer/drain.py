@@ -22,6 +22,7 @@ from common.process import Process
 from common.sample import PRIORITIES
 
 MAX_LEASE = 200_000  # samples; about 20 MB in both processes
+FINISH_S = 1.0  # an answer of the server takes no longer, as a rule
 REQUESTS_PER_TURN = 16  # then ingest gets its turn
 
 
@@ -59,6 +60,7 @@ class Drain:
         self._process = process
         self._store = store
         self._leases: dict[int, Lease] = {}
+        self._closing = False
         self._numbers = count(time.time_ns() // 1_000_000)  # so that a lease of an earlier buffer is unknown
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "hello": self._hello,
@@ -111,7 +113,15 @@ class Drain:
             return {"error": "storage", "detail": str(error)}
 
     def close(self) -> None:
-        """Close the socket; unaccounted samples are pending."""
+        """Take the marks of chunks that are under way, then close the socket; unaccounted samples are pending.
+
+        What was accepted without a mark would be sent again, and under other times if the clock is set meanwhile.
+        """
+        self._closing = True
+        deadline_s = time.monotonic() + FINISH_S
+        while self._leases and (left_s := deadline_s - time.monotonic()) > 0:
+            if self._socket.poll(max(1, int(1000 * left_s))):
+                self.receive()
         self._socket.close(linger=100)
 
     def _hello(self, _request: dict[str, Any]) -> dict[str, Any]:
@@ -119,6 +129,8 @@ class Drain:
         return {"pending": list(self._store.pending)}
 
     def _lease(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self._closing:
+            raise RefusedError("closing", "the buffer ends")
         priority, limit = int(request["priority"]), int(request["max_samples"])
         before_ms, since_ms = request.get("before_ms"), request.get("since_ms")
         if priority not in PRIORITIES or not 0 < limit <= MAX_LEASE:
@@ -190,7 +202,7 @@ class Drain:
 
     def _account(self, number: int, lease: Lease, rows: int) -> None:
         lease.done += rows
-        if lease.done == len(lease.rows):
+        if self._closing or lease.done == len(lease.rows):
             del self._leases[number]
 
 

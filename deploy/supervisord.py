@@ -32,7 +32,7 @@ from typing import Any, NoReturn, TypeAlias
 from supervisor import supervisord
 from supervisor.options import ServerOptions
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).absolute().parents[1]  # through the link to the release in use: an upgrade shows as other files
 # What nearly all processes import, with all that these import; for one process alone it would save nothing.
 PRELOADED = ("zmq", "msgpack", "yaml", "argparse", "pkgutil", "runpy", "collectors.stage", "collectors.registry")
 HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)

@@ -12,6 +12,7 @@ import zmq
 
 from common import clock, wire
 from common.sample import Sample
+from tests.harness import wait_for
 from tests.unit.buffer.clients import WITH_ALARMS, Producer, Shipper, values
 from tests.unit.buffer.databases import DEVICE, NOW_MS, query
 from tests.unit.common.child import Child
@@ -171,6 +172,21 @@ def test_hello_voids_every_lease(producer: Producer, shipper: Shipper) -> None:
     for lease in (first, second):
         assert "unknown_lease" == shipper.done(lease, 4)["error"]
     assert 10 == len(values(shipper.lease()[1]))
+
+
+def test_a_buffer_that_ends_takes_the_mark_of_what_is_under_way(
+    producer: Producer, shipper: Shipper, running: Child, run_dir: Path
+) -> None:
+    """One chunk's; the rest of the lease is pending, and there is no other lease."""
+    producer.numbers(range(50))
+    producer.settle()
+    lease, _ = shipper.lease()
+    running.process.terminate()
+    wait_for("its end to begin", lambda: shipper.ask("lease", priority=2, max_samples=1).get("error") == "closing")
+    assert {"marked": 20} == accounted(shipper.done(lease, 20))
+    assert 0 == running.process.wait(10)
+    pending = query(run_dir / "metrics.db", "SELECT count(*) FROM metrics WHERE uploaded = 0 AND metric_name = 'm'")
+    assert [(30,)] == pending
 
 
 def test_a_lease_of_a_dead_buffer_is_unknown_to_the_next(

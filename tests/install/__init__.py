@@ -1,0 +1,1 @@
+"""The installation, in a tree of its own: `make test-install`."""

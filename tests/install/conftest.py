@@ -1,0 +1,5 @@
+"""The fixtures of the integration tests."""
+
+from tests.integration.conftest import run_dir
+
+__all__ = ["run_dir"]
