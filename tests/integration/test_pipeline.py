@@ -50,12 +50,13 @@ def server_of(pipeline: Pipeline) -> str:
 
 
 @pytest.mark.parametrize("server_kind", ["victoria-metrics", "bundled"])
-def test_samples_of_every_collector_reach_the_server(run_dir: Path, server_kind: str) -> None:
-    """With the default configuration, from a start with nothing; how long it took is printed."""
+def test_samples_of_every_collector_reach_the_server(run_dir: Path, server_kind: str, quick: dict[str, str]) -> None:
+    """From a start with nothing, with the real server by the default configuration; how long it took is printed."""
     if server_kind == "victoria-metrics":
         require("victoria-metrics")
     began_s = time.monotonic()
-    with Pipeline(run_dir, environment={"SERVER": server_kind, "HOST_ROOT": str(BOARD)}) as pipeline:
+    settings = quick if server_kind == "bundled" else {}
+    with Pipeline(run_dir, environment={**settings, "SERVER": server_kind, "HOST_ROOT": str(BOARD)}) as pipeline:
         server = server_of(pipeline)
         first = ""
         missing = set(PROOF.values())
