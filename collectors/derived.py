@@ -100,8 +100,9 @@ def _reliability(state: State, now_s: float) -> Iterator[Sample]:
 def _cut(state: State, cut_percent: float, now_s: float) -> Iterator[Event]:
     heard, before, last = state.heard, state.bitrate, state.cut
     now = state.bitrate = heard.value("encoder.bitrate_bits_per_second", now_s)
-    is_cut = before is not None and now is not None and now <= before * (1 - cut_percent / 100)
-    state.cut = (before, now) if is_cut and before is not None and now is not None else None
+    state.cut = None
+    if before is not None and now is not None and now <= before * (1 - cut_percent / 100):
+        state.cut = before, now
     if last is None:
         return
     cut = Cut(

@@ -94,9 +94,9 @@ class Stage:
         self._follow(now_s)
         shipper = self._heartbeats.beats.get("shipper")
         self._uploaded = self._uploaded or (shipper is not None and "last_upload_ms" in shipper.happened_s)
-        known, lines = self._known(), rollup.thresholds(self._process.config.settings)
-        before, self._verdict = self._verdict, rollup.assess(known, lines, now_s, self._verdict)
         settings = self._process.config.settings
+        known, lines = self._known(), rollup.thresholds(settings)
+        before, self._verdict = self._verdict, rollup.assess(known, lines, now_s, self._verdict)
         self._watchdog.look(known, self._verdict.conditions, now_s, acts=settings.health.watchdog)
         self._tell_systemd(now_s)
         self._listener.endpoints.show(self._view(now_s))

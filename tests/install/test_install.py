@@ -75,13 +75,6 @@ class Device:
 
 
 @pytest.fixture
-def vm() -> Iterator[FakeVm]:
-    """Give a scripted server."""
-    with FakeVm() as server:
-        yield server
-
-
-@pytest.fixture
 def device(run_dir: Path, vm: FakeVm) -> Iterator[Device]:
     """A tree without anything in it."""
     fresh = Device(run_dir, vm.import_url)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import COLLECTORS
+from tests.chaos.server import RealServer
+from tests.fake_vm import FakeVm
+from tests.harness import COLLECTORS, require
 
 # The same pipeline with its periods divided by ten or more; nothing is switched off.
 QUICK = {
@@ -36,6 +38,22 @@ def run_dir() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="bm-", dir="/tmp"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def vm() -> Iterator[FakeVm]:
+    """Give a scripted server."""
+    with FakeVm() as server:
+        yield server
+
+
+@pytest.fixture
+def server(run_dir: Path) -> Iterator[RealServer]:
+    """Give a real victoria-metrics."""
+    running = RealServer(require("victoria-metrics"), run_dir)
+    running.start()
+    yield running
+    running.kill()
 
 
 @pytest.fixture

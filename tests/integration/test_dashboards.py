@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import quote
@@ -16,7 +15,7 @@ from common import catalog
 from deploy.grafana.__main__ import files
 from deploy.grafana.boards import DASHBOARDS
 from tests.chaos.server import RealServer
-from tests.harness import ROOT, Pipeline, require, wait_for
+from tests.harness import ROOT, Pipeline, wait_for
 
 # What the played board does not have, or what has to go wrong first.
 EMPTY = (
@@ -55,15 +54,6 @@ def test_every_name_is_in_the_catalogue(expr: str) -> None:
     suffixed = {f"{row.export}{suffix}" for row in catalog.METRICS.values() for suffix in ("_bucket", "_sum", "_count")}
     labels = {label for row in catalog.METRICS.values() for label in row.labels}
     assert names - known - functions - suffixed - labels == set()
-
-
-@pytest.fixture
-def server(run_dir: Path) -> Iterator[RealServer]:
-    """A real victoria-metrics."""
-    running = RealServer(require("victoria-metrics"), run_dir)
-    running.start()
-    yield running
-    running.kill()
 
 
 def has_data(url: str, expr: str) -> bool:

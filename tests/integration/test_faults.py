@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,6 @@ from tests.harness import STAGES, Pipeline, wait_for
 
 # Longer by hand: `OUTAGE_S=180 make integration`.
 OUTAGE_S = float(os.environ.get("OUTAGE_S", "12"))
-
-
-@pytest.fixture
-def vm() -> Iterator[FakeVm]:
-    """Give a scripted server."""
-    with FakeVm() as server:
-        yield server
 
 
 def with_oracle(run_dir: Path, vm: FakeVm, environment: dict[str, str]) -> tuple[Pipeline, Path]:

@@ -26,13 +26,6 @@ axe.run().then((found) => done(found.violations.map((rule) =>
 """
 
 
-@pytest.fixture
-def vm() -> Iterator[FakeVm]:
-    """Give a scripted server."""
-    with FakeVm() as server:
-        yield server
-
-
 @contextmanager
 def playing(run_dir: Path, vm: FakeVm, quick: dict[str, str], play: str = "--seed 1") -> Iterator[Pipeline]:
     """Run the pipeline on a board on which a stream plays."""

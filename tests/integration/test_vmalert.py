@@ -6,12 +6,10 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-import pytest
 import yaml
 
 from common import catalog
@@ -113,15 +111,6 @@ def line(labels: dict[str, str], points: list[tuple[int, float]]) -> bytes:
     return json.dumps(row).encode() + b"\n"
 
 
-@pytest.fixture
-def server(run_dir: Path) -> Iterator[str]:
-    """Give the address of a real victoria-metrics."""
-    running = RealServer(require("victoria-metrics"), run_dir)
-    running.start()
-    yield running.url
-    running.kill()
-
-
 def query(url: str, expr: str, at_s: int) -> list[dict[str, Any]]:
     """Return what an instant query gives."""
     with urlopen(f"{url}/api/v1/query?{urlencode({'query': expr, 'time': at_s, 'nocache': 1})}", timeout=20) as answer:
@@ -129,16 +118,16 @@ def query(url: str, expr: str, at_s: int) -> list[dict[str, Any]]:
     return result
 
 
-def test_every_alert_fires_and_clears(server: str) -> None:
+def test_every_alert_fires_and_clears(server: RealServer) -> None:
     """For the device that is in trouble, and never for the one that is well."""
     start_s = int(time.time()) // 60 * 60 - (HOURS + 1) * 3600
     end_s = start_s + HOURS * 3600
-    with urlopen(Request(f"{server}/api/v1/import", b"".join(lines(start_s))), timeout=30):
+    with urlopen(Request(f"{server.url}/api/v1/import", b"".join(lines(start_s))), timeout=30):
         pass
-    wait_for("the data", lambda: len(query(server, "count_over_time(srt_rtt_ms[4h])", end_s)) == 2)
+    wait_for("the data", lambda: len(query(server.url, "count_over_time(srt_rtt_ms[4h])", end_s)) == 2)
     done = subprocess.run(
         [
-            require("vmalert"), f"-rule={RULES}", f"-datasource.url={server}", f"-remoteWrite.url={server}",
+            require("vmalert"), f"-rule={RULES}", f"-datasource.url={server.url}", f"-remoteWrite.url={server.url}",
             f"-replay.timeFrom={stamp(start_s)}", f"-replay.timeTo={stamp(end_s)}", "-replay.disableProgressBar",
             "-replay.rulesDelay=0s", "-remoteWrite.flushInterval=100ms", "-external.url=http://127.0.0.1",
             f"-datasource.queryStep={STEP_S}s",
@@ -150,11 +139,11 @@ def test_every_alert_fires_and_clears(server: str) -> None:
 
     def all_fired() -> bool:
         nonlocal silent
-        silent = CASES.keys() - {name for name, _ in last_firing(server, end_s)}
+        silent = CASES.keys() - {name for name, _ in last_firing(server.url, end_s)}
         return not silent
 
     wait_for("every alert", all_fired)
-    fired = last_firing(server, end_s)
+    fired = last_firing(server.url, end_s)
     assert {name for name, device in fired if device == WELL} == set()
     assert {key for key, last_s in fired.items() if last_s > end_s - 300} == set()
 

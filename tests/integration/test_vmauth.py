@@ -93,15 +93,6 @@ class Vmauth:
 
 
 @pytest.fixture
-def server(run_dir: Path) -> Iterator[RealServer]:
-    """A real victoria-metrics."""
-    running = RealServer(require("victoria-metrics"), run_dir)
-    running.start()
-    yield running
-    running.kill()
-
-
-@pytest.fixture
 def vmauth(run_dir: Path, server: RealServer) -> Iterator[Vmauth]:
     """A real vmauth before it."""
     proxy = Vmauth(run_dir, server.url)
