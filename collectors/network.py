@@ -6,6 +6,7 @@ Emits: network.{rx,tx}_{bytes,packets,errors,dropped}_total{interface} (as the k
     network.{rx,tx}_bits_per_second{interface} and network.total_{rx,tx}_bits_per_second (whole bits, of
     the collected interfaces that have a rate), network.link_up{interface} (0 or 1),
     network.interfaces_dropped_total (one for each interface left out of a collect; from the first on).
+    Events link_down, link_up.
 Errors: a first reading, an interface that was gone at the last one and counters that fell (a modem that
     restarted) give no rate. A link whose state neither file tells is left out. The table is that of the
     process's own network namespace.
@@ -18,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from collectors.host import Host, unsigned
+from common.events import Event
 from common.keys import boolean, duration, integer, key, listing, regex
 from common.sample import Sample
 
@@ -32,6 +34,7 @@ COLUMNS = {
     "tx_dropped": 11,
 }
 ALL_COLUMNS = 16
+CLASS = "sys/class/net"
 FALL_TOGETHER = ("rx_bytes", "rx_packets", "tx_bytes", "tx_packets")
 # RFC 2863. Where the driver reports no state (modems, tunnels) it is "unknown" and the carrier decides;
 # dormant has a carrier and waits for something else (802.1X), so it carries nothing yet.
@@ -46,6 +49,7 @@ class Config:
 
     enabled: bool = key(boolean(), "true", "collect it")
     interval_s: float = key(duration(0.1, 86_400), "10s", "time between two collects", name="interval")
+    watch_interval_s: float = key(duration(0.1, 60), "1s", "how often it looks at the links", name="watch_interval")
     include_ifaces: tuple[re.Pattern[str], ...] = key(
         listing(regex()), "[]", "interfaces by their whole name; empty: all that are not excluded"
     )
@@ -58,12 +62,13 @@ class Config:
 
 
 class State:
-    """The last collect's counters, when it was, and how many interfaces were left out since the start."""
+    """The last collect's counters, when it was, how many interfaces were left out since the start, and the links."""
 
     def __init__(self) -> None:
         self.counters: Mapping[str, Counters] = {}
         self.at_s = 0.0
         self.dropped = 0
+        self.links: dict[str, bool] = {}  # those that were up at some time, and whether they are
 
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample]:
@@ -87,6 +92,18 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample]:
         yield Sample(f"network.total_{metric}", rate)
     yield from _left_out(host, dropped, state)
     state.counters, state.at_s = {name: table[name] for name in kept}, host.now_s
+
+
+def watch(host: Host, config: Config, state: State) -> Iterator[Event]:
+    """Yield an event when an interface loses its link, or has it again."""
+    up = {name for name in host.names(CLASS) if is_wanted(name, config) and _is_up(host, name)}
+    for name, was_up in state.links.items():
+        if was_up and name not in up:
+            why = "has no carrier" if host.exists(f"{CLASS}/{name}") else "is gone"
+            yield Event("link_down", f"{name} {why}", name)
+        elif not was_up and name in up:
+            yield Event("link_up", f"{name} has a carrier again", name)
+    state.links = {name: name in up for name in (*state.links, *sorted(up))}
 
 
 def parse_net_dev(lines: Iterable[str]) -> dict[str, Counters] | None:
@@ -123,13 +140,18 @@ def rates(before: Counters | None, now: Counters, elapsed_s: float) -> dict[str,
 
 
 def _link(host: Host, name: str) -> Iterator[Sample]:
-    """Yield whether a link is up; the carrier of an interface that is down is an EINVAL, so it comes second."""
-    state = (host.text(f"sys/class/net/{name}/operstate") or "").strip()
+    up = _is_up(host, name)
+    if up is not None:
+        yield Sample("network.link_up", int(up), {"interface": name})
+
+
+def _is_up(host: Host, name: str) -> bool | None:
+    """Tell whether a link is up; the carrier of an interface that is down is an EINVAL, so it comes second."""
+    state = (host.text(f"{CLASS}/{name}/operstate") or "").strip()
     up = LINK_UP.get(state)
     if up is None:
-        up = host.integer(f"sys/class/net/{name}/carrier")
-    if up in (0, 1):
-        yield Sample("network.link_up", up, {"interface": name})
+        up = host.integer(f"{CLASS}/{name}/carrier")
+    return bool(up) if up in (0, 1) else None
 
 
 def _left_out(host: Host, names: list[str], state: State) -> Iterator[Sample]:

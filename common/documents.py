@@ -44,7 +44,6 @@ WITHOUT_EFFECT = (
     ("remote", "upload"),
     ("logging", "rotation"),
 )
-UNAVAILABLE_COLLECTORS = ("events",)
 
 
 def translate(tree: dict[str, Any], problems: Problems) -> list[str]:
@@ -57,10 +56,9 @@ def translate(tree: dict[str, Any], problems: Problems) -> list[str]:
     Returns:
         Warnings about keys that have no effect.
     """
-    warnings = [
-        *_collector_list(tree, tree.pop("metrics", None), "metrics", problems),
-        *_collector_list(tree, _pop(tree, ("collection", "collectors")), "collection.collectors", problems),
-    ]
+    _collector_list(tree, tree.pop("metrics", None), "metrics", problems)
+    _collector_list(tree, _pop(tree, ("collection", "collectors")), "collection.collectors", problems)
+    warnings = []
     for old, new in MOVED.items():
         _move(tree, old, new, problems)
     for path in WITHOUT_EFFECT:
@@ -72,14 +70,13 @@ def translate(tree: dict[str, Any], problems: Problems) -> list[str]:
     return warnings
 
 
-def _collector_list(tree: dict[str, Any], entries: Any, path: str, problems: Problems) -> list[str]:
+def _collector_list(tree: dict[str, Any], entries: Any, path: str, problems: Problems) -> None:
     """Turn ``- {name, interval, enabled, config}`` into sections of ``collectors``."""
     if entries is None:
-        return []
+        return
     if not isinstance(entries, list):
         problems.add(path, "expected a list")
-        return []
-    warnings = []
+        return
     seen: dict[str, str] = {}
     for index, entry in enumerate(entries):
         place = f"{path}[{index}]"
@@ -88,11 +85,8 @@ def _collector_list(tree: dict[str, Any], entries: Any, path: str, problems: Pro
             problems.add(place, f"expected an entry with a name, got {shown(path, entry)}")
         elif seen.setdefault(name, place) != place:
             problems.add(place, f"{name} is listed already, in {seen[name]}")
-        elif name in UNAVAILABLE_COLLECTORS:
-            warnings.append(f"{place}: {name} is not collected by this version")
         else:
             _enter(tree, name, entry, place, problems)
-    return warnings
 
 
 def _enter(tree: dict[str, Any], name: str, entry: dict[str, Any], place: str, problems: Problems) -> None:

@@ -24,7 +24,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 COLLECTORS = (
     *("cpu", "memory", "disk", "network", "thermal"),
-    *("accelerator", "audio", "encoder", "hdmi", "modem", "power", "srt", "derived", "session"),
+    *("accelerator", "audio", "encoder", "events", "hdmi", "modem", "power", "srt", "derived", "session"),
 )
 STAGES = ("healthd", "buffer", "shipper", *(f"collectors:{name}" for name in COLLECTORS))
 

@@ -111,4 +111,10 @@ MODEM = (
     row("modem.info", INFO, "", "modem interface model carrier technology", "What it is and where; 1.", HIGH),
 )
 
-STREAM = (*SRT, *SRTLA, *ENCODER, *AUDIO, *HDMI, *MODEM)
+EVENTS = (
+    row("events.lines_total", COUNTER, "", "log", "Lines read, whether they say anything or not."),
+    row("events.lines_missed_total", COUNTER, "", "", "Lines of the kernel overwritten before they were read."),
+    row("events.bitrate_changes_total", COUNTER, "", "", "Bitrate changes that the encoder library logged."),
+)
+
+STREAM = (*SRT, *SRTLA, *ENCODER, *AUDIO, *HDMI, *MODEM, *EVENTS)

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from tests.demo.kernel import Kernel
+from tests.demo.kernel_log import KernelLog
 from tests.demo.modems import Modems
 from tests.demo.programs import Programs
 from tests.demo.scene import EPISODES, scene_at
@@ -26,15 +27,16 @@ class Player:
 
     def __init__(self, root: Path, seed: int = 1, only: str | None = None) -> None:
         tree = Tree(RECORDED, root)
-        self._kernel, self._programs, self._modems = Kernel(tree), Programs(tree), Modems(tree)
+        self._programs = Programs(tree)
+        self._parts = (Kernel(tree), KernelLog(tree), Modems(tree))
         self._seed, self._only = seed, only
 
     def step(self, at_s: float, elapsed_s: float, now_ms: int) -> None:
         """Show the board at `at_s` seconds into the play."""
         scene = scene_at(at_s, self._seed, self._only)
-        self._kernel.play(scene, elapsed_s)
+        for part in self._parts:
+            part.play(scene, elapsed_s)
         self._programs.play(scene, elapsed_s, now_ms)
-        self._modems.play(scene, elapsed_s)
 
 
 def options() -> argparse.Namespace:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors import network, thermal
+from collectors import events, network, thermal
 from collectors.host import Host
 from tests.demo.__main__ import Player
 from tests.demo.scene import CYCLE_S, EPISODES, TARGET_BPS, scene_at
@@ -99,3 +99,13 @@ def test_only_a_play_is_replaced(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         Player(tmp_path / "theirs")
     assert ["photo"] == [path.name for path in (tmp_path / "theirs").iterdir()]
+
+
+def test_the_kernel_says_what_happens(tmp_path: Path) -> None:
+    """A pulled cable and a lost modem are lines of its log, as the events collector reads them."""
+    player, host, state = Player(tmp_path / "host"), Host(tmp_path / "host"), events.State()
+    kinds = []
+    for at_s in range(0, CYCLE_S, 5):
+        player.step(at_s, 5, 0)
+        kinds += [event.kind for event in events.watch(host, events.Config(), state)]
+    assert ["usb_disconnected", "hdmi_unlocked"] == kinds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import collectors.host
 from collectors import network
+from collectors.host import Host
 from common import config
 from tests.unit.collectors import recorded, trees
 
@@ -180,3 +182,30 @@ def test_interface_that_is_down_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> 
     host = collectors.host.Host()
     trees.Collector(network, host).at(0)
     assert {} == host.faults
+
+
+def link(root: Path, name: str, state: str) -> None:
+    """Give an interface a link state."""
+    trees.write(root, {f"sys/class/net/{name}/operstate": f"{state}\n"})
+
+
+def test_a_link_that_goes_and_comes(tmp_path: Path) -> None:
+    """Said once each; one that is pulled out is gone; what was never up is no loss, and what is excluded no link."""
+    host, state = Host(tmp_path), network.State()
+    for name in ("usb0", "eth0", "lo"):
+        link(tmp_path, name, "down" if name == "eth0" else "up")
+
+    def seen() -> list[tuple[str, str]]:
+        host.begin()
+        return [(event.kind, event.text) for event in network.watch(host, network.Config(), state)]
+
+    assert [] == seen()
+    link(tmp_path, "usb0", "down")
+    assert [("link_down", "usb0 has no carrier")] == seen()
+    assert [] == seen()
+    link(tmp_path, "usb0", "up")
+    link(tmp_path, "eth0", "up")
+    assert [("link_up", "usb0 has a carrier again")] == seen()
+    shutil.rmtree(tmp_path / "sys/class/net/usb0")
+    assert [("link_down", "usb0 is gone")] == seen()
+    assert [] == seen()
