@@ -1,14 +1,15 @@
 """The modems: signal, carrier, what went through them, and when they come and go.
 
-Reads: ModemManager on the system's D-Bus (run/dbus/system_bus_socket), see modem_manager.py.
-Source: https://www.freedesktop.org/software/ModemManager/api/latest/.
+Reads: ModemManager on the system's D-Bus (run/dbus/system_bus_socket), see modem_manager.py; Huawei's HiLink dongles,
+    which are none to it, over HTTP, see hilink.py.
+Source: https://www.freedesktop.org/software/ModemManager/api/latest/, the dongles' web interface.
 Emits: modem.connected{modem} (0 or 1), modem.roaming{modem} (0 or 1), modem.signal_percent{modem},
     modem.{rssi,rsrp}_dbm{modem}, modem.{rsrq,snr}_db{modem} (once ModemManager polls them), modem.{rx,tx}_bytes_total
     and modem.connection_seconds{modem} (of the connection), modem.reconnects_total{modem},
     modem.info{modem,interface,model,carrier,technology} (1). Events modem_plugged, modem_unplugged, modem_lost,
     modem_restored.
 Errors: without a bus or ModemManager there is nothing, and that is said once. Neither IMEI, IMSI, ICCID, numbers nor
-    cells are read: a modem is known by ModemManager's hash of its device.
+    cells are kept: a modem is known by ModemManager's hash of its device, a dongle by the USB port it is plugged into.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from collectors.hilink import DONGLE, Dongles
 from collectors.host import Host
 from collectors.modem_manager import CONNECTED, Modem, ModemManager, UnavailableError, recorded
 from common.events import Event
@@ -35,6 +37,7 @@ class Config:
 
     enabled: bool = key(boolean(), "true", "collect it")
     interval_s: float = key(duration(0.1, 86_400), "10s", "time between two collects", name="interval")
+    hilink: bool = key(boolean(), "true", "ask the gateways of USB network interfaces whether they are HiLink dongles")
     poll_signal: bool = key(boolean(), "true", "have ModemManager ask the modems for rsrp, rsrq, snr (needs polkit)")
 
 
@@ -53,6 +56,7 @@ class State:
     """The modems by id, and the way to them."""
 
     manager: ModemManager | None = None
+    dongles: Dongles = field(default_factory=Dongles)
     known: dict[str, Known] = field(default_factory=dict)
     plugged: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)  # objects for which polling was set up, or refused
@@ -60,35 +64,37 @@ class State:
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
     """Yield what each modem says."""
-    modems = _modems(host, state)
-    if modems is None:
-        return
-    yield from _plugging(modems, state)
+    modems, is_sure = _modems(host, state)
+    if config.hilink and host.root == Path("/"):
+        theirs = {modem.interface for modem in modems}
+        modems += [modem for modem in state.dongles.modems(host) if modem.interface not in theirs]
+    yield from _plugging(modems, state, is_sure=is_sure)
     for modem in modems:
         if config.poll_signal and not modem.is_polled and modem.path not in state.asked:
             _poll_signal(host, config, state, modem)
-        yield from _connection(modem, state.known[modem.id])
+        if modem.state is not None:
+            yield from _connection(modem, state.known[modem.id])
         yield from _numbers(modem)
     state.asked &= {modem.path for modem in modems}
 
 
-def _modems(host: Host, state: State) -> list[Modem] | None:
-    """Return the modems, None where nobody can be asked."""
+def _modems(host: Host, state: State) -> tuple[list[Modem], bool]:
+    """Return ModemManager's modems, and whether that is all: it may not be there to be asked."""
     if host.root != Path("/") and host.exists(RECORDED):
-        return host.parse(RECORDED, recorded)
+        return host.parse(RECORDED, recorded) or [], True
     if not host.exists(BUS):
         host.absent.add(BUS)
-        return None
+        return [], False
     if state.manager is None:
         state.manager = ModemManager(str(host.root / BUS))
     try:
-        return state.manager.modems()
+        return state.manager.modems(), True
     except UnavailableError as error:
         if "ServiceUnknown" in str(error):
             host.absent.add("ModemManager")
         else:
             host.fault("ModemManager", str(error))
-        return None
+        return [], False
 
 
 def _poll_signal(host: Host, config: Config, state: State, modem: Modem) -> None:
@@ -101,7 +107,8 @@ def _poll_signal(host: Host, config: Config, state: State, modem: Modem) -> None
         host.fault(f"{modem.path} signal", str(error))
 
 
-def _plugging(modems: list[Modem], state: State) -> Iterator[Event]:
+def _plugging(modems: list[Modem], state: State, *, is_sure: bool) -> Iterator[Event]:
+    """Yield who came and who went; while ModemManager says nothing, none of its modems has gone."""
     now = {modem.id: modem for modem in modems}
     for name, modem in now.items():
         if name not in state.plugged:
@@ -110,15 +117,14 @@ def _plugging(modems: list[Modem], state: State) -> Iterator[Event]:
             state.known.setdefault(name, Known(f"{label} ({name})"))
             if state.plugged or not is_first:
                 yield Event("modem_plugged", f"{label} at {modem.interface or 'no interface yet'}", name)
-    for name in state.plugged - now.keys():
+    gone = {name for name in state.plugged - now.keys() if is_sure or name.startswith(DONGLE)}
+    for name in sorted(gone):
         yield Event("modem_unplugged", f"{state.known[name].name} is gone", name)
         state.known[name].was_connected = False
-    state.plugged = set(now)
+    state.plugged = (state.plugged | now.keys()) - gone
 
 
 def _connection(modem: Modem, known: Known) -> Iterator[Sample | Event]:
-    if modem.state is None:
-        return
     is_connected = modem.state == CONNECTED
     if known.was_connected and not is_connected:
         known.is_lost = True

@@ -8,14 +8,15 @@ Errors: what is old or not understood is None, with a fault; a stock sender has 
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import socket
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from collectors.host import Host
+from collectors.web import WebError, get
 
 STALE_MS = 5_000  # the sender's own promise; it writes once a second
 TIMEOUT_S = 0.3  # on this machine: who does not answer by then hangs
@@ -94,19 +95,15 @@ def from_page(host: Host, address: str) -> list[Report] | None:
         host: takes what is wrong.
         address: ``127.0.0.1:9099``.
     """
-    connection = http.client.HTTPConnection(address, timeout=TIMEOUT_S)
     try:
-        connection.request("GET", "/metrics")
-        response = connection.getresponse()
-        text = response.read(MAX_BYTES).decode("utf-8", "replace")
-        if response.status == http.client.OK:
-            return parse_page(text.splitlines())
-        host.fault(address, f"answers {response.status}")
-    except (OSError, http.client.HTTPException) as error:
-        host.fault(address, str(error) or type(error).__name__)
-    finally:
-        connection.close()
-    return None
+        answer = get(f"http://{address}/metrics", TIMEOUT_S)
+    except WebError as error:
+        host.fault(address, str(error))
+        return None
+    if answer.status != HTTPStatus.OK:
+        host.fault(address, f"answers {answer.status}")
+        return None
+    return parse_page(answer.text.splitlines())
 
 
 def parse_page(lines: Iterable[str]) -> list[Report]:

@@ -20,8 +20,10 @@ from common import clock
 from common.config import Config
 from common.events import Event
 from common.feed import Feed
-from common.process import Process
+from common.process import EXIT_OFF, Process
 from common.sample import Batch, Sample, is_deliverable
+
+OFF_S = 2.0  # longer than supervisord's startsecs: an earlier end is a failed start
 
 
 class Seen(NamedTuple):
@@ -44,6 +46,11 @@ class Collecting:
     def watches(self) -> bool:
         """Tell whether it looks between its collects too: every `watch_interval_s`, and when a descriptor speaks."""
         return hasattr(self._module, "watch")
+
+    @property
+    def is_off_by_default(self) -> bool:
+        """Tell whether it collects only where the configuration says so."""
+        return not type(self.config)().enabled
 
     @property
     def hears(self) -> bool:
@@ -76,6 +83,7 @@ class Stage:
     def __init__(self, process: Process, collecting: Collecting) -> None:
         self._process = process
         self._collecting = collecting
+        self._started_s = time.monotonic()
         self._publisher = process.publishes()
         self._known_gaps: Mapping[str, str] = {}
         self._waiting_on: tuple[Any, ...] = ()
@@ -95,6 +103,7 @@ class Stage:
     def step(self) -> None:
         """Collect once and publish it."""
         if not self._collecting.config.enabled:
+            self._end_if_off_by_default()
             return
         timestamp_ms, began_s = clock.wall_ms(), time.perf_counter()
         seen = self._guarded(self._collecting.collect)
@@ -144,6 +153,13 @@ class Stage:
         if self._collecting.watches:
             self._watch_timer.interval_s = section.watch_interval_s
         self._say()
+
+    def _end_if_off_by_default(self) -> None:
+        """End, so that it costs no memory; one that an operator has disabled stays, to be enabled again."""
+        if self._collecting.is_off_by_default and time.monotonic() - self._started_s > OFF_S:
+            self._process.log.info("not enabled, ends", collector=self._process.name)
+            self._process.exit_code = EXIT_OFF
+            self._process.loop.stop()
 
     def _say(self) -> None:
         config = self._collecting.config

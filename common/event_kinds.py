@@ -34,6 +34,8 @@ KINDS: dict[str, Kind] = {
     # the connection
     "srt_lost": Kind(CRITICAL, "The receiver has acknowledged nothing for 3 s while the encoder runs."),
     "srt_connected": Kind(INFO, "It acknowledges.", clears="srt_lost"),
+    "receiver_silent": Kind(WARNING, "The receiver's own statistics cannot be had."),
+    "receiver_back": Kind(INFO, "They can again.", clears="receiver_silent"),
     "srtla_link_down": Kind(ERROR, "A bonded link does not answer any more."),
     "srtla_link_up": Kind(INFO, "It answers again.", clears="srtla_link_down"),
     "srt_source_silent": Kind(WARNING, "A sender or file that told of the stream says nothing any more."),
@@ -72,6 +74,8 @@ KINDS: dict[str, Kind] = {
     "out_of_memory": Kind(CRITICAL, "The kernel ended a process because no memory was left."),
     "overheated": Kind(CRITICAL, "The kernel shuts the board down because of its temperature."),
     "kernel_fault": Kind(CRITICAL, "The kernel itself has failed or is stuck."),
+    "gps_lost": Kind(INFO, "gpsd has no position any more."),
+    "gps_found": Kind(INFO, "It has one again.", clears="gps_lost"),
     "unit_failed": Kind(ERROR, "systemd says that a streaming unit has failed."),
     # the pipeline
     "process_died": Kind(WARNING, "A process ended without a goodbye; supervisord starts it again."),

@@ -159,8 +159,8 @@ def path(*, optional: bool = False) -> Parser:
     return parse
 
 
-def url(*, optional: bool = False) -> Parser:
-    """Accept an http or https URL without a user in it; secrets belong into token_file."""
+def url(*, optional: bool = False, path: bool = False) -> Parser:
+    """Accept an http or https URL without a user in it, and with a path; secrets belong into token_file."""
 
     def parse(value: Any) -> str:
         if optional and value in (None, ""):
@@ -175,6 +175,8 @@ def url(*, optional: bool = False) -> Parser:
             raise ValueError("expected a URL such as https://metrics.example.com/api/v1/import")
         if parts.username or parts.password:
             raise ValueError("expected a URL without a password; use remote.auth.token_file")
+        if path and parts.path in {"", "/"}:
+            raise ValueError("expected a URL with the path of the import, such as /api/v1/import")
         return str(value)
 
     return parse

@@ -1,6 +1,6 @@
 """What every process does around its work: options, configuration, log, run directory, heartbeat, exit code.
 
-A stage builds its steps on a `Process` and calls `run`. Exit codes: 0 asked to end, 2 wrong options,
+A stage builds its steps on a `Process` and calls `run`. Exit codes: 0 asked to end, 2 wrong options, 3 not enabled,
 75 already running, 78 configuration, 1 a bug (with its traceback in the log; supervisord restarts it).
 """
 
@@ -25,6 +25,7 @@ from common.loop import Loop
 from common.publisher import Publisher, connect, send_heartbeat
 from common.reporter import Reporter
 
+EXIT_OFF = 3  # supervisord expects it of programs that are off by default
 EXIT_ALREADY_RUNNING = 75  # EX_TEMPFAIL of sysexits.h
 EXIT_CONFIG = 78  # EX_CONFIG
 DEFAULT_CONFIG = Path("/etc/belabox-metrics/config.yaml")
@@ -44,6 +45,7 @@ class Process:
         log, loop, instruments: this process's own.
         facts: what `/health` shows of this process; set by the stage.
         quiet_s: announced silence, see `wire.Heartbeat`.
+        exit_code: with which `run` ends.
 
     Raises:
         ConfigError: the configuration cannot be used, or the run directory it names.
@@ -62,6 +64,7 @@ class Process:
         self.instruments = Instruments()
         self.facts: dict[str, Any] = {}
         self.quiet_s = 0.0
+        self.exit_code = 0
         self._error: dict[str, Any] | None = None
         self._started_ms = clock.wall_ms()
         self.run_dir = self.config.settings.run.dir
@@ -118,7 +121,7 @@ class Process:
             self.loop.on_readable(self._status, self._ignore_subscriptions)
         self._heartbeat = self.loop.every(settings.run.heartbeat_interval_s, self._tick)
         self.loop.run()
-        return 0
+        return self.exit_code
 
     def close(self) -> None:
         """Finish the stage, say goodbye and let go of the sockets."""

@@ -187,7 +187,9 @@ class Remote:
     """Where samples go."""
 
     enabled: bool = key(boolean(), "true", "false: keep everything on the device")
-    url: str = key(url(), "http://127.0.0.1:8428/api/v1/import", "VictoriaMetrics import URL, single or cluster")
+    url: str = key(
+        url(path=True), "http://127.0.0.1:8428/api/v1/import", "VictoriaMetrics import URL, single or cluster"
+    )
     mode: str = key(
         choice("auto", "realtime", "degraded", "offline"),
         "auto",

@@ -26,6 +26,8 @@ if [ -n "${DEMO:-}" ]; then
     [ -d "$RUN_DIR/host" ] || { mkdir "$RUN_DIR/host" && touch "$RUN_DIR/host/.played"; }
     HOST_ROOT=$RUN_DIR/host
     export BELABOX_COLLECTORS__SRT__STATS_FILE="${BELABOX_COLLECTORS__SRT__STATS_FILE:-/tmp/srt-stats.json}"
+    export BELABOX_COLLECTORS__RECEIVER__ENABLED="${BELABOX_COLLECTORS__RECEIVER__ENABLED:-true}"
+    export BELABOX_COLLECTORS__GPS__ENABLED="${BELABOX_COLLECTORS__GPS__ENABLED:-true}"
 fi
 HOST_ROOT=$(cd "${HOST_ROOT:-/}" && pwd)
 mkdir -p "$LOG_DIR" "$RUN_DIR/programs"

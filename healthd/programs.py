@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from common.process import EXIT_OFF
 from healthd import heartbeats, supervisor
 from healthd.heartbeats import Beat
 from healthd.supervisor import Program, Supervision
 
 GRACE_S = 10.0  # from a start to the first heartbeat: imports on a cold SD card take seconds
 COLLECTORS = "collectors"  # supervisord's group
+OFF = "off"  # not enabled by the configuration, and so not there
 OWN = ("buffer", "shipper", "healthd")
 
 
@@ -42,7 +44,7 @@ class Condition:
     """What a process is doing.
 
     Attributes:
-        state: running, starting, stopping, stopped, silent, missing, backoff, exited, fatal or unknown.
+        state: running, starting, stopping, stopped, off, silent, missing, backoff, exited, fatal or unknown.
         trouble: what is wrong, for people; None while nothing is.
     """
 
@@ -119,6 +121,8 @@ def _down(program: Program) -> Condition:
         return Condition("backoff", f"cannot be started, tried again: {program.spawn_error}")
     if program.state == supervisor.FATAL:
         return Condition("fatal", f"given up by supervisord: {program.spawn_error}")
+    if program.state == supervisor.EXITED and program.exit_status == EXIT_OFF:
+        return Condition(OFF)
     if program.state == supervisor.EXITED:
         status = program.exit_status  # -1 for any signal
         return Condition("exited", "ended by a signal" if status < 0 else f"exited with status {status}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from common.settings import Settings
 from healthd.heartbeats import Beat
-from healthd.programs import Condition, Known, conditions, is_collector
+from healthd.programs import OFF, Condition, Known, conditions, is_collector
 
 OK, DEGRADED, ERROR = "ok", "degraded", "error"
 DISABLED, STARTING = "disabled", "starting"  # of a part, never of the whole
@@ -144,7 +144,7 @@ def worst(reasons: tuple[Reason, ...], *parts: str) -> str:
 
 
 def _collector(beat: Beat | None, condition: Condition, now_s: float) -> CollectorStatus:
-    if beat is not None and beat.said.facts.get("enabled") is False:
+    if condition.state == OFF or (beat is not None and beat.said.facts.get("enabled") is False):
         return CollectorStatus(DISABLED)
     if condition.trouble:
         return CollectorStatus(ERROR, condition.trouble)

@@ -108,10 +108,11 @@ class Stage:
         self._publisher.publish(list(selfmetrics.samples(readings)), clock.wall_ms())
 
     def reload(self, config: Config) -> None:
-        """Take over thresholds at once, and listen anew where the address or the token has changed."""
+        """Take over thresholds, listen anew where address or token has changed, try what is off."""
         self._listener.reopen(self._view(time.monotonic()))
         self._publish_timer.interval_s = config.settings.health.self_metrics_interval_s
         self.look()
+        self._watchdog.start_off(self._known(), self._verdict.conditions)
         self._listener.listen()
 
     def close(self) -> None:

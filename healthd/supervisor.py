@@ -102,7 +102,7 @@ class Supervisor:
         return self._tell("signalProcess", program.full_name, "KILL")
 
     def start(self, program: Program) -> bool:
-        """Start a program that was given up; tell whether supervisord tries."""
+        """Start a program that does not run; tell whether supervisord tries."""
         return self._tell("startProcess", program.full_name, False)
 
     def _tell(self, method: str, *arguments: Any) -> bool:

@@ -2,7 +2,8 @@
 
 Reads: conditions of the processes, supervisord's list, /proc/<pid>/stat.
 Emits: SIGKILL, through supervisord, to a process that lives and is silent, so that it is started anew; a start,
-    with growing waits, of one that is FATAL; events process_hung, process_fatal, process_died, process_back.
+    with growing waits, of one that is FATAL; at a reload, of one that was off; events process_hung,
+    process_fatal, process_died, process_back.
 Fails: nothing is lost by a kill, every stage is built for it. A silent process that works (its CPU time grows) or
     waits for the disk is left alone for `BUSY_S`. After a pause of this process itself nobody is judged.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from common.events import Event
 from healthd import procfs, supervisor
-from healthd.programs import Condition, Known
+from healthd.programs import OFF, Condition, Known
 from healthd.supervisor import Program, Supervisor
 
 UNHEARD_S = 60.0  # from a start to the first heartbeat: imports on a worn SD card
@@ -84,6 +85,13 @@ class Watchdog:
                 if acts:
                     self._end_silent(program, condition, known, now_s)
                     self._start_fatal(program, now_s)
+
+    def start_off(self, known: Known, conditions: Mapping[str, Condition]) -> None:
+        """Start what had ended because it was not enabled: it may be now, and ends again if it is not."""
+        for name, condition in conditions.items():
+            program = known.program(name)
+            if program is not None and condition.state == OFF:
+                self._supervisor.start(program)
 
     def _follow(self, program: Program, known: Known) -> None:
         """Say when a process has died without a goodbye, and when it is there again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from common.catalog.row import GAUGE, row
+from common.sample import LOW
 
 ACCELERATOR = (
     row("gpu.usage_percent", GAUGE, "percent", "", "Load of the graphics unit."),
@@ -23,4 +24,17 @@ POWER = (
     row("battery.runtime_seconds", GAUGE, "seconds", "supply", "How long it lasts by what is drawn now."),
 )
 
-BOARD = (*ACCELERATOR, *POWER)
+GPS = (
+    row("gps.fix", GAUGE, "", "", "0 or 1: no position, 2: flat, 3: with altitude.", LOW),
+    row("gps.latitude_degrees", GAUGE, "degrees", "", "North is positive.", LOW),
+    row("gps.longitude_degrees", GAUGE, "degrees", "", "East is positive.", LOW),
+    row("gps.altitude_meters", GAUGE, "meters", "", "Above mean sea level.", LOW),
+    row("gps.speed_meters_per_second", GAUGE, "m/s", "", "Over ground.", LOW),
+    row("gps.track_degrees", GAUGE, "degrees", "", "Course over ground, from true north.", LOW),
+    row("gps.horizontal_error_meters", GAUGE, "meters", "", "How wrong the position may be, by gpsd.", LOW),
+    row("gps.satellites_used", GAUGE, "", "", "Satellites in the position.", LOW),
+    row("gps.satellites_visible", GAUGE, "", "", "Satellites in view.", LOW),
+    row("gps.hdop", GAUGE, "", "", "Horizontal dilution of precision: lower is better.", LOW),
+)
+
+BOARD = (*ACCELERATOR, *POWER, *GPS)

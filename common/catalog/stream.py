@@ -117,4 +117,17 @@ EVENTS = (
     row("events.bitrate_changes_total", COUNTER, "", "", "Bitrate changes that the encoder library logged."),
 )
 
-STREAM = (*SRT, *SRTLA, *ENCODER, *AUDIO, *HDMI, *MODEM, *EVENTS)
+RECEIVER = (
+    row("receiver.connected", GAUGE, "", "", "1 while the receiver has our stream.", HIGH),
+    row("receiver.bitrate_bits_per_second", GAUGE, "bits/s", "", "What arrives.", HIGH),
+    row("receiver.rtt_ms", GAUGE, "milliseconds", "", "Round trip, as the receiver sees it.", HIGH),
+    row("receiver.latency_ms", GAUGE, "milliseconds", "", "Latency in force there.", HIGH),
+    row("receiver.buffer_ms", GAUGE, "milliseconds", "", "What its buffer holds.", HIGH),
+    row("receiver.link_capacity_bits_per_second", GAUGE, "bits/s", "", "Its estimate of the path.", HIGH),
+    row("receiver.uptime_seconds", GAUGE, "seconds", "", "Age of the stream there.", HIGH),
+    row("receiver.packets_lost_total", COUNTER, "", "", "Gaps it saw, before repair.", HIGH),
+    row("receiver.packets_dropped_total", COUNTER, "", "", "Packets that came too late or never: missing video.", HIGH),
+    row("receiver.packets_retransmitted_total", COUNTER, "", "", "Packets that came again.", HIGH),
+)
+
+STREAM = (*SRT, *SRTLA, *ENCODER, *AUDIO, *HDMI, *MODEM, *EVENTS, *RECEIVER)

@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.demo.kernel import Kernel
 from tests.demo.kernel_log import KernelLog
 from tests.demo.modems import Modems
+from tests.demo.outside import Outside
 from tests.demo.programs import Programs
 from tests.demo.scene import EPISODES, scene_at
 from tests.demo.tree import Tree
@@ -28,7 +29,7 @@ class Player:
     def __init__(self, root: Path, seed: int = 1, only: str | None = None) -> None:
         tree = Tree(RECORDED, root)
         self._programs = Programs(tree)
-        self._parts = (Kernel(tree), KernelLog(tree), Modems(tree))
+        self._parts = (Kernel(tree), KernelLog(tree), Modems(tree), Outside(tree))
         self._seed, self._only = seed, only
 
     def step(self, at_s: float, elapsed_s: float, now_ms: int) -> None:

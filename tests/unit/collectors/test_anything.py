@@ -61,7 +61,8 @@ def collect(collector: str, root: Path, instants: list[Contents]) -> tuple[list[
 
             patch.setattr(collectors.host, "read", read)
             host.begin(10.0 * number)
-            samples += list(module.collect(host, module.Config(), state))
+            seen = module.collect(host, module.Config(), state)
+            samples += [one for one in seen if isinstance(one, Sample)]
     return samples, asked
 
 

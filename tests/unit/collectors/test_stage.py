@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import zmq
 
+from collectors import stage
 from collectors.host import Host
 from collectors.stage import Collecting, Stage
 from common import publisher, wire
 from common.events import Event
-from common.process import Process
+from common.process import EXIT_OFF, Process
 from common.sample import Sample
 from tests.harness import wait_for
 from tests.unit.common.peers import RawBuffer
@@ -32,6 +33,16 @@ class Config:
     watch_interval_s: float = 60.0
 
 
+ON = Config()
+
+
+@dataclass(frozen=True)
+class OffByDefault(Config):
+    """A collector's section that somebody has to enable."""
+
+    enabled: bool = False
+
+
 @dataclass
 class State:
     """What a collector of a test is told to do, and what it heard."""
@@ -44,13 +55,13 @@ class State:
 class Rig:
     """A stage around a collector that is made of its state, its loop turned by the test."""
 
-    def __init__(self, run_dir: Path, *functions: str) -> None:
+    def __init__(self, run_dir: Path, *functions: str, config: Config) -> None:
         module = ModuleType("probe")
         self.state = State()
         self.process = Process("probe", argparse.Namespace(config=None))
         everything = {"collect": self._collect, "watch": self._watch, "hear": self._hear}
         vars(module).update({name: everything[name] for name in ("collect", *functions)}, State=lambda: self.state)
-        self.stage = Stage(self.process, Collecting(module, Host(run_dir), Config()))
+        self.stage = Stage(self.process, Collecting(module, Host(run_dir), config))
         self.buffer = RawBuffer(run_dir)
 
     def taken(self) -> list[tuple[str, Any]]:
@@ -89,8 +100,8 @@ def rig(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(publisher, "EXIT_WAIT_S", 0)
     made: list[Rig] = []
 
-    def make(*functions: str) -> Rig:
-        made.append(Rig(run_dir, *functions))
+    def make(*functions: str, config: Config = ON) -> Rig:
+        made.append(Rig(run_dir, *functions, config=config))
         return made[-1]
 
     yield make
@@ -154,3 +165,16 @@ def test_a_failing_collector_is_an_event_and_its_recovery_another(rig: Any) -> N
     one.stage.step()
     texts = ["probe: boom", "hello", "probe reads again"]
     one.until([*(("event", text) for text in texts), ("m", 1), ("event", "hello"), ("m", 1)])
+
+
+@pytest.mark.parametrize(
+    ("config", "status"), [(Config(enabled=False), 0), (OffByDefault(enabled=True), 0), (OffByDefault(), EXIT_OFF)]
+)
+def test_a_collector_that_is_off_by_default_ends(
+    rig: Any, monkeypatch: pytest.MonkeyPatch, config: Config, status: int
+) -> None:
+    """With a status of its own, unless it is enabled; one that an operator has disabled stays."""
+    monkeypatch.setattr(stage, "OFF_S", 0.0)
+    one = rig(config=config)
+    one.stage.step()
+    assert (status, bool(status)) == (one.process.exit_code, one.process.loop.stopping)

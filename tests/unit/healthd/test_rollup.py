@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from common import config
+from common.process import EXIT_OFF
 from healthd.programs import Condition, Known
 from healthd.rollup import Reason, Verdict, assess, thresholds
 from healthd.supervisor import Supervision
@@ -110,6 +111,24 @@ ROWS: dict[str, tuple[Known, str, list[tuple[str, str]]]] = {
         known(supervision=supervision(program("buffer", "STOPPED"))),
         "error",
         [("buffer", "error")],
+    ),
+    "a collector that is off by default, and ended": (
+        known(supervision=supervision(program("gps", "EXITED", exit_status=EXIT_OFF))),
+        "ok",
+        [],
+    ),
+    "the only collectors are off": (
+        known(
+            without=["cpu", "memory"],
+            supervision=supervision(*(program(name, "EXITED", exit_status=EXIT_OFF) for name in ("cpu", "memory"))),
+        ),
+        "ok",
+        [],
+    ),
+    "a collector that ended with another status": (
+        known(supervision=supervision(program("gps", "EXITED", exit_status=1))),
+        "degraded",
+        [("gps", "degraded")],
     ),
     "somebody else's program": (known(supervision=supervision(program("server", "FATAL"))), "ok", []),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.events import Event
-from healthd.programs import Condition
+from healthd.programs import OFF, Condition
 from healthd.supervisor import Program, Supervisor
 from healthd.watchdog import BUSY_S, PAUSE_S, RETRY_S, UNHEARD_S, Watchdog
 from tests.unit.healthd.build import NOW_S, beat, known, program, supervision
@@ -153,3 +153,12 @@ def test_a_death_is_an_event_and_a_goodbye_is_none(play: Play) -> None:
     play.look(RUNNING, program("cpu"))
     play.look(RUNNING, program("cpu", pid=102), beats={"cpu": "stopping"})
     assert "process_died" not in play.kinds()
+
+
+def test_what_is_off_is_tried_at_a_reload(tmp_path: Path) -> None:
+    """It may be enabled now; an operator's stop holds."""
+    supervisor = FakeSupervisor()
+    conditions = {"cpu": Condition(OFF), "disk": Condition("stopped"), "nobody": Condition(OFF)}
+    facts = known(supervision=supervision(program("cpu", "EXITED"), program("disk", "STOPPED")))
+    Watchdog(supervisor, print, tmp_path).start_off(facts, conditions)
+    assert ["start collectors:cpu"] == supervisor.told

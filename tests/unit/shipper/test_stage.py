@@ -283,7 +283,7 @@ def test_a_reload_with_a_token_that_cannot_be_used_keeps_the_old_server(
     """The log says what is wrong."""
     running = start(rows(1))
     running.until("the first", lambda: running.stub.uploaded)
-    reload(running, environment, remote__auth__type="bearer_token", remote__url="http://127.0.0.1:9/")
+    reload(running, environment, remote__auth__type="bearer_token", remote__url="http://127.0.0.1:9/i")
     assert vm.import_url == running.facts["endpoint"]
     assert "BELABOX_TOKEN" in str(running.log("the old server stays in use"))
 
