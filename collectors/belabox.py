@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
-from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from collectors.host import Host, unsigned
+from collectors.process_table import Program
 
 CONFIG = "opt/belaUI/config.json"
 BITRATES = "tmp/belacoder_br"
@@ -23,22 +23,7 @@ UPLINKS = "tmp/srtla_ips"
 ENCODERS = frozenset({"belacoder", "ceracoder"})
 SENDERS = frozenset({"srtla_send"})
 
-_HERTZ = 100  # USER_HZ, the unit of starttime in /proc/PID/stat
 _PLAIN_KEYS = frozenset({"max_br", "delay", "srt_latency", "pipeline", "acodec", "asrc", "srtla_port"})
-
-
-class Program(NamedTuple):
-    """A process of the stream.
-
-    Attributes:
-        pid: its number.
-        name: its command.
-        started_s: seconds after boot at which it was started.
-    """
-
-    pid: int
-    name: str
-    started_s: float
 
 
 def settings(host: Host) -> dict[str, Any]:
@@ -79,21 +64,6 @@ def pipeline_name(host: Host) -> str | None:
 def uplinks(host: Host) -> list[str]:
     """Return the source addresses over which srtla_send sends, in its order."""
     return [line for line in (host.text(UPLINKS) or "").split() if _is_address(line)]
-
-
-def programs(host: Host, names: frozenset[str]) -> Iterator[Program]:
-    """Give the running processes of these names, oldest first."""
-    found = []
-    for entry in host.names("proc"):
-        if entry.isdecimal() and (host.text(f"proc/{entry}/comm") or "").strip() in names:
-            stat = host.text(f"proc/{entry}/stat") or ""
-            fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
-            started = unsigned(fields[19]) if len(fields) > 19 else None
-            if started is not None and fields[0] != "Z":
-                name = stat.partition("(")[2].rpartition(")")[0]
-                found.append(Program(int(entry), name, started / _HERTZ))
-    host.absent -= {path for path in host.absent if path.startswith("proc/")}  # ended while we looked
-    yield from sorted(found, key=lambda program: (program.started_s, program.pid))
 
 
 def option(host: Host, program: Program, flag: str) -> int | None:

@@ -17,6 +17,7 @@ FRAMEWORK = frozenset(
             "bpf",
             "filesystems",
             "hilink",
+            "process_table",
             "hwmon",
             "interrupts",
             "journal",

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from collectors import belabox
-from collectors.belabox import Program
 from collectors.host import Host
+from collectors.process_table import ProcessTable, Program
 from common import clock
 from common.events import Event
 from common.keys import boolean, duration, key
@@ -73,6 +73,7 @@ class State:
 
     def __init__(self) -> None:
         self.session: Session | None = None
+        self.table = ProcessTable(belabox.ENCODERS | belabox.SENDERS)
         self.boot_id = clock.boot_id()
 
 
@@ -96,7 +97,7 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
 
 def watch(host: Host, _config: Config, state: State) -> Iterator[Sample | Event]:
     """Yield what has begun or ended since the last look."""
-    encoders = list(belabox.programs(host, belabox.ENCODERS))
+    encoders = [program for program in state.table.look(host) if program.name in belabox.ENCODERS]
     if encoders:
         yield from _runs(host, encoders[-1], state)
     elif state.session is not None and host.now_s - state.session.last_s >= ENDED_S:
@@ -125,7 +126,7 @@ def _begin(host: Host, encoder: Program, boot_id: str) -> Session:
 
 def _ended(host: Host, session: Session, state: State) -> Iterator[Sample | Event]:
     state.session = None
-    failed = any(belabox.programs(host, belabox.SENDERS))
+    failed = any(program.name in belabox.SENDERS for program in state.table.look(host))
     end_ms = clock.wall_ms() - int(1000 * (host.now_s - session.last_s))
     yield _said(session, "failed" if failed else "completed", end_ms, state.boot_id)
     lasted = f"after {(end_ms - session.start_ms) / 60_000:.1f} min"

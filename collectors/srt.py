@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collectors import belabox, srt_report, srt_stats_file, srtla_forks, srtla_report
-from collectors.belabox import Program
 from collectors.host import Host
+from collectors.process_table import ProcessTable, Program
 from collectors.srt_tap import Tap
 from collectors.srtla_forks import Report
 from common.events import Event
@@ -48,6 +48,7 @@ class State:
 
     def __init__(self) -> None:
         self.tap: Tap | None = None
+        self.table = ProcessTable(belabox.ENCODERS | belabox.SENDERS)
         self.encoder: Program | None = None
         self.seen_s: float | None = None
         self.reconnects = 0
@@ -62,8 +63,9 @@ class State:
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
     """Yield what is known of the connection and of each link."""
-    encoders = list(belabox.programs(host, belabox.ENCODERS))
-    senders = list(belabox.programs(host, belabox.SENDERS))
+    programs = state.table.look(host)
+    encoders = [program for program in programs if program.name in belabox.ENCODERS]
+    senders = [program for program in programs if program.name in belabox.SENDERS]
     _follow_encoder(encoders[-1] if encoders else None, host.now_s, state)
     addresses = belabox.uplinks(host) if senders else []
     _follow_sender(host, config, senders[-1] if senders else None, addresses, state)

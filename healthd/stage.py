@@ -1,8 +1,8 @@
-"""The steps of healthd on its loop: hear, ask, look, listen, publish.
+"""The steps of healthd on its loop: hear, look, listen, publish.
 
 Reads: heartbeats at health.ipc (which it binds), supervisord's control socket.
 Emits: a view for the HTTP threads every second, the processes' own metrics as samples, events of the watchdog.
-Fails: garbage is counted and dropped; a supervisord that hangs is asked less often.
+Fails: garbage is counted and dropped.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ from healthd import rollup, selfmetrics
 from healthd.heartbeats import Heartbeats
 from healthd.listener import RETRY_S, Listener
 from healthd.notify import Notify
+from healthd.polling import Polling
 from healthd.programs import GRACE_S, Known
 from healthd.report import View
 from healthd.rollup import Reason, Verdict
-from healthd.supervisor import Supervision, Supervisor
+from healthd.supervisor import Supervisor
 from healthd.watchdog import Watchdog
 
 LOOK_S = 1.0  # also how often heartbeats are read: each wake-up costs ten times what reading one does
-POLL_S = 2.0
-POLL_SILENT_S = 10.0  # each question to a supervisord that hangs costs the loop a second
 MOVES_S = 60.0  # a batch at least; this process alone gives one a minute
 
 MAX_MESSAGES = 1000  # of one step, so that a flood does not keep the timers waiting
@@ -45,7 +44,7 @@ class Stage:
         self._process = process
         self._heartbeats = Heartbeats()
         self._supervisor = Supervisor(process.run_dir / "supervisor.sock")
-        self._supervision: Supervision | None = None
+        self._polling = Polling(self._supervisor)
         self._watchdog = Watchdog(self._supervisor, process.event)
         self._notify = Notify(os.environ)
         self._started_s = time.monotonic()
@@ -62,7 +61,6 @@ class Stage:
 
     def _timers(self) -> None:
         loop, interval_s = self._process.loop, self._process.config.settings.health.self_metrics_interval_s
-        self._ask_timer = loop.every(POLL_S, self.ask)
         loop.every(LOOK_S, self.look)
         loop.every(RETRY_S, self._listener.listen)
         self._publish_timer = loop.every(interval_s, self.publish, first_s=min(interval_s, GRACE_S))
@@ -80,17 +78,11 @@ class Stage:
                 self._process.instruments.count("healthd.refused_heartbeats_total", reason=error.reason)
                 self._process.log.throttled_warning(error.reason, "dropped a message", error=str(error))
 
-    def ask(self) -> None:
-        """Ask supervisord, which blocks for a second at most."""
-        self.hear()  # what was said before is older than the answer
-        self._supervision = self._supervisor.poll(time.monotonic())
-        if self._supervision is not None and self._supervision.problem:
-            self._ask_timer.postpone(time.monotonic() + POLL_SILENT_S)
-
     def look(self) -> None:
         """Judge what is known and replace the view."""
-        self.hear()
+        self.hear()  # what was said before is older than supervisord's answer
         now_s = time.monotonic()
+        self._polling.look(self._heartbeats.beats, now_s)
         self._follow(now_s)
         shipper = self._heartbeats.beats.get("shipper")
         self._uploaded = self._uploaded or (shipper is not None and "last_upload_ms" in shipper.happened_s)
@@ -139,7 +131,7 @@ class Stage:
             self._notify.moving(f"{self._verdict.status}: {len(self._verdict.reasons)} reasons")
 
     def _known(self) -> Known:
-        return Known(self._started_s, dict(self._heartbeats.beats), self._supervision)
+        return Known(self._started_s, dict(self._heartbeats.beats), self._polling.supervision)
 
     def _view(self, now_s: float) -> View:
         settings = self._process.config.settings
@@ -155,7 +147,8 @@ class Stage:
 
     def _tell(self, before: Verdict) -> None:
         """Log what has changed; that everything stops when supervisord does is no news."""
-        if self._supervision is not None and self._supervision.ending:
+        supervision = self._polling.supervision
+        if supervision is not None and supervision.ending:
             return
         old, new = _by_rule(before), _by_rule(self._verdict)
         for key, reason in new.items():

@@ -11,6 +11,7 @@ import pytest
 from collectors import audio, belabox, encoder, hdmi, interrupts, mpp
 from collectors.encoder import Frames
 from collectors.host import Host
+from collectors.process_table import Program
 
 HEAD = "      CPU0 CPU1\n"
 SESSION = "| session|  device| bitrate|\n|      11|  RKVENC| 6000000|\n"
@@ -146,16 +147,12 @@ def test_no_secret_of_belaui_comes_out(tmp_path: Path) -> None:
     assert "KEY" not in str(host.faults)
 
 
-def test_the_programs_of_a_stream(tmp_path: Path) -> None:
-    """Found by their command, with any name in it; what is a zombie does not run."""
-    zeros = " ".join(["0"] * 18)
-    for pid, name, state, started in ((9, "belacoder", "S", 500), (10, "belacoder", "Z", 600), (8, "sh) S 1", "S", 1)):
-        put(tmp_path, f"proc/{pid}/comm", f"{name}\n")
-        put(tmp_path, f"proc/{pid}/stat", f"{pid} ({name}) {state} {zeros} {started} 0\n")
+def test_the_number_behind_a_flag(tmp_path: Path) -> None:
+    """Of a command line that holds the stream's key too."""
     put(tmp_path, "proc/9/cmdline", "/usr/bin/belacoder\0p\0-l\x002000\0-s\0KEY\0")
-    (found,) = belabox.programs(Host(tmp_path), belabox.ENCODERS)
-    assert (9, "belacoder", 5.0) == found
-    assert 2000 == belabox.option(Host(tmp_path), found, "-l")
+    program = Program(9, "belacoder", 5.0)
+    assert 2000 == belabox.option(Host(tmp_path), program, "-l")
+    assert None is belabox.option(Host(tmp_path), program, "-s")
 
 
 @pytest.mark.parametrize(

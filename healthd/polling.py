@@ -1,0 +1,63 @@
+"""When supervisord is asked: at once when a process has come or gone, else seldom.
+
+A question costs 4 ms here and there: asked every second or two, more than all the rest of this process.
+
+Reads: heartbeats, /proc/<pid>, supervisord's answers.
+Emits: the latest `Supervision`.
+Fails: a supervisord that hangs costs a second for each question, so it is asked on time alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from healthd import procfs, supervisor
+from healthd.heartbeats import Beat
+from healthd.supervisor import Supervision, Supervisor
+
+MOVING_S = 2.0  # while a program starts or stops, or supervisord is not there
+STEADY_S = 10.0
+
+_AT_REST = frozenset({supervisor.RUNNING, supervisor.STOPPED, supervisor.EXITED, supervisor.FATAL})
+
+
+class Polling:
+    """What supervisord said last.
+
+    Args:
+        supervisor: who is asked.
+        proc: where /proc is.
+
+    Attributes:
+        supervision: the answer; None where there is no supervisord.
+    """
+
+    def __init__(self, supervisor: Supervisor, proc: Path = procfs.PROC) -> None:
+        self.supervision: Supervision | None = None
+        self._supervisor = supervisor
+        self._proc = proc
+        self._next_s = 0.0
+        self._heard: dict[str, tuple[int, str]] = {}
+
+    def look(self, beats: Mapping[str, Beat], now_s: float) -> None:
+        """Ask if it is time, or if there is news."""
+        heard = {name: (beat.said.pid, beat.said.state) for name, beat in beats.items()}
+        if now_s >= self._next_s or (self._answers and (heard != self._heard or self._has_lost_one())):
+            self._heard = heard
+            self.supervision = self._supervisor.poll(now_s)
+            self._next_s = now_s + (STEADY_S if self._is_steady() else MOVING_S)
+
+    @property
+    def _answers(self) -> bool:
+        return self.supervision is not None and self.supervision.problem is None
+
+    def _has_lost_one(self) -> bool:
+        """Tell whether a process of the last answer is no more."""
+        programs = self.supervision.programs.values() if self.supervision else ()
+        return any(program.pid and not (self._proc / str(program.pid)).exists() for program in programs)
+
+    def _is_steady(self) -> bool:
+        if self.supervision is None:
+            return False
+        return not self._answers or all(one.state in _AT_REST for one in self.supervision.programs.values())
