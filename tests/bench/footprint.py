@@ -1,0 +1,99 @@
+"""What the whole pipeline takes on this machine, the usual pair beside it, into the same server.
+
+Reads: /proc of the processes while they collect this machine with the default configuration, and with intervals that
+    give some 10,000 samples a minute.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from tests.bench import peers, usage
+from tests.bench.figures import Figure
+from tests.bench.usage import Use, Watch
+from tests.chaos.server import RealServer
+from tests.harness import COLLECTORS, Pipeline, require, wait_for
+
+WARM_UP_S = 20.0  # first chunks, first scrape
+BUSY = {f"BELABOX_COLLECTORS__{name.upper()}__INTERVAL": "0.7s" for name in COLLECTORS}
+
+
+def figures(folder: Path, seconds: float) -> Iterator[Figure]:
+    """Measure three runs of the pipeline: under plain supervisord, as it is, and busy."""
+    server = RealServer(require("victoria-metrics"), folder)
+    server.start()
+    try:
+        with _run(folder / "plain", server, {"PLAIN": "yes"}) as pipeline:
+            plain = usage.memory(_pids(pipeline))
+        yield from _default(folder, server, seconds, plain)
+        with _run(folder / "busy", server, BUSY) as pipeline:
+            use, rate = _watched(pipeline, seconds / 2)
+    finally:
+        server.kill()
+    yield Figure("CPU, every collector each 0.7 s", use.cpu_percent, "% of a core", "2", f"{rate:,.0f} samples/min")
+
+
+def _default(folder: Path, server: RealServer, seconds: float, plain: float) -> Iterator[Figure]:
+    with peers.running(folder, server.url) as pair:
+        began_s = time.monotonic()
+        with _run(folder / "run", server, {}) as pipeline:
+            first_s = time.monotonic() - began_s - WARM_UP_S
+            before, theirs = (pair.tally(), Watch(pair.pids)) if pair else (None, None)
+            ours, rate = _watched(pipeline, seconds)
+            yield Figure("from start to the first upload", first_s, "s")
+        yield Figure("CPU, default configuration", ours.cpu_percent, "% of a core", "1.0", f"{rate:,.0f} samples/min")
+        yield Figure("wake-ups, default configuration", ours.wakeups, "/s")
+        memory = f"plain supervisord: {plain:.0f}"
+        yield Figure("memory, sum of PSS, supervisord included", ours.memory_mib, "MiB", "90; plain 180", memory)
+        if pair is not None and before is not None and theirs is not None:
+            yield from _pair(theirs.use(), before, pair.tally())
+        else:
+            yield Figure("vmagent and node_exporter", 0, "measured", "", f"not installed: {', '.join(peers.missing())}")
+
+
+def _pair(use: Use, before: peers.Tally, after: peers.Tally) -> Iterator[Figure]:
+    samples = after.samples - before.samples
+    rate = f"{60 * samples / use.seconds:,.0f} samples/min"
+    yield Figure("  the pair: CPU", use.cpu_percent, "% of a core", "", rate)
+    yield Figure("  the pair: wake-ups", use.wakeups, "/s")
+    yield Figure("  the pair: memory", use.memory_mib, "MiB")
+    if samples:
+        wire = (after.sent_bytes - before.sent_bytes) / samples
+        yield Figure("  the pair: on the wire", wire, "bytes/sample", "", "remote write, heads included")
+
+
+@contextmanager
+def _run(folder: Path, server: RealServer, environment: Mapping[str, str]) -> Iterator[Pipeline]:
+    """Give a pipeline that has uploaded something and come to rest."""
+    with Pipeline(folder, f"{server.url}/api/v1/import", environment) as pipeline:
+        wait_for("an upload", lambda: _stored(pipeline, "chunk > 0"), 60)
+        time.sleep(WARM_UP_S)
+        yield pipeline
+
+
+def _watched(pipeline: Pipeline, seconds: float) -> tuple[Use, float]:
+    """Return what it takes in some seconds, and its samples a minute."""
+    before, watch = _stored(pipeline), Watch(_pids(pipeline))
+    time.sleep(seconds)
+    use = watch.use()
+    return use, 60 * (_stored(pipeline) - before) / use.seconds
+
+
+def _pids(pipeline: Pipeline) -> list[int]:
+    """Return the process ids of supervisord and of all that it runs."""
+    words = (pipeline.supervisorctl("pid", "all") + pipeline.supervisorctl("pid")).split()
+    return [pid for pid in map(int, words) if pid]
+
+
+def _stored(pipeline: Pipeline, where: str = "1") -> int:
+    if not pipeline.database.exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{pipeline.database}?mode=ro", uri=True, timeout=10)) as connection:
+        try:
+            return int(connection.execute(f"SELECT count(*) FROM samples WHERE {where}").fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0  # the buffer is making the tables

@@ -1,0 +1,126 @@
+"""What a sample takes on the disk: in the file, and in all that is written until it is there and uploaded.
+
+Reads: /proc/self/io while the buffer's store takes what `load` composes, commit by commit, synced each time as in the
+    buffer, marked each minute, folded in as configured; the time between two commits is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+
+from buffer.store import Store
+from common import clock
+from common.sample import Batch
+from common.settings import Storage
+from tests.bench import load, usage
+from tests.bench.figures import Figure
+from tests.bench.flat import FlatStore
+
+COMMIT_MS, MARK_MS = 5_000, 60_000  # storage.commit_interval, and an upload each minute
+MOST = 25_000  # samples of a mark
+RATES = {100: 60, 10_000: 12, 100_000: 3}  # samples a minute: for so many minutes
+SERIES = (100, 1_000, 10_000)
+ROUNDS = 40  # of each series, where the number of series matters
+
+
+def figures(folder: Path) -> Iterator[Figure]:
+    """Measure sizes, writes and how both grow."""
+    flat = {per_minute: _flat(folder, per_minute, minutes) for per_minute, minutes in RATES.items()}
+    yield from _size(folder, flat[10_000][0])
+    for per_minute, minutes in RATES.items():
+        written = _written(folder, per_minute, minutes)
+        what, beside = (
+            f"flash writes at {per_minute:,} samples/min",
+            f"MILESTONE-2's schema: {flat[per_minute][1]:,.0f}",
+        )
+        yield Figure(what, written, "bytes/sample", "250" if per_minute == 10_000 else "", beside)
+    for series in SERIES:
+        yield _grown(folder, series)
+
+
+def _size(folder: Path, flat: float) -> Iterator[Figure]:
+    store = _open(folder / "size.db")
+    end_ms = clock.wall_ms()
+    total = _enter(store, end_ms - 20 * MARK_MS, end_ms, 10_000, synced=False)
+    store.checkpoint()
+    yield Figure(
+        "database, pending", store.database_bytes() / total, "bytes/sample", "60", f"MILESTONE-2's: {flat:.0f}"
+    )
+    _mark(store)
+    store.checkpoint()
+    yield Figure("database, uploaded", store.database_bytes() / total, "bytes/sample", "45")
+    store.close()
+
+
+def _written(folder: Path, per_minute: int, minutes: int) -> float:
+    """Return what is written for a sample, marks and the folding of the log included."""
+    store = _open(folder / f"written-{per_minute}.db")
+    end_ms, before, total = clock.wall_ms(), usage.written_bytes(), 0
+    for start_ms in range(end_ms - minutes * MARK_MS, end_ms, MARK_MS):
+        total += _enter(store, start_ms, start_ms + MARK_MS, per_minute)
+        _mark(store)
+        store.sync()
+    store.checkpoint()
+    os.sync()
+    store.close()
+    return (usage.written_bytes() - before) / total
+
+
+def _flat(folder: Path, per_minute: int, minutes: int) -> tuple[float, float]:
+    """Return the size and the writes of a sample in the flat schema, at the same pace."""
+    store = FlatStore(folder / f"flat-{per_minute}-{minutes}.db")
+    end_ms, before, total = clock.wall_ms(), usage.written_bytes(), 0
+    for start_ms in range(end_ms - minutes * MARK_MS, end_ms, MARK_MS):
+        for batches in _commits(start_ms, start_ms + MARK_MS, per_minute):
+            store.write(batches)
+            total += sum(len(batch.samples) for batch in batches)
+        store.mark()
+    size = store.size()
+    written = usage.written_bytes() - before
+    store.close()
+    return size / total, written / total
+
+
+def _grown(folder: Path, series: int) -> Figure:
+    """Return the cost of a sample where there are so many series."""
+    store = _open(folder / f"series-{series}.db")
+    end_ms = clock.wall_ms()
+    span_ms = ROUNDS * load.INTERVAL_MS
+    began_s = time.perf_counter()
+    total = _enter(store, end_ms - span_ms, end_ms, series * 60_000 // load.INTERVAL_MS, synced=False)
+    seconds = time.perf_counter() - began_s
+    store.checkpoint()
+    size = f"{store.database_bytes() / total:.0f} bytes/sample"
+    store.close()
+    return Figure(f"{series:,} series: to COMMIT", 1e6 * seconds / total, "us/sample", "", size)
+
+
+def _open(path: Path) -> Store:
+    return Store(replace(Storage(), path=path), "bench")
+
+
+def _enter(store: Store, start_ms: int, end_ms: int, per_minute: int, *, synced: bool = True) -> int:
+    """Write a span of time; return its samples."""
+    total = 0
+    for batches in _commits(start_ms, end_ms, per_minute):
+        total += store.write(batches).inserted
+        if synced:
+            store.sync()
+    return total
+
+
+def _commits(start_ms: int, end_ms: int, per_minute: int) -> Iterator[list[Batch]]:
+    batches = load.batches(start_ms, end_ms, per_minute)
+    for _, group in groupby(batches, key=lambda batch: batch.timestamp_ms // COMMIT_MS):
+        yield list(group)
+
+
+def _mark(store: Store) -> None:
+    for priority in range(4):
+        while rows := store.pending_rows(priority, clock.wall_ms() + MARK_MS, MOST):
+            store.mark_uploaded(priority, rows, "bench", 0)
