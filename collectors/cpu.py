@@ -1,12 +1,13 @@
 """CPU use, load, clocks and what waits for the CPU, memory and I/O.
 
 Reads: proc/stat, proc/loadavg, proc/uptime, proc/pressure/{cpu,memory,io},
-    sys/devices/system/cpu/cpufreq/policy*/scaling_{cur,max}_freq.
+    sys/devices/system/cpu/cpufreq/policy*/scaling_{cur,max}_freq; what `machine` reads.
 Source: Documentation/filesystems/proc.rst, admin-guide/pm/cpufreq.rst, accounting/psi.rst.
 Emits: cpu.usage_percent{core=all,0,1…}, cpu.iowait_percent, cpu.steal_percent (0-100, of all cores since
     the last collect; stolen time counts as used, time waiting for I/O does not), cpu.frequency_hertz and
     cpu.frequency_limit_hertz{policy=0,4…}, system.load{1,5,15}, system.uptime_seconds,
-    pressure.{cpu,memory,io}_{some,full}_percent (0-100, mean of 10 s) and …_stalled_seconds_total.
+    system.info{board,kernel,os,image}, pressure.{cpu,memory,io}_{some,full}_percent (0-100, mean of 10 s)
+    and …_stalled_seconds_total.
     (cpu.throttled needs the temperatures and is with thermal.)
 Errors: a first reading, a core that comes or goes and a core whose counters stand still give no share.
     Kernels without pressure accounting, and clusters that are off, give nothing.
@@ -18,6 +19,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from collectors import machine
 from collectors.host import Host, unsigned
 from common.keys import boolean, duration, key
 from common.sample import Sample
@@ -52,10 +54,11 @@ class Config:
 
 
 class State:
-    """The last collect's times by core, in ticks."""
+    """The last collect's times by core, in ticks, and what machine this is, None before it was looked at."""
 
     def __init__(self) -> None:
         self.times: Mapping[str, Times] = {}
+        self.machine: dict[str, str] | None = None
 
 
 def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
@@ -65,6 +68,7 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
         yield from _usage(state.times, times)
         state.times = times
     yield from _load(host)
+    yield from _machine(host, state)
     yield from _frequencies(host)
     for resource in RESOURCES:
         for share, (percent, stalled_s) in (host.parse(f"proc/pressure/{resource}", parse_pressure) or {}).items():
@@ -144,6 +148,13 @@ def _load(host: Host) -> Iterator[Sample]:
     uptime = host.parse("proc/uptime", parse_decimals)
     if uptime is not None:
         yield Sample("system.uptime_seconds", uptime[0])
+
+
+def _machine(host: Host, state: State) -> Iterator[Sample]:
+    if state.machine is None:
+        state.machine = machine.info(host)
+    if state.machine:
+        yield Sample("system.info", 1, state.machine)
 
 
 def _frequencies(host: Host) -> Iterator[Sample]:

@@ -23,6 +23,7 @@ FRAMEWORK = frozenset(
             "journal",
             "kernel_log",
             "log_lines",
+            "machine",
             "modem_manager",
             "mpp",
             "packet_ring",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.catalog.row import COUNTER, GAUGE, row
+from common.catalog.row import COUNTER, GAUGE, INFO, row
 
 _CPU = (
     row("cpu.usage_percent", GAUGE, "percent", "core", "Time not idle; core is a number or all."),
@@ -15,6 +15,7 @@ _CPU = (
     row("system.load5", GAUGE, "", "", "Runnable and blocked tasks, mean of 5 minutes."),
     row("system.load15", GAUGE, "", "", "Runnable and blocked tasks, mean of 15 minutes."),
     row("system.uptime_seconds", GAUGE, "seconds", "", "Time since boot."),
+    row("system.info", INFO, "", "board kernel os image", "What machine it is and what BELABOX image it runs; 1."),
     *(
         row(f"pressure.{resource}_{share}_percent", GAUGE, "percent", "", f"Time {who} waited for {what}, 10 s mean.")
         for resource, what in (("cpu", "CPU"), ("memory", "memory"), ("io", "I/O"))

@@ -30,7 +30,7 @@ def batches(start_ms: int, end_ms: int, per_minute: int) -> Iterator[Batch]:
 
 
 def _sample(number: int, timestamp_ms: int) -> Sample:
-    """Return a series' sample: counters, smooth gauges with two decimals, constants and noise, a quarter each."""
+    """Return a series' sample: counters, constants, smooth gauges and noise with two decimals, a quarter each."""
     tags = {"interface": f"if{number}"}
     name = NAMES[number % len(NAMES)]
     step = timestamp_ms // INTERVAL_MS
@@ -41,4 +41,4 @@ def _sample(number: int, timestamp_ms: int) -> Sample:
         return Sample(name, round(50 + 20 * math.sin(step / 50 + number), 2), tags)
     if kind == 2:
         return Sample(name, 4_096_000_000 + number, tags)
-    return Sample(name, Random(step * 1_000_003 + number).random() * 100, tags)
+    return Sample(name, round(Random(step * 1_000_003 + number).random() * 100, 2), tags)

@@ -31,7 +31,8 @@ ROUNDS = 40  # of each series, where the number of series matters
 def figures(folder: Path) -> Iterator[Figure]:
     """Measure sizes, writes and how both grow."""
     flat = {per_minute: _flat(folder, per_minute, minutes) for per_minute, minutes in RATES.items()}
-    yield from _size(folder, flat[10_000][0])
+    yield _pending(folder, flat[10_000][0])
+    yield _uploaded(folder)
     for per_minute, minutes in RATES.items():
         written = _written(folder, per_minute, minutes)
         what, beside = (
@@ -43,18 +44,28 @@ def figures(folder: Path) -> Iterator[Figure]:
         yield _grown(folder, series)
 
 
-def _size(folder: Path, flat: float) -> Iterator[Figure]:
+def _pending(folder: Path, flat: float) -> Figure:
+    """Return the size of a sample in a file of which nothing was uploaded, as after an outage."""
     store = _open(folder / "size.db")
     end_ms = clock.wall_ms()
     total = _enter(store, end_ms - 20 * MARK_MS, end_ms, 10_000, synced=False)
     store.checkpoint()
-    yield Figure(
-        "database, pending", store.database_bytes() / total, "bytes/sample", "60", f"MILESTONE-2's: {flat:.0f}"
-    )
-    _mark(store)
-    store.checkpoint()
-    yield Figure("database, uploaded", store.database_bytes() / total, "bytes/sample", "45")
+    size = store.database_bytes() / total
     store.close()
+    return Figure("database, pending", size, "bytes/sample", "60", f"MILESTONE-2's: {flat:.0f}")
+
+
+def _uploaded(folder: Path) -> Figure:
+    """Return the size of a sample in a file whose samples were marked as they came, as on a good day."""
+    store = _open(folder / "uploaded.db")
+    end_ms, total = clock.wall_ms(), 0
+    for start_ms in range(end_ms - 20 * MARK_MS, end_ms, MARK_MS):
+        total += _enter(store, start_ms, start_ms + MARK_MS, 10_000, synced=False)
+        _mark(store)
+    store.checkpoint()
+    size = store.database_bytes() / total
+    store.close()
+    return Figure("database, uploaded", size, "bytes/sample", "45")
 
 
 def _written(folder: Path, per_minute: int, minutes: int) -> float:
@@ -91,8 +102,9 @@ def _grown(folder: Path, series: int) -> Figure:
     store = _open(folder / f"series-{series}.db")
     end_ms = clock.wall_ms()
     span_ms = ROUNDS * load.INTERVAL_MS
+    commits = list(_commits(end_ms - span_ms, end_ms, series * 60_000 // load.INTERVAL_MS))
     began_s = time.perf_counter()
-    total = _enter(store, end_ms - span_ms, end_ms, series * 60_000 // load.INTERVAL_MS, synced=False)
+    total = sum(store.write(batches).inserted for batches in commits)
     seconds = time.perf_counter() - began_s
     store.checkpoint()
     size = f"{store.database_bytes() / total:.0f} bytes/sample"

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +38,7 @@ URGENT = 200  # samples whose way is timed
 STARTING = 10  # of them wait until both processes are there
 BETWEEN_S = 0.02
 P0 = "events_total"  # a number that the catalogue calls critical
+UNPACED = {"BELABOX_REMOTE__BACKFILL__BANDWIDTH_LIMIT": "100%", "BELABOX_REMOTE__BACKFILL__RATE_LIMIT": "1000/s"}
 
 
 def figures(folder: Path, backlogs: Sequence[int]) -> Iterator[Figure]:
@@ -46,6 +47,7 @@ def figures(folder: Path, backlogs: Sequence[int]) -> Iterator[Figure]:
     yield _ingest(folder / "in")
     for samples in backlogs:
         yield _drain(folder / f"out-{samples}", samples)
+    yield _drain(folder / "paced", backlogs[-1], paced=True)
     for backlog in (0, 1_000_000):
         yield _urgent(folder / f"urgent-{backlog}", backlog)
 
@@ -72,15 +74,16 @@ def _ingest(folder: Path) -> Figure:
     return Figure("ingest: publisher to COMMIT and ack", sent / seconds, "samples/s", "50,000", cpu)
 
 
-def _drain(folder: Path, samples: int) -> Figure:
-    """Upload a backlog to a real server."""
+def _drain(folder: Path, samples: int, *, paced: bool = False) -> Figure:
+    """Upload a backlog to a real server: as fast as it goes, or as the default leaves room for the stream."""
     folder.mkdir()
     _backlog(folder, samples)
     server = RealServer(require("victoria-metrics"), folder)
     server.start()
     try:
         began_s = time.monotonic()
-        with _processes(folder, "buffer", "shipper", url=f"{server.url}/api/v1/import") as pids:
+        settings = {"BELABOX_REMOTE__URL": f"{server.url}/api/v1/import", **({} if paced else UNPACED)}
+        with _processes(folder, "buffer", "shipper", settings=settings) as pids:
             wait_for("the first of them", lambda: _rows(folder, "chunk IS NULL") < samples, 60)
             left, watch, began_s = _rows(folder, "chunk IS NULL"), Watch(pids), time.monotonic()
             wait_for("the last of them", lambda: _rows(folder, "chunk IS NULL") == 0, 600)
@@ -88,19 +91,21 @@ def _drain(folder: Path, samples: int) -> Figure:
     finally:
         server.kill(signal.SIGTERM)
     beside = f"buffer and shipper: {use.cpu_percent:.0f} % of a core"
-    return Figure(f"drain of {samples:,}", left / seconds, "samples/s", "150,000", beside)
+    what, budget = (", with the default's pauses", "") if paced else ("", "150,000")
+    return Figure(f"drain of {samples:,}{what}", left / seconds, "samples/s", budget, beside)
 
 
 def _urgent(folder: Path, backlog: int) -> Figure:
     """Time urgent samples to the server, one after another."""
     folder.mkdir()
     _backlog(folder, backlog)
-    with sink.running(P0) as server, _processes(folder, "buffer", "shipper", url=server.url):
+    with (
+        sink.running(P0) as server,
+        _processes(folder, "buffer", "shipper", settings={"BELABOX_REMOTE__URL": server.url}),
+    ):
         publisher = Publisher("bench", folder, Instruments(), Log("bench"), 1_000_000)
         try:
-            times_s = [_way(publisher, server, number) for number in range(URGENT)][
-                10:
-            ]  # the first ones wait for the start
+            times_s = [_way(publisher, server, number) for number in range(URGENT)]
         finally:
             publisher.close()
     quantiles = statistics.quantiles([1000 * one for one in times_s[STARTING:]], n=100)
@@ -121,12 +126,12 @@ def _way(publisher: Publisher, server: sink.Sink, number: int) -> float:
 
 
 @contextmanager
-def _processes(folder: Path, *stages: str, url: str = "") -> Iterator[list[int]]:
+def _processes(folder: Path, *stages: str, settings: Mapping[str, str] | None = None) -> Iterator[list[int]]:
     """Run stages by themselves, on the database of a folder; give their process ids."""
     folder.mkdir(exist_ok=True)
     environment = {
         **os.environ, "BELABOX_RUN__DIR": str(folder), "BELABOX_STORAGE__PATH": str(folder / "metrics.db"),
-        **({"BELABOX_REMOTE__URL": url} if url else {}),
+        **(settings or {}),
     }  # fmt: skip
     with (folder / "log").open("wb") as log:
         started = [

@@ -59,7 +59,7 @@ LINES = [
     # body, values stored, rows invalid, rows ignored by reason
     pytest.param(line("[1,2.5]", times(2)), [1, 2.5], 0, {}, id="all good"),
     pytest.param(line() + b"{broken\n" + line("[2]"), [1, 2], 1, {}, id="one bad line among good ones"),
-    pytest.param(gzip.compress(line()), [], 1, {}, id="gzip without Content-Encoding"),
+    pytest.param(gzip.compress(line(), mtime=0), [], 1, {}, id="gzip without Content-Encoding"),
     pytest.param(line("[NaN,1]", times(2)), [1], 0, {}, id="bare NaN vanishes uncounted"),
     pytest.param(line('[null,1,"NaN","Infinity"]', times(4)), [1, INF], 0, {}, id="null and quoted specials"),
     pytest.param(line('["-Inf","inf","nan"]', times(3)), [-INF, INF], 0, {}, id="quoted specials, short"),
@@ -141,13 +141,15 @@ def test_an_extra_label_overrides() -> None:
 
 
 THREE = b"".join(line(f"[{i}]") for i in range(3))
-PACKED = gzip.compress(THREE)
+PACKED = gzip.compress(THREE, mtime=0)
 MANY = b"".join(line(f"[{i}]", metric=metric(series=str(i * 7919))) for i in range(5000))
 WRONG_CRC = PACKED[:-8] + bytes([PACKED[-8] ^ 1]) + PACKED[-7:]
 BODIES = [
     # body, Content-Encoding, samples stored, whether it is a 400
     pytest.param(PACKED, "gzip", 3, False, id="gzip"),
-    pytest.param(gzip.compress(THREE[:50]) + gzip.compress(THREE[50:]), "gzip", 3, False, id="two members"),
+    pytest.param(
+        gzip.compress(THREE[:50], mtime=0) + gzip.compress(THREE[50:], mtime=0), "gzip", 3, False, id="two members"
+    ),
     pytest.param(PACKED + b"xx", "gzip", 3, False, id="a stub of a member at the end"),
     pytest.param(PACKED + b"x" * 20, "gzip", 3, True, id="garbage at the end"),
     pytest.param(WRONG_CRC, "gzip", 3, True, id="wrong checksum: 400, stored all the same"),
@@ -173,7 +175,7 @@ def test_an_encoding_is_undone_as_on_the_server(body: bytes, encoding: str, samp
 
 def test_half_of_a_gzip_body_is_a_204_with_part_of_it_stored() -> None:
     """The prefix that decoded is kept; the line cut in two is one bad line."""
-    packed = gzip.compress(MANY)
+    packed = gzip.compress(MANY, mtime=0)
     parsed = parse(packed[: len(packed) // 2], "gzip", now_ms=NOW)
     assert parsed.error is None
     assert parsed.rows_invalid <= 1
