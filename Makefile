@@ -7,8 +7,10 @@ FILE ?= deploy/config.yaml
 BIN := $(VENV)/bin
 CTL := $(BIN)/supervisorctl -s unix://$(abspath $(RUN_DIR))/supervisor.sock
 HERE := $(abspath $(VENV))/bin/python
-# Most tests wait for processes, so a few at once share a core well.
+# Most tests wait for processes, so a few at once share a core well. One is given out at a time, the long ones first:
+# nobody is left with a queue of them at the end.
 JOBS ?= 4
+PYTEST := pytest -n $(JOBS) --maxschedchunk 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run demo stop status top logs reload check-config test unit integration chaos soak bench \
@@ -66,15 +68,15 @@ check-config: setup ## check FILE and say everything that is wrong with it
 	@$(BIN)/python -m collectors --check-config --config $(FILE)
 
 test: setup-dev tests/browser/node_modules ## unit, integration, fuzz and a short chaos run
-	@$(BIN)/python -m pytest -n $(JOBS) tests/unit tests/integration tests/fuzz tests/chaos
+	@$(BIN)/python -m $(PYTEST) tests/chaos tests/integration tests/fuzz tests/unit
 
 unit: setup-dev ## unit tests alone; COVERAGE=1 measures the five packages, subprocesses included
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest -n $(JOBS) tests/unit
+	@$(BIN)/python -m $(if $(COVERAGE),coverage run -m )$(PYTEST) tests/unit
 	@$(if $(COVERAGE),$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=85)
 
 integration: setup-dev tests/browser/node_modules ## tests with real processes
-	@$(BIN)/python -m pytest -n $(JOBS) tests/integration
+	@$(BIN)/python -m $(PYTEST) tests/integration
 
 test-install: setup-dev ## install, upgrade, roll back and remove in a folder; needs the network, a minute
 	@$(BIN)/python -m pytest tests/install

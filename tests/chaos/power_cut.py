@@ -61,9 +61,10 @@ def check(log: Recording, moment: int, folder: Path) -> int:
 
 
 def contents(store: Store) -> State:
-    """Return all samples of a database."""
+    """Return all samples of a database, besides those that count the buffer's own events."""
     rows: list[Any] = store.connection.execute(
-        "SELECT metric_name, timestamp_ms, ifnull(metric_value, value_text), batch_id FROM metrics"
+        "SELECT metric_name, timestamp_ms, ifnull(metric_value, value_text), batch_id FROM metrics "
+        "WHERE metric_name != 'events_total'"
     ).fetchall()
     return {(name, at_ms): (value, batch_id) for name, at_ms, value, batch_id in rows}
 
