@@ -54,11 +54,10 @@ class Config:
 
 
 class State:
-    """The last collect's times by core, in ticks, and what machine this is, None before it was looked at."""
+    """The last collect's times by core, in ticks."""
 
     def __init__(self) -> None:
         self.times: Mapping[str, Times] = {}
-        self.machine: dict[str, str] | None = None
 
 
 def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
@@ -68,7 +67,8 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
         yield from _usage(state.times, times)
         state.times = times
     yield from _load(host)
-    yield from _machine(host, state)
+    if names := machine.info(host):
+        yield Sample("system.info", 1, names)
     yield from _frequencies(host)
     for resource in RESOURCES:
         for share, (percent, stalled_s) in (host.parse(f"proc/pressure/{resource}", parse_pressure) or {}).items():
@@ -148,13 +148,6 @@ def _load(host: Host) -> Iterator[Sample]:
     uptime = host.parse("proc/uptime", parse_decimals)
     if uptime is not None:
         yield Sample("system.uptime_seconds", uptime[0])
-
-
-def _machine(host: Host, state: State) -> Iterator[Sample]:
-    if state.machine is None:
-        state.machine = machine.info(host)
-    if state.machine:
-        yield Sample("system.info", 1, state.machine)
 
 
 def _frequencies(host: Host) -> Iterator[Sample]:

@@ -1,6 +1,6 @@
 """What machine this is, by the names that its firmware, kernel and images give.
 
-Reads, once a process: proc/device-tree/model, proc/sys/kernel/osrelease, etc/os-release, etc/belabox_img_version.
+Reads: proc/device-tree/model, proc/sys/kernel/osrelease, etc/os-release, etc/belabox_img_version.
 Source: os-release(5); Devicetree Specification, 2.3.2 (model).
 Emits: nothing by itself; `cpu` sends `info` as system.info.
 Errors: a name that cannot be read is an empty label; without any there is no information. No host name, no serial

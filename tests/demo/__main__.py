@@ -19,7 +19,8 @@ from tests.demo.programs import Programs
 from tests.demo.scene import EPISODES, scene_at
 from tests.demo.tree import Tree
 
-RECORDED = Path(__file__).parents[1] / "fixtures/opi5plus/vendor-6.1.43/1"
+RECORDED = Path(__file__).parents[1] / "fixtures/opi5plus/vendor-6.1.115/1"
+STILL = ("committed", "proc/3963", "proc/3964")  # of the recording: what others said, and a stream that does not play
 STEP_S = 0.2  # the collectors count over seconds: coarser steps would show as a rate that jumps
 
 
@@ -28,6 +29,8 @@ class Player:
 
     def __init__(self, root: Path, seed: int = 1, only: str | None = None) -> None:
         tree = Tree(RECORDED, root)
+        for path in STILL:
+            tree.remove(path)
         self._programs = Programs(tree)
         self._parts = (Kernel(tree), KernelLog(tree), Modems(tree), Outside(tree))
         self._seed, self._only = seed, only

@@ -12,6 +12,7 @@ HERTZ = 100  # USER_HZ: /proc/stat counts hundredths of a second
 FPS = 30
 PACKET_BYTES = 1360  # an SRT data packet with its headers
 ENCODER, CAPTURE = "fdbd0000.rkvenc-core", "rk_hdmirx-dma"
+SOUND = "proc/asound/rockchiphdmiin/pcm0c/sub0"
 
 
 class Kernel:
@@ -20,7 +21,8 @@ class Kernel:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._interrupts = {ENCODER: 129_000.0, CAPTURE: 258_000.0}
-        self._samples = 0.0
+        self._samples = self._waited_us = 0.0
+        self._sound = tree.read(f"{SOUND}/hw_params")
         self._net = {name: [0.0] * 16 for name, *_ in LINKS}
         self._uptime_s = float(tree.read("proc/uptime").split()[0])
         self._fields: dict[str, list[float]] = {}
@@ -56,6 +58,10 @@ class Kernel:
         self._tree.put("proc/stat", "\n".join([*rows, *self._rest]) + "\n")
         load = busy * len(cores)
         self._tree.put("proc/loadavg", f"{load:.2f} {load * 0.9:.2f} {load * 0.8:.2f} 4/431 6115\n")
+        waiting = busy * 4  # percent of the time
+        self._waited_us += waiting / 100 * elapsed_s * 1e6
+        some = f"avg10={waiting:.2f} avg60={waiting:.2f} avg300={waiting:.2f} total={int(self._waited_us)}"
+        self._tree.put("proc/pressure/cpu", f"some {some}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n")
 
     def _memory(self, scene: Scene) -> None:
         available_kib = 13_900_000 - scene.bitrate_bps // 20
@@ -108,7 +114,9 @@ class Kernel:
         load = 21.4 if working else 0.0
         self._tree.put("proc/mpp_service/load", f"{ENCODER:<25} load: {load:6.2f}% utilization: {load:6.2f}%\n")
         self._tree.put("proc/mpp_service/sessions-summary", _sessions(scene))
-        self._tree.put("proc/asound/rockchiphdmiin/pcm0c/sub0/status", self._audio(scene))
+        self._tree.put(f"{SOUND}/status", self._audio(scene))
+        self._tree.put(f"{SOUND}/hw_params", self._sound if working else "closed\n")
+        self._tree.put("sys/kernel/debug/rkrga/load", RGA.format(load=42 if working else 0))
         self._tree.put("sys/kernel/debug/hdmirx/status", HDMI if scene.hdmi else "status: plugout\n")
 
     def _audio(self, scene: Scene) -> str:
@@ -137,6 +145,12 @@ def _sessions(scene: Scene) -> str:
     )
 
 
+RGA = """num of scheduler = 1
+================= load ==================
+scheduler[0]: rga3_core0
+\t load = {load}%
+-----------------------------------
+"""
 HDMI = """status: plugin
 Clk-Ch:Lock	Ch0:Lock	Ch1:Lock	Ch2:Lock
 Ch0-Err:0	Ch1-Err:0	Ch2-Err:0

@@ -25,11 +25,13 @@ class Modems:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._sent = dict.fromkeys(MODEMS, 0.0)
+        self._connected_s = dict.fromkeys(MODEMS, 0.0)
 
     def play(self, scene: Scene, elapsed_s: float) -> None:
         """Write what they show at this moment."""
         for link in scene.links:
             self._sent[link.interface] += link.bits_per_second / 8 * elapsed_s
+            self._connected_s[link.interface] = self._connected_s[link.interface] + elapsed_s if link.up else 0.0
         self._tree.put("modems", json.dumps([self._modem(link) for link in scene.links]) + "\n")
 
     def _modem(self, link: Link) -> dict[str, object]:
@@ -40,5 +42,9 @@ class Modems:
             "id": name, "model": model, "carrier": carrier, "technology": technology, "interface": link.interface,
             "state": CONNECTED if link.up else REGISTERED, "is_roaming": False, "signal_percent": shown,
             "signal": {"rssi": -110.0 + 0.6 * shown, "rsrp": -130.0 + 0.6 * shown, "rsrq": -12.0, "snr": shown / 5 - 3},
-            "is_polled": True, "stats": {"tx-bytes": round(self._sent[link.interface]), "rx-bytes": 51_200},
+            "is_polled": True,
+            "stats": {
+                "tx-bytes": round(self._sent[link.interface]), "rx-bytes": 51_200,
+                "duration": int(self._connected_s[link.interface]),
+            },
         }  # fmt: skip

@@ -37,7 +37,8 @@ class Programs:
             "acodec": "aac",
             "asrc": "HDMI",
         }
-        tree.put("opt/belaUI/config.json", json.dumps(settings))
+        recorded = json.loads(tree.read("opt/belaUI/config.json"))
+        tree.put("opt/belaUI/config.json", json.dumps(recorded | settings))
         tree.put("tmp/belacoder_br", f"300000\n{TARGET_BPS}\n")
 
     def play(self, scene: Scene, elapsed_s: float, now_ms: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors import cpu, machine
+from collectors import machine
 from tests.unit.collectors import trees
 
 FILES = {
@@ -54,11 +54,3 @@ def test_what_firmware_may_hold(tmp_path: Path, text: str, shown: str) -> None:
 def test_quotes_of_os_release(tmp_path: Path, line: str) -> None:
     """os-release(5) is a shell's assignment."""
     assert "Plain" == machine.info(trees.write(tmp_path, {machine.SYSTEM: f"{line}\n"}))["os"]
-
-
-def test_it_is_read_once(tmp_path: Path) -> None:
-    """The image of a running machine does not change; its reading need not be repeated."""
-    collector = trees.Collector(cpu, trees.write(tmp_path, FILES))
-    first = collector.at(0)
-    (tmp_path / machine.KERNEL).unlink()
-    assert first == collector.at(10)
