@@ -89,7 +89,7 @@ chaos: setup-dev ## random kills and outages, every sample counted; damaged file
 soak: setup-dev ## the pipeline for HOURS=1; memory, descriptors and file sizes, with their slopes
 	@$(BIN)/python -m tests.chaos.soak --hours $(or $(HOURS),1)
 
-bench: setup-dev ## what it costs on this machine, beside its budget; SIZE=quick|usual|full (1, 8, 25 minutes), JSON=file
+bench: setup-dev ## what it costs on this machine, beside its budget; SIZE=quick|usual|full, JSON=file; 9 minutes, quick 1/2
 	@$(BIN)/python -m tests.bench --size $(or $(SIZE),usual) $(if $(JSON),--json $(JSON))
 
 wheelhouse: setup ## the packages of requirements.lock in WHEELS=wheelhouse, for deploy/install.sh --wheels

@@ -12,20 +12,59 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.bench import body, figures, footprint, storage, throughput
+from tests.bench import body, figures, footprint, page, storage, throughput
 from tests.bench.figures import Figure
 
-BACKLOGS = {"quick": (100_000,), "usual": (10_000, 1_000_000), "full": (10_000, 10_000_000, 1_000_000)}
+
+class Size(NamedTuple):
+    """How much of it.
+
+    Attributes:
+        watch: whether the pipeline is watched for minutes.
+        per_minute: rates at which writes are counted, samples a minute; 10,000 is one of them.
+        series: numbers of series.
+        backlogs: samples to drain.
+        paced: samples to drain with the default's pauses; 0 for none.
+        behind: backlogs that urgent samples have to overtake.
+        megabytes: of the database behind the page; 0 leaves it out.
+    """
+
+    watch: bool
+    per_minute: tuple[int, ...]
+    series: tuple[int, ...]
+    backlogs: tuple[int, ...]
+    paced: int
+    behind: tuple[int, ...]
+    megabytes: int
 
 
-def measure(folder: Path, size: str, seconds: float) -> Iterator[Figure]:
-    """Give every figure as it is measured; `quick` leaves out what takes minutes."""
-    if size != "quick":
+USUAL = Size(
+    watch=True,
+    per_minute=(100, 10_000, 100_000),
+    series=(100, 1_000, 10_000),
+    backlogs=(10_000, 1_000_000),
+    paced=1_000_000,
+    behind=(0, 1_000_000),
+    megabytes=1_000,
+)
+SIZES = {
+    "quick": Size(False, (10_000,), (1_000,), (100_000,), 0, (0,), 0),
+    "usual": USUAL,
+    "full": USUAL._replace(backlogs=(10_000, 1_000_000, 10_000_000)),
+}
+
+
+def measure(folder: Path, size: Size, seconds: float) -> Iterator[Figure]:
+    """Give every figure as it is measured."""
+    if size.watch:
         yield from footprint.figures(folder, seconds)
-    yield from storage.figures(folder)
+    yield from storage.figures(folder, size.per_minute, size.series)
     yield from body.figures(folder / "run" / "metrics.db")
-    yield from throughput.figures(folder / "t", BACKLOGS[size])
+    yield from throughput.figures(folder / "t", size.backlogs, size.paced, size.behind)
+    if size.megabytes:
+        yield from page.figures(folder / "p", size.megabytes)
 
 
 def shown(rows: Iterable[Figure]) -> Iterator[Figure]:
@@ -42,15 +81,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=90.0, help="how long the default configuration is watched")
     parser.add_argument(
         "--size",
-        choices=BACKLOGS,
+        choices=SIZES,
         default="usual",
-        help="quick: a minute, without what watches a pipeline; full: 10 M drained too",
+        help="quick: half a minute; usual: nine; full: 10 M drained too",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too, to compare two runs")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="bm-", dir="/tmp"))
     try:
-        rows = list(shown(measure(folder, options.size, options.seconds)))
+        rows = list(shown(measure(folder, SIZES[options.size], options.seconds)))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(f"commit {figures.commit() or 'unknown'}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -23,25 +23,24 @@ from tests.bench.flat import FlatStore
 
 COMMIT_MS, MARK_MS = 5_000, 60_000  # storage.commit_interval, and an upload each minute
 MOST = 25_000  # samples of a mark
-RATES = {100: 60, 10_000: 12, 100_000: 3}  # samples a minute: for so many minutes
-SERIES = (100, 1_000, 10_000)
+MINUTES = {100: 60, 10_000: 12, 100_000: 3}  # by samples a minute: enough for the log to be folded in
 ROUNDS = 40  # of each series, where the number of series matters
 
 
-def figures(folder: Path) -> Iterator[Figure]:
-    """Measure sizes, writes and how both grow."""
-    flat = {per_minute: _flat(folder, per_minute, minutes) for per_minute, minutes in RATES.items()}
+def figures(folder: Path, rates: Sequence[int], series: Sequence[int]) -> Iterator[Figure]:
+    """Measure sizes, writes at rates in samples a minute, and the cost of a sample with numbers of series."""
+    flat = {per_minute: _flat(folder, per_minute, MINUTES[per_minute]) for per_minute in rates}
     yield _pending(folder, flat[10_000][0])
     yield _uploaded(folder)
-    for per_minute, minutes in RATES.items():
-        written = _written(folder, per_minute, minutes)
+    for per_minute in rates:
+        written = _written(folder, per_minute, MINUTES[per_minute])
         what, beside = (
             f"flash writes at {per_minute:,} samples/min",
             f"MILESTONE-2's schema: {flat[per_minute][1]:,.0f}",
         )
         yield Figure(what, written, "bytes/sample", "250" if per_minute == 10_000 else "", beside)
-    for series in SERIES:
-        yield _grown(folder, series)
+    for number in series:
+        yield _grown(folder, number)
 
 
 def _pending(folder: Path, flat: float) -> Figure:

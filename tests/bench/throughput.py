@@ -41,14 +41,15 @@ P0 = "events_total"  # a number that the catalogue calls critical
 UNPACED = {"BELABOX_REMOTE__BACKFILL__BANDWIDTH_LIMIT": "100%", "BELABOX_REMOTE__BACKFILL__RATE_LIMIT": "1000/s"}
 
 
-def figures(folder: Path, backlogs: Sequence[int]) -> Iterator[Figure]:
-    """Measure ingest, drain of each backlog, and the way of urgent samples."""
+def figures(folder: Path, backlogs: Sequence[int], paced: int, behind: Sequence[int]) -> Iterator[Figure]:
+    """Measure ingest, drain of each backlog, and the way of urgent samples before others."""
     folder.mkdir()
     yield _ingest(folder / "in")
     for samples in backlogs:
         yield _drain(folder / f"out-{samples}", samples)
-    yield _drain(folder / "paced", backlogs[-1], paced=True)
-    for backlog in (0, 1_000_000):
+    if paced:
+        yield _drain(folder / "paced", paced, paced=True)
+    for backlog in behind:
         yield _urgent(folder / f"urgent-{backlog}", backlog)
 
 
