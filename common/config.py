@@ -227,3 +227,15 @@ def _take(spec: KeySpec, given: Any, path: str, values: dict[str, Any], field_na
         values[field_name] = spec.parse(given)
     except ValueError as error:
         problems.add(path, f"{error}, got {shown(path, given)}")
+
+
+def fixed_changes(old: Any, new: Any, path: str = "") -> list[str]:
+    """Return the key paths in which two configurations differ and a running process does not follow."""
+    changed = []
+    for field in dataclasses.fields(old):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if "section" in field.metadata:
+            changed += fixed_changes(before, after, join(path, field.name))
+        elif before != after and field.metadata["key"].fixed:
+            changed.append(join(path, field.metadata["key"].name or field.name))
+    return changed

@@ -33,18 +33,23 @@ class EnvironmentText(str):
 
 @dataclass(frozen=True)
 class KeySpec:
-    """What the loader knows of one key: its name in the file, parser, default as written, and help."""
+    """What the loader knows of one key: its name in the file, parser, default as written, and help.
+
+    Attributes:
+        fixed: what changes of it in a running process takes effect when that is started again.
+    """
 
     name: str
     parse: Parser
     default: str
     help: str
+    fixed: bool = False
 
 
-def key(parse: Parser, default: str, text_help: str, *, name: str = "") -> Any:
+def key(parse: Parser, default: str, text_help: str, *, name: str = "", fixed: bool = False) -> Any:
     """Declare a key as a dataclass field; `name` where the file's spelling has no unit in it."""
     value = parse(EnvironmentText(default))
-    return field(default_factory=lambda: value, metadata={"key": KeySpec(name, parse, default, text_help)})
+    return field(default_factory=lambda: value, metadata={"key": KeySpec(name, parse, default, text_help, fixed)})
 
 
 def section(kind: type[Any]) -> Any:

@@ -187,6 +187,9 @@ class Process:
         except ConfigError as error:
             self.log.error("reload refused, the old configuration stays in force", errors=error.messages)  # noqa: TRY400
             return
+        fixed = config.fixed_changes(self.config.settings, loaded.settings)
+        if fixed:
+            self.log.warning("some of it takes effect with the next start", keys=fixed)
         self.config = loaded
         self._heartbeat.interval_s = loaded.settings.run.heartbeat_interval_s
         for step in self._on_reload:

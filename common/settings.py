@@ -20,7 +20,7 @@ _YEARS_S = 10 * 365 * 86_400  # no device outlives it
 class Device:
     """Who this is; the id is a label of every sample at the server."""
 
-    id: str = key(text(pattern=r"[A-Za-z0-9._:-]{1,64}"), "belabox-001", "label device_id of every sample")
+    id: str = key(text(pattern=r"[A-Za-z0-9._:-]{1,64}"), "belabox-001", "label device_id of every sample", fixed=True)
     name: str = key(text(), "", "a name for people")
     location: str = key(text(), "", "where it is, for people")
 
@@ -29,12 +29,15 @@ class Device:
 class Run:
     """Where the processes meet."""
 
-    dir: Path = key(path(), "/run/belabox-metrics", "sockets and spool; 0700; a tmpfs costs no flash")
+    dir: Path = key(path(), "/run/belabox-metrics", "sockets and spool; 0700; a tmpfs costs no flash", fixed=True)
     heartbeat_interval_s: float = key(
         duration(0.2, 60), "2s", "how often each process reports to healthd", name="heartbeat_interval"
     )
     window_samples: int = key(
-        integer(100, 1_000_000), "20000", "samples a producer holds while the buffer is away, then drops"
+        integer(100, 1_000_000),
+        "20000",
+        "samples a producer holds while the buffer is away, then drops",
+        fixed=True,
     )
 
 
@@ -85,7 +88,9 @@ class Storage:
     """The buffer's database."""
 
     type: str = key(choice("sqlite"), "sqlite", "the only one there is")
-    path: Path = key(path(), "/var/lib/belabox-metrics/metrics.db", "opens with plain sqlite3 while all runs")
+    path: Path = key(
+        path(), "/var/lib/belabox-metrics/metrics.db", "opens with plain sqlite3 while all runs", fixed=True
+    )
     commit_interval_s: float = key(
         duration(0.05, 60), "5s", "longest time a sample waits for its commit", name="commit_interval"
     )
@@ -94,8 +99,10 @@ class Storage:
         duration(1, 86_400), "1h", "how often the write-ahead log is folded in", name="wal_checkpoint_interval"
     )
     wal_checkpoint_size_mb: int = key(integer(1, 4096), "64", "fold it in when it exceeds this")
-    cache_size: int = key(size(64 * 1024, 1 << 30), "8MB", "SQLite page cache")
-    mmap_size: int = key(size(0, 1 << 34), "0", "SQLite memory map; resident pages count as this process's memory")
+    cache_size: int = key(size(64 * 1024, 1 << 30), "8MB", "SQLite page cache", fixed=True)
+    mmap_size: int = key(
+        size(0, 1 << 34), "0", "SQLite memory map; resident pages count as this process's memory", fixed=True
+    )
     reserve_size: int = key(size(0, 1 << 30), "1MB", "kept free for critical samples when the disk is full; 0: nothing")
     max_size: int = key(
         size(10 << 20, 1 << 44), "5GB", "database and archive; beyond it the least important and oldest is given up"
@@ -109,7 +116,11 @@ class Clock:
     """A wall clock that may be wrong after boot."""
 
     sync_wait_s: float = key(
-        duration(0, 3600), "300s", "how long after boot uploads wait for an unsynchronised clock", name="sync_wait"
+        duration(0, 3600),
+        "300s",
+        "how long after boot uploads wait for an unsynchronised clock",
+        name="sync_wait",
+        fixed=True,
     )
 
 

@@ -83,7 +83,9 @@ def configuration_page() -> str:
     for path, section in _sections():
         lines += [f"## {path}", "", (section.__doc__ or "").splitlines()[0], "", "| key | default | meaning |"]
         lines += ["|---|---|---|"]
-        lines += [f"| `{path}.{name}` | `{spec.default or '(empty)'}` | {spec.help} |" for name, spec in _keys(section)]
+        lines += [
+            f"| `{path}.{name}` | `{spec.default or '(empty)'}` | {_meaning(spec)} |" for name, spec in _keys(section)
+        ]
         lines += [""]
     return "\n".join(lines)
 
@@ -107,9 +109,13 @@ def config_file() -> str:
         indent = "  " * len(names)
         for name, spec in _keys(section):
             value = spec.default if _is_plain(spec.default) else "'" + spec.default.replace("'", "''") + "'"
-            lines.append(f"{indent}# {name}: {value}  # {spec.help}")
+            lines.append(f"{indent}# {name}: {value}  # {_meaning(spec)}")
         last = names
     return "\n".join([*lines, ""])
+
+
+def _meaning(spec: KeySpec) -> str:
+    return f"{spec.help} (from the next start on)" if spec.fixed else spec.help
 
 
 def _is_plain(text: str) -> bool:

@@ -107,6 +107,19 @@ def test_supervisorctl_does_what_the_readme_says(run_dir: Path, quick: dict[str,
         assert pipeline.stop() == 0
 
 
+def test_every_recipe_of_the_operator_works(run_dir: Path, quick: dict[str, str]) -> None:
+    """Each line of docs/operating.md, in order; at the end everything runs."""
+    page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    recipes = re.findall(r"^    supervisorctl (.*)$", page, re.MULTILINE)
+    assert len(recipes) > 12
+    with Pipeline(run_dir, environment={**quick, "SERVER": "none"}) as pipeline:
+        wait_for("all stages", pipeline.all_running)
+        for recipe in recipes:
+            said = pipeline.supervisorctl(*recipe.split())
+            assert not re.search(r"ERROR \((?!already started)|^error|Unknown|no such", said), (recipe, said)
+        wait_for("all stages", pipeline.all_running)
+
+
 def test_run_directory_is_private(run_dir: Path, quick: dict[str, str]) -> None:
     """Nobody else can reach a socket, the spool, the database or a log."""
     with Pipeline(run_dir, environment={**quick, "SERVER": "none"}) as pipeline:

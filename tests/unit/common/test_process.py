@@ -166,6 +166,16 @@ def test_a_good_file_on_sighup_takes_effect(run_dir: Path) -> None:
         running.wait_for_line("collected")
 
 
+def test_what_a_reload_does_not_change_is_said(run_dir: Path) -> None:
+    """By its key path, and only what has changed."""
+    path = config_file(run_dir, "run: {window_samples: 1000}\n")
+    with memory(run_dir, {}, "--config", path) as running:
+        running.wait_for_line("started")
+        config_file(run_dir, "run: {window_samples: 2000}\nclock: {sync_wait: 10s}\nremote: {mode: offline}\n")
+        running.send(signal.SIGHUP)
+        assert ["clock.sync_wait", "run.window_samples"] == sorted(running.wait_for_line("some of it takes effect with the next start")["keys"])
+
+
 def test_sighup_in_the_first_moment_is_not_deadly(run_dir: Path) -> None:
     """A reload of everything while one process is still starting does not kill that one."""
     with buffer(run_dir) as running, Ears(run_dir) as ears:
