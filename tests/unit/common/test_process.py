@@ -173,7 +173,8 @@ def test_what_a_reload_does_not_change_is_said(run_dir: Path) -> None:
         running.wait_for_line("started")
         config_file(run_dir, "run: {window_samples: 2000}\nclock: {sync_wait: 10s}\nremote: {mode: offline}\n")
         running.send(signal.SIGHUP)
-        assert ["clock.sync_wait", "run.window_samples"] == sorted(running.wait_for_line("some of it takes effect with the next start")["keys"])
+        said = running.wait_for_line("some of it takes effect with the next start")
+        assert ["clock.sync_wait", "run.window_samples"] == sorted(said["keys"])
 
 
 def test_sighup_in_the_first_moment_is_not_deadly(run_dir: Path) -> None:
