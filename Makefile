@@ -78,8 +78,8 @@ unit: setup-dev ## unit tests alone; COVERAGE=1 measures the five packages, subp
 integration: setup-dev tests/browser/node_modules ## tests with real processes
 	@$(BIN)/python -m $(PYTEST) tests/integration
 
-test-install: setup-dev ## install, upgrade, roll back and remove in a folder; needs the network, a minute
-	@$(BIN)/python -m pytest tests/install
+test-install: setup-dev ## install, upgrade, remove: in a folder and, as root, in a clean Debian with systemd; MINUTES=2
+	@MINUTES=$(or $(MINUTES),2) $(BIN)/python -m pytest -s tests/install
 
 chaos: setup-dev ## random kills and outages, every sample counted; damaged files; power cuts; MINUTES=10 SEED=
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))

@@ -1,0 +1,90 @@
+"""A clean Debian with systemd as its first process, in a container of systemd-nspawn; the network is this machine's.
+
+Reads: Debian's archive, through debootstrap. Needs root, debootstrap and systemd-nspawn (`systemd-container`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from tests.harness import ROOT, wait_for
+
+SUITE = "bookworm"  # what BELABOX's images of today are beside; its Python is 3.11
+PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv"
+BUILD_S, BOOT_S = 900, 60
+PROGRAMS = ("debootstrap", "systemd-nspawn", "nsenter")
+
+
+def missing() -> list[str]:
+    """Return what keeps this machine from having another one in it."""
+    lacking = [name for name in PROGRAMS if shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None]
+    return [*lacking, *(["root"] if os.geteuid() else [])]
+
+
+class Machine:
+    """A machine below a folder.
+
+    Args:
+        root: of its files; made by `build`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._container: subprocess.Popen[bytes] | None = None
+
+    def build(self, wheels: Path) -> None:
+        """Install Debian, and put this tree and its packages into it, below /root."""
+        subprocess.run(
+            ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(self.root)],
+            check=True, timeout=BUILD_S, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        shutil.copytree(wheels, self.root / "root/wheels")
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
+        for name in filter(None, listed.stdout.split("\0")):
+            target = self.root / "root/source" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target, follow_symlinks=False)
+
+    def boot(self) -> None:
+        """Start it and wait until its systemd has nothing left to do."""
+        self._container = subprocess.Popen(
+            ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", f"--directory={self.root}"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait_for("its systemd", lambda: "running" in self.try_run("systemctl", "is-system-running"), BOOT_S)
+
+    def run(self, *command: str, timeout_s: float = 300.0) -> str:
+        """Run a command as its root; return what it says. Fails where the command does."""
+        done = self._entered(command, timeout_s)
+        assert 0 == done.returncode, f"{' '.join(command)}: {done.stdout[-4000:]}"
+        return done.stdout
+
+    def try_run(self, *command: str) -> str:
+        """Run a command that may fail; return what it says."""
+        return self._entered(command, 60.0).stdout if self._leader() else ""
+
+    def stop(self) -> None:
+        """Shut it down."""
+        if self._container is not None:
+            self._container.send_signal(signal.SIGTERM)
+            self._container.wait(90)
+            self._container = None
+
+    def _leader(self) -> int:
+        """Return the process id of its systemd, 0 before there is one."""
+        if self._container is None:
+            return 0
+        pid = self._container.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+        return int(children[0]) if children else 0
+
+    def _entered(self, command: tuple[str, ...], timeout_s: float) -> subprocess.CompletedProcess[str]:
+        environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"]
+        return subprocess.run(
+            ["nsenter", f"--target={self._leader()}", "--all", "--root", "--wd", *environment, *command],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s, check=False,
+        )  # fmt: skip

@@ -1,0 +1,116 @@
+"""A device from its first day to its last: a clean Debian, the real systemd, the units with all their restrictions."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.bench.free_port import free_port
+from tests.fake_vm import FakeVm
+from tests.harness import ROOT, wait_for
+from tests.install.machine import Machine, missing
+
+MINUTES = float(os.environ.get("MINUTES", "2"))  # it runs before it is upgraded
+INSTALL = ("/root/source/deploy/install.sh", "--wheels", "/root/wheels")
+SUPERVISORCTL = "cd /opt/belabox-metrics && exec runuser -u metrics -- .venv/bin/supervisorctl"
+UNITS = ("belabox-metrics", "belabox-metrics-srt")
+NET_RAW = 1 << 13
+
+
+@pytest.fixture
+def machine(run_dir: Path) -> Iterator[Machine]:
+    """A clean machine that has started."""
+    if lacking := missing():
+        pytest.skip(f"A REAL MACHINE WAS NOT TRIED, it needs: {', '.join(lacking)}")
+    if sys.version_info[:2] != (3, 11):
+        pytest.skip("A REAL MACHINE WAS NOT TRIED: its packages are fetched with its own Python, 3.11")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes",
+         "--dest", str(run_dir / "wheels"), "-r", str(ROOT / "requirements.lock")],
+        check=True, timeout=300,
+    )  # fmt: skip
+    made = Machine(run_dir / "machine")
+    try:
+        made.build(run_dir / "wheels")
+        made.boot()
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(made.root, ignore_errors=True)
+
+
+@pytest.mark.timeout(1800)
+def test_from_the_first_day_to_the_last(machine: Machine, vm: FakeVm) -> None:
+    """Install, run, reload, be killed, upgrade, roll back, remove: samples go on, and nothing is left."""
+    folder = machine.root / "etc/belabox-metrics"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(
+        f"remote: {{url: '{vm.import_url}'}}\nhealth: {{port: {free_port()}}}\n"
+        "collectors: {cpu: {interval: 1s}, gps: {enabled: false}}\n",
+        encoding="utf-8",
+    )
+    machine.run(*INSTALL)
+    wait_for("uploads", vm.samples, 60)
+    confined(machine)
+    at_work(machine)
+    time.sleep(60 * MINUTES)
+
+    machine.run(*INSTALL)  # an upgrade: its restart is over when samples move again
+    more(machine)
+    machine.run(INSTALL[0], "--rollback")
+    more(machine)
+    gaps_s = [(after - before) / 1000 for before, after in pairwise(times_ms(machine))]
+    print(f"{len(gaps_s)} collects, each second; the longest gaps, one for each restart: {sorted(gaps_s)[-3:]} s")
+
+    machine.run(INSTALL[0], "--uninstall", "--purge")
+    assert "" == machine.try_run("systemctl", "--failed", "--quiet", "--no-legend").strip()
+    assert "no such user" in machine.try_run("id", "metrics")
+    left = [path for path in machine.root.rglob("*belabox*") if not path.is_relative_to(machine.root / "root")]
+    assert left == []
+
+
+def confined(machine: Machine) -> None:
+    """What systemd was told is what the processes live with."""
+    for unit, capabilities in zip(UNITS, (0, NET_RAW), strict=True):
+        pid = machine.run("systemctl", "show", "--property=MainPID", "--value", unit).strip()
+        status = dict(line.split(":\t", 1) for line in machine.run("cat", f"/proc/{pid}/status").splitlines())
+        assert (capabilities, "1", "2") == (int(status["CapEff"], 16), status["NoNewPrivs"], status["Seccomp"])
+        refused = machine.try_run("nsenter", f"--target={pid}", "--mount", "touch", "/etc/written", "/tmp/written")
+        assert 2 == refused.count("Read-only file system"), refused
+
+
+def at_work(machine: Machine) -> None:
+    """An operator's commands do what they say, and a pipeline that is killed comes back."""
+    states = machine.try_run("sh", "-c", f"{SUPERVISORCTL} status").splitlines()
+    running = {line.split()[0] for line in states if " RUNNING " in line}
+    assert {"buffer", "shipper", "healthd", "collectors:cpu", "collectors:events", "collectors:hdmi"} <= running, states
+    machine.run("sh", "-c", f"{SUPERVISORCTL} restart shipper")
+    machine.run("systemctl", "reload", UNITS[0])
+    machine.run("systemctl", "kill", "--signal=KILL", UNITS[0])
+    more(machine)
+    for unit in UNITS:
+        wait_for(unit, lambda unit=unit: "active" == machine.try_run("systemctl", "is-active", unit).strip(), 90)  # type: ignore[misc]
+
+
+def times_ms(machine: Machine) -> list[int]:
+    """Return when the processor was looked at, oldest first."""
+    database = machine.root / "var/lib/belabox-metrics/metrics.db"
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)) as connection:
+        query = "SELECT DISTINCT timestamp_ms FROM metrics WHERE metric_name = 'system.load1' ORDER BY timestamp_ms"
+        return [time_ms for (time_ms,) in connection.execute(query).fetchall()]
+
+
+def more(machine: Machine) -> None:
+    """Wait until samples have gone on."""
+    before = len(times_ms(machine))
+    wait_for("more samples", lambda: len(times_ms(machine)) > before + 5, 120)
