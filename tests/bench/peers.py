@@ -11,7 +11,7 @@ from shutil import which
 from typing import NamedTuple
 from urllib.request import urlopen
 
-from tests.bench.free_port import free_port
+from tests.free_port import free_port
 from tests.harness import wait_for
 
 NAMES = ("vmagent", "prometheus-node-exporter")

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.free_port import free_port
 from tests.fake_vm import FakeVm
+from tests.free_port import free_port
 from tests.harness import ROOT, wait_for
 from tests.install.machine import Machine, missing
 

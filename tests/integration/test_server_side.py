@@ -1,0 +1,156 @@
+"""The compose files, without an engine: docker-compose understands them, and the same flags run with real binaries."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import pytest
+import yaml
+
+from tests import oracle
+from tests.fake_vm import FakeVm
+from tests.free_port import free_port
+from tests.harness import ROOT, Pipeline, require, wait_for
+from tests.integration.test_faults import arrived
+
+DOCKER, RULES = ROOT / "deploy/docker", ROOT / "deploy/vmalert"
+SINGLE, CLUSTER = DOCKER / "compose.yaml", DOCKER / "compose.cluster.yaml"
+LISTEN = "--httpListenAddr="
+BINARIES = {"victoriametrics": "victoria-metrics", "vmauth": "vmauth", "vmalert": "vmalert"}
+NEWER = {"--notifier.blackhole": "--notifier.url=http://127.0.0.1:1"}  # than Debian's 1.79.5: what that has instead
+
+
+def services(file: Path) -> dict[str, Any]:
+    """Return the services of a compose file, with the defaults of its variables."""
+    text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", file.read_text(encoding="utf-8"))
+    found: dict[str, Any] = yaml.safe_load(text)["services"]
+    return found
+
+
+@pytest.mark.parametrize("file", [SINGLE, CLUSTER], ids=lambda file: file.name)
+def test_docker_compose_understands_it(file: Path, tmp_path: Path) -> None:
+    """By its own schema; nothing is started."""
+    shutil.copytree(DOCKER, tmp_path / "docker")
+    command = [require("docker-compose"), "--file", str(tmp_path / "docker" / file.name), "config", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("file", [SINGLE, CLUSTER], ids=lambda file: file.name)
+def test_what_is_sent_twice_counts_once(file: Path) -> None:
+    """Whatever stores or answers has the dedup flag, images are pinned, and vmauth alone is within reach."""
+    found = services(file)
+    holding = {"victoriametrics", "vmstorage-1", "vmstorage-2", "vmselect"} & found.keys()
+    assert [name for name in holding if "--dedup.minScrapeInterval=1ms" not in found[name]["command"]] == []
+    assert [name for name, service in found.items() if not re.search(r":v?\d+\.\d+\.\d+", service["image"])] == []
+    ports = [port for service in found.values() for port in service.get("ports", [])]
+    assert ports
+    assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
+
+
+def test_a_cluster_behind_its_vmauth(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
+    """The cluster's addresses and its tokens: everything arrives once, and the audit is answered."""
+    users = (DOCKER / "auth.cluster.example.yml").read_text(encoding="utf-8")
+    (run_dir / "auth.yml").write_text(re.sub(r"http://vm(insert|select):\d+", vm.url, users), encoding="utf-8")
+    token = run_dir / "token"
+    token.write_text("change-me", encoding="ascii")
+    token.chmod(0o600)
+    address = f"127.0.0.1:{free_port()}"
+    settings = {
+        "BELABOX_REMOTE__AUTH__TYPE": "bearer_token", "BELABOX_REMOTE__AUTH__TOKEN_FILE": str(token),
+        "BELABOX_REMOTE__AUDIT__QUERY_URL": f"http://{address}/select/0/prometheus/api/v1/query",
+        "BELABOX_REMOTE__AUDIT__GRACE": "1s",
+    }  # fmt: skip
+    command = [require("vmauth"), f"--auth.config={run_dir / 'auth.yml'}", f"{LISTEN}{address}"]
+    pipeline = Pipeline(run_dir / "p", f"http://{address}/insert/0/prometheus/api/v1/import", {**quick, **settings})
+    ledger = run_dir / "ledger"
+    pipeline.add_program("oracle", f"{sys.executable} -m tests.oracle --age 600 --ledger {ledger}")
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as proxy:
+        try:
+            with pipeline:
+                wait_for("samples", lambda: arrived(vm))
+                pipeline.supervisorctl("stop", "oracle")
+                wait_for("all of them", lambda: oracle.published(ledger) <= arrived(vm).keys())
+                verified = "SELECT count(*) FROM windows WHERE state = 1"
+                wait_for("an audit", lambda: pipeline.rows(verified)[0][0] > 0, 60)
+        finally:
+            proxy.terminate()
+    assert set(arrived(vm).values()) == {1}
+
+
+class Running:
+    """Services of compose.yaml on loopback, with the flags that they have there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._services = services(SINGLE)
+        self._addresses: dict[str, str] = {}
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, name: str) -> str:
+        """Start one, after those that it refers to; return its address."""
+        address = self._addresses[name] = f"127.0.0.1:{free_port()}"
+        users = (DOCKER / "auth.example.yml").read_text(encoding="utf-8")
+        (self._folder / "auth.yml").write_text(self._here(users), encoding="utf-8")
+        command = [NEWER.get(flag, self._here(flag)) for flag in self._services[name]["command"]]
+        flags = [f"{LISTEN}{address}" if flag.startswith(LISTEN) else flag for flag in command]
+        with (self._folder / f"{name}.log").open("wb") as log:
+            self._started.append(subprocess.Popen([require(BINARIES[name]), *flags], stdout=log, stderr=log))
+        wait_for(" ".join(flags), lambda: status(f"http://{address}/health") == 200)
+        return f"http://{address}"
+
+    def stop(self) -> None:
+        """End all of them."""
+        for process in reversed(self._started):
+            process.terminate()
+            process.wait(30)
+
+    def _here(self, text: str) -> str:
+        """Return a text with the folders and addresses of this machine in place of the containers'."""
+        places = {"=/storage": f"={self._folder}/storage", "/etc/auth.yml": f"{self._folder}/auth.yml"}
+        for inside, outside in {**places, "/etc/rules": f"{RULES}"}.items():
+            text = text.replace(inside, outside)
+        for name, address in self._addresses.items():
+            text = re.sub(rf"\b{name}:\d+", address, text)
+        return text
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    """Services to be started; they end with the test."""
+    made = Running(tmp_path)
+    yield made
+    made.stop()
+
+
+def test_the_flags_are_those_of_the_real_programs(running: Running) -> None:
+    """A device's token lets it write and look; nothing does without one."""
+    running.start("victoriametrics")
+    auth = running.start("vmauth")
+    running.start("vmalert")
+    line = b'{"metric":{"__name__":"tried"},"values":[1],"timestamps":[1795000000000]}\n'
+    assert 401 == status(f"{auth}/api/v1/import", data=line)
+    token = {"Authorization": "Bearer change-me"}
+    assert 204 == status(f"{auth}/api/v1/import", token, line)
+    assert 200 == status(f"{auth}/api/v1/query?query=tried", token)
+    assert 400 <= status(f"{auth}/api/v1/admin/tsdb/delete_series?match[]=tried", token)
+
+
+def status(url: str, headers: dict[str, str] | None = None, data: bytes | None = None) -> int:
+    """Return the status of an answer, 0 while there is none."""
+    try:
+        with urlopen(Request(url, data=data, headers=headers or {}), timeout=10) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        with error:
+            return error.code
+    except URLError:
+        return 0
