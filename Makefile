@@ -13,7 +13,7 @@ JOBS ?= 4
 PYTEST := pytest -n $(JOBS) --maxschedchunk 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run demo stop status top logs reload check-config test unit integration chaos soak bench \
+.PHONY: help setup setup-dev run demo stop status top logs reload check-config test unit integration chaos soak bench fleet \
 	wheelhouse test-install lint types format fixtures docs lock clean
 
 help: ## this list
@@ -91,6 +91,9 @@ soak: setup-dev ## the pipeline for HOURS=1; memory, descriptors and file sizes,
 
 bench: setup-dev ## what it costs on this machine, beside its budget; SIZE=quick|usual|full, JSON=file; 9 minutes, quick 1/2
 	@$(BIN)/python -m tests.bench --size $(or $(SIZE),usual) $(if $(JSON),--json $(JSON))
+
+fleet: setup-dev ## many devices and one server that goes away and comes back; DEVICES=500 MINUTES=6
+	@$(BIN)/python -m tests.bench.fleet --devices $(or $(DEVICES),500) --minutes $(or $(MINUTES),6)
 
 wheelhouse: setup ## the packages of requirements.lock in WHEELS=wheelhouse, for deploy/install.sh --wheels
 	@$(BIN)/pip download --quiet --disable-pip-version-check --require-hashes --dest $(or $(WHEELS),wheelhouse) \

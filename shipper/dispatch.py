@@ -64,7 +64,8 @@ class Dispatch:
         self._backlog = Backlog(process, drain, report, purse)
         self._uploads: dict[Queue, Upload] = {}
         self._reconnects = 0
-        self.schedule = Schedule(process.config.settings.remote.priority, time.monotonic())
+        phase = random.random()  # noqa: S311 - it spreads load
+        self.schedule = Schedule(process.config.settings.remote.priority, time.monotonic(), phase)
         self.start_afresh()
 
     def start_afresh(self) -> None:

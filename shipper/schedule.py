@@ -39,11 +39,13 @@ class Schedule:
 
     Args:
         lanes: their intervals.
-        now_s: monotonic time; every lane is due now, and the grids begin here.
+        now_s: monotonic time; every lane is due now.
+        phase: from 0 to 1, where in its longest interval the grid is then: the devices of a place whose power comes
+            back at one moment shall not upload at the same second ever after.
     """
 
-    def __init__(self, lanes: Lanes, now_s: float) -> None:
-        self._began_s = now_s
+    def __init__(self, lanes: Lanes, now_s: float, phase: float = 0.0) -> None:
+        self._began_s = now_s - phase * max(_intervals_s(lanes))
         self._critical_s = lanes.critical_s
         self._high_least_s = 0.0
         self._lanes = [_Lane(interval_s, now_s) for interval_s in _intervals_s(lanes)]

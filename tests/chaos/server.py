@@ -31,6 +31,11 @@ class RealServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Its process id, 0 while it does not run."""
+        return self._process.pid if self._process else 0
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         with (self._folder / "victoria-metrics.log").open("ab") as log:

@@ -19,6 +19,19 @@ def rested(now_s: float = START_S) -> Schedule:
     return schedule
 
 
+def test_devices_that_start_together_do_not_upload_together() -> None:
+    """The first ones go at once; after that each has its own second of the interval."""
+    seconds = set()
+    for device in range(100):
+        schedule = Schedule(Lanes(normal_s=60.0), START_S, device * 0.0137 % 1)
+        assert schedule.due(START_S) == 0
+        schedule.shipped(2)
+        schedule.rest(2, START_S)
+        assert START_S < schedule.next_s([2]) <= START_S + 60
+        seconds.add(int(schedule.next_s([2])))
+    assert len(seconds) > 50
+
+
 def due_at(schedule: Schedule, now_s: float) -> list[int]:
     """Return the lanes in the order in which they go, each with nothing left afterwards."""
     order = []
