@@ -10,7 +10,7 @@ import struct
 from collections import OrderedDict, deque
 from statistics import fmean, median
 
-from collectors.srt_filters import CONTROL_BIT, KEEPALIVE, SRTLA_ACK, UPLINK_SAMPLE
+from collectors.srt_filters import KEEPALIVE, SRTLA_ACK, UPLINK_SAMPLE
 
 ACKED = 10  # packets that one answer names
 RTT_S = 10.0  # a round trip is the median over so long: a weak link has few
@@ -69,8 +69,8 @@ class Link:
             self._rtts.append((at_s, at_s - self._asked_s))
             self._asked_s = None
         elif kind == SRTLA_ACK and len(payload) >= _ANSWER.size:
-            head, *numbers = _ANSWER.unpack_from(payload)
-            self.acked += ACKED if head & CONTROL_BIT else 0
+            numbers = _ANSWER.unpack_from(payload)
+            self.acked += ACKED
             sent_s = self._sent.get(numbers[-1])
             if sent_s is not None and at_s > sent_s:
                 self._rtts.append((at_s, at_s - sent_s))
