@@ -82,6 +82,7 @@ def test_from_the_first_day_to_the_last(machine: Machine, vm: FakeVm) -> None:
 def confined(machine: Machine) -> None:
     """What systemd was told is what the processes live with."""
     for unit, capabilities in zip(UNITS, (0, NET_RAW), strict=True):
+        active(machine, unit)
         pid = machine.run("systemctl", "show", "--property=MainPID", "--value", unit).strip()
         status = dict(line.split(":\t", 1) for line in machine.run("cat", f"/proc/{pid}/status").splitlines())
         assert (capabilities, "1", "2") == (int(status["CapEff"], 16), status["NoNewPrivs"], status["Seccomp"])
@@ -99,7 +100,12 @@ def at_work(machine: Machine) -> None:
     machine.run("systemctl", "kill", "--signal=KILL", UNITS[0])
     more(machine)
     for unit in UNITS:
-        wait_for(unit, lambda unit=unit: "active" == machine.try_run("systemctl", "is-active", unit).strip(), 90)  # type: ignore[misc]
+        active(machine, unit)
+
+
+def active(machine: Machine, unit: str) -> None:
+    """Wait until a unit runs."""
+    wait_for(unit, lambda: "active" == machine.try_run("systemctl", "is-active", unit).strip(), 90)
 
 
 def times_ms(machine: Machine) -> list[int]:
