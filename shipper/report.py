@@ -128,7 +128,7 @@ class Report:
         if current:
             self._process.facts["last_current_ms"] = now_ms
         for priority, oldest_ms in zip(PRIORITIES, stats.oldest_ms, strict=True):
-            age_s = None if oldest_ms is None else max(0.0, (now_ms - oldest_ms) / 1000)
+            age_s = max(0.0, (now_ms - oldest_ms) / 1000) if oldest_ms else 0.0
             self._process.instruments.gauge("uploader.lane_age_seconds", age_s, priority=str(priority))
 
     def trouble(self, where: str, error: Exception, **fields: Any) -> None:

@@ -73,7 +73,13 @@ OWN = (
         "uploader.verified_until", GAUGE, "seconds", "", "Unix time up to which all uploaded samples were found there."
     ),
     row("uploader.unverified_samples", GAUGE, "", "", "Uploaded samples not yet found at the server."),
-    row("uploader.lane_age_seconds", GAUGE, "seconds", "priority", "Age of the oldest sample waiting in a lane."),
+    row(
+        "uploader.lane_age_seconds",
+        GAUGE,
+        "seconds",
+        "priority",
+        "Age of the oldest sample waiting in a lane, 0 while none does.",
+    ),
     row("time.skew_ms", GAUGE, "milliseconds", "", "Local clock minus the server's; positive: local is ahead."),
     row("process.resident_bytes", GAUGE, "bytes", "program", "Resident memory."),
     row("process.cpu_seconds_total", COUNTER, "seconds", "program", "CPU time used."),

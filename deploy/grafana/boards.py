@@ -87,7 +87,7 @@ DELIVERY = Dashboard(
         Panel("Uploaded", (rate("uploader_metrics_uploaded_total", "samples/s"),)),
         Panel("Bytes a sample", (Query(f"rate(uploader_bytes_sent_total{D}[10m]) / rate(uploader_metrics_uploaded_total{D}[10m])", "sent"),), "bytes"),
         Panel("Verified until", (Query(f"time() - uploader_verified_until{D}", "age"),), "s"),
-        Panel("Found missing, put aside, lost", (rate("storage_requeued_samples_total", "sent again"), rate("storage_quarantined_total", "refused"), rate("storage_lost_samples_total", "lost: {{reason}}"))),
+        Panel("Found missing, put aside, lost", (rate("storage_requeued_samples_total", "sent again"), rate("storage_quarantined_total", "refused"), Query(f"rate(storage_lost_samples_total{D}[5m]) or 0 * rate(storage_requeued_samples_total{D}[5m])", "lost {{reason}}"))),
         Panel("Data budget", (one("uploader_budget_used_bytes", "used, {{period}}"),), "bytes"),
         Panel("Database", (one("storage_database_size_bytes", "database"), one("storage_wal_size_bytes", "log")), "bytes"),
         Panel("Written to flash", (rate("storage_flash_bytes_written_total", "bytes/s"),), "Bps"),

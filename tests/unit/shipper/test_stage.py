@@ -164,15 +164,18 @@ def test_facts_and_counters_say_what_was_done(vm: FakeVm, start: Start) -> None:
 
 
 def test_the_backlog_and_its_age_are_reported(start: Start) -> None:
-    """An empty lane has no age."""
+    """In an empty lane nothing is old."""
     running = start(rows(5), remote__url="http://127.0.0.1:9/api/v1/import")
     running.until("a failure", lambda: running.facts["upload_failures"])
     current_ms = running.facts["last_current_ms"]
-    running.stub.pending += rows(2, priority=1)
+    past_ms = round(time.time() * 1000) - 90_000
+    running.stub.pending += [row._replace(timestamp_ms=past_ms) for row in rows(2, priority=1)]
     running.stage.look()
     assert [0, 2, 0, 0] == running.facts["due"]
-    ages = {tags["priority"] for _, name, tags, _ in running.process.instruments.readings() if "lane_age" in name}
-    assert {"1"} == ages
+    readings = running.process.instruments.readings()
+    ages = {tags["priority"]: age_s for _, name, tags, age_s in readings if "lane_age" in name}
+    assert pytest.approx(90, abs=5) == ages.pop("1")
+    assert {"0": 0.0, "2": 0.0, "3": 0.0} == ages
     assert current_ms == running.facts["last_current_ms"]
 
 
