@@ -16,6 +16,7 @@ import apsw
 import zmq
 
 from buffer.audit import Audit
+from buffer.event_log import EventLog
 from buffer.store import Row, Store
 from common import clock, wire
 from common.process import Process
@@ -70,6 +71,7 @@ class Drain:
             "release": self._release,
             "stats": self._stats,
             **Audit(process, store).operations(),
+            **EventLog(store).operations(),
         }
         process.instruments.count("storage.quarantined_total", 0)  # a rate needs to have seen it at 0
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)

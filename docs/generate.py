@@ -59,6 +59,10 @@ def events_page() -> str:
         "for. The newest is never lost. `sqlite3 RUN_DIR/metrics.db 'SELECT * FROM events ORDER BY id DESC LIMIT 20'`",
         "shows the last ones.",
         "",
+        "With `remote.events.url` they also go to a server for logs, in words, as JSON lines: VictoriaLogs'",
+        "`/insert/jsonline`, for example. Fields: `_time`, `_msg`, `device_id`, `kind`, `severity`, `source`,",
+        "`session_id`. Nothing is missing there; after a lost answer an event may be there twice.",
+        "",
         "| kind | severity | meaning | ends |",
         "|---|---|---|---|",
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from common.settings import Retry
+from common.remote import Retry
 
 # A server that asks for more (or a date in the wrong year) is asked again after this long.
 MAX_RETRY_AFTER_S = 3600.0

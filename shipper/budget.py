@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from common import settings
+from common import remote
 from common.sample import HIGH, LOW, NORMAL
 
 # Who waits from which share of a budget on. P0 never does.
@@ -80,11 +80,11 @@ class Budget:
         accounts: by kind of period.
     """
 
-    def __init__(self, limits: settings.Budget, accounts: Mapping[str, Account] | None = None) -> None:
+    def __init__(self, limits: remote.Budget, accounts: Mapping[str, Account] | None = None) -> None:
         self.accounts = {period: Account({}) for period in FORMATS} | dict(accounts or {})
         self.configure(limits)
 
-    def configure(self, limits: settings.Budget) -> None:
+    def configure(self, limits: remote.Budget) -> None:
         """Take over other limits; what was used stays used."""
         self._limits = {DAILY: limits.daily, MONTHLY: limits.monthly}
 

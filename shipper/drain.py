@@ -47,6 +47,18 @@ class Stats(NamedTuple):
     oldest_ms: list[int | None]
 
 
+class Event(NamedTuple):
+    """What happened, in words; `session_id` is None outside of a stream."""
+
+    id: int
+    timestamp_ms: int
+    kind: str
+    severity: str
+    source: str
+    text: str
+    session_id: str | None
+
+
 class Link:
     """A DEALER socket that asks and waits.
 
@@ -194,6 +206,18 @@ class Drain:
     def restarted(self, started_s: int, started_ms: int, grace_s: float) -> None:
         """Say when the server was started, by its own clock and by the local one."""
         self._ask("restarted", started_s=started_s, started_ms=started_ms, grace_s=grace_s)
+
+    def events(self) -> tuple[str, list[Event]]:
+        """Return the device's id, and the oldest events that the server for logs does not have."""
+        reply = self._ask("events")
+        try:
+            return str(reply["device_id"]), [Event(*row) for row in reply["events"]]
+        except (KeyError, TypeError) as error:
+            raise BufferAwayError(f"events: {type(error).__name__} {error}") from error
+
+    def events_sent(self, upto: int) -> None:
+        """Say that it has all up to an event."""
+        self._ask("events_sent", upto=upto)
 
 
 def wake_ups(run_dir: Path) -> zmq.Socket[bytes]:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from common import clock
 from common.process import Process
-from common.settings import Remote
+from common.remote import Remote
 from shipper.courier import Courier
 from shipper.skew import base_url
 from shipper.transport import TransportError

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import settings
+from common import remote
 from common.events import Event
 from common.process import Process
 from shipper.budget import FORMATS, Account, Budget
@@ -69,7 +69,7 @@ class Purse:
         waits = f"priority {', '.join(map(str, holding))} waits" if holding else "every priority goes"
         self._process.event(Event(kind, f"{self.budget.share:.0%} of the data budget is used; {waits}"))
 
-    def configure(self, limits: settings.Budget) -> None:
+    def configure(self, limits: remote.Budget) -> None:
         """Take over other limits."""
         self.budget.configure(limits)
         self.settle()

@@ -11,8 +11,8 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from common.remote import Lanes
 from common.sample import CRITICAL, HIGH, PRIORITIES
-from common.settings import Lanes
 
 WARM_UP_S = 3.0  # with the collectors' and the buffer's intervals, a first sample is there within 10 s
 CRITICAL_POLL_S = 5.0  # a wake-up can be lost (a slow subscriber), the database cannot

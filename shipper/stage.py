@@ -19,6 +19,7 @@ from shipper.audit import Audit
 from shipper.courier import Courier
 from shipper.dispatch import LOOK_S, Dispatch
 from shipper.drain import BufferAwayError, BufferBusyError, Drain, Link, wake_ups
+from shipper.event_log import EventLog
 from shipper.interrupt import Interrupted
 from shipper.newest import Newest
 from shipper.purse import Purse
@@ -46,6 +47,7 @@ class Stage:
         self._audit = Audit(process, self._drain, self._courier)
         self._newest = Newest(process, self._courier)
         self._purse = Purse(process, transport.meter)
+        self._event_log = EventLog(process, self._drain, self._is_stopping, transport.meter)
         report = Report(process)
         self._report = report
         self._dispatch = Dispatch(process, self._drain, self._courier, report, self._purse, self._suspect)
@@ -55,6 +57,7 @@ class Stage:
         process.loop.on_readable(self._feed, self.woken)
         self._timer = process.loop.every(TURN_S, self.work)
         process.loop.every(LOOK_S, self.look, first_s=LOOK_S)
+        self._event_timer = process.loop.every(LOOK_S, self.ship_events, first_s=LOOK_S)
         interval_s = settings.monitoring.clock_skew_check_interval_s
         self._audit_timer = process.loop.every(settings.remote.audit.interval_s, self.audit, first_s=FIRST_AUDIT_S)
         self._skew_timer = process.loop.every(interval_s, self.compare_clocks, first_s=FIRST_SKEW_S)
@@ -100,10 +103,16 @@ class Stage:
         if self._may_ask and self._greeted and time.monotonic() >= self._dispatch.tempo.backoff.until_s:
             self._audit_timer.postpone(self._guarded(self._compare))
 
+    def ship_events(self) -> None:
+        """Send events in words to where they go, if anywhere; after the samples of the same moment."""
+        if self._remote.events.url and self._may_ask and self._greeted:
+            self._event_timer.postpone(self._guarded(self._event_log.step))
+
     def reload(self, config: Config) -> None:
         """Take over another server, token, retry or lanes; what is under way goes back to pending."""
         try:
             transport = open_transport(config, self._process.log, self._is_stopping, self._courier.transport.meter)
+            self._event_log.configure()
         except ConfigError as error:
             self._process.log.error("the old server stays in use", errors=error.messages)  # noqa: TRY400
             return
@@ -122,6 +131,7 @@ class Stage:
         self._link.close(self._dispatch.leases)
         self._feed.close(linger=0)
         self._courier.transport.close()
+        self._event_log.close()
         self._purse.settle()
         self._purse.save()
 

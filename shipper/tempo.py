@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from common.settings import Remote
+from common.remote import Remote
 from shipper.backfill import Backfill, Uplink
 from shipper.backoff import Backoff
 from shipper.courier import Exchange

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from common.config import ConfigError
 from common.log import Log
-from common.settings import Auth
+from common.remote import Auth
 from common.token_file import TokenFile, checked, reason
 
 ENVIRONMENT = "BELABOX_TOKEN"

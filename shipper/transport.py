@@ -22,7 +22,7 @@ import urllib3
 
 from common.config import Config, ConfigError
 from common.log import SECRETS, Log
-from common.settings import Remote
+from common.remote import Remote
 from shipper.dial import open_session
 from shipper.interrupt import DeadlineOver, interruptible
 from shipper.meter import Meter

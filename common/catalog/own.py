@@ -68,6 +68,8 @@ OWN = (
     row("uploader.mode_changes_total", COUNTER, "", "mode", "Changes to a mode: realtime, degraded, offline."),
     row("uploader.budget_used_bytes", GAUGE, "bytes", "period", "Carried by the uploader's connections, day or month."),
     row("uploader.budget_limit_bytes", GAUGE, "bytes", "period", "Data budget; absent without one."),
+    row("uploader.events_sent_total", COUNTER, "", "", "Events in words that the server for logs has taken."),
+    row("uploader.event_failures_total", COUNTER, "", "reason", "Requests with events that failed, by reason."),
     row("uploader.rejected_samples_total", COUNTER, "", "", "Samples the server refused for good."),
     row(
         "uploader.verified_until", GAUGE, "seconds", "", "Unix time up to which all uploaded samples were found there."

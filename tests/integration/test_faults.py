@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests import oracle
+from tests import log_server, oracle
 from tests.fake_vm import FakeVm
 from tests.harness import STAGES, Pipeline, wait_for
 
@@ -181,3 +181,23 @@ def test_logs_and_health_do_not_hold_the_token(run_dir: Path, quick: dict[str, s
         assert secret not in pipeline.get("/metrics")[1]
         assert [path for path in (run_dir / "log").iterdir() if secret in path.read_text(encoding="utf-8")] == []
         assert pipeline.rows("SELECT count(*) FROM metrics WHERE tags LIKE ?", f"%{secret}%") == [(0,)]
+
+
+def test_events_reach_the_server_for_logs(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
+    """In words, in order, none missing, over kills; one that a kill had sent twice counts once."""
+    with log_server.running() as logs:
+        events = {"BELABOX_REMOTE__EVENTS__URL": logs.url}
+        with Pipeline(run_dir, vm.import_url, {**quick, **events}) as pipeline:
+            wait_for("all stages", pipeline.all_running)
+            for program in ("collectors:memory", "shipper", "buffer", "collectors:cpu"):
+                pipeline.kill(program)
+                wait_for("all stages", pipeline.all_running)
+            texts = "SELECT id, text FROM events ORDER BY id"
+            wait_for("events", lambda: len(pipeline.rows(texts)) > 2)
+            wait_for("every event", lambda: told(logs) == [text for _, text in pipeline.rows(texts)], 60)
+            assert {"_time", "device_id", "kind", "severity", "source"} <= logs.lines[0].keys()
+
+
+def told(logs: log_server.LogServer) -> list[str]:
+    """Return the texts that a server for logs has, each line once."""
+    return [text for _, text in dict.fromkeys((line["_time"], line["_msg"]) for line in logs.lines)]

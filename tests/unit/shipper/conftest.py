@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from common.process import Process
-from common.settings import Auth, Remote
+from common.remote import Auth, Remote
 from shipper.stage import Stage
 from shipper.token import Token
 from shipper.transport import Transport

@@ -57,6 +57,7 @@ class StubBuffer:
         hellos: how often a shipper said hello.
         refuse: operation -> error word, answered instead of doing it.
         mute: operations that get no reply.
+        events: rows of events, and `events_sent` the id up to which they were sent.
     """
 
     def __init__(self, samples: Iterable[Row] = ()) -> None:
@@ -68,6 +69,8 @@ class StubBuffer:
         self.hellos = 0
         self.refuse: dict[str, str] = {}
         self.mute: set[str] = set()
+        self.events: list[list[Any]] = []
+        self.events_sent = 0
         self._leases: dict[int, list[Row]] = {}
         self._number = 100
 
@@ -150,6 +153,13 @@ class StubBuffer:
             "start_ms": None, "width_ms": 60_000, "uploaded_ms": None, "series": [],
             "verified_until_ms": None, "unverified_samples": 0,
         }  # fmt: skip
+
+    def _events(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return {"device_id": "box", "events": [row for row in self.events if row[0] > self.events_sent][:2]}
+
+    def _events_sent(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.events_sent = request["upto"]
+        return {}
 
     def _restarted(self, _request: dict[str, Any]) -> dict[str, Any]:
         return {"requeued": 0}

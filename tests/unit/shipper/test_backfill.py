@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from common.settings import Backfill as Settings
-from common.settings import Lanes, Remote
+from common.remote import Backfill as Settings
+from common.remote import Lanes, Remote
 from shipper.backfill import Backfill, Uplink, fresh_s
 from shipper.schedule import MAX_CHUNK_SAMPLES
 

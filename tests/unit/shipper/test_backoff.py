@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.settings import Retry
+from common.remote import Retry
 from shipper.backoff import MAX_RETRY_AFTER_S, Backoff
 
 NOW_S = 1000.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from common.settings import Budget as Limits
+from common.remote import Budget as Limits
 from shipper.budget import DAILY, MONTHLY, Account, Budget, end_ms, name_of
 
 NOON_S = 1_795_003_200.0  # 2026-11-18T12:00Z

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from common.settings import Lanes
+from common.remote import Lanes
 from shipper.schedule import CRITICAL_POLL_S, MAX_CHUNK_SAMPLES, WARM_UP_S, Pace, Schedule
 
 START_S = 5000.0

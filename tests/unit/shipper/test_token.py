@@ -12,7 +12,7 @@ import pytest
 
 from common.config import ConfigError
 from common.log import Log, _JsonFormatter
-from common.settings import Auth
+from common.remote import Auth
 from common.token_file import MAX_BYTES
 from shipper.token import ENVIRONMENT, Token
 

@@ -15,7 +15,7 @@ import pytest
 from common import VERSION
 from common.config import ConfigError
 from common.log import Log
-from common.settings import Auth
+from common.remote import Auth
 from shipper.token import Token
 from shipper.transport import MAX_ANSWER_BYTES, MAX_IDLE_S, Transport, TransportError
 from tests.fake_vm import FakeVm

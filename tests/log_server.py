@@ -1,0 +1,71 @@
+"""A server for logs on loopback: takes JSON lines as VictoriaLogs does, or answers what a test says."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class LogServer:
+    """What came.
+
+    Attributes:
+        url: where lines go.
+        lines: that were taken, in order.
+        paths, headers: of all requests.
+        statuses: to be answered next; after them 200.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/insert/jsonline"
+        self.lines: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        self.statuses: list[int] = []
+
+    def take(self, path: str, headers: dict[str, str], body: bytes) -> int:
+        """Take a request; return its status."""
+        self.paths.append(path)
+        self.headers.append(headers)
+        status = self.statuses.pop(0) if self.statuses else 200
+        if status == 200:
+            text = gzip.decompress(body) if headers.get("Content-Encoding") == "gzip" else body
+            self.lines += [json.loads(line) for line in text.splitlines()]
+        return status
+
+
+@contextmanager
+def running() -> Iterator[LogServer]:
+    """Run one."""
+
+    class Handler(BaseHTTPRequestHandler):
+        """One connection."""
+
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            """Take it."""
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(taken.take(self.path, dict(self.headers), body))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    taken = LogServer(server.server_port)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield taken
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
