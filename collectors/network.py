@@ -1,10 +1,12 @@
-"""Traffic and link state of network interfaces.
+"""Traffic and link state of network interfaces, and what becomes of UDP, which a stream is made of.
 
-Reads: proc/net/dev, sys/class/net/*/{operstate,carrier}.
-Source: Documentation/filesystems/proc.rst, networking/operstates.rst, net/core/net-procfs.c.
+Reads: proc/net/dev, sys/class/net/*/{operstate,carrier}, proc/net/snmp.
+Source: Documentation/filesystems/proc.rst, networking/operstates.rst, net/core/net-procfs.c, RFC 4113 and
+    include/uapi/linux/snmp.h for UDP.
 Emits: network.{rx,tx}_{bytes,packets,errors,dropped}_total{interface} (as the kernel has them),
     network.{rx,tx}_bits_per_second{interface} and network.total_{rx,tx}_bits_per_second (whole bits, of
     the collected interfaces that have a rate), network.link_up{interface} (0 or 1),
+    network.udp_datagrams_total{direction=in,out}, network.udp_errors_total{kind=no_port,in,receive_buffer,send_buffer},
     network.interfaces_dropped_total (one for each interface left out of a collect; from the first on).
     Events link_down, link_up.
 Errors: a first reading, an interface that was gone at the last one and counters that fell (a modem that
@@ -40,6 +42,10 @@ FALL_TOGETHER = ("rx_bytes", "rx_packets", "tx_bytes", "tx_packets")
 # dormant has a carrier and waits for something else (802.1X), so it carries nothing yet.
 LINK_UP = {"up": 1, "down": 0, "lowerlayerdown": 0, "notpresent": 0, "dormant": 0, "testing": 0}
 
+# Columns of the kernel's, and what they are called here.
+UDP_DIRECTIONS = {"InDatagrams": "in", "OutDatagrams": "out"}
+UDP_ERRORS = {"NoPorts": "no_port", "InErrors": "in", "RcvbufErrors": "receive_buffer", "SndbufErrors": "send_buffer"}
+
 Counters = dict[str, int]
 
 
@@ -72,6 +78,12 @@ class State:
 
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample]:
+    """Yield what went over the interfaces, and what became of UDP."""
+    yield from _interfaces(host, config, state)
+    yield from _udp(host)
+
+
+def _interfaces(host: Host, config: Config, state: State) -> Iterator[Sample]:
     """Yield the counters, rates and link state of each interface."""
     table = host.parse("proc/net/dev", parse_net_dev)
     if table is None:
@@ -118,6 +130,15 @@ def parse_net_dev(lines: Iterable[str]) -> dict[str, Counters] | None:
     return table or None
 
 
+def parse_udp(lines: Iterable[str]) -> dict[str, int] | None:
+    """Return the UDP counters of ``/proc/net/snmp``: a row of the kernel's names, and one of numbers."""
+    rows = [line.split()[1:] for line in lines if line.startswith("Udp:")]
+    if len(rows) != 2:
+        return None
+    counts = {name: unsigned(number) for name, number in zip(*rows, strict=False)}
+    return {name: count for name, count in counts.items() if count is not None} or None
+
+
 def is_wanted(name: str, config: Config) -> bool:
     """Tell whether the filters let an interface through; excluding is stronger."""
     if any(pattern.fullmatch(name) for pattern in config.exclude_ifaces):
@@ -137,6 +158,16 @@ def rates(before: Counters | None, now: Counters, elapsed_s: float) -> dict[str,
         for way in ("rx", "tx")
         if f"{way}_bytes" in now and f"{way}_bytes" in before
     }
+
+
+def _udp(host: Host) -> Iterator[Sample]:
+    counts = host.parse("proc/net/snmp", parse_udp) or {}
+    for column, direction in UDP_DIRECTIONS.items():
+        if column in counts:
+            yield Sample("network.udp_datagrams_total", counts[column], {"direction": direction})
+    for column, kind in UDP_ERRORS.items():
+        if column in counts:
+            yield Sample("network.udp_errors_total", counts[column], {"kind": kind})
 
 
 def _link(host: Host, name: str) -> Iterator[Sample]:

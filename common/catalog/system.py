@@ -74,6 +74,14 @@ _NETWORK = (
     row("network.tx_bits_per_second", GAUGE, "bits/second", "interface", "Send rate since the last reading."),
     row("network.total_rx_bits_per_second", GAUGE, "bits/second", "", "Receive rate of all interfaces."),
     row("network.total_tx_bits_per_second", GAUGE, "bits/second", "", "Send rate of all interfaces."),
+    row("network.udp_datagrams_total", COUNTER, "", "direction", "UDP datagrams of all sockets; direction: in, out."),
+    row(
+        "network.udp_errors_total",
+        COUNTER,
+        "",
+        "kind",
+        "UDP datagrams lost on this device; kind: no_port, in, receive_buffer, send_buffer.",
+    ),
     row("network.link_up", GAUGE, "", "interface", "1 while the interface can carry packets."),
     row("network.interfaces_dropped_total", COUNTER, "", "", "Interfaces left out because of max_interfaces."),
 )

@@ -17,6 +17,8 @@ from collectors.host import Host
 from common import config
 from tests.unit.collectors import recorded, trees
 
+UDP = "Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors"
+
 
 def table(**received: int) -> str:
     """Return a /proc/net/dev in which each interface has sent twice what it received."""
@@ -165,7 +167,7 @@ def test_link(operstate: str | int, carrier: str | int, expected: int | None, mo
     contents: dict[str, Any] = {"dev": table(wwan0=1), "operstate": operstate, "carrier": carrier}
 
     def read(path: str) -> bytes:
-        content = contents[Path(path).name]
+        content = contents.get(Path(path).name, b"")
         if isinstance(content, int):
             raise OSError(content, os.strerror(content))
         return f"{content}\n".encode()
@@ -177,7 +179,7 @@ def test_link(operstate: str | int, carrier: str | int, expected: int | None, mo
 
 def test_interface_that_is_down_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """The carrier of an interface that is down, an EINVAL, is not even asked."""
-    contents = {"dev": table(wwan1=0).encode(), "operstate": b"down\n"}
+    contents = {"dev": table(wwan1=0).encode(), "operstate": b"down\n", "snmp": f"{UDP}\nUdp: 1\n".encode()}
     monkeypatch.setattr(collectors.host, "read", lambda path: contents[Path(path).name])
     host = collectors.host.Host()
     trees.Collector(network, host).at(0)
@@ -209,3 +211,21 @@ def test_a_link_that_goes_and_comes(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "sys/class/net/usb0")
     assert [("link_down", "usb0 is gone")] == seen()
     assert [] == seen()
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([UDP, "Udp: 1 2 3 4 5 6"], {"InDatagrams": 1, "NoPorts": 2, "OutDatagrams": 4, "SndbufErrors": 6}),
+        (["Udp: InDatagrams NoPorts", "Udp: 1 2", "UdpLite: InDatagrams", "UdpLite: 9"], {"InDatagrams": 1}),
+        ([UDP, "Udp: 1 -2 x"], {"InDatagrams": 1}),
+        ([UDP], None),
+        ([UDP, "Udp:"], None),
+        ([], None),
+    ],
+    ids=["all of them", "an old kernel", "no numbers", "names alone", "numbers missing", "no UDP"],
+)
+def test_counters_of_udp(lines: list[str], expected: dict[str, int] | None) -> None:
+    """By the kernel's names, whatever their order and number."""
+    found = network.parse_udp(lines)
+    assert expected == (found and {name: found[name] for name in expected or ()})
