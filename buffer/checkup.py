@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import apsw
 
-from buffer import database, refill, salvage, schema
+from buffer import database, refill, salvage, schema, tables
 from buffer.aside import Aside
 from buffer.frames import Log
 from buffer.pages import FRACTIONS
@@ -131,7 +131,7 @@ def _missing_columns(connection: apsw.Connection) -> list[str]:
     """Return the columns that a fresh file would have and this one has not: its schema is damaged."""
     fresh = apsw.Connection(":memory:")
     try:
-        fresh.execute(schema.TABLES)
+        fresh.execute(tables.TABLES)
         query = (
             "SELECT m.name || '.' || c.name FROM sqlite_master AS m, pragma_table_info(m.name) AS c "
             "WHERE m.type = 'table' UNION ALL SELECT name FROM sqlite_master WHERE type = 'index'"

@@ -14,7 +14,7 @@ from typing import Any
 
 import apsw
 
-from buffer import schema
+from buffer import tables
 from common import clock
 from common.sample import Batch
 
@@ -178,7 +178,7 @@ class Clocks:
             if self._connection.changes():
                 return
         self._connection.execute(
-            "UPDATE samples SET chunk = ?, clock = ? WHERE id = ?", (schema.REFUSED, self._id, row_id)
+            "UPDATE samples SET chunk = ?, clock = ? WHERE id = ?", (tables.REFUSED, self._id, row_id)
         )
 
     def _other_clocks(self) -> dict[int, int]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from buffer import schema
+from buffer import tables
 from buffer.clocks import MAX_BUMPS, Clocks, Placed
 from buffer.events import Events, is_event
 from buffer.series import Book
@@ -120,7 +120,7 @@ class Desk:
         is_text = isinstance(sample.value, str)
         series = self.book.find(sample.name, self._device_id, sample.tags, is_text=is_text)
         session = self.sessions.at(placed.timestamp_ms)
-        chunk = schema.LOCAL if is_text else None
+        chunk = tables.LOCAL if is_text else None
         return Row(
             placed.timestamp_ms, series.id, _compact(sample.value), session, placed.clock, series.priority, chunk
         )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from buffer import schema, windows
+from buffer import tables, windows
 from buffer.older import Old
 from buffer.shapes import FoundAggregate, FoundCheckpoint, FoundEvent, FoundSample
 from buffer.store import Store
@@ -114,7 +114,7 @@ def old_row(store: Store, ids: Ids, old: Old, uploaded: int) -> Row:
     """Return the row of a sample of an older version; `uploaded` is the checkpoint of those that were."""
     is_text = isinstance(old.value, str)
     series = store.book.find(old.name, old.device or store.device_id, old.tags, is_text=is_text)
-    chunk = schema.LOCAL if is_text else uploaded if old.uploaded else None if old.is_sendable else schema.REFUSED
+    chunk = tables.LOCAL if is_text else uploaded if old.uploaded else None if old.is_sendable else tables.REFUSED
     return old.timestamp_ms, series.id, old.value, ids.names.get(old.session or ""), None, old.priority, chunk
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import apsw
 
-from buffer import aggregates, schema, slices, thinning, windows
+from buffer import aggregates, slices, tables, thinning, windows
 from buffer.marks import Marks, Thinned
 from buffer.shelf import Shelf
 from buffer.slices import Pace
@@ -32,7 +32,7 @@ CHECK_MS = 2_000  # at 50,000 samples/s the file outgrows its limit by 7 MB in t
 SHELF_CHECK_MS = 60_000  # the archive's folders: a system call for each of up to 120 files
 ROOM_SHARE = 0.01  # of max_size is freed beyond what is needed, so that the next time is not the next check
 LOOKS_PER_SLICE = 500  # spans, one index look-up each: 5 ms from a warm cache
-_ONLY_HERE = (schema.LOCAL, schema.REFUSED)
+_ONLY_HERE = (tables.LOCAL, tables.REFUSED)
 
 
 class Sacrifice:

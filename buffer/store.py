@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from buffer import database, schema, windows
+from buffer import database, tables, windows
 from buffer.clocks import Clocks
 from buffer.entry import Desk
 from buffer.series import Book, Series
@@ -206,7 +206,7 @@ class Store:
     def mark_refused(self, priority: int, rows: Sequence[Row]) -> int:
         """Mark samples as refused by the server: kept, never sent again; return how many were pending."""
         with self._connection:
-            marked = self._mark(schema.REFUSED, rows)
+            marked = self._mark(tables.REFUSED, rows)
         self.pending[priority] -= marked
         return marked
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from buffer import schema, slices, windows
+from buffer import slices, tables, windows
 from buffer.aggregates import Aggregate
 from buffer.slices import Raw
 from buffer.store import Store
@@ -14,7 +14,7 @@ MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 NOW_MS = 1_760_400_000_000 // DAY_MS * DAY_MS  # midnight, so that "two days ago" is on every grid
 
 UPLOADED = 1
-PENDING, LOCAL, REFUSED = None, schema.LOCAL, schema.REFUSED
+PENDING, LOCAL, REFUSED = None, tables.LOCAL, tables.REFUSED
 
 
 class Put(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 import pytest
 
-from buffer import proof, schema, shapes
+from buffer import proof, shapes, tables
 from buffer.frames import Log
 from buffer.pages import File, Record
 from buffer.series import series_key
@@ -102,9 +102,9 @@ def test_frames_of_an_earlier_lap_are_not_read(tmp_path: Path) -> None:
 def test_shapes_are_those_of_the_schema() -> None:
     """A column that is added to a table is added here, or its rows would be taken for damage."""
     connection = apsw.Connection(":memory:")
-    connection.execute(schema.TABLES)
-    tables = ("samples", "series", "upload_checkpoints", "sessions", "clocks", "events", "aggregates")
-    found = {name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")] for name in tables}
+    connection.execute(tables.TABLES)
+    names = ("samples", "series", "upload_checkpoints", "sessions", "clocks", "events", "aggregates")
+    found = {name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")] for name in names}
     assert {
         "samples": ["id", "timestamp_ms", "series_id", "value", "session", "clock", "priority", "chunk"],
         "series": ["id", "metric_name", "device_id", "tags", "value_type", "series_key"],

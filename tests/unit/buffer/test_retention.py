@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buffer import aggregates, schema, slices
+from buffer import aggregates, slices, tables
 from buffer.aggregates import FIVE_MINUTES_MS, Aggregate, Groups
 from buffer.marks import Marks
 from buffer.portion import Portion
@@ -341,7 +341,7 @@ def test_folding_in_any_pieces_and_order_equals_the_definition(
 ) -> None:
     """Min, max, last and count exactly, avg to 12 digits, for any finite values, against exact fractions."""
     connection = apsw.Connection(":memory:")
-    connection.execute(schema.TABLES)
+    connection.execute(tables.TABLES)
     rows = [Raw(0, timestamp_ms, series_id, value, None, None, 2, 1) for timestamp_ms, series_id, value in found]
     rng.shuffle(rows)
     while rows:
