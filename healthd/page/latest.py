@@ -14,7 +14,7 @@ from common.sample import Batch
 
 KEPT = (
     *("srt.", "srtla.", "encoder.", "audio.", "hdmi.", "modem.", "stream.", "alert.", "battery.", "power."),
-    *("cpu.usage_percent", "cpu.temperature", "memory.", "filesystem.", "network.total_"),
+    *("cpu.usage_percent", "cpu.temperature", "system.info", "memory.", "filesystem.", "network.total_"),
 )
 MAX_SERIES = 2_000
 STALE_INTERVALS = 3

@@ -85,6 +85,9 @@ def _device(latest: Latest, now_s: float) -> Iterator[Fact]:
     watts = [row.value for row in latest.rows("power.watts", now_s)]
     if watts:
         yield Fact("power", "Power", number(max(watts), "W", 1))
+    for row in latest.rows("system.info", now_s):
+        yield Fact("board", "Board", row.tags.get("board") or DASH)
+        yield Fact("system", "System", row.tags.get("image") or row.tags.get("os") or row.tags.get("kernel") or DASH)
 
 
 def _used(name: str, label: str, value: float | None, line: float) -> Fact:

@@ -73,6 +73,20 @@ def test_a_healthy_stream() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("names", "system"),
+    [({"image": "2023.11.1", "os": "Ubuntu"}, "2023.11.1"), ({"os": "Ubuntu", "kernel": "6.1"}, "Ubuntu"), ({}, DASH)],
+)
+def test_what_machine_it_is(names: dict[str, str], system: str) -> None:
+    """The board, and the image if it is BELABOX's, else what runs there."""
+    seen = Latest()
+    seen.take(
+        Batch("cpu", "e", 1, WALL_MS, 0, "boot", False, [Sample("system.info", 1, {"board": "B", **names})]), NOW_S
+    )
+    shown = facts(picture(view(), seen, {"id": "d", "name": "n"}, NOW_S, WALL_MS), "device")
+    assert (("B", ""), (system, "")) == (shown["board"], shown["system"])
+
+
 def test_without_a_stream_it_is_ready() -> None:
     """No stream is no trouble."""
     assert ("idle", "Ready") == tuple(drawn({})["verdict"][key] for key in ("level", "title"))
