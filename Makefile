@@ -89,8 +89,8 @@ chaos: setup-dev ## random kills and outages, every sample counted; damaged file
 soak: setup-dev ## the pipeline for HOURS=1; memory, descriptors and file sizes, with their slopes
 	@$(BIN)/python -m tests.chaos.soak --hours $(or $(HOURS),1)
 
-bench: setup-dev ## what it costs on this machine, beside its budget; SIZE=quick|usual|full, JSON=file; 9 minutes, quick 1/2
-	@$(BIN)/python -m tests.bench --size $(or $(SIZE),usual) $(if $(JSON),--json $(JSON))
+bench: setup-dev ## what it costs on this machine, beside its budget; SIZE=quick|usual|full JSON=file URL=server; 9 minutes, quick 1/2
+	@$(BIN)/python -m tests.bench --size $(or $(SIZE),usual) $(if $(JSON),--json $(JSON)) $(if $(URL),--server $(URL))
 
 fleet: setup-dev ## many devices and one server that goes away and comes back; DEVICES=500 MINUTES=6
 	@$(BIN)/python -m tests.bench.fleet --devices $(or $(DEVICES),500) --minutes $(or $(MINUTES),6)

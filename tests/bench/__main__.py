@@ -56,13 +56,13 @@ SIZES = {
 }
 
 
-def measure(folder: Path, size: Size, seconds: float) -> Iterator[Figure]:
+def measure(folder: Path, size: Size, seconds: float, server: str) -> Iterator[Figure]:
     """Give every figure as it is measured."""
     if size.watch:
-        yield from footprint.figures(folder, seconds)
+        yield from footprint.figures(folder, seconds, server)
     yield from storage.figures(folder, size.per_minute, size.series)
     yield from body.figures(folder / "run" / "metrics.db")
-    yield from throughput.figures(folder / "t", size.backlogs, size.paced, size.behind)
+    yield from throughput.figures(folder / "t", size.backlogs, size.paced, size.behind, server)
     if size.megabytes:
         yield from page.figures(folder / "p", size.megabytes)
 
@@ -85,11 +85,17 @@ def main() -> int:
         default="usual",
         help="quick: half a minute; usual: nine; full: 10 M drained too",
     )
+    parser.add_argument(
+        "--server",
+        default="",
+        metavar="URL",
+        help="upload to this VictoriaMetrics; without: to one of its own",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too, to compare two runs")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="bm-", dir="/tmp"))
     try:
-        rows = list(shown(measure(folder, SIZES[options.size], options.seconds)))
+        rows = list(shown(measure(folder, SIZES[options.size], options.seconds, options.server)))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(f"commit {figures.commit() or 'unknown'}")

@@ -12,35 +12,30 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tests.bench import peers, usage
+from tests.bench import peers, target, usage
 from tests.bench.figures import Figure
 from tests.bench.usage import Use, Watch
-from tests.chaos.server import RealServer
-from tests.harness import COLLECTORS, Pipeline, require, wait_for
+from tests.harness import COLLECTORS, Pipeline, wait_for
 
 WARM_UP_S = 20.0  # first chunks, first scrape
 BUSY = {f"BELABOX_COLLECTORS__{name.upper()}__INTERVAL": "0.7s" for name in COLLECTORS}
 
 
-def figures(folder: Path, seconds: float) -> Iterator[Figure]:
-    """Measure three runs of the pipeline: under plain supervisord, as it is, and busy."""
-    server = RealServer(require("victoria-metrics"), folder)
-    server.start()
-    try:
-        with _run(folder / "plain", server, {"PLAIN": "yes"}) as pipeline:
+def figures(folder: Path, seconds: float, server: str) -> Iterator[Figure]:
+    """Measure three runs of the pipeline, into a server: under plain supervisord, as it is, and busy."""
+    with target.running(folder, server) as url:
+        with _run(folder / "plain", url, {"PLAIN": "yes"}) as pipeline:
             plain = usage.memory(_pids(pipeline))
-        yield from _default(folder, server, seconds, plain)
-        with _run(folder / "busy", server, BUSY) as pipeline:
+        yield from _default(folder, url, seconds, plain)
+        with _run(folder / "busy", url, BUSY) as pipeline:
             use, rate = _watched(pipeline, seconds / 2)
-    finally:
-        server.kill()
     yield Figure("CPU, every collector each 0.7 s", use.cpu_percent, "% of a core", "2", f"{rate:,.0f} samples/min")
 
 
-def _default(folder: Path, server: RealServer, seconds: float, plain: float) -> Iterator[Figure]:
-    with peers.running(folder, server.url) as pair:
+def _default(folder: Path, url: str, seconds: float, plain: float) -> Iterator[Figure]:
+    with peers.running(folder, url) as pair:
         began_s = time.monotonic()
-        with _run(folder / "run", server, {}) as pipeline:
+        with _run(folder / "run", url, {}) as pipeline:
             first_s = time.monotonic() - began_s - WARM_UP_S
             before, theirs = (pair.tally(), Watch(pair.pids)) if pair else (None, None)
             ours, rate = _watched(pipeline, seconds)
@@ -67,9 +62,9 @@ def _pair(use: Use, before: peers.Tally, after: peers.Tally) -> Iterator[Figure]
 
 
 @contextmanager
-def _run(folder: Path, server: RealServer, environment: Mapping[str, str]) -> Iterator[Pipeline]:
+def _run(folder: Path, url: str, environment: Mapping[str, str]) -> Iterator[Pipeline]:
     """Give a pipeline that has uploaded something and come to rest."""
-    with Pipeline(folder, f"{server.url}/api/v1/import", environment) as pipeline:
+    with Pipeline(folder, f"{url}/api/v1/import", environment) as pipeline:
         wait_for("an upload", lambda: _stored(pipeline, "chunk > 0"), 60)
         time.sleep(WARM_UP_S)
         yield pipeline

@@ -25,11 +25,10 @@ from common.log import Log
 from common.publisher import Publisher
 from common.sample import Batch, Sample
 from common.settings import Storage
-from tests.bench import sink
+from tests.bench import sink, target
 from tests.bench.figures import Figure
 from tests.bench.usage import Watch
-from tests.chaos.server import RealServer
-from tests.harness import ROOT, require, wait_for
+from tests.harness import ROOT, wait_for
 
 SERIES = 200
 INGEST = 1_000_000
@@ -41,14 +40,14 @@ P0 = "events_total"  # a number that the catalogue calls critical
 UNPACED = {"BELABOX_REMOTE__BACKFILL__BANDWIDTH_LIMIT": "100%", "BELABOX_REMOTE__BACKFILL__RATE_LIMIT": "1000/s"}
 
 
-def figures(folder: Path, backlogs: Sequence[int], paced: int, behind: Sequence[int]) -> Iterator[Figure]:
+def figures(folder: Path, backlogs: Sequence[int], paced: int, behind: Sequence[int], server: str) -> Iterator[Figure]:
     """Measure ingest, drain of each backlog, and the way of urgent samples before others."""
     folder.mkdir()
     yield _ingest(folder / "in")
     for samples in backlogs:
-        yield _drain(folder / f"out-{samples}", samples)
+        yield _drain(folder / f"out-{samples}", samples, server)
     if paced:
-        yield _drain(folder / "paced", paced, paced=True)
+        yield _drain(folder / "paced", paced, server, paced=True)
     for backlog in behind:
         yield _urgent(folder / f"urgent-{backlog}", backlog)
 
@@ -75,22 +74,17 @@ def _ingest(folder: Path) -> Figure:
     return Figure("ingest: publisher to COMMIT and ack", sent / seconds, "samples/s", "50,000", cpu)
 
 
-def _drain(folder: Path, samples: int, *, paced: bool = False) -> Figure:
+def _drain(folder: Path, samples: int, server: str, *, paced: bool = False) -> Figure:
     """Upload a backlog to a real server: as fast as it goes, or as the default leaves room for the stream."""
     folder.mkdir()
     _backlog(folder, samples)
-    server = RealServer(require("victoria-metrics"), folder)
-    server.start()
-    try:
-        began_s = time.monotonic()
-        settings = {"BELABOX_REMOTE__URL": f"{server.url}/api/v1/import", **({} if paced else UNPACED)}
+    with target.running(folder, server) as url:
+        settings = {"BELABOX_REMOTE__URL": f"{url}/api/v1/import", **({} if paced else UNPACED)}
         with _processes(folder, "buffer", "shipper", settings=settings) as pids:
             wait_for("the first of them", lambda: _rows(folder, "chunk IS NULL") < samples, 60)
             left, watch, began_s = _rows(folder, "chunk IS NULL"), Watch(pids), time.monotonic()
             wait_for("the last of them", lambda: _rows(folder, "chunk IS NULL") == 0, 600)
             seconds, use = time.monotonic() - began_s, watch.use()
-    finally:
-        server.kill(signal.SIGTERM)
     beside = f"buffer and shipper: {use.cpu_percent:.0f} % of a core"
     what, budget = (", with the default's pauses", "") if paced else ("", "150,000")
     return Figure(f"drain of {samples:,}{what}", left / seconds, "samples/s", budget, beside)
