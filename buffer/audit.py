@@ -20,7 +20,11 @@ from common import clock
 from common.events import Event
 from common.process import Process
 
-MAX_RESENDS = 2  # a server that lost the same samples three times will lose them again
+MAX_RESENDS = 2  # of single series: a server that lost the same ones three times will lose them again
+# A server that keeps next to nothing of a span is broken, not forgetful, and everything would go there in vain. After
+# a resend that is gone too the audit rests, in graces, before the same span is tried again; the last is repeated.
+RESTS = (1, 5, 15, 60)
+MAX_TRIES = 7  # of such a span: 3 hours of rests with the default grace of a minute
 SERVER_STARTED = "server_started_s"
 CLOCK_MARGIN_MS = 2_000  # the server's start is known to a second, the clock skew to half of one
 _OPEN = f"state IN ({windows.TO_AUDIT}, {windows.SENT_AGAIN})"
@@ -32,6 +36,10 @@ class Audit:
     def __init__(self, process: Process, store: Store) -> None:
         self._process = process
         self._store = store
+        self._grace_s = 0.0
+        self._rests = 0  # in a row
+        self._rest_until_s = 0.0
+        self._rested_for: int | None = None  # the span that is tried again after a rest
         for counter in ("requeued_samples_total", "audit_failures_total"):
             process.instruments.count(f"storage.{counter}", 0)
 
@@ -48,7 +56,10 @@ class Audit:
 
         Closed: it ended, and the last upload of it was, longer ago than the grace.
         """
-        limit_ms = clock.wall_ms() - int(1000 * float(request["grace_s"]))
+        self._grace_s = float(request["grace_s"])
+        if time.monotonic() < self._rest_until_s:
+            return {"start_ms": None, **self._state()}
+        limit_ms = clock.wall_ms() - int(1000 * self._grace_s)
         query = (
             f"SELECT start_ms, uploaded_ms FROM windows WHERE {_OPEN} AND start_ms > ? AND start_ms <= ? "
             "AND uploaded_ms <= ? ORDER BY start_ms LIMIT 1"
@@ -71,12 +82,15 @@ class Audit:
         resends = int(found[1])
         if not missing:
             self._set(start_ms, windows.VERIFIED, resends)
+            self._rests = 0
             return {"requeued": 0}
-        if resends >= MAX_RESENDS:
-            self._set(start_ms, windows.DIFFERS, resends)
-            self._process.instruments.count("storage.audit_failures_total")
-            self._process.log.error("the server does not keep what it accepts", start_ms=start_ms, series=len(missing))
-            self._tell(start_ms, f"samples of {len(missing)} series are missing again, and are not sent a third time")
+        is_broken = 2 * len(missing) >= len(self._counts(start_ms))
+        if is_broken and resends and self._rested_for != start_ms:
+            self._rest(start_ms, len(missing))
+            return {"requeued": 0}
+        self._rested_for = None
+        if resends >= (MAX_TRIES if is_broken else MAX_RESENDS):
+            self._give_up(start_ms, resends, len(missing))
             return {"requeued": 0}
         return {"requeued": self._send_again(start_ms, resends + 1, missing)}
 
@@ -98,6 +112,23 @@ class Audit:
             marks.set(SERVER_STARTED, started_s)
         self._process.log.info("the server was started anew", count=requeued)
         return {"requeued": self._counted(requeued)}
+
+    def _rest(self, start_ms: int, series: int) -> None:
+        """Leave the server alone: what it was sent again is gone like the first time."""
+        rest_s = self._grace_s * RESTS[min(self._rests, len(RESTS) - 1)]
+        self._rests += 1
+        self._rested_for, self._rest_until_s = start_ms, time.monotonic() + rest_s
+        self._process.log.error(
+            "the server does not keep what it accepts", start_ms=start_ms, series=series, next_attempt_s=rest_s
+        )
+        if self._rests == 1:
+            self._tell(start_ms, f"samples of {series} series are missing again; the server keeps nothing")
+
+    def _give_up(self, start_ms: int, resends: int, series: int) -> None:
+        self._set(start_ms, windows.DIFFERS, resends)
+        self._process.instruments.count("storage.audit_failures_total")
+        self._process.log.error("the server has less than it accepted", start_ms=start_ms, series=series)
+        self._tell(start_ms, f"samples of {series} series are missing again, and are not sent any more")
 
     def _send_again(self, start_ms: int, resends: int, series_ids: list[int]) -> int:
         where = "timestamp_ms >= ? AND timestamp_ms < ? AND series_id = ?"
