@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
+import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -26,7 +28,7 @@ from tests.bench.figures import Figure
 HEAD_BYTES = 250  # of a request and its answer, as this client and VictoriaMetrics write them
 SPANS_S = (10, 60, 300)
 BACKFILL = 25_000  # samples of a chunk
-LEVELS = (1, 6, 9)
+LEVELS, ZSTD_LEVELS = (1, 6, 9), (3, 19)  # zstd by its program: no Python of ours has it
 
 
 class Row(NamedTuple):
@@ -89,7 +91,11 @@ def _gzipped_lines(rows: list[Row]) -> float:
 
 def _levels(rows: list[Row]) -> str:
     body = _body(rows)
-    return "; ".join(f"gzip {level}: {len(gzip.compress(body, level)) / len(rows):.2f}" for level in LEVELS)
+    sizes = {f"gzip {level}": len(gzip.compress(body, level)) for level in LEVELS}
+    for level in ZSTD_LEVELS if shutil.which("zstd") else ():
+        packed = subprocess.run(["zstd", f"-{level}", "-c"], input=body, capture_output=True, check=True).stdout
+        sizes[f"zstd {level}"] = len(packed)
+    return "; ".join(f"{name}: {size / len(rows):.2f}" for name, size in sizes.items())
 
 
 def _collected(database: Path) -> list[Row]:
