@@ -11,7 +11,6 @@ from pathlib import Path
 
 from tests.chaos import storm
 from tests.harness import require
-from tests.integration.conftest import QUICK
 
 
 def main() -> int:
@@ -25,7 +24,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="bm-", dir="/tmp"))
     print(f"seed {options.seed}, {options.minutes:g} minutes, in {folder}", flush=True)
     try:
-        ledger = storm.run(binary, folder, options.seed, options.minutes * 60, QUICK)
+        ledger = storm.run(binary, folder, options.seed, options.minutes * 60, storm.SETTINGS)
     finally:
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)

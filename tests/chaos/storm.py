@@ -21,11 +21,17 @@ from tests import oracle
 from tests.chaos.proxy import Proxy
 from tests.chaos.server import RealServer
 from tests.harness import COLLECTORS, Pipeline
+from tests.integration.conftest import QUICK
 
 PROCESSES = ("buffer", "shipper", "healthd", "oracle", *(f"collectors:{name}" for name in COLLECTORS))
 # The ones that hold samples are hit as often as all others together.
 TARGETS = (*PROCESSES, "buffer", "shipper", "oracle", "buffer", "shipper", "oracle")
-SETTLE_S = 180.0
+# What a server loses twice within seconds can lie before the grace of its last start: then the span's audit finds it.
+SETTLE_S = 480.0
+SETTINGS = {
+    **QUICK,
+    "BELABOX_REMOTE__AUDIT__GRACE": "60s",
+}  # the default
 
 
 @dataclass

@@ -10,7 +10,6 @@ import pytest
 
 from tests.chaos import storm
 from tests.harness import require
-from tests.integration.conftest import QUICK
 
 SEED = 20251011  # another storm: make chaos SEED=… MINUTES=…
 DURATION_S = 45.0
@@ -21,7 +20,7 @@ def test_a_storm_loses_and_doubles_nothing() -> None:
     """After the storm every number of the oracle is at the real server once, and in the database once."""
     folder = Path(tempfile.mkdtemp(prefix="bm-", dir="/tmp"))
     try:
-        ledger = storm.run(require("victoria-metrics"), folder, SEED, DURATION_S, QUICK)
+        ledger = storm.run(require("victoria-metrics"), folder, SEED, DURATION_S, storm.SETTINGS)
     finally:
         rmtree(folder, ignore_errors=True)
     print("\n".join(ledger.lines()))
