@@ -28,10 +28,7 @@ PROCESSES = ("buffer", "shipper", "healthd", "oracle", *(f"collectors:{name}" fo
 TARGETS = (*PROCESSES, "buffer", "shipper", "oracle", "buffer", "shipper", "oracle")
 # What a server loses twice within seconds can lie before the grace of its last start: then the span's audit finds it.
 SETTLE_S = 480.0
-SETTINGS = {
-    **QUICK,
-    "BELABOX_REMOTE__AUDIT__GRACE": "60s",
-}  # the default
+SETTINGS = {**QUICK, "BELABOX_REMOTE__AUDIT__GRACE": "60s"}  # as it is by default
 
 
 @dataclass
