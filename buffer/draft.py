@@ -14,10 +14,11 @@ import apsw
 
 from buffer import slices
 from buffer.slices import Key, Raw
+from buffer.tables import VIEWED
 
 CACHE_KIB = 1024  # rows are appended: only the right edge of the tree is touched
 
-TABLES = """
+TABLES = f"""
 CREATE TABLE series (
     id INTEGER PRIMARY KEY, metric_name TEXT, device_id TEXT, tags TEXT, value_type INTEGER, series_key BLOB
 );
@@ -28,14 +29,7 @@ CREATE TABLE samples (
 ) WITHOUT ROWID; -- a sixth smaller after compression than with row numbers
 CREATE VIEW metrics AS
 SELECT timestamp_ms * 1000000 + series_id AS id,
-       timestamp_ms,
-       metric_name,
-       CASE value_type WHEN 0 THEN value END AS metric_value,
-       CASE value_type WHEN 1 THEN value END AS value_text,
-       value_type,
-       tags,
-       (SELECT sessions.id FROM sessions WHERE sessions.rowid = samples.session) AS session_id,
-       device_id,
+{VIEWED}
        uploaded,
        priority,
        lower(hex(series_key)) || '-' || timestamp_ms AS dedup_key,

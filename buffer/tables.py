@@ -9,7 +9,17 @@ from __future__ import annotations
 LOCAL = 0  # text: kept on the device, never uploaded
 REFUSED = -1  # the server refuses it: kept, counted, not sent again
 
-TABLES = """
+# What the view `metrics` shows of a sample in the database and in its archive alike.
+VIEWED = """\
+       timestamp_ms,
+       metric_name,
+       CASE value_type WHEN 0 THEN value END AS metric_value,
+       CASE value_type WHEN 1 THEN value END AS value_text,
+       value_type,
+       tags,
+       (SELECT sessions.id FROM sessions WHERE sessions.rowid = samples.session) AS session_id,
+       device_id,"""
+TABLES = f"""
 CREATE TABLE IF NOT EXISTS schema_version (
     id INTEGER PRIMARY KEY AUTOINCREMENT, version INTEGER NOT NULL, applied_at TEXT NOT NULL
 );
@@ -95,14 +105,7 @@ CREATE TABLE IF NOT EXISTS aggregates (
 DROP VIEW IF EXISTS metrics;
 CREATE VIEW metrics AS
 SELECT samples.id AS id,
-       timestamp_ms,
-       metric_name,
-       CASE value_type WHEN 0 THEN value END AS metric_value,
-       CASE value_type WHEN 1 THEN value END AS value_text,
-       value_type,
-       tags,
-       (SELECT sessions.id FROM sessions WHERE sessions.rowid = samples.session) AS session_id,
-       device_id,
+{VIEWED}
        CASE WHEN chunk IS NULL THEN 0 WHEN chunk > 0 THEN 1 ELSE 2 END AS uploaded,
        priority,
        lower(hex(series_key)) || '-' || timestamp_ms AS dedup_key,

@@ -105,7 +105,7 @@ class Stage:
 
     def ship_events(self) -> None:
         """Send events in words to where they go, if anywhere; after the samples of the same moment."""
-        if self._remote.events.url and self._may_ask and self._greeted:
+        if self._may_ask and self._greeted:
             self._event_timer.postpone(self._guarded(self._event_log.step))
 
     def reload(self, config: Config) -> None:

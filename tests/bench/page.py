@@ -23,6 +23,7 @@ from common.sample import Batch, Sample
 from common.settings import Storage
 from healthd.page.history import SPANS_S
 from healthd.page.plots import METRICS
+from tests.bench import acked
 from tests.bench.figures import Figure
 from tests.browser.chromium import PHONE, chromium
 from tests.harness import Pipeline, require, wait_for
@@ -103,12 +104,7 @@ def _acks_ms(folder: Path) -> float:
     delays = []
     try:
         for number in range(ASKED):
-            began_s = time.perf_counter()
-            publisher.publish([Sample("bench.ack", number)], clock.wall_ms(), urgent=True)
-            while publisher.unacked_samples:
-                publisher.socket.poll(1000)
-                publisher.receive()
-            delays.append(1000 * (time.perf_counter() - began_s))
+            delays.append(1000 * acked.publish(publisher, Sample("bench.ack", number)))
             time.sleep(BETWEEN_S)
     finally:
         publisher.close()

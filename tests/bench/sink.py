@@ -8,7 +8,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.http_server import serving
 
 SMALL_BYTES = 16 * 1024  # larger bodies are backlog, and not looked into
 
@@ -68,14 +70,6 @@ def running(metric: str) -> Iterator[Sink]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    sink = Sink(metric, server.server_port)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving(Handler) as port:
+        sink = Sink(metric, port)
         yield sink
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -25,7 +25,7 @@ from common.log import Log
 from common.publisher import Publisher
 from common.sample import Batch, Sample
 from common.settings import Storage
-from tests.bench import sink, target
+from tests.bench import acked, sink, target
 from tests.bench.figures import Figure
 from tests.bench.usage import Watch
 from tests.harness import ROOT, wait_for
@@ -114,10 +114,7 @@ def _urgent(folder: Path, backlog: int) -> Figure:
 def _way(publisher: Publisher, server: sink.Sink, number: int) -> float:
     """Return how long one urgent sample takes until the server has it."""
     began_s = time.perf_counter()
-    publisher.publish([Sample(P0, number)], clock.wall_ms(), urgent=True)
-    while publisher.unacked_samples:
-        publisher.socket.poll(1000)
-        publisher.receive()
+    acked.publish(publisher, Sample(P0, number))
     seconds = server.came_s(number) - began_s
     time.sleep(BETWEEN_S)
     return seconds

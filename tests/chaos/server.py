@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 from collections import Counter
 from pathlib import Path
 from urllib.parse import quote
 from urllib.request import urlopen
 
+from tests.free_port import free_port
 from tests.harness import wait_for
 
 
@@ -26,8 +26,7 @@ class RealServer:
     def __init__(self, binary: str, folder: Path) -> None:
         self._binary = binary
         self._folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -14,10 +14,9 @@ import pytest
 from common import catalog
 from deploy.grafana.__main__ import files
 from deploy.grafana.boards import DASHBOARDS
+from tests import requirements_page
 from tests.chaos.server import RealServer
 from tests.harness import ROOT, Pipeline, wait_for
-
-REQUIREMENTS = ROOT / "docs/requirements.md"
 
 
 def documented() -> list[str]:
@@ -54,10 +53,7 @@ def test_every_name_is_in_the_catalogue(expr: str) -> None:
 
 def required() -> list[str]:
     """Return what docs/requirements.md says the demo shows, as the server calls it."""
-    rows = re.findall(
-        r"^\|([^|]*)\|([^|]*)\|[^|]*\|[^|]*\| yes \|$", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE
-    )
-    names = {name for _, metrics in rows for name in re.findall(r"`([a-z_]+\.?[a-z0-9_]+)[`{]", metrics)}
+    names = {name for row in requirements_page.rows() if row.demo == "yes" for name in row.metrics}
     return [catalog.METRICS[name].export for name in sorted(names)]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from tests import oracle
 from tests.chaos.server import RealServer
+from tests.free_port import free_port
 from tests.harness import Pipeline, require, wait_for
 
 TOKEN = "sesame-71c0de"
@@ -60,8 +60,7 @@ class Vmauth:
         self._config = folder / "auth.yml"
         self._config.write_text(USERS.format(token=TOKEN, url=server), encoding="ascii")
         self._log = folder / "vmauth.log"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def serve(self, certificate: tuple[Path, Path]) -> None:

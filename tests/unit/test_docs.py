@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import requirements_page
 from tests.harness import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("common/*.md")])
@@ -73,10 +74,11 @@ def test_every_required_metric_is_in_the_catalogue() -> None:
     """And says either that the demo shows it, or why not."""
     script = "from common import catalog; print(' '.join(catalog.METRICS))"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    page = (ROOT / "docs/requirements.md").read_text(encoding="utf-8")
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if "|" in line]
-    told = [row for row in rows if row[0] not in {"item", "---"}]
-    named = {name for row in told for name in re.findall(r"`([a-z_]+\.?[a-z0-9_]+)[`{]", row[1])}
+    told = requirements_page.rows()
+    named = {name for row in told for name in row.metrics}
     assert len(told) > 60
-    assert [row for row in told if len(row) != 5 or not re.match(r"yes$|no: .", row[4])] == []
+    wrong = [
+        row for row in told if len(row.cells) != requirements_page.COLUMNS or not re.match(r"yes$|no: .", row.demo)
+    ]
+    assert wrong == []
     assert sorted(named - set(done.stdout.split())) == []

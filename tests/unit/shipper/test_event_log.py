@@ -33,6 +33,14 @@ def events(count: int) -> list[list[Any]]:
     ]
 
 
+def with_token(run_dir: Path) -> dict[str, str]:
+    """Return the keys of a token, which is in a file."""
+    token = run_dir / "token"
+    token.write_text("sesame-5", encoding="ascii")
+    token.chmod(0o600)
+    return {"remote__auth__type": "bearer_token", "remote__auth__token_file": str(token)}
+
+
 def begun(start: Start, count: int, **keys: str) -> Running:
     """Start a shipper whose buffer has events, and one sample that goes first."""
     running = start(rows(1), **keys)
@@ -84,11 +92,7 @@ def test_a_server_that_is_away_costs_the_samples_nothing(start: Start) -> None:
 
 def test_the_token_is_for_its_own_server(start: Start, logs: LogServer, run_dir: Path) -> None:
     """Another host does not get it, and a query of the operator's own is left as it is."""
-    token = run_dir / "token"
-    token.write_text("sesame-5", encoding="ascii")
-    token.chmod(0o600)
-    keys = {"remote__auth__type": "bearer_token", "remote__auth__token_file": str(token)}
-    running = begun(start, 1, remote__events__url=f"{logs.url}?_stream_fields=kind", **keys)
+    running = begun(start, 1, remote__events__url=f"{logs.url}?_stream_fields=kind", **with_token(run_dir))
     running.until("it", lambda: running.stub.events_sent)
     assert {"/insert/jsonline?_stream_fields=kind"} == set(logs.paths)
     assert [headers for headers in logs.headers if "Authorization" in headers] == []
@@ -96,12 +100,8 @@ def test_the_token_is_for_its_own_server(start: Start, logs: LogServer, run_dir:
 
 def test_the_same_server_gets_the_token(start: Start, logs: LogServer, run_dir: Path) -> None:
     """Behind one vmauth, say."""
-    token = run_dir / "token"
-    token.write_text("sesame-5", encoding="ascii")
-    token.chmod(0o600)
-    keys = {"remote__auth__type": "bearer_token", "remote__auth__token_file": str(token)}
     url = logs.url.replace("/insert/jsonline", "/api/v1/import")
-    running = begun(start, 1, remote__url=url, remote__events__url=logs.url, **keys)
+    running = begun(start, 1, remote__url=url, remote__events__url=logs.url, **with_token(run_dir))
     running.until("it", lambda: running.stub.events_sent)
     assert "Bearer sesame-5" == logs.headers[-1]["Authorization"]
 
