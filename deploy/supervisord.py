@@ -33,17 +33,38 @@ from supervisor import supervisord
 from supervisor.options import ServerOptions
 
 ROOT = Path(__file__).absolute().parents[1]  # through the link to the release in use: an upgrade shows as other files
+sys.path.insert(0, str(ROOT))
+from deploy.notify_relay import Relay  # noqa: E402
+
 # What nearly all processes import, with all that these import; for one process alone it would save nothing.
 PRELOADED = ("zmq", "msgpack", "yaml", "argparse", "pkgutil", "runpy", "collectors.stage", "collectors.registry")
 HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
 
 _Stamp: TypeAlias = "tuple[int, int] | None"
 
+_systemd = os.environ.pop("NOTIFY_SOCKET", "")  # where it listens, to this process alone; empty where nobody does
+_relays: list[Relay] = []  # one, or none
 _ours: dict[str, tuple[Path, _Stamp]] = {}  # by module: its file, and what that was when it was imported
 
 
 class Options(ServerOptions):  # type: ignore[misc] # supervisor has no types
-    """supervisord's options, with another last step of starting a program."""
+    """supervisord's options, with another last step of starting a program, and one more socket in its loop."""
+
+    def openhttpservers(self, supervisord: Any) -> None:
+        """Open supervisord's sockets, and the one to systemd."""
+        super().openhttpservers(supervisord)
+        if _systemd:
+            _relays.append(relay := Relay(Path(self.pidfile).with_name("notify.sock"), _systemd))
+            self.get_socket_map()[relay.fileno()] = relay
+            os.environ["NOTIFY_SOCKET"] = str(relay.path)
+
+    def close_httpservers(self) -> None:
+        """Close them: at the end, and before `supervisorctl reload` opens them again."""
+        super().close_httpservers()
+        while _relays:
+            relay = _relays.pop()
+            self.get_socket_map().pop(relay.fileno(), None)
+            relay.close()
 
     def execve(self, filename: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
         """Become the program; called in the forked child, whose descriptors are set up. Does not return."""
@@ -122,7 +143,6 @@ def _stamp(file: Path) -> _Stamp:
 
 
 def _preload() -> None:
-    sys.path.insert(0, str(ROOT))
     for name in PRELOADED:
         importlib.import_module(name)
     for name, module in sys.modules.items():

@@ -1,7 +1,9 @@
 """Tell systemd that the service is ready, and that it lives: only while samples really move.
 
-Reads: NOTIFY_SOCKET, which systemd sets with Type=notify and NotifyAccess=all. Source: sd_notify(3).
-Emits: READY=1 once, WATCHDOG=1 with each look, STATUS= for `systemctl status`.
+Reads: NOTIFY_SOCKET and WATCHDOG_USEC, which systemd sets with Type=notify; supervisord passes on what is said.
+    Source: sd_notify(3).
+Emits: READY=1 once, WATCHDOG=1 with each look, STATUS= for `systemctl status`. While an operator has stopped healthd,
+    nobody is watched: WATCHDOG_USEC=0.
 Fails: without the variable, or when nobody listens, nothing happens.
 """
 
@@ -22,6 +24,7 @@ class Notify:
 
     def __init__(self, environ: os._Environ[str] | dict[str, str]) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
+        self._watched_us = environ.get("WATCHDOG_USEC", "")
         self._is_ready = False
         self._said = ""
 
@@ -31,14 +34,16 @@ class Notify:
         if not self._is_ready:
             self._is_ready = True
             words.append("READY=1")
+            if self._watched_us:
+                words.append(f"WATCHDOG_USEC={self._watched_us}")
         if status != self._said:
             self._said = status
             words.append(f"STATUS={status[:STATUS_CHARACTERS]}")
         self._send("\n".join(words))
 
-    def stopping(self) -> None:
-        """Say that the end is meant."""
-        self._send("STOPPING=1")
+    def leave(self) -> None:
+        """Say that healthd ends because it was told to. The service goes on: STOPPING=1 would end all of it."""
+        self._send("WATCHDOG_USEC=0")
 
     def _send(self, text: str) -> None:
         if not self._address:

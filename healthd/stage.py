@@ -109,7 +109,7 @@ class Stage:
 
     def close(self) -> None:
         """Answer no more and let go of the socket."""
-        self._notify.stopping()
+        self._notify.leave()
         self._listener.close()
         self._feed.close()
         self._socket.close(linger=0)

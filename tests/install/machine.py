@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.harness import ROOT, wait_for
 
 SUITE = "bookworm"  # what BELABOX's images of today are beside; its Python is 3.11
-PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv"
+PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,sudo"
 BUILD_S, BOOT_S = 900, 60
 PROGRAMS = ("debootstrap", "systemd-nspawn", "nsenter")
 
@@ -52,7 +52,8 @@ class Machine:
     def boot(self) -> None:
         """Start it and wait until its systemd has nothing left to do."""
         self._container = subprocess.Popen(
-            ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", f"--directory={self.root}"],
+            ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", "--hostname=localhost",
+             f"--directory={self.root}"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         wait_for("its systemd", lambda: "running" in self.try_run("systemctl", "is-system-running"), BOOT_S)

@@ -21,8 +21,8 @@ from tests.harness import ROOT, wait_for
 from tests.install.machine import Machine, missing
 
 MINUTES = float(os.environ.get("MINUTES", "2"))  # it runs before it is upgraded
-INSTALL = ("/root/source/deploy/install.sh", "--wheels", "/root/wheels")
-SUPERVISORCTL = "cd /opt/belabox-metrics && exec runuser -u metrics -- .venv/bin/supervisorctl"
+INSTALL = ("sudo", "/root/source/deploy/install.sh", "--wheels", "/root/wheels")
+SUPERVISORCTL = "cd /opt/belabox-metrics && exec sudo -u metrics .venv/bin/supervisorctl"
 UNITS = ("belabox-metrics", "belabox-metrics-srt")
 NET_RAW = 1 << 13
 
@@ -67,12 +67,12 @@ def test_from_the_first_day_to_the_last(machine: Machine, vm: FakeVm) -> None:
 
     machine.run(*INSTALL)  # an upgrade: its restart is over when samples move again
     more(machine)
-    machine.run(INSTALL[0], "--rollback")
+    machine.run(*INSTALL[:2], "--rollback")
     more(machine)
     gaps_s = [(after - before) / 1000 for before, after in pairwise(times_ms(machine))]
     print(f"{len(gaps_s)} collects, each second; the longest gaps, one for each restart: {sorted(gaps_s)[-3:]} s")
 
-    machine.run(INSTALL[0], "--uninstall", "--purge")
+    machine.run(*INSTALL[:2], "--uninstall", "--purge")
     assert "" == machine.try_run("systemctl", "--failed", "--quiet", "--no-legend").strip()
     assert "no such user" in machine.try_run("id", "metrics")
     left = [path for path in machine.root.rglob("*belabox*") if not path.is_relative_to(machine.root / "root")]
@@ -80,12 +80,14 @@ def test_from_the_first_day_to_the_last(machine: Machine, vm: FakeVm) -> None:
 
 
 def confined(machine: Machine) -> None:
-    """What systemd was told is what the processes live with."""
+    """What systemd was told is what the processes live with; what a streaming program leaves in /tmp is seen."""
+    (machine.root / "tmp/state").write_text("shown", encoding="ascii")
     for unit, capabilities in zip(UNITS, (0, NET_RAW), strict=True):
         active(machine, unit)
         pid = machine.run("systemctl", "show", "--property=MainPID", "--value", unit).strip()
         status = dict(line.split(":\t", 1) for line in machine.run("cat", f"/proc/{pid}/status").splitlines())
         assert (capabilities, "1", "2") == (int(status["CapEff"], 16), status["NoNewPrivs"], status["Seccomp"])
+        assert "shown" == machine.run("nsenter", f"--target={pid}", "--mount", "cat", "/tmp/state").strip()
         refused = machine.try_run("nsenter", f"--target={pid}", "--mount", "touch", "/etc/written", "/tmp/written")
         assert 2 == refused.count("Read-only file system"), refused
 
@@ -95,8 +97,10 @@ def at_work(machine: Machine) -> None:
     states = machine.try_run("sh", "-c", f"{SUPERVISORCTL} status").splitlines()
     running = {line.split()[0] for line in states if " RUNNING " in line}
     assert {"buffer", "shipper", "healthd", "collectors:cpu", "collectors:events", "collectors:hdmi"} <= running, states
-    machine.run("sh", "-c", f"{SUPERVISORCTL} restart shipper")
-    machine.run("systemctl", "reload", UNITS[0])
+    machine.run("sh", "-c", f"{SUPERVISORCTL} restart shipper healthd")
+    assert "" == machine.try_run("env", "EDITOR=cat", "sudoedit", "/etc/belabox-metrics/config.yaml")
+    machine.run("sudo", "systemctl", "reload", UNITS[0])
+    active(machine, UNITS[0])  # and not on its way out
     machine.run("systemctl", "kill", "--signal=KILL", UNITS[0])
     more(machine)
     for unit in UNITS:

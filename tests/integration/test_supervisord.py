@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import xmlrpc.client
@@ -60,12 +61,19 @@ PROBES = {
     "raises": "import time\nprint('before')\nraise RuntimeError('a bug')",
     "returns": "import atexit; atexit.register(print, 'the end')",
     "kills": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+    "notifies": """
+import os, socket, time
+while name := os.environ.get("NOTIFY_SOCKET"):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+        client.sendto(b"MAINPID=1\\nWATCHDOG=1\\nSTOPPING=1\\nSTATUS=%d" % os.getpid(), name)
+    time.sleep(0.1)
+""",
     "stays": "import time, signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\ntime.sleep(1000)",
 }
 
 
 @contextmanager
-def supervised(folder: Path, script: list[str]) -> Iterator[Any]:
+def supervised(folder: Path, script: list[str], **environment: str) -> Iterator[Any]:
     """Run the probes under a supervisord; give its XML-RPC."""
     config = folder / "supervisord.conf"
     programs = "".join(PROGRAM.format(name=name, dir=folder, python=sys.executable) for name in PROBES)
@@ -73,7 +81,7 @@ def supervised(folder: Path, script: list[str]) -> Iterator[Any]:
     with (folder / "out").open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, *script, "-n", "-c", str(config)],
-            cwd=folder, stdout=output, stderr=output, env={**os.environ, "ONLY_PARENT": "seen"},
+            cwd=folder, stdout=output, stderr=output, env={**os.environ, "ONLY_PARENT": "seen", **environment},
         )  # fmt: skip
     transport = SupervisorTransport(None, None, f"unix://{folder}/s")
     try:
@@ -149,3 +157,29 @@ def test_a_restart_runs_the_code_on_the_disk(tree: Path) -> None:
         supervisor.startProcess("looks")
         wait_for("a new look", lambda: log(tree, "looks").count("mark") == 2)
     assert [0, 7] == [json.loads(line)["mark"] for line in log(tree, "looks").splitlines()]
+
+
+def test_systemd_is_told_by_supervisord_itself(tree: Path) -> None:
+    """What a program says of the service, nothing else, and after `supervisorctl reload` too."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tree / "systemd"))
+        systemd.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        systemd.settimeout(20)
+
+        def said() -> tuple[int, bytes, int]:
+            """Return who sent the next word, the word, and which program it is of."""
+            text, (ancillary,), _flags, _sender = systemd.recvmsg(4096, socket.CMSG_SPACE(12))
+            return int.from_bytes(ancillary[2][:4], sys.byteorder), *split(text)
+
+        def split(text: bytes) -> tuple[bytes, int]:
+            word, _, status = text.partition(b"\nSTATUS=")
+            return word, int(status)
+
+        with supervised(tree, [str(tree / "deploy/supervisord.py")], NOTIFY_SOCKET=str(tree / "systemd")) as supervisor:
+            main = int((tree / "supervisord.pid").read_text(encoding="ascii"))
+            sender, word, first = said()
+            assert (main, b"WATCHDOG=1") == (sender, word)
+            supervisor.restart()
+            wait_for("the next program's word", lambda: said()[2] != first)
+            assert main == said()[0]
+        assert not (tree / "notify.sock").exists()
