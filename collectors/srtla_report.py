@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from collectors import udp_sockets
 from collectors.host import Host
-from collectors.srt_tap import Tap
+from collectors.srt_tap import LOOPBACK, Tap
 from collectors.srtla_forks import Report
 from common.sample import Sample, Tags
 
@@ -83,12 +83,13 @@ def _answers(address: str, tap: Tap | None, now_s: float) -> bool | None:
 
 
 def _name(address: str, tap: Tap | None, names: dict[str, str]) -> str:
-    """Return the interface that the packets take, or else the one whose network the address is in."""
+    """Return the interface that the packets take, or else the one whose network the address is in; lo is no link's."""
     index = tap.links[address].interface if tap is not None and address in tap.links else 0
     try:
-        return socket.if_indextoname(index) if index else names.get(address, "")
+        taken = socket.if_indextoname(index) if index else ""
     except OSError:
-        return names.get(address, "")
+        taken = ""
+    return taken if taken not in {"", LOOPBACK} else names.get(address, taken)
 
 
 def _tapped(tap: Tap, address: str, tags: Tags, now_s: float, report: Report | None) -> Iterator[Sample]:

@@ -25,7 +25,12 @@ if [ -n "${DEMO:-}" ]; then
     # The player replaces what it marked as its own, nothing else.
     [ -d "$RUN_DIR/host" ] || { mkdir "$RUN_DIR/host" && touch "$RUN_DIR/host/.played"; }
     HOST_ROOT=$RUN_DIR/host
-    export BELABOX_COLLECTORS__SRT__STATS_FILE="${BELABOX_COLLECTORS__SRT__STATS_FILE:-/tmp/srt-stats.json}"
+    if "$PYTHON" -c 'import socket; socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)' 2>/dev/null; then
+        DEMO="$DEMO --packets" # the stream's packets on lo, for the tap to look at
+        export BELABOX_TEST_TAP=1
+    else # what takes the tap's place without the right to it says less
+        export BELABOX_COLLECTORS__SRT__STATS_FILE="${BELABOX_COLLECTORS__SRT__STATS_FILE:-/tmp/srt-stats.json}"
+    fi
     export BELABOX_COLLECTORS__RECEIVER__ENABLED="${BELABOX_COLLECTORS__RECEIVER__ENABLED:-true}"
     export BELABOX_COLLECTORS__GPS__ENABLED="${BELABOX_COLLECTORS__GPS__ENABLED:-true}"
 fi

@@ -31,7 +31,7 @@ def metrics_page() -> str:
         "",
         "A histogram is exported as `…_bucket`, `…_sum` and `…_count`. Percentages are 0-100. A value that could",
         "not be read is absent, never 0. What only packet headers tell needs CAP_NET_RAW and a stream on the wire:",
-        "a run without root, and the files that `make demo` plays, do not have it.",
+        "a run without root does not have it.",
         "[Requirements](requirements.md) has each source.",
         "",
         "| stored | at the server | kind | unit | labels | P | meaning |",

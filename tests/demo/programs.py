@@ -11,7 +11,7 @@ import json
 from tests.demo.scene import ENCODER_PID, LATENCY_MS, TARGET_BPS, Link, Scene
 from tests.demo.tree import Tree
 
-PORT = 9000
+PORT, RECEIVER_PORT = 9000, 5000  # belaUI's
 SENDER_PID = 3900
 STATISTICS = "tmp/srt-stats.json"  # run.sh has the collector read it
 PACKET_BYTES = 1360
@@ -23,10 +23,16 @@ UDP_HEAD = (
 
 
 class Programs:
-    """The stream's processes, started and ended with it."""
+    """The stream's processes, started and ended with it.
 
-    def __init__(self, tree: Tree) -> None:
+    Args:
+        tree: where they show.
+        plays: a number of its own for each play on this machine: its ports are so far from the usual ones.
+    """
+
+    def __init__(self, tree: Tree, plays: int = 0) -> None:
         self._tree = tree
+        self._port, self._receiver_port = PORT + plays, RECEIVER_PORT + plays
         self._run: int | None = None
         self._naks = [0.0] * 3
         self._sent = self._lost = 0.0
@@ -60,8 +66,9 @@ class Programs:
     def _start(self, run: int) -> None:
         started = int(float(self._tree.read("proc/uptime").split()[0]) * 100)
         arguments = {
-            SENDER_PID + run: f"/usr/bin/srtla_send {PORT} relay.example.org 5000 /tmp/srtla_ips",
-            ENCODER_PID + run: f"/usr/bin/belacoder /tmp/belacoder_pipeline 127.0.0.1 {PORT} -d 0 "
+            SENDER_PID
+            + run: f"/usr/bin/srtla_send {self._port} relay.example.org {self._receiver_port} /tmp/srtla_ips",
+            ENCODER_PID + run: f"/usr/bin/belacoder /tmp/belacoder_pipeline 127.0.0.1 {self._port} -d 0 "
             f"-b /tmp/belacoder_br -l {LATENCY_MS}",
         }
         for pid, line in arguments.items():
@@ -75,7 +82,7 @@ class Programs:
         if self._run is not None:
             self._tree.remove(f"proc/{SENDER_PID + self._run}")
             self._tree.remove(f"proc/{ENCODER_PID + self._run}")
-            self._tree.remove(f"tmp/srtla-send-stats-{PORT}.json")
+            self._tree.remove(f"tmp/srtla-send-stats-{self._port}.json")
             self._tree.remove(STATISTICS)
 
     def _telemetry(self, scene: Scene, elapsed_s: float, now_ms: int) -> None:
@@ -85,7 +92,7 @@ class Programs:
             if link.up:
                 rows.append(_connection(at, link, int(self._naks[at])))
         report = {"schema_version": 1, "last_updated_ms": now_ms, "connections": rows}
-        self._tree.put(f"tmp/srtla-send-stats-{PORT}.json", json.dumps(report, separators=(",", ":")))
+        self._tree.put(f"tmp/srtla-send-stats-{self._port}.json", json.dumps(report, separators=(",", ":")))
 
     def _statistics(self, scene: Scene, elapsed_s: float) -> None:
         """Write what srt-live-transmit would, in the place of packets to look at."""

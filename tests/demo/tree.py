@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 MARK = ".played"  # a folder with this file is a play's own and may be replaced
@@ -11,8 +12,8 @@ MARK = ".played"  # a folder with this file is a play's own and may be replaced
 class Tree:
     """A copy of a recorded board, to be written to."""
 
-    def __init__(self, recorded: Path, root: Path) -> None:
-        """Copy the recorded board to `root`; an earlier play there is replaced, anything else is not.
+    def __init__(self, recorded: Path, root: Path, without: Collection[str] = ()) -> None:
+        """Copy the recorded board to `root`, some paths left out; an earlier play there is replaced, nothing else.
 
         Raises:
             OSError: the recorded tree is not there, `root` is somebody else's folder, or the copy does not fit.
@@ -20,7 +21,11 @@ class Tree:
         self.root = root
         if (root / MARK).exists():
             shutil.rmtree(root)
-        shutil.copytree(recorded, root, symlinks=True)
+        left_out = {str(recorded / path) for path in without}
+        shutil.copytree(
+            recorded, root, symlinks=True,
+            ignore=lambda folder, names: [name for name in names if str(Path(folder, name)) in left_out],
+        )  # fmt: skip
         (root / MARK).touch()
 
     def read(self, path: str) -> str:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 from pathlib import Path
 
 import pytest
 
 from collectors import events, network, thermal
 from collectors.host import Host
+from collectors.srt_flow import Flow
+from collectors.srtla_link import Link
 from tests.demo.__main__ import Player
-from tests.demo.scene import CYCLE_S, EPISODES, TARGET_BPS, scene_at
+from tests.demo.packets import CONNECTS_S, Packets
+from tests.demo.programs import PORT, RECEIVER_PORT
+from tests.demo.scene import CYCLE_S, EPISODES, LATENCY_MS, LINKS, TARGET_BPS, scene_at
 
 
 def test_the_same_seed_plays_the_same() -> None:
@@ -109,3 +115,35 @@ def test_the_kernel_says_what_happens(tmp_path: Path) -> None:
         player.step(at_s, 5, 0)
         kinds += [event.kind for event in events.watch(host, events.Config(), state)]
     assert ["usb_disconnected", "hdmi_unlocked"] == kinds
+
+
+def test_the_packets_say_what_the_scene_says() -> None:
+    """Round trip, latency, buffer and loss of the connection; round trip and loss of each link."""
+    now_s, flow, links = 0.0, Flow(), {ip: Link() for _, ip, *_ in LINKS}
+    sent = dict.fromkeys(links, 0)
+
+    def take(packet: bytes) -> None:
+        source, target = socket.inet_ntoa(packet[12:16]), socket.inet_ntoa(packet[16:20])
+        source_port, target_port = struct.unpack_from(">HH", packet, 20)
+        if PORT in {source_port, target_port}:
+            flow.take(now_s, packet[28:], len(packet) - 28)
+        elif target_port == RECEIVER_PORT:
+            links[source].take_out(now_s, packet[28:], len(packet) - 28, 1)
+            sent[source] += 1
+        else:
+            links[target].take_in(now_s, packet[28:])
+
+    packets, scene = Packets(take), scene_at(10)
+    for step in range(3000):
+        now_s = step / 100
+        packets.play(scene, now_s, 0.01)
+    assert flow.connected(now_s)
+    assert (flow.latency_ms, flow.window_packets) == (LATENCY_MS, 8192)
+    assert flow.measured().rtt_ms == max(link.rtt_ms for link in scene.links) + 4
+    expected = TARGET_BPS * 0.9 / 8 / 1360 * (30 - CONNECTS_S)
+    assert flow.acknowledged == pytest.approx(expected, rel=0.1)
+    assert 0 < flow.missed < 0.03 * flow.acknowledged
+    for link in scene.links:
+        seen = links[link.ip]
+        assert seen.rtt_ms(now_s) == pytest.approx(link.rtt_ms, abs=15)
+        assert 100 * (1 - seen.acked / sent[link.ip]) == pytest.approx(link.loss_percent, abs=2.5)
