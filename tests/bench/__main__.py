@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.bench import body, figures, footprint, page, storage, throughput
+from tests.bench import body, figures, footprint, page, storage, target, throughput
 from tests.bench.figures import Figure
 
 
@@ -58,13 +58,24 @@ SIZES = {
 
 def measure(folder: Path, size: Size, seconds: float, server: str) -> Iterator[Figure]:
     """Give every figure as it is measured."""
-    if size.watch:
-        yield from footprint.figures(folder, seconds, server)
+    if not size.watch:
+        yield from _loaded(folder, size, server)
+        return
+    with target.running(folder, server) as url:
+        plain_mib = footprint.plain(folder, url)
+        with footprint.default(folder, url) as run:
+            yield from footprint.figures(folder, url, run, seconds, plain_mib)
+            yield from _loaded(folder, size, server)
+            yield from run.memory()
+
+
+def _loaded(folder: Path, size: Size, server: str) -> Iterator[Figure]:
+    """Give the figures of single stages under load."""
     yield from storage.figures(folder, size.per_minute, size.series)
-    yield from body.figures(folder / "run" / "metrics.db")
     yield from throughput.figures(folder / "t", size.backlogs, size.paced, size.behind, server)
     if size.megabytes:
         yield from page.figures(folder / "p", size.megabytes)
+    yield from body.figures(folder / "run" / "metrics.db")
 
 
 def shown(rows: Iterable[Figure]) -> Iterator[Figure]:

@@ -1,6 +1,6 @@
 """What a sample takes on the wire, as the shipper would send it: bodies of what a pipeline has collected here.
 
-Reads: the database that the run with the default configuration left; for longer spans what `load` composes.
+Reads: what the run with the default configuration has stored so far; for longer spans what `load` composes.
 Chunks hold every sample of a span, as one lease of each priority does when the upload interval is that long.
 """
 
@@ -9,9 +9,11 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import sqlite3
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -101,7 +103,13 @@ def _levels(rows: list[Row]) -> str:
 def _collected(database: Path) -> list[Row]:
     if not database.exists():
         return []
-    store = Store(replace(Storage(), path=database), "bench")
+    copy = database.with_name("collected.db")
+    with (
+        closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as live,
+        closing(sqlite3.connect(copy)) as other,
+    ):
+        live.backup(other)
+    store = Store(replace(Storage(), path=copy), "bench")
     query = "SELECT timestamp_ms, priority, series_id, value FROM samples WHERE chunk > 0 ORDER BY timestamp_ms"
     rows = []
     for timestamp_ms, priority, series_id, value in store.connection.execute(query):

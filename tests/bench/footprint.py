@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.bench import peers, target, usage
+from tests.bench import peers, usage
 from tests.bench.figures import Figure
 from tests.bench.usage import Use, Watch
 from tests.harness import COLLECTORS, Pipeline, wait_for
@@ -21,33 +22,59 @@ WARM_UP_S = 20.0  # first chunks, first scrape
 BUSY = {f"BELABOX_COLLECTORS__{name.upper()}__INTERVAL": "0.7s" for name in COLLECTORS}
 
 
-def figures(folder: Path, seconds: float, server: str) -> Iterator[Figure]:
-    """Measure three runs of the pipeline, into a server: under plain supervisord, as it is, and busy."""
-    with target.running(folder, server) as url:
-        with _run(folder / "plain", url, {"PLAIN": "yes"}) as pipeline:
-            plain = usage.memory(_pids(pipeline))
-        yield from _default(folder, url, seconds, plain)
-        with _run(folder / "busy", url, BUSY) as pipeline:
-            use, rate = _watched(pipeline, seconds / 2)
-    yield Figure("CPU, every collector each 0.7 s", use.cpu_percent, "% of a core", "2", f"{rate:,.0f} samples/min")
+class Default(NamedTuple):
+    """The pipeline in its default configuration, which runs on while other things are measured.
+
+    Attributes:
+        pipeline: runs, and has uploaded something.
+        began_s: when it was started, of the monotonic clock.
+        first_s: from then to the first upload, seconds.
+    """
+
+    pipeline: Pipeline
+    began_s: float
+    first_s: float
+
+    def memory(self) -> Iterator[Figure]:
+        """Give what each process has by now, and all together."""
+        minutes = (time.monotonic() - self.began_s) / 60
+        total = usage.memory(_pids(self.pipeline).values())
+        yield Figure(f"memory after {minutes:.0f} min, sum of PSS", total, "MiB", "90")
+        for name, pid in _pids(self.pipeline).items():
+            yield Figure(f"  {name}", usage.memory([pid]), "MiB")
 
 
-def _default(folder: Path, url: str, seconds: float, plain: float) -> Iterator[Figure]:
+@contextmanager
+def default(folder: Path, url: str) -> Iterator[Default]:
+    """Run the pipeline in its default configuration, into a server."""
+    began_s = time.monotonic()
+    with _run(folder / "run", url, {}) as pipeline:
+        yield Default(pipeline, began_s, time.monotonic() - began_s - WARM_UP_S)
+
+
+def plain(folder: Path, url: str) -> float:
+    """Return the memory that it takes under plain supervisord, MiB."""
+    with _run(folder / "plain", url, {"PLAIN": "yes"}) as pipeline:
+        return usage.memory(_pids(pipeline).values())
+
+
+def figures(folder: Path, url: str, run: Default, seconds: float, plain_mib: float) -> Iterator[Figure]:
+    """Watch it, beside the pair; and another one that is busy."""
+    yield Figure("from start to the first upload", run.first_s, "s")
     with peers.running(folder, url) as pair:
-        began_s = time.monotonic()
-        with _run(folder / "run", url, {}) as pipeline:
-            first_s = time.monotonic() - began_s - WARM_UP_S
-            before, theirs = (pair.tally(), Watch(pair.pids)) if pair else (None, None)
-            ours, rate = _watched(pipeline, seconds)
-            yield Figure("from start to the first upload", first_s, "s")
+        before, theirs = (pair.tally(), Watch(pair.pids)) if pair else (None, None)
+        ours, rate = _watched(run.pipeline, seconds)
         yield Figure("CPU, default configuration", ours.cpu_percent, "% of a core", "1.0", f"{rate:,.0f} samples/min")
         yield Figure("wake-ups, default configuration", ours.wakeups, "/s")
-        memory = f"plain supervisord: {plain:.0f}"
-        yield Figure("memory, sum of PSS, supervisord included", ours.memory_mib, "MiB", "90; plain 180", memory)
+        beside = f"plain supervisord: {plain_mib:.0f}"
+        yield Figure("memory, sum of PSS, supervisord included", ours.memory_mib, "MiB", "90; plain 180", beside)
         if pair is not None and before is not None and theirs is not None:
             yield from _pair(theirs.use(), before, pair.tally())
         else:
             yield Figure("vmagent and node_exporter", 0, "measured", "", f"not installed: {', '.join(peers.missing())}")
+    with _run(folder / "busy", url, BUSY) as pipeline:
+        use, rate = _watched(pipeline, seconds / 2)
+    yield Figure("CPU, every collector each 0.7 s", use.cpu_percent, "% of a core", "2", f"{rate:,.0f} samples/min")
 
 
 def _pair(use: Use, before: peers.Tally, after: peers.Tally) -> Iterator[Figure]:
@@ -72,16 +99,17 @@ def _run(folder: Path, url: str, environment: Mapping[str, str]) -> Iterator[Pip
 
 def _watched(pipeline: Pipeline, seconds: float) -> tuple[Use, float]:
     """Return what it takes in some seconds, and its samples a minute."""
-    before, watch = _stored(pipeline), Watch(_pids(pipeline))
+    before, watch = _stored(pipeline), Watch(_pids(pipeline).values())
     time.sleep(seconds)
     use = watch.use()
     return use, 60 * (_stored(pipeline) - before) / use.seconds
 
 
-def _pids(pipeline: Pipeline) -> list[int]:
-    """Return the process ids of supervisord and of all that it runs."""
-    words = (pipeline.supervisorctl("pid", "all") + pipeline.supervisorctl("pid")).split()
-    return [pid for pid in map(int, words) if pid]
+def _pids(pipeline: Pipeline) -> dict[str, int]:
+    """Return the process ids of supervisord and of all that it runs, by name."""
+    rows = [row.split() for row in pipeline.supervisorctl("status").splitlines()]
+    running = {row[0].rpartition(":")[2]: int(row[3].rstrip(",")) for row in rows if "RUNNING" in row}
+    return {"supervisord": int(pipeline.supervisorctl("pid")), **running}
 
 
 def _stored(pipeline: Pipeline, where: str = "1") -> int:
