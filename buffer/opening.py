@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import apsw
 
-from buffer import checkup
+from buffer.damage import checkup
 from buffer.store import Store
 from common import lock
 from common.config import ConfigError

@@ -14,12 +14,12 @@ from pathlib import Path
 import apsw
 
 from buffer import room, schema
+from buffer.damage.rescue import Rescue
 from buffer.drain import Drain
 from buffer.ingest import Ingest
 from buffer.opening import Opening
-from buffer.rescue import Rescue
 from buffer.store import Store
-from buffer.upkeep import Upkeep
+from buffer.upkeep.upkeep import Upkeep
 from common import clock
 from common.process import Process
 from common.sample import PRIORITIES

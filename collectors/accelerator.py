@@ -16,8 +16,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from collectors import mpp
 from collectors.host import Host
+from collectors.parts import mpp
 from common.keys import boolean, duration, key
 from common.sample import Sample
 

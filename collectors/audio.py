@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from collectors import belabox
 from collectors.host import Host, unsigned
+from collectors.parts import belabox
 from common.events import Event
 from common.keys import boolean, duration, key
 from common.sample import Sample

@@ -19,8 +19,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from collectors import machine
 from collectors.host import Host, unsigned
+from collectors.parts import machine
 from common.keys import boolean, duration, key
 from common.sample import Sample
 

@@ -14,11 +14,11 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from collectors import alerts, scores
-from collectors.alerts import Alerts, Lines
-from collectors.bitrate_rules import Cut, reason
-from collectors.heard import Heard
 from collectors.host import Host
+from collectors.parts import alerts, scores
+from collectors.parts.alerts import Alerts, Lines
+from collectors.parts.bitrate_rules import Cut, reason
+from collectors.parts.heard import Heard
 from common.events import Event
 from common.keys import boolean, duration, key, number, section
 from common.sample import Sample

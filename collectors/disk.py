@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from collectors import filesystems
 from collectors.host import Host, unsigned
+from collectors.parts import filesystems
 from common.keys import boolean, choice, duration, key, listing, regex
 from common.sample import Sample
 

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from statistics import fmean, pstdev
 from typing import NamedTuple
 
-from collectors import belabox, interrupts, mpp
 from collectors.host import Host
+from collectors.parts import belabox, interrupts, mpp
 from common.events import Event
 from common.keys import boolean, duration, key
 from common.sample import Sample

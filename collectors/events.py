@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from collectors import log_lines
 from collectors.host import Host
-from collectors.journal import Entry, Journal, JournalError
-from collectors.kernel_log import KernelLog
+from collectors.parts import log_lines
+from collectors.parts.journal import Entry, Journal, JournalError
+from collectors.parts.kernel_log import KernelLog
 from common.events import Event
 from common.keys import boolean, duration, key, listing, text
 from common.sample import Sample

@@ -17,8 +17,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from collectors import interrupts, video4linux
 from collectors.host import Host
+from collectors.parts import interrupts, video4linux
 from common.events import Event
 from common.keys import boolean, duration, key
 from common.sample import Sample

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from collectors.hilink import DONGLE, Dongles
 from collectors.host import Host
-from collectors.modem_manager import CONNECTED, Modem, ModemManager, UnavailableError, recorded
+from collectors.parts.hilink import DONGLE, Dongles
+from collectors.parts.modem_manager import CONNECTED, Modem, ModemManager, UnavailableError, recorded
 from common.events import Event
 from common.keys import boolean, duration, key
 from common.sample import Sample

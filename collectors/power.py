@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from collectors.host import Host
-from collectors.hwmon import HWMON, distinct
+from collectors.parts.hwmon import HWMON, distinct
 from common.keys import boolean, duration, key
 from common.sample import Sample
 

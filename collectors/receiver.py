@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from collectors.host import Host
-from collectors.web import WebError, get
+from collectors.parts.web import WebError, get
 from common import token_file
 from common.events import Event
 from common.keys import boolean, duration, key, path, url

@@ -1,4 +1,4 @@
-"""Which collectors there are: the modules of this folder that have a `collect`."""
+"""Which collectors there are: the modules of this folder besides its framework; what they are made of is in `parts`."""
 
 from __future__ import annotations
 
@@ -9,38 +9,13 @@ from types import ModuleType
 from typing import Any
 
 FOLDER = Path(__file__).parent
-FRAMEWORK = frozenset(
-    {
-        *("__main__", "host", "registry", "stage"),
-        *(
-            "belabox",
-            "bpf",
-            "filesystems",
-            "hilink",
-            "process_table",
-            "hwmon",
-            "interrupts",
-            "journal",
-            "kernel_log",
-            "log_lines",
-            "machine",
-            "modem_manager",
-            "mpp",
-            "packet_ring",
-            "udp_sockets",
-            "video4linux",
-            "web",
-        ),
-        *("srt_filters", "srt_flow", "srt_report", "srt_stats_file", "srt_tap"),
-        *("srtla_forks", "srtla_link", "srtla_report"),
-        *("alerts", "bitrate_rules", "heard", "scores"),
-    }
-)
+FRAMEWORK = frozenset({"__main__", "host", "registry", "stage"})
 
 
 def names() -> list[str]:
     """Return the names of all collectors, sorted, without importing any."""
-    return sorted(module.name for module in pkgutil.iter_modules([str(FOLDER)]) if module.name not in FRAMEWORK)
+    modules = (module.name for module in pkgutil.iter_modules([str(FOLDER)]) if not module.ispkg)
+    return sorted(name for name in modules if name not in FRAMEWORK)
 
 
 def load(name: str) -> ModuleType:

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from collectors import belabox
 from collectors.host import Host
-from collectors.process_table import ProcessTable, Program
+from collectors.parts import belabox
+from collectors.parts.process_table import ProcessTable, Program
 from common import clock
 from common.events import Event
 from common.keys import boolean, duration, key

@@ -21,11 +21,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from collectors import belabox, srt_report, srt_stats_file, srtla_forks, srtla_report
 from collectors.host import Host
-from collectors.process_table import ProcessTable, Program
-from collectors.srt_tap import Tap
-from collectors.srtla_forks import Report
+from collectors.parts import belabox, srt_report, srt_stats_file, srtla_forks, srtla_report
+from collectors.parts.process_table import ProcessTable, Program
+from collectors.parts.srt_tap import Tap
+from collectors.parts.srtla_forks import Report
 from common.events import Event
 from common.keys import boolean, duration, key, text
 from common.sample import Sample

@@ -20,9 +20,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from collectors import hwmon
 from collectors.host import Host
-from collectors.hwmon import celsius, distinct
+from collectors.parts import hwmon
+from collectors.parts.hwmon import celsius, distinct
 from common.keys import boolean, duration, key
 from common.sample import Sample
 

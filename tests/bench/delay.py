@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from buffer import stage, upkeep
+from buffer import stage
+from buffer.upkeep import upkeep
 from common import clock, process
 from common.instruments import Instruments
 from common.log import Log

@@ -14,13 +14,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from buffer.aggregates import FIVE_MINUTES_MS, MINUTE_MS
-from buffer.archive import Archive, Space
-from buffer.retention import Retention
-from buffer.sacrifice import Sacrifice
-from buffer.shelf import Shelf
 from buffer.store import Store
-from buffer.upkeep import FOLD_PAGES, Task
+from buffer.upkeep.aggregates import FIVE_MINUTES_MS, MINUTE_MS
+from buffer.upkeep.archive import Archive, Space
+from buffer.upkeep.retention import Retention
+from buffer.upkeep.sacrifice import Sacrifice
+from buffer.upkeep.shelf import Shelf
+from buffer.upkeep.upkeep import FOLD_PAGES, Task
 from common.instruments import Instruments
 from common.log import Log
 from common.settings import Storage

@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 
 import apsw
 
-from buffer import rescue
+from buffer.damage import rescue
 from buffer.store import Store
 from common.sample import Batch, Sample
 from common.settings import Storage

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from buffer import checkup
+from buffer.damage import checkup
 from buffer.store import Store
 from tests.chaos.day import NAME, Recording, State, open_store, record
 from tests.chaos.disk import Disk

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from collectors.srt_filters import ACK, HANDSHAKE, NAK, RETRANSMITTED_BIT, SRTLA_ACK
-from collectors.srtla_link import ACKED
+from collectors.parts.srt_filters import ACK, HANDSHAKE, NAK, RETRANSMITTED_BIT, SRTLA_ACK
+from collectors.parts.srtla_link import ACKED
 from tests.demo.programs import PORT, RECEIVER_PORT
 from tests.demo.scene import LATENCY_MS, TARGET_BPS, Link, Scene
 

@@ -17,7 +17,7 @@ from jeepney.io.blocking import open_dbus_connection
 
 from collectors import modem
 from collectors.host import Host
-from collectors.modem_manager import BEARER, GPP, MODEM, ROOT, SERVICE, SIGNAL, TIMEOUT_S
+from collectors.parts.modem_manager import BEARER, GPP, MODEM, ROOT, SERVICE, SIGNAL, TIMEOUT_S
 from common.events import Event
 from common.sample import Sample
 from tests.harness import require, wait_for

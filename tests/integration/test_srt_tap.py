@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from collectors import srt, srt_report, srtla_report
+from collectors import srt
 from collectors.host import Host
-from collectors.srt_tap import Tap
+from collectors.parts import srt_report, srtla_report
+from collectors.parts.srt_tap import Tap
 from common.sample import Sample
 from tests.bonding.network import Network, Relay
 from tests.bonding.srtla import Path, Receiver, Sender

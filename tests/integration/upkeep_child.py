@@ -7,11 +7,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from buffer.archive import Archive, Space
-from buffer.retention import Retention
-from buffer.sacrifice import Sacrifice
-from buffer.shelf import Shelf
 from buffer.store import Store
+from buffer.upkeep.archive import Archive, Space
+from buffer.upkeep.retention import Retention
+from buffer.upkeep.sacrifice import Sacrifice
+from buffer.upkeep.shelf import Shelf
 from common.instruments import Instruments
 from common.log import Log
 from common.settings import Storage

@@ -11,8 +11,8 @@ import pytest
 
 from collectors import events, network, thermal
 from collectors.host import Host
-from collectors.srt_flow import Flow
-from collectors.srtla_link import Link
+from collectors.parts.srt_flow import Flow
+from collectors.parts.srtla_link import Link
 from tests.demo.__main__ import Player
 from tests.demo.packets import CONNECTS_S, Packets
 from tests.demo.programs import PORT, RECEIVER_PORT

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from buffer import slices, tables, windows
-from buffer.aggregates import Aggregate
 from buffer.slices import Raw
 from buffer.store import Store
+from buffer.upkeep.aggregates import Aggregate
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 NOW_MS = 1_760_400_000_000 // DAY_MS * DAY_MS  # midnight, so that "two days ago" is on every grid

@@ -17,12 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffer import archive, slices
-from buffer.archive import CHECK_MS, GRACE_MS, Archive, Space, next_span
-from buffer.draft import Draft
-from buffer.shelf import Shelf
+from buffer import slices
 from buffer.slices import Raw
 from buffer.store import Store
+from buffer.upkeep import archive
+from buffer.upkeep.archive import CHECK_MS, GRACE_MS, Archive, Space, next_span
+from buffer.upkeep.draft import Draft
+from buffer.upkeep.shelf import Shelf
 from common import clock
 from common.instruments import Instruments
 from common.log import Log

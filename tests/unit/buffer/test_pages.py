@@ -8,9 +8,10 @@ from typing import Any
 import apsw
 import pytest
 
-from buffer import proof, shapes, tables
-from buffer.frames import Log
-from buffer.pages import File, Record
+from buffer import tables
+from buffer.damage import proof, shapes
+from buffer.damage.frames import Log
+from buffer.damage.pages import File, Record
 from buffer.series import series_key
 from buffer.store import Store
 from tests.unit.buffer.databases import DEVICE, NOW_MS, storage

@@ -10,8 +10,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from buffer import checkup, database, slices
-from buffer.aside import SALVAGED
+from buffer import database, slices
+from buffer.damage import checkup
+from buffer.damage.aside import SALVAGED
 from buffer.store import Store
 from tests.unit.buffer.databases import DEVICE, query, storage
 from tests.unit.buffer.rescued import aside, buffer, home, report, sound, works

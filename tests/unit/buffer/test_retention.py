@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buffer import aggregates, slices, tables
-from buffer.aggregates import FIVE_MINUTES_MS, Aggregate, Groups
+from buffer import slices, tables
 from buffer.marks import Marks
-from buffer.portion import Portion
-from buffer.retention import REVISIT_MS, ROUND_MS, Cutoffs, Retention, plan
 from buffer.slices import Raw
 from buffer.store import Store
+from buffer.upkeep import aggregates
+from buffer.upkeep.aggregates import FIVE_MINUTES_MS, Aggregate, Groups
+from buffer.upkeep.portion import Portion
+from buffer.upkeep.retention import REVISIT_MS, ROUND_MS, Cutoffs, Retention, plan
 from common.instruments import Instruments
 from common.settings import Retention as Settings
 from tests.bench import load

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffer import aggregates, thinning
-from buffer.aggregates import FIVE_MINUTES_MS, Aggregate
 from buffer.marks import Marks, Thinned
-from buffer.sacrifice import SHELF_CHECK_MS, Sacrifice
-from buffer.shelf import Shelf
 from buffer.store import Store
-from buffer.thinning import SPAN_MS, Halving, Queue
+from buffer.upkeep import aggregates, thinning
+from buffer.upkeep.aggregates import FIVE_MINUTES_MS, Aggregate
+from buffer.upkeep.sacrifice import SHELF_CHECK_MS, Sacrifice
+from buffer.upkeep.shelf import Shelf
+from buffer.upkeep.thinning import SPAN_MS, Halving, Queue
 from common.events import Event
 from common.instruments import Instruments
 from common.log import Log

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffer import upkeep
-from buffer.archive import Archive
-from buffer.retention import Retention
-from buffer.sacrifice import Sacrifice
 from buffer.slices import LEAST_ROWS, MOST_ROWS, SLICE_S, Pace
 from buffer.store import Store
-from buffer.upkeep import FOLD_PAGES, IDLE_S, RETRY_S, Upkeep
+from buffer.upkeep import upkeep
+from buffer.upkeep.archive import Archive
+from buffer.upkeep.retention import Retention
+from buffer.upkeep.sacrifice import Sacrifice
+from buffer.upkeep.upkeep import FOLD_PAGES, IDLE_S, RETRY_S, Upkeep
 from common import config
 from common.instruments import Instruments
 from common.log import Log
@@ -162,7 +162,7 @@ def test_without_room_for_its_marks_upkeep_begins_later(desk: Desk, monkeypatch:
         raise apsw.FullError("full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("buffer.sacrifice.Marks", full)
+        patch.setattr("buffer.upkeep.sacrifice.Marks", full)
         assert [] == desk.turns(5)
     assert 1 == len(attempts)
     desk.upkeep._again_s["start"] -= RETRY_S

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from buffer import refill
-from buffer.salvage import Progress, Salvage, load, save
+from buffer.damage import refill
+from buffer.damage.salvage import Progress, Salvage, load, save
 from buffer.store import Store
 from common.sample import NORMAL, Batch, Sample
 from tests.unit.buffer.databases import DEVICE, NOW_MS, V1, V1_OF_THE_PRD, V2, storage

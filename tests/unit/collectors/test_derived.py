@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from collectors import alerts, bitrate_rules, derived, scores
-from collectors.bitrate_rules import Cut
-from collectors.heard import Heard
+from collectors import derived
 from collectors.host import Host
+from collectors.parts import alerts, bitrate_rules, scores
+from collectors.parts.bitrate_rules import Cut
+from collectors.parts.heard import Heard
 from common import clock
 from common.events import Event
 from common.sample import Sample

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from collectors import events, kernel_log, log_lines
+from collectors import events
 from collectors.host import Host
-from collectors.journal import JournalError
-from collectors.kernel_log import KernelLog
+from collectors.parts import kernel_log, log_lines
+from collectors.parts.journal import JournalError
+from collectors.parts.kernel_log import KernelLog
 from common.event_kinds import KINDS
 from common.events import Event
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from collectors import hilink, modem
-from collectors.hilink import Dongle, Dongles
+from collectors import modem
 from collectors.host import Host
-from collectors.modem_manager import CONNECTED, Modem
+from collectors.parts import hilink
+from collectors.parts.hilink import Dongle, Dongles
+from collectors.parts.modem_manager import CONNECTED, Modem
 from common.events import Event
 from common.sample import Sample
 from tests.unit.collectors.web_server import Asked, serving

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.srt_filters import KEEPALIVE, SRTLA_ACK, UPLINK_SAMPLE
-from collectors.srtla_link import LOSS_S, MIN_SENT, MOST_UNANSWERED, RTT_S, SILENT_S, Link
+from collectors.parts.srt_filters import KEEPALIVE, SRTLA_ACK, UPLINK_SAMPLE
+from collectors.parts.srtla_link import LOSS_S, MIN_SENT, MOST_UNANSWERED, RTT_S, SILENT_S, Link
 
 INTERFACE = 4
 LENGTH = 1_316

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from collectors.host import Host, unsigned
-from collectors.process_table import Program
+from collectors.parts.process_table import Program
 
 CONFIG = "opt/belaUI/config.json"
 BITRATES = "tmp/belacoder_br"

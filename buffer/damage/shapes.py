@@ -11,10 +11,10 @@ import math
 from typing import Any, NamedTuple, TypeAlias
 
 from buffer import older
-from buffer.aggregates import FIVE_MINUTES_MS, MINUTE_MS
+from buffer.damage.pages import Record
+from buffer.damage.proof import Reading
 from buffer.older import Old
-from buffer.pages import Record
-from buffer.proof import Reading
+from buffer.upkeep.aggregates import FIVE_MINUTES_MS, MINUTE_MS
 from common.sample import PRIORITIES
 from common.wire import EARLIEST_MS, LATEST_MS
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from collectors.bpf import (
+from collectors.parts.bpf import (
     INTERFACE_INDEX,
     JUMP_EQUAL,
     JUMP_GREATER_EQUAL,

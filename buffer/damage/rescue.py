@@ -14,9 +14,10 @@ from typing import Any
 
 import apsw
 
-from buffer import checkup, database, room, salvage
-from buffer.aside import FOREIGN, SALVAGED, Aside
-from buffer.salvage import Progress, Salvage
+from buffer import database, room
+from buffer.damage import checkup, salvage
+from buffer.damage.aside import FOREIGN, SALVAGED, Aside
+from buffer.damage.salvage import Progress, Salvage
 from buffer.store import Store
 from common.events import Event
 from common.process import Process

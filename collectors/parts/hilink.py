@@ -20,8 +20,8 @@ from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from collectors.host import Host
-from collectors.modem_manager import CONNECTED, Modem
-from collectors.web import WebError, get
+from collectors.parts.modem_manager import CONNECTED, Modem
+from collectors.parts.web import WebError, get
 
 DONGLE = "usb-"  # how the ids begin
 TIMEOUT_S = 0.7  # it is at the other end of a USB cable; a busy one takes 300 ms

@@ -17,15 +17,15 @@ from typing import Any
 
 import apsw
 
-from buffer import refill
+from buffer.damage import refill
+from buffer.damage.pages import File
+from buffer.damage.proof import Identity
+from buffer.damage.refill import Chunks, Ids, Row
+from buffer.damage.shapes import Found, FoundSample, recognise
+from buffer.damage.survey import Survey
 from buffer.older import Old
-from buffer.pages import File
-from buffer.proof import Identity
-from buffer.refill import Chunks, Ids, Row
-from buffer.shapes import Found, FoundSample, recognise
 from buffer.slices import SLICE_S, Pace
 from buffer.store import Store
-from buffer.survey import Survey
 
 TABLE = "CREATE TABLE IF NOT EXISTS salvage (name TEXT PRIMARY KEY, progress TEXT NOT NULL, hints TEXT)"
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import apsw
 
-from buffer import aggregates, slices, windows
-from buffer import portion as portions
-from buffer.aggregates import FIVE_MINUTES_MS, MINUTE_MS
+from buffer import slices, windows
 from buffer.marks import Marks
-from buffer.portion import Portion
 from buffer.slices import Pace, Raw
+from buffer.upkeep import aggregates
+from buffer.upkeep import portion as portions
+from buffer.upkeep.aggregates import FIVE_MINUTES_MS, MINUTE_MS
+from buffer.upkeep.portion import Portion
 from common import settings
 from common.instruments import Instruments
 

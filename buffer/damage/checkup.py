@@ -18,11 +18,12 @@ from typing import NamedTuple
 
 import apsw
 
-from buffer import database, refill, salvage, schema, tables
-from buffer.aside import Aside
-from buffer.frames import Log
-from buffer.pages import FRACTIONS
-from buffer.salvage import Progress
+from buffer import database, schema, tables
+from buffer.damage import refill, salvage
+from buffer.damage.aside import Aside
+from buffer.damage.frames import Log
+from buffer.damage.pages import FRACTIONS
+from buffer.damage.salvage import Progress
 from buffer.store import Store
 from common.events import Event
 from common.process import Process

@@ -14,12 +14,12 @@ from typing import Protocol
 import apsw
 
 from buffer import room
-from buffer.archive import Archive, Space
-from buffer.retention import Retention
-from buffer.sacrifice import Sacrifice
-from buffer.shelf import Shelf
 from buffer.slices import Pace
 from buffer.store import Store
+from buffer.upkeep.archive import Archive, Space
+from buffer.upkeep.retention import Retention
+from buffer.upkeep.sacrifice import Sacrifice
+from buffer.upkeep.shelf import Shelf
 from common import clock, settings
 from common.process import Process
 

@@ -6,10 +6,10 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 
-from collectors import udp_sockets
 from collectors.host import Host
-from collectors.srt_tap import LOOPBACK, Tap
-from collectors.srtla_forks import Report
+from collectors.parts import udp_sockets
+from collectors.parts.srt_tap import LOOPBACK, Tap
+from collectors.parts.srtla_forks import Report
 from common.sample import Sample, Tags
 
 

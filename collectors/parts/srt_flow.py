@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from statistics import median
 from typing import NamedTuple
 
-from collectors.srt_filters import ACK, DROP_REQUEST, HANDSHAKE, NAK, RETRANSMITTED_BIT, SHUTDOWN
+from collectors.parts.srt_filters import ACK, DROP_REQUEST, HANDSHAKE, NAK, RETRANSMITTED_BIT, SHUTDOWN
 
 SEQUENCES = 1 << 31  # numbers wrap here
 MAX_RANGE = 30_000  # more at once is damage, not loss: libsrt's largest window is 25,600 packets

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from collectors.srt_tap import Tap
+from collectors.parts.srt_tap import Tap
 from common.sample import Sample
 
 

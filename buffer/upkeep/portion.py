@@ -14,10 +14,11 @@ from collections.abc import Sequence
 
 import apsw
 
-from buffer import aggregates, slices, windows
-from buffer.aggregates import MINUTE_MS, Groups
+from buffer import slices, windows
 from buffer.marks import Marks
 from buffer.slices import Key, Raw
+from buffer.upkeep import aggregates
+from buffer.upkeep.aggregates import MINUTE_MS, Groups
 
 MOST_ROWS = 10_000  # samples held in memory, 3 MB: a minute of the busiest device; it ends with a slice
 MOST_KEPT = 500  # ids in the mark

@@ -10,7 +10,7 @@ import struct
 from collections import OrderedDict, deque
 from statistics import fmean, median
 
-from collectors.srt_filters import KEEPALIVE, SRTLA_ACK, UPLINK_SAMPLE
+from collectors.parts.srt_filters import KEEPALIVE, SRTLA_ACK, UPLINK_SAMPLE
 
 ACKED = 10  # packets that one answer names
 RTT_S = 10.0  # a round trip is the median over so long: a weak link has few

@@ -9,10 +9,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 
-from collectors import srt_filters
-from collectors.packet_ring import Counter, Packet, Ring
-from collectors.srt_flow import Flow
-from collectors.srtla_link import Link
+from collectors.parts import srt_filters
+from collectors.parts.packet_ring import Counter, Packet, Ring
+from collectors.parts.srt_flow import Flow
+from collectors.parts.srtla_link import Link
 
 LOOPBACK = "lo"
 _HEADERS = 28  # IPv4 without options, and UDP

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from buffer.pages import File, is_overflow
-from buffer.proof import Identity, mended, proven
-from buffer.shapes import FoundCheckpoint, FoundClock, FoundKey, FoundSeries, FoundSession, recognise
+from buffer.damage.pages import File, is_overflow
+from buffer.damage.proof import Identity, mended, proven
+from buffer.damage.shapes import FoundCheckpoint, FoundClock, FoundKey, FoundSeries, FoundSession, recognise
 
 PAGES_PER_TURN = 256  # 1 MiB: 5 ms from the page cache, 15 ms from an SD card
 LOOK_AT = 8  # records from all over a page tell what it holds; some may be damaged

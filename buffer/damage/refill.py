@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import apsw
 
 from buffer import tables, windows
+from buffer.damage.shapes import FoundAggregate, FoundCheckpoint, FoundEvent, FoundSample
+from buffer.damage.survey import Survey
 from buffer.older import Old
-from buffer.shapes import FoundAggregate, FoundCheckpoint, FoundEvent, FoundSample
 from buffer.store import Store
-from buffer.survey import Survey
 from common import clock
 from common.sample import PRIORITIES
 

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from collectors import bpf
+from collectors.parts import bpf
 
 ETH_P_ALL = 3
 SOL_PACKET = 263

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from collectors.heard import Heard
+from collectors.parts.heard import Heard
 from common.events import Event
 from common.keys import duration, key, number
 from common.sample import Sample

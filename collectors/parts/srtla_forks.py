@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from collectors.host import Host
-from collectors.web import WebError, get
+from collectors.parts.web import WebError, get
 
 STALE_MS = 5_000  # the sender's own promise; it writes once a second
 TIMEOUT_S = 0.3  # on this machine: who does not answer by then hangs

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import apsw
 
 from buffer import slices
-from buffer.draft import Draft, remove
-from buffer.gzipped import Gzipped
 from buffer.marks import Marks
-from buffer.shelf import Shelf
 from buffer.slices import Pace
+from buffer.upkeep.draft import Draft, remove
+from buffer.upkeep.gzipped import Gzipped
+from buffer.upkeep.shelf import Shelf
 from common import clock, settings
 from common.instruments import Instruments
 from common.log import Log

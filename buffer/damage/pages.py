@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from buffer.frames import PAGE_BYTES, Log, is_page_size, open_or_none, read_at
+from buffer.damage.frames import PAGE_BYTES, Log, is_page_size, open_or_none, read_at
 
 Value: TypeAlias = int | float | str | bytes | None
 

@@ -17,11 +17,12 @@ from typing import Any
 
 import apsw
 
-from buffer import aggregates, slices, tables, thinning, windows
+from buffer import slices, tables, windows
 from buffer.marks import Marks, Thinned
-from buffer.shelf import Shelf
 from buffer.slices import Pace
 from buffer.store import Store
+from buffer.upkeep import aggregates, thinning
+from buffer.upkeep.shelf import Shelf
 from common import settings
 from common.events import Event
 from common.instruments import Instruments
