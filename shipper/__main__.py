@@ -4,7 +4,7 @@ import sys
 
 from common import process
 from shipper import stage
-from shipper.token import ENVIRONMENT
+from shipper.http.token import ENVIRONMENT
 
 if __name__ == "__main__":
     parser = process.options_parser(

@@ -16,11 +16,11 @@ from urllib.parse import quote, urlsplit
 
 from common.process import Process
 from shipper import jsonl
-from shipper.courier import Courier
 from shipper.drain import Drain
+from shipper.http.courier import Courier
+from shipper.http.transport import TransportError
 from shipper.newest import query_url
 from shipper.skew import base_url
-from shipper.transport import TransportError
 
 TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 16 * 1024 * 1024  # 100,000 series

@@ -10,11 +10,11 @@ import time
 from common import clock
 from common.process import Process
 from common.sample import HIGH, PRIORITIES
-from shipper.backfill import fresh_s
-from shipper.backoff import Backoff
 from shipper.drain import Drain, Stats
-from shipper.mode import Mode
-from shipper.purse import Purse
+from shipper.pace.backfill import fresh_s
+from shipper.pace.backoff import Backoff
+from shipper.pace.mode import Mode
+from shipper.pace.purse import Purse
 from shipper.report import Report
 
 NEVER_S = 1e9  # the interval of a lane that nobody waits for

@@ -16,14 +16,14 @@ from typing import NamedTuple
 from common.process import Process
 from common.sample import CRITICAL, HIGH, PRIORITIES
 from shipper.backlog import Backlog
-from shipper.courier import Courier, Exchange
 from shipper.drain import Drain, LeaseLostError
-from shipper.mode import FAILURES, REALTIME, Change
-from shipper.outcome import Accepted, BodyRefused, NotWelcome, TryLater
-from shipper.purse import Purse
+from shipper.http.courier import Courier, Exchange
+from shipper.http.outcome import Accepted, BodyRefused, NotWelcome, TryLater
+from shipper.pace.mode import FAILURES, REALTIME, Change
+from shipper.pace.purse import Purse
+from shipper.pace.schedule import Schedule
+from shipper.pace.tempo import Tempo
 from shipper.report import BUFFER, Report
-from shipper.schedule import Schedule
-from shipper.tempo import Tempo
 from shipper.upload import Upload
 
 LOOK_S = 5.0  # a lane that is held back is looked at as often

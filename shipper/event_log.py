@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 
 from common.process import Process
 from common.remote import Auth, Remote
-from shipper.backoff import Backoff
 from shipper.drain import Drain, Event
-from shipper.meter import Meter
-from shipper.transport import Transport, TransportError, open_transport
+from shipper.http.meter import Meter
+from shipper.http.transport import Transport, TransportError, open_transport
+from shipper.pace.backoff import Backoff
 
 LOOK_S = 10.0  # how often the buffer is asked for more
 MOST_S = 3.0  # for a connection, and for an answer

@@ -12,9 +12,9 @@ from urllib.parse import quote, urlsplit
 from common import clock
 from common.process import Process
 from common.remote import Remote
-from shipper.courier import Courier
+from shipper.http.courier import Courier
+from shipper.http.transport import TransportError
 from shipper.skew import base_url
-from shipper.transport import TransportError
 
 TIMEOUT_S = 5.0
 REACH = "1d"  # an outage that is longer leaves null; the query has to look at all of it

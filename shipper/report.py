@@ -14,9 +14,9 @@ from common.events import Event
 from common.process import Process
 from common.sample import PRIORITIES
 from shipper.away import Away
-from shipper.courier import Exchange
 from shipper.drain import Stats
-from shipper.mode import DEGRADED, OFFLINE, REALTIME, Change
+from shipper.http.courier import Exchange
+from shipper.pace.mode import DEGRADED, OFFLINE, REALTIME, Change
 from shipper.upload import Upload
 
 BUFFER, SERVER = "buffer", "server"

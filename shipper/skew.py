@@ -13,10 +13,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from common.events import Event
 from common.process import Process
-from shipper.courier import Courier
-from shipper.interrupt import Interrupted
-from shipper.outcome import Answer, http_date_s, is_page
-from shipper.transport import Transport, TransportError
+from shipper.http.courier import Courier
+from shipper.http.interrupt import Interrupted
+from shipper.http.outcome import Answer, http_date_s, is_page
+from shipper.http.transport import Transport, TransportError
 
 TIMEOUT_S = 2.0  # to connect, and again for the answer
 LONGEST_S = 4 * TIMEOUT_S  # two measurements

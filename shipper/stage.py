@@ -16,16 +16,16 @@ from common import lock
 from common.config import Config, ConfigError
 from common.process import Process
 from shipper.audit import Audit
-from shipper.courier import Courier
 from shipper.dispatch import LOOK_S, Dispatch
 from shipper.drain import BufferAwayError, BufferBusyError, Drain, Link, wake_ups
 from shipper.event_log import EventLog
-from shipper.interrupt import Interrupted
+from shipper.http.courier import Courier
+from shipper.http.interrupt import Interrupted
+from shipper.http.transport import Transport, open_transport
 from shipper.newest import Newest
-from shipper.purse import Purse
+from shipper.pace.purse import Purse
 from shipper.report import BUFFER, Report
 from shipper.skew import ClockCheck
-from shipper.transport import Transport, open_transport
 
 TURN_S = 0.001  # between two chunks: long enough for the loop to look at everything else
 PAUSE_S = 1.0  # until the buffer is called again

@@ -14,10 +14,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from shipper import jsonl
-from shipper.courier import Courier, Exchange
 from shipper.drain import Drain
+from shipper.http.courier import Courier, Exchange
+from shipper.http.outcome import Accepted, BodyRefused, NotWelcome, Outcome
 from shipper.lease import Lease
-from shipper.outcome import Accepted, BodyRefused, NotWelcome, Outcome
 
 
 class _Owed(NamedTuple):

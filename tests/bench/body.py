@@ -22,8 +22,8 @@ from buffer.store import Store
 from common import clock
 from common.settings import Storage
 from shipper import jsonl
+from shipper.http.transport import GZIP_LEVEL
 from shipper.lease import Lease, Series
-from shipper.transport import GZIP_LEVEL
 from tests.bench import load
 from tests.bench.figures import Figure
 

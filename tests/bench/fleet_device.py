@@ -12,13 +12,13 @@ from common.instruments import Instruments
 from common.log import Log
 from common.process import Process
 from common.sample import HIGH, NORMAL, PRIORITIES
-from shipper.courier import Courier
 from shipper.dispatch import Dispatch
 from shipper.drain import Drain
-from shipper.outcome import Accepted
-from shipper.purse import Purse
+from shipper.http.courier import Courier
+from shipper.http.outcome import Accepted
+from shipper.http.transport import open_transport
+from shipper.pace.purse import Purse
 from shipper.report import Report
-from shipper.transport import open_transport
 
 INTERVAL_S = 10.0
 SERIES = {HIGH: 20, NORMAL: 100}

@@ -14,10 +14,10 @@ import pytest
 
 from common.process import Process
 from common.remote import Auth, Remote
+from shipper.http.token import Token
+from shipper.http.transport import Transport
+from shipper.http.transport import open_transport as open_configured
 from shipper.stage import Stage
-from shipper.token import Token
-from shipper.transport import Transport
-from shipper.transport import open_transport as open_configured
 from tests.fake_vm import FakeVm
 from tests.unit.shipper.running import Running, Start
 from tests.unit.shipper.stub import BoundBuffer, Row, StubBuffer

@@ -6,8 +6,8 @@ import pytest
 
 from common.remote import Backfill as Settings
 from common.remote import Lanes, Remote
-from shipper.backfill import Backfill, Uplink, fresh_s
-from shipper.schedule import MAX_CHUNK_SAMPLES
+from shipper.pace.backfill import Backfill, Uplink, fresh_s
+from shipper.pace.schedule import MAX_CHUNK_SAMPLES
 
 START_S = 5000.0
 

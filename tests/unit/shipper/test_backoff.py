@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.remote import Retry
-from shipper.backoff import MAX_RETRY_AFTER_S, Backoff
+from shipper.pace.backoff import MAX_RETRY_AFTER_S, Backoff
 
 NOW_S = 1000.0
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from common.remote import Budget as Limits
-from shipper.budget import DAILY, MONTHLY, Account, Budget, end_ms, name_of
+from shipper.pace.budget import DAILY, MONTHLY, Account, Budget, end_ms, name_of
 
 NOON_S = 1_795_003_200.0  # 2026-11-18T12:00Z
 DAY_S = 86_400.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shipper.dial import dial, lookup
+from shipper.http.dial import dial, lookup
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def address(host: str, port: int) -> tuple[Any, ...]:
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[Any, ...]) -> None:
     """Have every name resolve to these."""
-    monkeypatch.setattr("shipper.dial.lookup", lambda *_: list(addresses))
+    monkeypatch.setattr("shipper.http.dial.lookup", lambda *_: list(addresses))
 
 
 def test_an_address_needs_no_resolver(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

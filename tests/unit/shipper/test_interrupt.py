@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shipper.interrupt import DeadlineOver, Interrupted, interruptible
+from shipper.http.interrupt import DeadlineOver, Interrupted, interruptible
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
 

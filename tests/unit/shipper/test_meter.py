@@ -9,9 +9,9 @@ from itertools import pairwise
 
 import pytest
 
-from shipper.dial import dial
-from shipper.meter import HEADER_BYTES, Meter, carried
-from shipper.transport import Transport, TransportError
+from shipper.http.dial import dial
+from shipper.http.meter import HEADER_BYTES, Meter, carried
+from shipper.http.transport import Transport, TransportError
 from tests.fake_vm import FakeVm
 from tests.unit.shipper.stub import tcp_server
 

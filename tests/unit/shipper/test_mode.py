@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from shipper.mode import DEGRADED, OFFLINE, REALTIME, Mode
+from shipper.pace.mode import DEGRADED, OFFLINE, REALTIME, Mode
 
 START_S = 5000.0
 INTERVAL_S = 30.0

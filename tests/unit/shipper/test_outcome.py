@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from shipper.outcome import (
+from shipper.http.outcome import (
     Accepted,
     Answer,
     BodyRefused,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from common.remote import Lanes
-from shipper.schedule import CRITICAL_POLL_S, MAX_CHUNK_SAMPLES, WARM_UP_S, Pace, Schedule
+from shipper.pace.schedule import CRITICAL_POLL_S, MAX_CHUNK_SAMPLES, WARM_UP_S, Pace, Schedule
 
 START_S = 5000.0
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from common.process import Process
-from shipper.courier import Courier
-from shipper.outcome import Answer
+from shipper.http.courier import Courier
+from shipper.http.outcome import Answer
+from shipper.http.transport import Transport, TransportError
 from shipper.skew import ClockCheck, Skew, compare, health_url, measure
-from shipper.transport import Transport, TransportError
 from tests.fake_vm import FakeVm
 
 DATE_S = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from common.process import Process
+from shipper.http.transport import Transport, open_transport
 from shipper.stage import Stage
-from shipper.transport import Transport, open_transport
 from tests.fake_vm import FakeVm
 from tests.unit.shipper.running import Running, Start, reload
 from tests.unit.shipper.stub import NOW_MS, BoundBuffer, Row, StubBuffer, rows

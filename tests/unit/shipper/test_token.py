@@ -14,7 +14,7 @@ from common.config import ConfigError
 from common.log import Log, _JsonFormatter
 from common.remote import Auth
 from common.token_file import MAX_BYTES
-from shipper.token import ENVIRONMENT, Token
+from shipper.http.token import ENVIRONMENT, Token
 
 SECRET = "s3cr3t-" + "t0k3n"
 

@@ -16,8 +16,8 @@ from common import VERSION
 from common.config import ConfigError
 from common.log import Log
 from common.remote import Auth
-from shipper.token import Token
-from shipper.transport import MAX_ANSWER_BYTES, MAX_IDLE_S, Transport, TransportError
+from shipper.http.token import Token
+from shipper.http.transport import MAX_ANSWER_BYTES, MAX_IDLE_S, Transport, TransportError
 from tests.fake_vm import FakeVm
 from tests.unit.shipper.stub import tcp_server
 

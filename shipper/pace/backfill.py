@@ -7,7 +7,7 @@ no request with it takes so long that a fresh P1 would miss its deadline.
 from __future__ import annotations
 
 from common.remote import Remote
-from shipper.schedule import Pace
+from shipper.pace.schedule import Pace
 
 # A lane fires once an interval, so a sample waits for one and its commit; a second one lets a slow lane be.
 FRESH_INTERVALS = 2

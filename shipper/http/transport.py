@@ -23,11 +23,11 @@ import urllib3
 from common.config import Config, ConfigError
 from common.log import SECRETS, Log
 from common.remote import Remote
-from shipper.dial import open_session
-from shipper.interrupt import DeadlineOver, interruptible
-from shipper.meter import Meter
-from shipper.outcome import Answer
-from shipper.token import Token
+from shipper.http.dial import open_session
+from shipper.http.interrupt import DeadlineOver, interruptible
+from shipper.http.meter import Meter
+from shipper.http.outcome import Answer
+from shipper.http.token import Token
 
 GZIP_LEVEL = 9  # 22 % smaller than level 1 for 0.5 ms more a chunk: a modem's data is dearer than that
 MAX_ANSWER_BYTES = 64 * 1024  # an import is answered with a line; a portal's page need not be read to its end

@@ -16,8 +16,8 @@ from typing import Any
 from common import remote
 from common.events import Event
 from common.process import Process
-from shipper.budget import FORMATS, Account, Budget
-from shipper.meter import Meter
+from shipper.http.meter import Meter
+from shipper.pace.budget import FORMATS, Account, Budget
 
 WRITE_S = 10.0  # at most as often: 4 KiB of flash each time
 VERSION = 1

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from common.remote import Remote
-from shipper.backfill import Backfill, Uplink
-from shipper.backoff import Backoff
-from shipper.courier import Exchange
-from shipper.mode import Change, Mode
-from shipper.outcome import NotWelcome, TryLater
-from shipper.schedule import MAX_CHUNK_SAMPLES, Pace
+from shipper.http.courier import Exchange
+from shipper.http.outcome import NotWelcome, TryLater
+from shipper.pace.backfill import Backfill, Uplink
+from shipper.pace.backoff import Backoff
+from shipper.pace.mode import Change, Mode
+from shipper.pace.schedule import MAX_CHUNK_SAMPLES, Pace
 
 
 class Tempo:

@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 
 from common.process import Process
-from shipper.outcome import Accepted, Outcome, TryLater, judge
-from shipper.transport import Transport, TransportError
+from shipper.http.outcome import Accepted, Outcome, TryLater, judge
+from shipper.http.transport import Transport, TransportError
 
 QUIET_MARGIN_S = 1.0  # for what is done around a request: building, compressing, judging
 

@@ -22,7 +22,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 
 from common import VERSION
-from shipper.meter import Meter
+from shipper.http.meter import Meter
 
 _Address = tuple[Any, ...]
 
