@@ -86,7 +86,12 @@ class Link:
         return self._unanswered < MOST_UNANSWERED or now_s - self._spoke_s < SILENT_S
 
     def mark(self, now_s: float, sent: int) -> None:
-        """Remember how much has left and arrived by now."""
+        """Remember how much has left and arrived by now, once it has answered or is known not to.
+
+        What is under way stands against the same at the window's beginning; before the first answer there was nothing.
+        """
+        if not self.acked and self.is_up(now_s):
+            return
         self._history.append((now_s, sent, self.acked))
         while len(self._history) > 2 and now_s - self._history[1][0] >= LOSS_S:
             self._history.popleft()

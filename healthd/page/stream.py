@@ -71,7 +71,7 @@ def facts(latest: Latest, now_s: float) -> Iterator[Fact]:
     loss = known("srt.packet_loss_percent")
     yield Fact("loss", "Packet loss", percent(loss, 1), _above(loss, 2, 5))
     buffered = known("srt.buffer_utilization_percent")
-    yield Fact("buffer", "Send buffer", percent(buffered), _above(buffered, 70, 90), buffered and buffered / 100)
+    yield Fact("buffer", "Receiver's buffer", percent(buffered), _above(buffered, 70, 90), buffered and buffered / 100)
     drops = known("encoder.frame_drop_percent")
     yield Fact("frames", "Frames", number(known("encoder.frame_rate"), "/s", 1))
     yield Fact("drops", "Frames dropped", percent(drops, 1), _above(drops, 0.5, 1))

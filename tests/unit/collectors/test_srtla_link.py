@@ -72,19 +72,33 @@ def test_loss_is_what_did_not_arrive() -> None:
     """Over the last half minute, and absent where too little was sent to tell."""
     link = Link()
     assert link.loss_percent() is None
-    link.mark(0.0, 0)
-    link.acked = 950
-    link.mark(10.0, 1_000)
+    link.acked = 50
+    link.mark(0.0, 60)
+    link.acked = 1_000
+    link.mark(10.0, 1_060)
     assert pytest.approx(5.0) == link.loss_percent()
-    link.mark(11.0, 1_000 + MIN_SENT)
+    link.mark(11.0, 1_060 + MIN_SENT)
     assert (1_000 + MIN_SENT, 950) == link.window()
+
+
+def test_what_is_under_way_at_the_start_is_not_lost() -> None:
+    """Nothing is said before the first answer; a link that never answers has lost all."""
+    link = Link()
+    for number in range(100):
+        sent(link, 0.0, number)
+    link.mark(0.1, 100)
+    link.mark(1.0, 200)
+    assert (0, 0) == link.window()
+    link.mark(1.0 + SILENT_S, 400)
+    link.mark(2.0 + SILENT_S, 500)
+    assert 100.0 == link.loss_percent()
 
 
 def test_the_window_moves_on() -> None:
     """What was lost a minute ago is over."""
     link = Link()
     for second in range(100):
-        link.acked = 100 * second if second > 50 else 0
+        link.acked = 100 * second if second > 50 else 1
         link.mark(float(second), 100 * second)
     sent_packets, acked = link.window()
     assert sent_packets == acked == 100 * round(LOSS_S)
@@ -96,9 +110,10 @@ def test_delivered_rate() -> None:
     link = Link()
     assert link.delivered_bps() is None
     sent(link, 0.0, 1)
-    link.mark(0.0, 0)
-    link.acked = 100
-    link.mark(2.0, 120)
+    link.acked = 10
+    link.mark(0.0, 20)
+    link.acked = 110
+    link.mark(2.0, 140)
     assert 100 * LENGTH * 8 / 2 == link.delivered_bps()
 
 
