@@ -25,7 +25,8 @@ INSTALLED = {
 }
 # A collector reads files and yields samples: it starts nothing, waits for nothing and stores nothing.
 NOT_IN_COLLECTORS = {
-    "subprocess", "threading", "asyncio", "sqlite3", "multiprocessing", "concurrent", "signal", "zmq",
+    "subprocess", "threading", "_thread", "asyncio", "sched", "multiprocessing", "concurrent", "signal",
+    "sqlite3", "zmq",
 }  # fmt: skip
 NOWHERE = {"pickle", "marshal", "shelve"}
 # The boundaries that count and report what nobody foresaw, and go on: one collect, one HTTP request.
