@@ -15,6 +15,7 @@ from typing import Any
 import apsw
 import zmq
 
+from buffer import accepted
 from buffer.audit import Audit
 from buffer.event_log import EventLog
 from buffer.store import Row, Store
@@ -126,9 +127,10 @@ class Drain:
                 self.receive()
         self._socket.close(linger=100)
 
-    def _hello(self, _request: dict[str, Any]) -> dict[str, Any]:
+    def _hello(self, request: dict[str, Any]) -> dict[str, Any]:
         self._leases.clear()
-        return {"pending": list(self._store.pending)}
+        marked = accepted.mark(self._store, request.get("accepted", ()))
+        return {"pending": list(self._store.pending), "marked": marked}
 
     def _lease(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._closing:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from common.process import Process
 from common.sample import CRITICAL, HIGH, PRIORITIES
 from shipper.backlog import Backlog
-from shipper.drain import Drain, LeaseLostError
+from shipper.drain import Chunk, Drain
 from shipper.http.courier import Courier, Exchange
 from shipper.http.outcome import Accepted, BodyRefused, NotWelcome, TryLater
 from shipper.pace.mode import FAILURES, REALTIME, Change
@@ -82,16 +82,18 @@ class Dispatch:
         """The numbers of all leases under way."""
         return [upload.lease.number for upload in self._uploads.values()]
 
-    def forget(self) -> None:
-        """Drop what is under way: its leases are void."""
+    def forget(self) -> list[Chunk]:
+        """Drop what is under way, whose leases are void; return what of it the server took and nobody knows of."""
+        untold = [chunk for upload in self._uploads.values() if (chunk := upload.untold())]
         self._uploads.clear()
         self._count_retries()
+        return untold
 
     def turn(self) -> float:
         """Do the next thing there is to do; return when the one after it is due, monotonic.
 
         Raises:
-            BufferAwayError, BufferBusyError, Interrupted: as the drain and the transport do.
+            BufferAwayError, BufferBusyError, LeaseLostError, Interrupted: as the drain and the transport do.
         """
         now_s = time.monotonic()
         if now_s < self.tempo.backoff.until_s:
@@ -101,13 +103,9 @@ class Dispatch:
         if queue is None:
             self._courier.at_rest()
             return self._next_s(now_s)
-        try:
-            upload = self._uploads.get(queue) or self._begin(queue)
-            if upload is not None:
-                self._advance(queue, upload)
-        except LeaseLostError as error:
-            self._uploads.pop(queue, None)
-            self._process.log.info("a lease is void, the buffer was started anew", detail=str(error))
+        upload = self._uploads.get(queue) or self._begin(queue)
+        if upload is not None:
+            self._advance(queue, upload)
         self._count_retries()
         return time.monotonic()
 

@@ -59,6 +59,21 @@ class Event(NamedTuple):
     session_id: str | None
 
 
+class Chunk(NamedTuple):
+    """Samples that the server took while the buffer was not there to be told.
+
+    Attributes:
+        priority: of all of them.
+        batch_id, chunk_index: as for `done`.
+        groups: name, device, tags and timestamps of each series.
+    """
+
+    priority: int
+    batch_id: str
+    chunk_index: int
+    groups: list[tuple[str, str, dict[str, str], list[int]]]
+
+
 class Link:
     """A DEALER socket that asks and waits.
 
@@ -155,9 +170,10 @@ class Drain:
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
 
-    def hello(self) -> None:
-        """Void every older lease."""
-        self._ask("hello")
+    def hello(self, accepted: Sequence[Chunk] = ()) -> int:
+        """Void every older lease, and say what of them the server took; return how much of that was not marked yet."""
+        reply = self._ask("hello", accepted=[list(chunk) for chunk in accepted])
+        return int(reply.get("marked", 0))
 
     def lease(
         self, priority: int, max_samples: int, *, since_ms: int | None = None, before_ms: int | None = None

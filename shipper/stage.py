@@ -17,7 +17,7 @@ from common.config import Config, ConfigError
 from common.process import Process
 from shipper.audit import Audit
 from shipper.dispatch import LOOK_S, Dispatch
-from shipper.drain import BufferAwayError, BufferBusyError, Drain, Link, wake_ups
+from shipper.drain import BufferAwayError, BufferBusyError, Chunk, Drain, LeaseLostError, Link, wake_ups
 from shipper.event_log import EventLog
 from shipper.http.courier import Courier
 from shipper.http.interrupt import Interrupted
@@ -52,6 +52,7 @@ class Stage:
         self._report = report
         self._dispatch = Dispatch(process, self._drain, self._courier, report, self._purse, self._suspect)
         self._greeted = False
+        self._untold: list[Chunk] = []
         self._was_away = False
         self._feed = wake_ups(process.run_dir)
         process.loop.on_readable(self._feed, self.woken)
@@ -151,6 +152,10 @@ class Stage:
             return time.monotonic()  # the loop ends
         except BufferBusyError as error:
             self._report.trouble(BUFFER, error)
+        except LeaseLostError as error:
+            self._forget_leases()
+            self._process.log.info("a lease is void, the buffer was started anew", detail=str(error))
+            return time.monotonic()
         except BufferAwayError as error:
             self._forget_leases()
             if not self._process.loop.stopping:
@@ -159,7 +164,10 @@ class Stage:
 
     def _turn(self) -> float:
         if not self._greeted:
-            self._drain.hello()
+            marked = self._drain.hello(self._untold)
+            if marked:
+                self._process.log.info("the buffer was told what the server had taken before", count=marked)
+            self._untold.clear()
             self._greeted = True
             self._report.well(BUFFER)
         return self._dispatch.turn()
@@ -182,8 +190,8 @@ class Stage:
         return time.monotonic() + self._audit.step()
 
     def _forget_leases(self) -> None:
-        """Say hello before anything else, which voids them."""
-        self._dispatch.forget()
+        """Say hello before anything else, which voids them, and what of them the server took."""
+        self._untold += self._dispatch.forget()
         self._greeted = False
 
 

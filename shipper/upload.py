@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from shipper import jsonl
-from shipper.drain import Drain
+from shipper.drain import Chunk, Drain
 from shipper.http.courier import Courier, Exchange
 from shipper.http.outcome import Accepted, BodyRefused, NotWelcome, Outcome
 from shipper.lease import Lease
@@ -113,6 +113,16 @@ class Upload:
             self.chunk_index += 1
         self.start = upto
         self._owed = None
+
+    def untold(self) -> Chunk | None:
+        """Return what the server took and the buffer does not know of, None where there is nothing of that."""
+        if self._owed is None or self._owed.reject_reason:
+            return None
+        groups = [
+            (series.name, series.device_id, dict(series.tags), list(series.timestamps[begin:end]))
+            for series, begin, end in self.lease.parts(self.start, self._owed.upto)
+        ]
+        return Chunk(self.lease.priority, self.batch_id, self.chunk_index, groups)
 
     def _chunk(self, most: int) -> tuple[int, bytes]:
         """Return the end of the next chunk and its packed body, halved until it fits."""

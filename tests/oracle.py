@@ -16,6 +16,7 @@ from common.process import Process
 from common.sample import Sample
 
 METRIC = "oracle.number"  # not in the catalogue: normal priority
+STEP_MS = 1_000  # a clock that goes back by more was set
 
 
 class Oracle:
@@ -35,7 +36,9 @@ class Oracle:
 
     def step(self) -> None:
         """Publish one batch of numbers, each a series' sample of its own, and put them into the ledger."""
-        timestamp_ms = max(clock.wall_ms() - self._age_ms, self._last_ms + 1)  # one value per series and millisecond
+        timestamp_ms = clock.wall_ms() - self._age_ms
+        if self._last_ms - STEP_MS < timestamp_ms <= self._last_ms:  # one value per series and millisecond
+            timestamp_ms = self._last_ms + 1
         self._last_ms = timestamp_ms
         numbers = range(self._next, self._next + self._numbers_per_step)
         self._next = numbers.stop

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -63,10 +64,10 @@ class Device:
         """Return when the processor was looked at, oldest first."""
         if not self.database.exists():
             return []
-        with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True) as connection:
-            query = "SELECT DISTINCT timestamp_ms FROM metrics WHERE metric_name = 'system.load1' ORDER BY timestamp_ms"
-            rows = connection.execute(query).fetchall()
-        connection.close()
+        query = "SELECT DISTINCT timestamp_ms FROM metrics WHERE metric_name = 'system.load1' ORDER BY timestamp_ms"
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
+            has_tables = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'metrics'").fetchone()
+            rows = connection.execute(query).fetchall() if has_tables else []
         return [time_ms for (time_ms,) in rows]
 
     def in_use(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -43,6 +44,23 @@ def times_ms(vm: FakeVm) -> list[int]:
     return [sample.timestamp_ms for sample in vm.samples() if sample.name == name]
 
 
+def flowing(vm: FakeVm, least: int) -> None:
+    """Wait until more than so many numbers of the oracle are at the server."""
+    wait_for("samples flowing", lambda: len(arrived(vm)) > least)
+
+
+def frozen(pipeline: Pipeline, vm: FakeVm) -> bool:
+    """Freeze the buffer and tell whether the server takes something meanwhile; if not, let it go on."""
+    pipeline.kill("buffer", signal.SIGSTOP)
+    before = len(vm.requests())
+    try:
+        vm.wait_for(lambda _: len(vm.requests()) > before, 0.5)
+    except TimeoutError:
+        pipeline.kill("buffer", signal.SIGCONT)
+        return False
+    return True
+
+
 def settle(pipeline: Pipeline, vm: FakeVm, ledger: Path) -> None:
     """Stop the oracle, wait for everything, and count."""
     pipeline.supervisorctl("stop", "oracle")
@@ -62,12 +80,30 @@ def test_boot_in_2017_then_ntp(run_dir: Path, shift: Shift, quick: dict[str, str
             wait_for("samples stored", lambda: len(stored(pipeline)) > 300)
             assert times_ms(vm) == []
             shift.set(0, synchronised=True)
-            wait_for("samples flowing", lambda: len(arrived(vm)) > 400)
+            flowing(vm, 400)
             settle(pipeline, vm, ledger)
             assert "the wall clock was stepped" in pipeline.log("buffer")
             wait_for("an event", lambda: pipeline.rows("SELECT text FROM events WHERE kind = 'clock_stepped'"))
         assert min(times_ms(vm)) >= began_ms - 1_000
         assert max(times_ms(vm)) <= time.time_ns() // 1_000_000 + 1_000
+
+
+def test_clock_that_jumps_while_the_buffer_is_dead_with_uploads_under_way(
+    run_dir: Path, shift: Shift, quick: dict[str, str]
+) -> None:
+    """What the server took, and the buffer did not hear of, is not dated anew and sent a second time."""
+    with FakeVm(latency_ms=100) as vm:
+        pipeline, ledger = with_oracle(run_dir, vm, {**quick, "BELABOX_TEST_CLOCK": str(run_dir / "clock")})
+        with pipeline:
+            for hours in (1, 2, 3):
+                flowing(vm, len(arrived(vm)) + 100)
+                wait_for("an upload while the buffer is frozen", lambda: frozen(pipeline, vm))
+                pipeline.kill("buffer")
+                shift.set(-hours * HOUR_MS, synchronised=True)
+            flowing(vm, len(arrived(vm)) + 100)
+            settle(pipeline, vm, ledger)
+            told = pipeline.log("shipper").count("what the server had taken before")
+        assert told == 3
 
 
 @pytest.mark.parametrize("stopped", ["", "buffer"])
@@ -76,11 +112,11 @@ def test_clock_that_jumps_back_an_hour(run_dir: Path, shift: Shift, quick: dict[
     with FakeVm() as vm:
         pipeline, ledger = with_oracle(run_dir, vm, {**quick, "BELABOX_TEST_CLOCK": str(run_dir / "clock")})
         with pipeline:
-            wait_for("samples flowing", lambda: len(arrived(vm)) > 200)
+            flowing(vm, 200)
             if stopped:
                 pipeline.supervisorctl("stop", stopped)
-            before = len(oracle.published(ledger))
             shift.set(-HOUR_MS, synchronised=True)
+            before = len(oracle.published(ledger))
             wait_for("samples after the step", lambda: len(oracle.published(ledger)) > before + 100)
             if stopped:
                 pipeline.supervisorctl("start", stopped)

@@ -162,6 +162,25 @@ def test_a_reject_without_a_reason_changes_nothing(producer: Producer, shipper: 
     assert {"marked": 3} == accounted(shipper.done(lease, 3))
 
 
+def test_hello_marks_what_the_server_took_before(producer: Producer, shipper: Shipper) -> None:
+    """By series and timestamp, once; what is not pending, or not there, changes nothing."""
+    producer.numbers(range(5))
+    producer.settle()
+    name, device, tags, times, _ = shipper.lease()[1][0]
+    chunk = [2, "b", 0, [[name, device, tags, [*times[:3], NOW_MS - 1]], ["never.heard", device, {}, times]]]
+    assert [3, 0] == [shipper.ask("hello", accepted=[chunk])["marked"] for _ in range(2)]
+    assert [3, 4] == values(shipper.lease()[1])
+
+
+@pytest.mark.parametrize(
+    "accepted", [7, [7], [[2, "b", 0]], [[2, "b", 0, [["m"]]]], [[2, "b", 0, [["m", "d", 7, [1]]]]]]
+)
+def test_hello_that_makes_no_sense_is_refused(shipper: Shipper, accepted: object) -> None:
+    """And the buffer goes on."""
+    assert "bad_request" == shipper.ask("hello", accepted=accepted)["error"]
+    assert [0, 0, 0, 0] == shipper.pending()
+
+
 def test_hello_voids_every_lease(producer: Producer, shipper: Shipper) -> None:
     """A shipper that starts anew gets what its predecessor had under way."""
     producer.numbers(range(10))

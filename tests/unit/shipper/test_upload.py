@@ -308,6 +308,22 @@ def test_a_lease_that_is_void_is_told(vm: FakeVm, begin: Round) -> None:
         under.step()
 
 
+def test_what_the_server_took_is_known_when_the_buffer_is_not_there(vm: FakeVm, begin: Round) -> None:
+    """Of the chunk that was not marked, and nothing once it is."""
+    under = begin(rows(10))
+    under.step(4)
+    assert under.upload.untold() is None
+    under.stub.refuse = {"done": "storage"}
+    with pytest.raises(BufferBusyError):
+        under.step(3)
+    chunk = under.upload.untold()
+    assert chunk is not None
+    assert (2, under.upload.batch_id, 1) == chunk[:3]
+    sent = [sample.timestamp_ms for sample in vm.samples()]
+    told = [timestamp_ms for *_, timestamps in chunk.groups for timestamp_ms in timestamps]
+    assert (3, True) == (len(told), set(told) < set(sent))
+
+
 def test_an_accepted_chunk_says_how_many(vm: FakeVm, begin: Round) -> None:
     """And what it took."""
     exchange = begin(rows(10)).step()
