@@ -52,8 +52,7 @@ class Machine:
     def boot(self) -> None:
         """Start it and wait until its systemd has nothing left to do."""
         self._container = subprocess.Popen(
-            ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", "--hostname=localhost",
-             f"--directory={self.root}"],
+            ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", f"--directory={self.root}"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         wait_for("its systemd", lambda: "running" in self.try_run("systemctl", "is-system-running"), BOOT_S)
