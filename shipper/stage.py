@@ -17,11 +17,12 @@ from common.config import Config, ConfigError
 from common.process import Process
 from shipper.audit import Audit
 from shipper.dispatch import LOOK_S, Dispatch
-from shipper.drain import BufferAwayError, BufferBusyError, Chunk, Drain, LeaseLostError, Link, wake_ups
+from shipper.drain import Chunk, Drain
 from shipper.event_log import EventLog
 from shipper.http.courier import Courier
 from shipper.http.interrupt import Interrupted
 from shipper.http.transport import Transport, open_transport
+from shipper.link import BufferAwayError, BufferBusyError, LeaseLostError, Link, wake_ups
 from shipper.newest import Newest
 from shipper.pace.purse import Purse
 from shipper.report import BUFFER, Report

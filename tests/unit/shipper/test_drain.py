@@ -11,7 +11,8 @@ import pytest
 import zmq
 
 from common import wire
-from shipper.drain import BufferAwayError, BufferBusyError, Drain, LeaseLostError, Link
+from shipper.drain import Drain
+from shipper.link import BufferAwayError, BufferBusyError, LeaseLostError, Link
 from tests.unit.shipper.stub import BoundBuffer, StubBuffer, rows
 
 

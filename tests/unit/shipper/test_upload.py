@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import pytest
 
 from common.process import Process
-from shipper.drain import BufferBusyError, Drain, LeaseLostError
+from shipper.drain import Drain
 from shipper.http.courier import Courier, Exchange
 from shipper.http.outcome import Accepted, BodyRefused, NotWelcome, TryLater
 from shipper.http.transport import Transport
+from shipper.link import BufferBusyError, LeaseLostError
 from shipper.upload import Upload
 from tests.fake_vm import FakeVm
 from tests.unit.shipper.stub import NOW_MS, Row, StubBuffer, rows, tcp_server
