@@ -43,10 +43,11 @@ export RUN_DIR LOG_DIR PYTHON HOST_ROOT SRT_AUTOSTART
 say() { printf '%s\n' "$*"; }
 die() { say "$2" >&2; exit "$1"; }
 
-free_port() { # the first port from $1 on that nobody listens on
-    "$PYTHON" - "$1" <<'PY'
+free_port() { # port $1, or where somebody listens on it one above, not the one that another run tries just now
+    "$PYTHON" - "$1" "$$" <<'PY'
 import socket, sys
-for port in range(int(sys.argv[1]), 65536):
+first = int(sys.argv[1])
+for port in (first, *range(first + 1 + int(sys.argv[2]) % 500, 65536)):
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
