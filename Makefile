@@ -10,7 +10,7 @@ HERE := $(abspath $(VENV))/bin/python
 # Most tests wait for processes, so a few at once share a core well. One is given out at a time, the long ones first:
 # nobody is left with a queue of them at the end.
 JOBS ?= 4
-PYTEST := pytest -n $(JOBS) --maxschedchunk 1
+PYTEST := pytest -n $(JOBS) --maxschedchunk 1 --durations 10
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run demo stop status top logs reload check-config test unit integration chaos soak bench fleet \
