@@ -17,7 +17,7 @@ from healthd.heartbeats import Beat
 from healthd.supervisor import Supervision, Supervisor
 
 MOVING_S = 2.0  # while a program starts or stops, or supervisord is not there
-STEADY_S = 10.0
+STEADY_S = 30.0  # what comes or goes is seen without asking
 
 _AT_REST = frozenset({supervisor.RUNNING, supervisor.STOPPED, supervisor.EXITED, supervisor.FATAL})
 
