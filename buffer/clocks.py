@@ -154,7 +154,7 @@ class Clocks:
         for clock_id in sorted(self._unsettled):
             found: list[Any] = self._connection.execute(query, (clock_id, SLICE_ROWS + len(leased))).fetchall()
             if not found:
-                self._unsettled.discard(clock_id)  # what of it becomes pending again was sent by that time already
+                self._unsettled.discard(clock_id)  # what becomes pending again belongs to no clock
             rows = [row for row in found if row[0] not in leased]
             if rows:
                 step_ms = self._offset_ms - self.stale[clock_id]

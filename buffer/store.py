@@ -190,11 +190,15 @@ class Store:
     def make_pending(self, statements: Iterable[tuple[str, tuple[object, ...]]]) -> int:
         """Make uploaded samples pending again; each statement is an UPDATE's WHERE and its parameters.
 
+        They belong to no clock any more: what was sent by one time is not sent by another.
         Joins the transaction that is open; returns how many samples it was.
         """
         times_ms: list[int] = []
         for where, parameters in statements:
-            update = f"UPDATE samples SET chunk = NULL WHERE {where} AND chunk > 0 RETURNING priority, timestamp_ms"
+            update = (
+                f"UPDATE samples SET chunk = NULL, clock = NULL WHERE {where} AND chunk > 0 "
+                "RETURNING priority, timestamp_ms"
+            )
             changed: list[Any] = self._connection.execute(update, parameters).fetchall()
             for priority, timestamp_ms in changed:
                 self.pending[priority] += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buffer import schema, series
+from buffer import clocks, schema, series
 from buffer.series import canonical_tags, series_key
 from buffer.store import Store
 from common.sample import NORMAL
@@ -141,6 +142,24 @@ def test_marking_twice_counts_once(store: Store) -> None:
         store.mark_refused(NORMAL, rows),
     )  # fmt: skip
     assert [0, 0, 0, 0] == store.pending
+
+
+def test_what_was_sent_keeps_the_time_it_was_sent_by(store: Store) -> None:
+    """A clock that is set back moves what was never sent; what the server lost goes out as before."""
+    now = clocks.now()
+    both = batch(("sent", 1), ("new", 2), at_ms=now.wall_ms)
+    store.write([replace(both, boottime_ms=now.boottime_ms, boot_id=now.boot_id)])
+    rows = store.pending_rows(NORMAL, now.wall_ms + 1, 1)
+    store.mark_uploaded(NORMAL, rows, "b", 0)
+    with store.connection:
+        store.make_pending([("id = ?", (rows[0].id,))])
+    later = clocks.Clocks(store.connection, 0, lambda: replace(now, wall_ms=now.wall_ms - 3_600_000))
+    later.look()
+    assert (1, 0) == (later.sweep(), later.sweep())
+    moved, kept = store.pending_rows(NORMAL, now.wall_ms + 1, 10)
+    assert (rows[0].id, 0, -3_600_000) == (
+        kept.id, kept.timestamp_ms - now.wall_ms, moved.timestamp_ms - now.wall_ms
+    )  # fmt: skip
 
 
 def test_refused_rows_are_kept_and_not_sent_again(store: Store, path: Path) -> None:

@@ -257,7 +257,7 @@ def test_trouble_leaves_every_sample_where_it_is(
 ) -> None:
     """Nothing is done, nothing put aside; the next attempt ships all of it."""
     vm.script([step])
-    under = begin(rows(50), timeout_s=0.1, connect_timeout_s=1.0)
+    under = begin(rows(50), timeout_s=0.1 if "hang_s" in step else 10.0, connect_timeout_s=1.0)
     under.go()
     assert outcome == under.exchanges[0].outcome
     assert ([], [], 2) == (under.stub.done, under.stub.rejected, under.upload.attempt)
