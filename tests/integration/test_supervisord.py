@@ -176,7 +176,7 @@ def test_systemd_is_told_by_supervisord_itself(tree: Path) -> None:
             return word, int(status)
 
         with supervised(tree, [str(tree / "deploy/supervisord.py")], NOTIFY_SOCKET=str(tree / "systemd")) as supervisor:
-            main = int((tree / "supervisord.pid").read_text(encoding="ascii"))
+            main = supervisor.getPID()
             sender, word, first = said()
             assert (main, b"WATCHDOG=1") == (sender, word)
             supervisor.restart()
