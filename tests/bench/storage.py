@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from buffer.store import Store
 from common import clock
@@ -27,6 +28,32 @@ MINUTES = {100: 60, 10_000: 12, 100_000: 3}  # by samples a minute: enough for t
 ROUNDS = 40  # of each series, where the number of series matters
 
 
+class Written(NamedTuple):
+    """What goes to the disk for a sample, bytes.
+
+    Attributes:
+        entering: commits and their syncs.
+        marking: each minute's marks, and what they sync.
+        folding: the log into the file, at the end.
+        commits: a minute.
+    """
+
+    entering: float
+    marking: float
+    folding: float
+    commits: float
+
+    @property
+    def total(self) -> float:
+        """Return all of it."""
+        return self.entering + self.marking + self.folding
+
+    def __str__(self) -> str:
+        """Say what it is made of."""
+        parts = f"{self.entering:,.0f} entering, {self.marking:,.0f} marking, {self.folding:,.0f} folding the log"
+        return f"{parts}; {self.commits:.0f} commits/min"
+
+
 def figures(folder: Path, rates: Sequence[int], series: Sequence[int]) -> Iterator[Figure]:
     """Measure sizes, writes at rates in samples a minute, and the cost of a sample with numbers of series."""
     flat = {per_minute: _flat(folder, per_minute, MINUTES[per_minute]) for per_minute in rates}
@@ -34,11 +61,9 @@ def figures(folder: Path, rates: Sequence[int], series: Sequence[int]) -> Iterat
     yield _uploaded(folder)
     for per_minute in rates:
         written = _written(folder, per_minute, MINUTES[per_minute])
-        what, beside = (
-            f"flash writes at {per_minute:,} samples/min",
-            f"MILESTONE-2's schema: {flat[per_minute][1]:,.0f}",
-        )
-        yield Figure(what, written, "bytes/sample", "250" if per_minute == 10_000 else "", beside)
+        what, budget = f"flash writes at {per_minute:,} samples/min", "250" if per_minute == 10_000 else ""
+        beside = f"{written}; MILESTONE-2's schema: {flat[per_minute][1]:,.0f}"
+        yield Figure(what, written.total, "bytes/sample", budget, beside)
     for number in series:
         yield _grown(folder, number)
 
@@ -67,18 +92,24 @@ def _uploaded(folder: Path) -> Figure:
     return Figure("database, uploaded", size, "bytes/sample", "45")
 
 
-def _written(folder: Path, per_minute: int, minutes: int) -> float:
+def _written(folder: Path, per_minute: int, minutes: int) -> Written:
     """Return what is written for a sample, marks and the folding of the log included."""
     store = _open(folder / f"written-{per_minute}.db")
-    end_ms, before, total = clock.wall_ms(), usage.written_bytes(), 0
+    end_ms, total, marking, commits = clock.wall_ms(), 0, 0, 0
+    began = usage.written_bytes()
     for start_ms in range(end_ms - minutes * MARK_MS, end_ms, MARK_MS):
         total += _enter(store, start_ms, start_ms + MARK_MS, per_minute)
+        commits += sum(1 for _ in _commits(start_ms, start_ms + MARK_MS, per_minute))
+        entered = usage.written_bytes()
         _mark(store)
         store.sync()
+        marking += usage.written_bytes() - entered
+    marked = usage.written_bytes()
     store.checkpoint()
     os.sync()
     store.close()
-    return (usage.written_bytes() - before) / total
+    folding = usage.written_bytes() - marked
+    return Written((marked - began - marking) / total, marking / total, folding / total, commits / minutes)
 
 
 def _flat(folder: Path, per_minute: int, minutes: int) -> tuple[float, float]:
