@@ -108,6 +108,7 @@ def test_what_waits_is_committed_and_acked_at_the_end(run_dir: Path) -> None:
         connected(producer)
         producer.numbers(range(5))
         assert is_unacked(producer, 5, 0.2)
+        ears.wait_for("it is heard")
         running.send(signal.SIGTERM)
         producer.settle()
         said = ears.wait_for("the goodbye", lambda said: said.state == "stopping")
