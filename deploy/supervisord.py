@@ -43,28 +43,28 @@ HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal
 _Stamp: TypeAlias = "tuple[int, int] | None"
 
 _systemd = os.environ.pop("NOTIFY_SOCKET", "")  # where it listens, to this process alone; empty where nobody does
-_relays: list[Relay] = []  # one, or none
 _ours: dict[str, tuple[Path, _Stamp]] = {}  # by module: its file, and what that was when it was imported
 
 
 class Options(ServerOptions):  # type: ignore[misc] # supervisor has no types
     """supervisord's options, with another last step of starting a program, and one more socket in its loop."""
 
+    _relay: Relay | None = None
+
     def openhttpservers(self, supervisord: Any) -> None:
         """Open supervisord's sockets, and the one to systemd."""
         super().openhttpservers(supervisord)
         if _systemd:
-            _relays.append(relay := Relay(Path(self.pidfile).with_name("notify.sock"), _systemd))
+            relay = self._relay = Relay(Path(self.pidfile).with_name("notify.sock"), _systemd)
             self.get_socket_map()[relay.fileno()] = relay
             os.environ["NOTIFY_SOCKET"] = str(relay.path)
 
     def close_httpservers(self) -> None:
         """Close them: at the end, and before `supervisorctl reload` opens them again."""
         super().close_httpservers()
-        while _relays:
-            relay = _relays.pop()
-            self.get_socket_map().pop(relay.fileno(), None)
-            relay.close()
+        if self._relay is not None:
+            self.get_socket_map().pop(self._relay.fileno(), None)
+            self._relay.close()
 
     def execve(self, filename: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
         """Become the program; called in the forked child, whose descriptors are set up. Does not return."""

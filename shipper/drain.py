@@ -67,7 +67,7 @@ class Drain:
 
     def hello(self, accepted: Sequence[Chunk] = ()) -> int:
         """Void every older lease, and say what of them the server took; return how much of that was not marked yet."""
-        reply = self._ask("hello", accepted=[list(chunk) for chunk in accepted])
+        reply = self._ask("hello", accepted=list(accepted))
         return int(reply.get("marked", 0))
 
     def lease(

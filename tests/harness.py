@@ -141,6 +141,11 @@ class Pipeline:
         rows = (line.split() for line in self.supervisorctl("status").splitlines())
         return {row[0]: row[1] for row in rows if len(row) > 1}
 
+    def pids(self) -> dict[str, int]:
+        """Return the process id of each program that runs, by name, with its group."""
+        rows = [line.split() for line in self.supervisorctl("status").splitlines()]
+        return {row[0]: int(row[3].rstrip(",")) for row in rows if "RUNNING" in row}
+
     def all_running(self) -> bool:
         """Tell whether every stage is up."""
         states = self.states()

@@ -38,9 +38,9 @@ class Default(NamedTuple):
     def memory(self) -> Iterator[Figure]:
         """Give what each process has by now, and all together."""
         minutes = (time.monotonic() - self.began_s) / 60
-        total = usage.memory(_pids(self.pipeline).values())
-        yield Figure(f"memory after {minutes:.0f} min, sum of PSS", total, "MiB", "90")
-        for name, pid in _pids(self.pipeline).items():
+        pids = _pids(self.pipeline)
+        yield Figure(f"memory after {minutes:.0f} min, sum of PSS", usage.memory(pids.values()), "MiB", "90")
+        for name, pid in pids.items():
             yield Figure(f"  {name}", usage.memory([pid]), "MiB")
 
 
@@ -107,9 +107,7 @@ def _watched(pipeline: Pipeline, seconds: float) -> tuple[Use, float]:
 
 def _pids(pipeline: Pipeline) -> dict[str, int]:
     """Return the process ids of supervisord and of all that it runs, by name."""
-    rows = [row.split() for row in pipeline.supervisorctl("status").splitlines()]
-    running = {row[0].rpartition(":")[2]: int(row[3].rstrip(",")) for row in rows if "RUNNING" in row}
-    return {"supervisord": int(pipeline.supervisorctl("pid")), **running}
+    return {"supervisord": int(pipeline.supervisorctl("pid")), **pipeline.pids()}
 
 
 def _stored(pipeline: Pipeline, where: str = "1") -> int:

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from collectors.parts.srt_filters import ACK, HANDSHAKE, NAK, RETRANSMITTED_BIT, SRTLA_ACK
 from collectors.parts.srtla_link import ACKED
+from tests import srt_packets
 from tests.demo.programs import PORT, RECEIVER_PORT
 from tests.demo.scene import LATENCY_MS, TARGET_BPS, Link, Scene
 
@@ -32,7 +32,6 @@ ACK_S = 0.01
 CONNECTS_S = 8.0  # after its start: by then somebody has found the programs, and looks
 
 _HEADERS = struct.Struct(">BBHHHBBH4s4sHHHH")
-_CONTROL = struct.Struct(">IIII")
 
 
 class Flight(NamedTuple):
@@ -112,14 +111,12 @@ class Packets:
         self._flights: list[Flight] = []
         self._arrived: dict[str, list[int]] = {}
         self._owed = 0.0
-        fixed = struct.pack(">IHHIIIII", 5, 0, 5, first, 1500, WINDOW, 1, 7).ljust(48, b"\0")
-        extension = struct.pack(">HHIIHH", 2, 3, 0x10500, 0xBF, LATENCY_MS, LATENCY_MS)
-        self._to_encoder(HANDSHAKE, 0, fixed + extension)
+        self._to_encoder(srt_packets.handshake(LATENCY_MS, LATENCY_MS, WINDOW, first))
 
     def _data(self, number: int, up: list[Link], now_s: float, *, again: bool = False) -> None:
         """Send a data packet to srtla_send, and over one of the links."""
         link = self._chance.choices(up, [link.bits_per_second + 1 for link in up])[0]
-        payload = struct.pack(">IIII", number, RETRANSMITTED_BIT if again else 0, 0, 7).ljust(PACKET_BYTES - 28, b"\0")
+        payload = srt_packets.data(number, again=again).ljust(PACKET_BYTES - 28, b"\0")
         self._send(HERE, ENCODER_PORT, HERE, self._port, payload)
         self._send(link.ip, SENDER_PORT, RECEIVER, self._receiver_port, payload)
         arrives = self._chance.random() >= link.loss_percent / 100
@@ -138,11 +135,11 @@ class Packets:
             arrived = self._arrived.setdefault(flight.address, [])
             arrived.append(flight.number)
             if len(arrived) == ACKED:
-                answer = struct.pack(f">I{ACKED}I", SRTLA_ACK << 16, *arrived)
+                answer = srt_packets.answer(arrived)
                 self._send(RECEIVER, self._receiver_port, flight.address, SENDER_PORT, answer)
                 arrived.clear()
         if missed:
-            self._to_encoder(NAK, 0, struct.pack(f">{len(missed)}I", *missed))
+            self._to_encoder(srt_packets.nak(*missed))
             for number in missed:
                 self._data(number, up, now_s, again=True)
 
@@ -151,12 +148,12 @@ class Packets:
         rtt_us = 1000 * (max(link.rtt_ms for link in up) + 4)
         rate = sum(link.bits_per_second for link in up) // 8 // PACKET_BYTES
         held = min(WINDOW, rate * LATENCY_MS // 1000 + self._chance.randrange(20))
-        capacity = int(2.5 * TARGET_BPS / 8 / PACKET_BYTES)
-        body = (min(self._waiting), rtt_us, rtt_us // 12, WINDOW - held, rate, capacity, rate * PACKET_BYTES)
-        self._to_encoder(ACK, next(self._acks), struct.pack(">7I", *body))
+        rates = rate, int(2.5 * TARGET_BPS / 8 / PACKET_BYTES), rate * PACKET_BYTES
+        number = next(self._acks)
+        self._to_encoder(srt_packets.ack(min(self._waiting), rtt_us, rtt_us // 12, WINDOW - held, rates, number))
 
-    def _to_encoder(self, kind: int, second: int, body: bytes) -> None:
-        self._send(HERE, self._port, HERE, ENCODER_PORT, _CONTROL.pack(kind << 16, second, 0, 7) + body)
+    def _to_encoder(self, payload: bytes) -> None:
+        self._send(HERE, self._port, HERE, ENCODER_PORT, payload)
 
     def _send(self, source: str, source_port: int, target: str, target_port: int, payload: bytes) -> None:
         length = 28 + len(payload)

@@ -57,8 +57,7 @@ def test_the_processes_use_what_their_unit_allows(run_dir: Path, quick: dict[str
     with FakeVm() as vm, Pipeline(run_dir, vm.import_url, quick) as pipeline:
         wait_for("samples at the server", vm.samples)
         pipeline.wait_status("ok")
-        rows = [row.split() for row in pipeline.supervisorctl("status").splitlines()]
-        pids = [int(row[3].rstrip(",")) for row in rows if "RUNNING" in row and "collectors:srt" not in row]
+        pids = [pid for name, pid in pipeline.pids().items() if name != "collectors:srt"]
         written = {path for pid in pids for path in writable(pid)}
         tasks = sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in pids)
     strange = {path for path in written if not path.startswith((str(run_dir), "/dev/null"))}

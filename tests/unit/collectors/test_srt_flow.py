@@ -8,37 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.parts.srt_filters import ACK, DROP_REQUEST, HANDSHAKE, NAK, RETRANSMITTED_BIT, SHUTDOWN
+from collectors.parts.srt_filters import ACK, DROP_REQUEST, HANDSHAKE, NAK, SHUTDOWN
 from collectors.parts.srt_flow import MAX_RANGE, SEQUENCES, SILENT_S, Flow, Measured
+from tests.srt_packets import ack, control, data, handshake, nak
 
 DATA_BYTES = 1332  # 16 of header and seven packets of MPEG-TS
-
-
-def control(kind: int, body: bytes = b"") -> bytes:
-    """Return a control packet: its kind, a timestamp, a socket, and what follows."""
-    return struct.pack(">IIII", kind << 16, 0, 0, 7) + body
-
-
-def ack(last: int, rtt_us: int = 50_000, variance_us: int = 5_000, free: int = 8_000) -> bytes:
-    """Return a full acknowledgement of all packets before `last`."""
-    return control(ACK, struct.pack(">7I", last, rtt_us, variance_us, free, 500, 4_000, 660_000))
-
-
-def nak(*words: int) -> bytes:
-    """Return a loss report; a first word with the high bit begins a range."""
-    return control(NAK, struct.pack(f">{len(words)}I", *words))
-
-
-def data(number: int, *, again: bool = False) -> bytes:
-    """Return the header of a data packet."""
-    return struct.pack(">IIII", number, RETRANSMITTED_BIT if again else 0, 0, 7)
-
-
-def handshake(receiver_ms: int, sender_ms: int, window: int) -> bytes:
-    """Return a conclusion with the response that holds the negotiated latency."""
-    fixed = struct.pack(">IHHIIIII", 5, 0, 5, 1, 1500, window, 1, 7)  # then a cookie and the peer's address
-    extension = struct.pack(">HHIIHH", 2, 3, 0x10500, 0xBF, receiver_ms, sender_ms)
-    return control(HANDSHAKE, fixed.ljust(48, b"\0") + extension)
 
 
 def taken(*packets: bytes) -> Flow:

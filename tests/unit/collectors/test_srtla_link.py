@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.parts.srt_filters import KEEPALIVE, SRTLA_ACK, UPLINK_SAMPLE
+from collectors.parts.srt_filters import KEEPALIVE, UPLINK_SAMPLE
 from collectors.parts.srtla_link import LOSS_S, MIN_SENT, MOST_UNANSWERED, RTT_S, SILENT_S, Link
+from tests import srt_packets
 
 INTERFACE = 4
 LENGTH = 1_316
@@ -17,7 +18,7 @@ LENGTH = 1_316
 
 def answer(last: int) -> bytes:
     """Return the receiver's answer to ten packets, the last of them numbered."""
-    return struct.pack(">I10I", SRTLA_ACK << 16, *range(last - 9, last + 1))
+    return srt_packets.answer(range(last - 9, last + 1))
 
 
 def sent(link: Link, at_s: float, number: int) -> None:

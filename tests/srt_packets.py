@@ -1,0 +1,43 @@
+"""Payloads of SRT and SRTLA packets, composed from draft-sharabayko-srt-01 and srtla_rec.c."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+from collectors.parts.srt_filters import ACK, HANDSHAKE, NAK, RETRANSMITTED_BIT, SRTLA_ACK
+
+
+def control(kind: int, body: bytes = b"", second: int = 0) -> bytes:
+    """Return a control packet: its kind, what the second word holds, a timestamp, a socket, and what follows."""
+    return struct.pack(">IIII", kind << 16, second, 0, 7) + body
+
+
+def ack(
+    last: int, rtt_us: int = 50_000, variance_us: int = 5_000, free: int = 8_000,
+    rates: tuple[int, int, int] = (500, 4_000, 660_000), number: int = 0,
+) -> bytes:  # fmt: skip
+    """Return a full acknowledgement of all packets before `last`; rates are packets/s, capacity and bytes/s."""
+    return control(ACK, struct.pack(">7I", last, rtt_us, variance_us, free, *rates), number)
+
+
+def nak(*words: int) -> bytes:
+    """Return a loss report; a first word with the high bit begins a range."""
+    return control(NAK, struct.pack(f">{len(words)}I", *words))
+
+
+def data(number: int, *, again: bool = False) -> bytes:
+    """Return the header of a data packet."""
+    return struct.pack(">IIII", number, RETRANSMITTED_BIT if again else 0, 0, 7)
+
+
+def handshake(receiver_ms: int, sender_ms: int, window: int, first: int = 1) -> bytes:
+    """Return a conclusion with the response that holds the negotiated latency; data begins with number `first`."""
+    fixed = struct.pack(">IHHIIIII", 5, 0, 5, first, 1500, window, 1, 7)  # then a cookie and the peer's address
+    extension = struct.pack(">HHIIHH", 2, 3, 0x10500, 0xBF, receiver_ms, sender_ms)
+    return control(HANDSHAKE, fixed.ljust(48, b"\0") + extension)
+
+
+def answer(numbers: Iterable[int]) -> bytes:
+    """Return the SRTLA receiver's answer to ten packets."""
+    return struct.pack(">I10I", SRTLA_ACK << 16, *numbers)
