@@ -9,9 +9,13 @@ import heapq
 import random
 import selectors
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
+
+_SO_TIMESTAMPNS = 35  # asm-generic/socket.h; Python has no name for it
+_TIMESPEC = struct.Struct("@ll")
 
 Handler = Callable[[bytes, "tuple[str, int]"], None]
 
@@ -21,11 +25,15 @@ class Network(threading.Thread):
 
     Args:
         seed: of what is lost.
+
+    Attributes:
+        arrived_s: when the kernel had the packet that is handled now, which a busy machine may have it wait for.
     """
 
     def __init__(self, seed: int) -> None:
         super().__init__(daemon=True)
         self.chance = random.Random(seed)
+        self.arrived_s = 0.0
         self._selector = selectors.DefaultSelector()
         self._late: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -36,6 +44,7 @@ class Network(threading.Thread):
         """Open a socket and have its packets handled."""
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        made.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         made.setblocking(False)
         made.bind((address, port))
         self._selector.register(made, selectors.EVENT_READ, handle)
@@ -66,9 +75,11 @@ class Network(threading.Thread):
     def _receive(self, key: selectors.SelectorKey) -> None:
         for _ in range(64):
             try:
-                packet, sender = key.fileobj.recvfrom(2048)  # type: ignore[union-attr]
+                packet, notes, _, sender = key.fileobj.recvmsg(2048, 64)  # type: ignore[union-attr]
             except (BlockingIOError, ConnectionRefusedError):
                 return
+            seconds, nanoseconds = _TIMESPEC.unpack(notes[0][2])
+            self.arrived_s = seconds + nanoseconds / 1e9
             key.data(packet, sender)
 
 

@@ -7,6 +7,7 @@ acknowledgements over all links, everything else over the one used last.
 from __future__ import annotations
 
 import struct
+import time
 from dataclasses import dataclass, field
 
 from tests.bonding.network import Network
@@ -29,6 +30,8 @@ class Path:
         weight: share of the packets it gets, relative to the others.
         is_cut: nothing passes.
         data, lost: data packets put on it, and lost.
+        trips_s: when each answer left, and how long that was after the last packet it names had come: the delay both
+            ways, and what this thread was late.
     """
 
     address: str
@@ -38,6 +41,7 @@ class Path:
     is_cut: bool = False
     data: int = 0
     lost: int = 0
+    trips_s: list[tuple[float, float]] = field(default_factory=list, repr=False)
     credit: float = field(default=0.0, repr=False)
 
 
@@ -91,7 +95,7 @@ class Receiver:
         self._network, self._srt = network, srt
         self._paths = {path.address: path for path in paths}
         self._links: dict[str, Address] = {}
-        self._pending: dict[str, list[int]] = {}
+        self._pending: dict[str, list[int]] = {path.address: [] for path in paths}
         self._last: str | None = None
         self._group = b""
         self._listener = network.bind("127.0.0.1", port, self._arrives)
@@ -99,7 +103,7 @@ class Receiver:
 
     def _arrives(self, packet: bytes, sender: Address) -> None:
         """Put a packet on its link's network."""
-        path = self._paths[sender[0]]
+        path, arrived_s = self._paths[sender[0]], self._network.arrived_s
         self._links[sender[0]] = sender
         if not packet[0] & 0x80:
             path.data += 1
@@ -107,9 +111,9 @@ class Receiver:
                 path.lost += 1
                 return
         if not path.is_cut:
-            self._network.later(path.delay_s, lambda: self._take(packet, path.address))
+            self._network.later(path.delay_s, lambda: self._take(packet, path.address, arrived_s))
 
-    def _take(self, packet: bytes, address: str) -> None:
+    def _take(self, packet: bytes, address: str, arrived_s: float) -> None:
         kind = int.from_bytes(packet[:2], "big")
         if kind == REG1:
             self._group = packet[2:]
@@ -119,17 +123,17 @@ class Receiver:
         elif kind == KEEPALIVE:
             self._reply(packet, address)
         else:
-            self._data(packet, address)
+            self._data(packet, address, arrived_s)
 
-    def _data(self, packet: bytes, address: str) -> None:
+    def _data(self, packet: bytes, address: str, arrived_s: float) -> None:
         self._last = address
         self._upstream.sendto(packet, self._srt)
         if packet[0] & 0x80:
             return
-        pending = self._pending.setdefault(address, [])
+        pending = self._pending[address]
         pending.append(int.from_bytes(packet[:4], "big"))
         if len(pending) == 10:
-            self._reply(struct.pack(">HH10I", ANSWER, 0, *pending), address)
+            self._reply(struct.pack(">HH10I", ANSWER, 0, *pending), address, arrived_s)
             pending.clear()
 
     def _from_srt(self, packet: bytes, _sender: Address) -> None:
@@ -139,10 +143,12 @@ class Receiver:
         elif self._last is not None:
             self._reply(packet, self._last)
 
-    def _reply(self, packet: bytes, address: str) -> None:
+    def _reply(self, packet: bytes, address: str, arrived_s: float | None = None) -> None:
         path = self._paths[address]
         if not path.is_cut:
-            self._network.later(path.delay_s, lambda: self._send(packet, address))
+            self._network.later(path.delay_s, lambda: self._send(packet, path, arrived_s))
 
-    def _send(self, packet: bytes, address: str) -> None:
-        self._listener.sendto(packet, self._links[address])
+    def _send(self, packet: bytes, path: Path, arrived_s: float | None) -> None:
+        self._listener.sendto(packet, self._links[path.address])
+        if arrived_s is not None:
+            path.trips_s.append((now_s := time.time(), now_s - arrived_s))
