@@ -2,8 +2,9 @@
 
 The recorder is an SQLite VFS on top of the real one. Of what was written since a file's last sync, the
 disk may have kept any part: each sector of 512 bytes has one of the contents it had since then, whatever
-the order; a file's length follows its truncations in their order, as on a journalling file system. That a
-write leaves other sectors alone is SQLite's assumption too (powersafe overwrite).
+the order, or garbage where it was being written; a file's length follows its truncations in their order, as
+on a journalling file system. That a write leaves bytes alone which it does not write is SQLite's assumption
+too (powersafe overwrite).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from unittest import mock
 import apsw
 
 SECTOR = 512
+GARBAGE = 0.01  # share of sectors that the cut caught half written
 
 
 class Event(NamedTuple):
@@ -188,7 +190,11 @@ def _any_part(state: _State, chance: random.Random) -> bytes | None:
         data[event.offset : end] = event.content
         lengths.append(len(data))
         for sector in range(event.offset // SECTOR, (end - 1) // SECTOR + 1):
-            versions.setdefault(sector, []).append(bytes(data[sector * SECTOR : (sector + 1) * SECTOR]))
+            content = data[sector * SECTOR : (sector + 1) * SECTOR]
+            if chance.random() < GARBAGE:
+                written = slice(max(0, event.offset - sector * SECTOR), end - sector * SECTOR)
+                content[written] = chance.randbytes(len(content[written]))
+            versions.setdefault(sector, []).append(bytes(content))
     return _mixed(base or b"", versions, chance.choice(lengths), chance)
 
 
