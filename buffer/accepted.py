@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from buffer.pending import Row
 from buffer.series import canonical_tags, series_key
-from buffer.store import Row, Store
+from buffer.store import Store
 
 PENDING_AT = (
     "SELECT samples.id, timestamp_ms, series_id, value FROM samples JOIN series ON series.id = series_id "
@@ -26,7 +27,7 @@ def mark(store: Store, chunks: Sequence[Any]) -> int:
 
 def _mark(store: Store, priority: int, batch_id: str, chunk_index: int, groups: Sequence[Any]) -> int:
     rows = [row for group in groups for row in _pending(store, priority, *group)]
-    return store.mark_uploaded(priority, rows, batch_id, chunk_index) if rows else 0
+    return store.pending.mark_uploaded(priority, rows, batch_id, chunk_index) if rows else 0
 
 
 def _pending(

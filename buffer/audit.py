@@ -108,7 +108,7 @@ class Audit:
         )
         with self._connection:
             spans = self._connection.execute(chunks, (until_ms, grace_ms, until_ms)).fetchall()
-            requeued = self._store.make_pending(("id BETWEEN ? AND ? AND chunk = ?", span) for span in spans)
+            requeued = self._store.pending.requeue(("id BETWEEN ? AND ? AND chunk = ?", span) for span in spans)
             marks.set(SERVER_STARTED, started_s)
         self._process.log.info("the server was started anew", count=requeued)
         return {"requeued": self._counted(requeued)}
@@ -134,7 +134,7 @@ class Audit:
         where = "timestamp_ms >= ? AND timestamp_ms < ? AND series_id = ?"
         span = (start_ms, start_ms + windows.WINDOW_MS)
         with self._connection:
-            requeued = self._store.make_pending((where, (*span, series_id)) for series_id in series_ids)
+            requeued = self._store.pending.requeue((where, (*span, series_id)) for series_id in series_ids)
             self._set(start_ms, windows.SENT_AGAIN, resends)
         self._process.log.warning(
             "missing at the server, sent again", start_ms=start_ms, series=len(series_ids), count=requeued

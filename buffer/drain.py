@@ -18,7 +18,8 @@ import zmq
 from buffer import accepted
 from buffer.audit import Audit
 from buffer.event_log import EventLog
-from buffer.store import Row, Store
+from buffer.pending import Row
+from buffer.store import Store
 from common import clock, wire
 from common.process import Process
 from common.sample import PRIORITIES
@@ -130,7 +131,7 @@ class Drain:
     def _hello(self, request: dict[str, Any]) -> dict[str, Any]:
         self._leases.clear()
         marked = accepted.mark(self._store, request.get("accepted", ()))
-        return {"pending": list(self._store.pending), "marked": marked}
+        return {"pending": list(self._store.pending.counts), "marked": marked}
 
     def _lease(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._closing:
@@ -143,7 +144,7 @@ class Drain:
         while moved := self._store.clocks.sweep(taken):
             self._process.instruments.count("storage.moved_samples_total", moved, reason="rebased")
         horizon_ms = wire.LATEST_MS if before_ms is None else int(before_ms)
-        found = self._store.pending_rows(priority, horizon_ms, limit + len(taken), int(since_ms or 0))
+        found = self._store.pending.rows(priority, horizon_ms, limit + len(taken), int(since_ms or 0))
         by_series: dict[int, list[Row]] = {}
         for row in [row for row in found if row.id not in taken][:limit]:
             by_series.setdefault(row.series_id, []).append(row)
@@ -161,14 +162,14 @@ class Drain:
     def _done(self, request: dict[str, Any]) -> dict[str, Any]:
         lease, rows = self._next_rows(request)
         batch_id, chunk_index = str(request["batch_id"]), int(request["chunk_index"])
-        marked = self._store.mark_uploaded(lease.priority, rows, batch_id, chunk_index)
+        marked = self._store.pending.mark_uploaded(lease.priority, rows, batch_id, chunk_index)
         self._account(request["lease"], lease, len(rows))
         return {"marked": marked}
 
     def _reject(self, request: dict[str, Any]) -> dict[str, Any]:
         lease, rows = self._next_rows(request)
         reason = str(request["reason"])
-        marked = self._store.mark_refused(lease.priority, rows)
+        marked = self._store.pending.mark_refused(lease.priority, rows)
         self._process.instruments.count("storage.quarantined_total", marked)
         for row in rows[:3]:
             series = self._store.series(row.series_id)
@@ -189,10 +190,11 @@ class Drain:
         intervals_ms = [int(1000 * float(seconds)) for seconds in request["intervals_s"]]
         if len(intervals_ms) != len(PRIORITIES):
             raise RefusedError("bad_request", "intervals_s needs four numbers")
+        pending = self._store.pending
         return {
-            "pending": list(self._store.pending),
-            "due": [self._store.pending[p] - self._store.not_due(p, now_ms - intervals_ms[p]) for p in PRIORITIES],
-            "oldest_ms": [self._store.oldest_ms(p) if self._store.pending[p] else None for p in PRIORITIES],
+            "pending": list(pending.counts),
+            "due": [pending.counts[p] - pending.not_due(p, now_ms - intervals_ms[p]) for p in PRIORITIES],
+            "oldest_ms": [pending.oldest_ms(p) if pending.counts[p] else None for p in PRIORITIES],
         }
 
     def _next_rows(self, request: dict[str, Any]) -> tuple[Lease, list[Row]]:

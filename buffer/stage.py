@@ -64,14 +64,14 @@ class Stage:
             self.ingest.reserve.keep(free_bytes)
         self._process.facts.update(
             sizes,
-            pending=list(store.pending),
+            pending=list(store.pending.counts),
             oldest_pending_ms=self._oldest_ms(),
             free_bytes=free_bytes,
             paused=self.ingest.paused,
         )
         for name, value in sizes.items():
             gauge(f"storage.{name}", value)
-        gauge("storage.metrics_pending_upload", sum(store.pending))
+        gauge("storage.metrics_pending_upload", sum(store.pending.counts))
         self._process.instruments.total("storage.flash_bytes_written_total", written_bytes())
 
     def fold_wal(self) -> None:
@@ -103,7 +103,7 @@ class Stage:
 
     def _oldest_ms(self) -> int | None:
         try:
-            found = [self._store.oldest_ms(p) for p in PRIORITIES if self._store.pending[p]]
+            found = [self._store.pending.oldest_ms(p) for p in PRIORITIES if self._store.pending.counts[p]]
         except apsw.Error as error:
             self._store.notice(error)
             return None

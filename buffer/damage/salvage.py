@@ -189,7 +189,7 @@ class Salvage:
             self._store.rolled_back()
             raise
         for priority, pending in enumerate(change.pending):
-            self._store.pending[priority] += pending
+            self._store.pending.counts[priority] += pending
 
     def _samples(self, found: list[Found], chunks: Chunks) -> tuple[list[Row], int]:
         """Return the rows of samples, and how many there are whose series is lost."""

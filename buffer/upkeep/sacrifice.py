@@ -177,7 +177,7 @@ class Sacrifice:
             after = rows[-1].key
 
     def _give_up_pending(self, priority: int, now_ms: int) -> Iterator[None]:
-        if not self._is_too_much() or not self._store.pending[priority]:
+        if not self._is_too_much() or not self._store.pending.counts[priority]:
             return
         queue = thinning.Queue(now_ms)
         done = self._marks.thinned(priority)
@@ -190,7 +190,7 @@ class Sacrifice:
             halving = thinning.Halving(self._connection, self._marks, priority, start_ms, state)
             while self._is_too_much() and not halving.finished:
                 lost = halving.slice(self.pace.rows)
-                self._store.pending[priority] -= lost
+                self._store.pending.counts[priority] -= lost
                 self._lost("size_cap" if halving.deletes else "thinned", priority, lost)
                 yield
             if not halving.deletes:

@@ -67,7 +67,7 @@ class Bench:
                     "INSERT INTO windows (start_ms, state, uploaded_ms) VALUES (?, 1, 0)", (start_ms,)
                 )
                 self._fold_log(64 << 20)
-            self.store.pending = [0, 0, 0, 0]
+            self.store.pending.counts = [0, 0, 0, 0]
             self.report("uploaded samples", total)
         self.store.checkpoint()
         print(f"  {(_written_bytes() - written) / total:.0f} bytes a sample written to flash")
@@ -138,7 +138,7 @@ def press(bench: Bench) -> None:
     total = bench.fill(uploaded=False)
     bench.config = replace(bench.config, max_size=bench.sacrifice.used_bytes() // 3)
     bench.run("pressed into a third", bench.sacrifice, bench.end_ms)
-    bench.report(f"of {total:,} pending samples", sum(bench.store.pending))
+    bench.report(f"of {total:,} pending samples", sum(bench.store.pending.counts))
 
 
 def _written_bytes() -> int:

@@ -164,5 +164,5 @@ def _commits(start_ms: int, end_ms: int, per_minute: int) -> Iterator[list[Batch
 
 def _mark(store: Store) -> None:
     for priority in range(4):
-        while rows := store.pending_rows(priority, clock.wall_ms() + MARK_MS, MOST):
-            store.mark_uploaded(priority, rows, "bench", 0)
+        while rows := store.pending.rows(priority, clock.wall_ms() + MARK_MS, MOST):
+            store.pending.mark_uploaded(priority, rows, "bench", 0)

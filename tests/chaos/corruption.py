@@ -70,8 +70,8 @@ def make(folder: Path, seed: int) -> Truth:
     for number in range(BATCHES):
         store.write([batch(number, chance)])
         if number % 20 == 10:
-            rows = store.pending_rows(2, FIRST_MS * 2, 400)
-            store.mark_uploaded(2, rows, f"batch {number}", 0)
+            rows = store.pending.rows(2, FIRST_MS * 2, 400)
+            store.pending.mark_uploaded(2, rows, f"batch {number}", 0)
         if number in folds:
             store.checkpoint()
     if chance.random() < 0.2:

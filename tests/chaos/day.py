@@ -104,12 +104,12 @@ class Day:
         self.log.done.append(len(self._recorder.events))
 
     def _mark(self, store: Store) -> None:
-        rows = store.pending_rows(2, FIRST_MS * 2, self._chance.choice((10, 300)))
+        rows = store.pending.rows(2, FIRST_MS * 2, self._chance.choice((10, 300)))
         keys = [(store.series(row.series_id).name, row.timestamp_ms) for row in rows]
         batch_id = f"batch {len(self.log.commits)}"
         if rows:
             self.log.commits.append(Commit({}, (keys, batch_id)))
-            store.mark_uploaded(2, rows, batch_id, 0)
+            store.pending.mark_uploaded(2, rows, batch_id, 0)
             self.log.done.append(len(self._recorder.events))
 
 

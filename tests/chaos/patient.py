@@ -146,7 +146,7 @@ class Patient:
                 assert time.monotonic() < deadline_s, f"still leases: {lease['lease']}"
                 samples = sum(len(group[3]) for group in lease["groups"])
                 self.ask(op="done", lease=lease["lease"], upto=samples, batch_id="all", chunk_index=0)
-        assert [0] * len(PRIORITIES) == self.stage._store.pending
+        assert [0] * len(PRIORITIES) == self.stage._store.pending.counts
         assert [] == self.bad_answers
 
     def look_at_everything(self) -> None:

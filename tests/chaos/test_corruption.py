@@ -109,8 +109,8 @@ def large(home: Path) -> None:
     for number in range(ROWS // BATCH_ROWS):
         samples = [Sample(f"m.{slot}", number * slot / 7, {"slot": str(slot)}) for slot in range(BATCH_ROWS)]
         store.write([Batch("p", "e", number, FIRST_MS + number, 0, "", False, samples)])
-    rows = store.pending_rows(2, FIRST_MS * 2, ROWS * 2 // 3)
-    store.mark_uploaded(2, rows, "batch", 0)
+    rows = store.pending.rows(2, FIRST_MS * 2, ROWS * 2 // 3)
+    store.pending.mark_uploaded(2, rows, "batch", 0)
     store.checkpoint()
     store.close()
 

@@ -46,7 +46,7 @@ def put(store: Store, samples: Iterable[Put]) -> None:
         connection.executemany(windows.UPLOADED, [(start_ms, 0, count) for start_ms, count in spans.items()])
     for row in rows:
         if row.chunk is None:
-            store.pending[row.priority] += 1
+            store.pending.counts[row.priority] += 1
 
 
 def verify(store: Store, *times_ms: int) -> None:

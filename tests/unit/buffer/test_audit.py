@@ -41,9 +41,9 @@ class Desk:
 
     def upload(self) -> None:
         """Have the server accept whatever is pending, an hour ago."""
-        pending = self.store.pending_rows(2, clock.wall_ms(), 1000)
+        pending = self.store.pending.rows(2, clock.wall_ms(), 1000)
         if pending:
-            self.store.mark_uploaded(2, pending, "b", 0)
+            self.store.pending.mark_uploaded(2, pending, "b", 0)
         self.store.connection.execute("UPDATE windows SET uploaded_ms = ?", (self.start_ms,))
 
     def compare(self, missing: int) -> dict[str, Any] | None:

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from buffer import event_log
 from buffer.event_log import EventLog
 from buffer.store import Store
 from common.sample import Batch, Sample
-from tests.unit.buffer.databases import DEVICE, NOW_MS, storage
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """A database."""
-    made = Store(storage(tmp_path / "metrics.db"), DEVICE)
-    yield made
-    made.close()
+from tests.unit.buffer.databases import DEVICE, NOW_MS
 
 
 def happen(store: Store, *numbers: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -14,20 +13,6 @@ from common.sample import Batch, Sample
 from tests.unit.buffer.databases import DEVICE, NOW_MS, batch, query, storage
 
 LABELS = {"kind": "link_down", "severity": "warning", "source": "events"}
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the database goes."""
-    return tmp_path / "metrics.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    """A fresh database."""
-    new = Store(storage(path), DEVICE)
-    yield new
-    new.close()
 
 
 def totals(path: Path) -> list[float]:
@@ -42,7 +27,7 @@ def test_an_event_is_a_row_and_one_more_in_its_total(store: Store, path: Path) -
     expected = [(NOW_MS, "link_down", "warning", "events", "usb0 is gone", None)]
     assert expected == query(path, "SELECT timestamp_ms, kind, severity, source, text, session FROM events")
     assert [1] == totals(path)
-    assert (1, 0, [1, 0, 0, 0]) == (written.inserted, written.duplicates, store.pending)
+    assert (1, 0, [1, 0, 0, 0]) == (written.inserted, written.duplicates, store.pending.counts)
 
 
 def test_a_redelivered_event_changes_nothing(store: Store, path: Path) -> None:

@@ -33,14 +33,6 @@ from tests.unit.buffer.databases import DEVICE, storage
 OLD_MS = NOW_MS - 3 * DAY_MS  # past full resolution, not past the fallback
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """A fresh database."""
-    new = Store(storage(tmp_path / "metrics.db"), DEVICE)
-    yield new
-    new.close()
-
-
 def retention(store: Store, config: Settings | None = None, instruments: Instruments | None = None) -> Retention:
     """Return retention with the documents' settings."""
     return Retention(store.connection, lambda: config or Settings(), instruments or Instruments())
@@ -117,7 +109,7 @@ def test_pending_samples_are_never_touched(store: Store) -> None:
     verify(store, *(NOW_MS - age_ms for age_ms in ages_ms))
     run(retention(store))
     assert [3, 2, 1, 0] == aged.values(store)
-    assert [0, 0, 4, 0] == store.pending
+    assert [0, 0, 4, 0] == store.pending.counts
 
 
 def test_refused_samples_become_aggregates_and_texts_stay_to_the_last_tier(store: Store) -> None:

@@ -166,8 +166,8 @@ def test_a_higher_priority_is_not_touched_before_a_lower_one_is_gone(cap: Cap) -
     for _ in range(80):
         cap.step_within(0.93)
         counts = left(cap.store)
-        assert [counts[priority] for priority in range(4)] == cap.store.pending
-        states.append(cap.store.pending[:])
+        assert [counts[priority] for priority in range(4)] == cap.store.pending.counts
+        states.append(cap.store.pending.counts[:])
         for priority in range(4):
             lost = cap.lost("thinned", priority) + cap.lost("size_cap", priority)
             assert 4000 - counts[priority] == lost
@@ -194,7 +194,7 @@ def test_no_more_is_given_up_than_needed(cap: Cap) -> None:
     """A tenth too much costs about a tenth of what is there, also where others lie between what goes."""
     put(cap.store, [Put(NOW_MS - DAY_MS + n * 500, n, 1 + n % 3, PENDING, 1 + n % 2) for n in range(20_000)])
     cap.step_within(0.9)
-    assert 10_000 == cap.store.pending[1]
+    assert 10_000 == cap.store.pending.counts[1]
     assert 0.8 * 20_000 < len(aged.samples(cap.store)) < 0.92 * 20_000
 
 
@@ -277,7 +277,7 @@ def test_pending_samples_among_uploaded_ones_are_not_touched_before_their_turn(c
     """In a window that is given up, what waits for its upload stays."""
     put(cap.store, [Put(NOW_MS - DAY_MS + n, n, 1, PENDING if n % 10 == 0 else 1) for n in range(10_000)])
     cap.step_within(0.6)
-    assert 1000 == cap.store.pending[2] == sum(row.chunk is PENDING for row in aged.samples(cap.store))
+    assert 1000 == cap.store.pending.counts[2] == sum(row.chunk is PENDING for row in aged.samples(cap.store))
     assert 0 < cap.shed("uploaded") <= 9000
 
 
@@ -297,7 +297,7 @@ def test_texts_go_with_the_pending_samples_of_their_priority(cap: Cap) -> None:
     texts = [Put(NOW_MS - DAY_MS + n * 50, f"text {n}" * 5, 9, LOCAL, 3) for n in range(5000)]
     put(cap.store, [*texts, *series_of(3, 300), *series_of(1, 300)])
     cap.step_within(0.4)
-    assert 300 == cap.store.pending[1]
+    assert 300 == cap.store.pending.counts[1]
     assert 0 < cap.lost("size_cap", 3) - 300 <= 5000
     assert 0 == cap.lost("size_cap", 1) + cap.lost("thinned", 1)
 
@@ -317,7 +317,7 @@ def test_a_limit_that_cannot_be_kept_ends_with_everything_given_up(cap: Cap) -> 
     for priority in range(4):
         put(cap.store, series_of(priority, 500))
     cap.step_within(0.01)
-    assert [0, 0, 0, 0] == cap.store.pending
+    assert [0, 0, 0, 0] == cap.store.pending.counts
     assert [] == aged.samples(cap.store)
     assert 0 == cap.step_within(0.01) - cap.task.used_bytes()
 

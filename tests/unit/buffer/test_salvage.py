@@ -44,10 +44,10 @@ def old(tmp_path: Path) -> Path:
     """A database with pending, uploaded, refused and local samples, closed."""
     store = Store(storage(tmp_path / "old.db"), DEVICE)
     fill(store, 100)
-    rows = store.pending_rows(NORMAL, NOW_MS * 2, 600)
-    store.mark_uploaded(NORMAL, rows[:300], "first", 0)
-    store.mark_uploaded(NORMAL, rows[300:590], "second", 1)
-    store.mark_refused(NORMAL, rows[590:])
+    rows = store.pending.rows(NORMAL, NOW_MS * 2, 600)
+    store.pending.mark_uploaded(NORMAL, rows[:300], "first", 0)
+    store.pending.mark_uploaded(NORMAL, rows[300:590], "second", 1)
+    store.pending.mark_refused(NORMAL, rows[590:])
     store.connection.execute("INSERT INTO sessions VALUES ('s1', ?, NULL, 'active', NULL)", (NOW_MS,))
     store.connection.execute("UPDATE samples SET session = 1 WHERE id <= 50")
     store.connection.execute(
@@ -82,14 +82,14 @@ def test_deleted_rows_do_not_come_back(tmp_path: Path) -> None:
 def test_everything_is_put_back_in_its_state(old: Path, fresh: Store) -> None:
     """Pending stays pending, uploaded stays uploaded under its batch, refused and local stay; sessions, events too."""
     before = Store(storage(old), DEVICE)
-    expected, pending = states(before), before.pending
+    expected, pending = states(before), before.pending.counts
     before.close()
     fill(fresh, 5, first=500)  # what came in meanwhile has taken the first ids
-    fresh.mark_uploaded(NORMAL, fresh.pending_rows(NORMAL, NOW_MS * 2, 10), "meanwhile", 0)
+    fresh.pending.mark_uploaded(NORMAL, fresh.pending.rows(NORMAL, NOW_MS * 2, 10), "meanwhile", 0)
     mine = states(fresh)
     salvage = salvaged(old, fresh)
     assert sorted([*expected, *mine], key=str) == states(fresh)
-    assert [before + after for before, after in zip(pending, [0, 0, 40, 0], strict=True)] == fresh.pending
+    assert [before + after for before, after in zip(pending, [0, 0, 40, 0], strict=True)] == fresh.pending.counts
     assert (1100, 0, 0) == (salvage.progress.samples, salvage.progress.known, salvage.lost)
     assert [(50,)] == fresh.connection.execute("SELECT count(*) FROM metrics WHERE session_id = 's1'").fetchall()
     for table, rows in (("events", 1), ("aggregates", 1)):
@@ -100,19 +100,19 @@ def test_everything_is_put_back_in_its_state(old: Path, fresh: Store) -> None:
 def test_salvaging_twice_changes_nothing(old: Path, fresh: Store) -> None:
     """Whatever was done before a kill is folded when it is done again."""
     salvaged(old, fresh)
-    expected, pending = states(fresh), list(fresh.pending)
+    expected, pending = states(fresh), list(fresh.pending.counts)
     fresh.connection.execute("DELETE FROM salvage")
     again = salvaged(old, fresh)
-    assert (expected, pending) == (states(fresh), fresh.pending)
+    assert (expected, pending) == (states(fresh), fresh.pending.counts)
     assert (0, 1100) == (again.progress.samples, again.progress.known)
 
 
 def test_uploaded_wins_over_pending(old: Path, fresh: Store) -> None:
     """A sample that is here as pending and was uploaded there is not sent again."""
     fill(fresh, 20)
-    assert [0, 0, 200, 0] == fresh.pending
+    assert [0, 0, 200, 0] == fresh.pending.counts
     salvaged(old, fresh)
-    assert [0, 0, 400, 0] == fresh.pending
+    assert [0, 0, 400, 0] == fresh.pending.counts
     assert fresh.connection.execute("SELECT count(*) FROM samples WHERE chunk IS NULL").get == 400
 
 

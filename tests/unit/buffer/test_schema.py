@@ -41,12 +41,6 @@ TABLES = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the database is."""
-    return tmp_path / "metrics.db"
-
-
 def opened(path: Path) -> int:
     """Open and close a file as the buffer does; return the version it was."""
     store = Store(storage(path), DEVICE)
@@ -255,8 +249,8 @@ def test_what_no_server_takes_is_kept_and_not_sent(path: Path, changes: dict[str
     """Infinities and times outside any clock would be pending for ever; they are marked as refused."""
     make(path, V2, [v2_row(1, **changes)])
     store = Store(storage(path), DEVICE)
-    assert [0, 0, int(uploaded == 0), 0] == store.pending
-    assert (uploaded == 0) == bool(store.pending_rows(NORMAL, 2**63 - 1, 10))
+    assert [0, 0, int(uploaded == 0), 0] == store.pending.counts
+    assert (uploaded == 0) == bool(store.pending.rows(NORMAL, 2**63 - 1, 10))
     store.close()
     assert [(uploaded,)] == query(path, "SELECT uploaded FROM metrics")
 
@@ -265,7 +259,7 @@ def test_a_migrated_file_goes_on_as_any_other(path: Path) -> None:
     """New samples get new ids, redelivered old ones change nothing, and pending is what was not uploaded."""
     make(path, V2, [v2_row(1), v2_row(2, uploaded=1)])
     store = Store(storage(path), DEVICE)
-    assert [0, 0, 1, 0] == store.pending
+    assert [0, 0, 1, 0] == store.pending.counts
     again = [("cpu.usage_percent", 1.0, {"core": "1"})]
     assert (0, 1) == store.write([batch(*again, at_ms=NOW_MS + 1)])[:2]
     assert (1, 0) == store.write([batch(("cpu.usage_percent", 9, {"core": "1"}), at_ms=NOW_MS + 99)])[:2]

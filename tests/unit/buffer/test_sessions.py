@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,6 @@ from common.sample import Batch
 from tests.unit.buffer.databases import DEVICE, NOW_MS, batch, query, storage
 
 ONE, TWO = "11111111-2222-3333-4444-555555555555", "aaaaaaaa-2222-3333-4444-555555555555"
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the database goes."""
-    return tmp_path / "metrics.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    """A fresh database."""
-    new = Store(storage(path), DEVICE)
-    yield new
-    new.close()
 
 
 def said(status: str, name: str = ONE, start_ms: int = NOW_MS, end_ms: int | None = None, boot: str = "b") -> Batch:
