@@ -6,9 +6,7 @@ Everything is measured in this run, on real processes; nothing here passes or fa
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import NamedTuple
 
 from tests.bench import body, figures, footprint, page, storage, target, throughput
 from tests.bench.figures import Figure
+from tests.scratch import scratch
 
 
 class Size(NamedTuple):
@@ -104,11 +103,8 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too, to compare two runs")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="bm-", dir="/tmp"))
-    try:
+    with scratch() as folder:
         rows = list(shown(measure(folder, SIZES[options.size], options.seconds, options.server)))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     print(f"commit {figures.commit() or 'unknown'}")
     print("\n".join(figures.table(rows)))
     if options.json:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -25,6 +23,7 @@ from tests.bench.fleet_device import SAMPLES_A_MINUTE, Device
 from tests.bench.usage import Watch
 from tests.chaos.server import RealServer
 from tests.harness import require
+from tests.scratch import scratch
 
 CAUGHT_UP_S = 240.0  # at most, after the last sample
 DAY_S = 86_400
@@ -69,14 +68,13 @@ class Fleet:
 
 def measure(devices: int, minutes: float) -> Iterator[Figure]:
     """Run them all; give what the server saw."""
-    folder = Path(tempfile.mkdtemp(prefix="bm-", dir="/tmp"))
-    server = RealServer(require("victoria-metrics"), folder)
-    server.start()
-    try:
-        yield from _measured(server, folder, devices, 60 * minutes)
-    finally:
-        server.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+    with scratch() as folder:
+        server = RealServer(require("victoria-metrics"), folder)
+        server.start()
+        try:
+            yield from _measured(server, folder, devices, 60 * minutes)
+        finally:
+            server.kill()
 
 
 def _measured(server: RealServer, folder: Path, devices: int, seconds: float) -> Iterator[Figure]:

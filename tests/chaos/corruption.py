@@ -13,11 +13,9 @@ import os
 import random
 import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -30,6 +28,7 @@ from common.sample import Batch, Sample
 from common.settings import Storage
 from tests.chaos import damage
 from tests.chaos.patient import Patient
+from tests.scratch import scratch
 
 DEVICE = "belabox-001"
 BATCHES, SAMPLES = 160, 40
@@ -167,16 +166,6 @@ def _by_halves(connection: apsw.Connection, first: int, end: int) -> Iterator[tu
             yield from _by_halves(connection, middle, end)
     except apsw.Error:
         return  # not even the tables
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """Give a folder with a short path: a Unix socket's name holds 107 bytes."""
-    folder = Path(tempfile.mkdtemp(prefix="bm-", dir="/tmp"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def in_a_process(seed: int) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +13,14 @@ import apsw
 import pytest
 
 from tests.chaos.patient import Patient
+from tests.scratch import scratch
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Give a folder with a short path."""
-    path = Path(tempfile.mkdtemp(prefix="bmd-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
+    with scratch() as path:
+        yield path
 
 
 @contextmanager

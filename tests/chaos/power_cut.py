@@ -14,7 +14,6 @@ import argparse
 import random
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from buffer.damage import checkup
 from buffer.store import Store
 from tests.chaos.day import NAME, Recording, State, open_store, record
 from tests.chaos.disk import Disk
+from tests.scratch import scratch
 
 
 def cuts(log: Recording, points: int, chance: random.Random) -> Iterator[tuple[int, dict[str, bytes]]]:
@@ -94,8 +94,7 @@ def run(seed: int, points: int) -> dict[str, int]:
         random.Random(seed),
         dict.fromkeys(("cuts", "events", "commits", "cuts that cost a commit", "most commits lost"), 0),
     )
-    folder = Path(tempfile.mkdtemp(prefix="bmp-"))
-    try:
+    with scratch() as folder:
         (folder / "day").mkdir()
         log = record(folder / "day", seed)
         for moment, files in cuts(log, points, chance):
@@ -111,8 +110,6 @@ def run(seed: int, points: int) -> dict[str, int]:
             seen["cuts"] += 1
             seen["cuts that cost a commit"] += lost > 0
             seen["most commits lost"] = max(seen["most commits lost"], lost)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return {**seen, "events": len(log.events), "commits": len(log.commits)}
 
 

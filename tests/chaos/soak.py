@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from tests.fake_vm import FakeVm
 from tests.harness import STAGES, Pipeline, wait_for
 from tests.integration.conftest import QUICK
+from tests.scratch import scratch
 
 SETTLE_S = 60.0  # imports, first commits and caches: what grows at the start is not a leak
 
@@ -43,24 +42,20 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--every", type=float, default=10.0, help="seconds between two looks")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="bm-", dir="/tmp"))
     points: dict[str, list[tuple[float, float]]] = {}
-    try:
-        with FakeVm() as vm, Pipeline(folder, vm.import_url, QUICK) as pipeline:
-            wait_for("all stages", pipeline.all_running)
-            pids = {stage: pipeline.pid(stage) for stage in STAGES}
-            began_s = time.monotonic()
-            end_s = began_s + max(options.hours * 3600, 2 * options.every)
-            time.sleep(min(SETTLE_S, (end_s - began_s) / 4))
-            while time.monotonic() < end_s:
-                hours = (time.monotonic() - began_s) / 3600
-                for name, value in look(pipeline, pids).items():
-                    points.setdefault(name, []).append((hours, value))
-                print(f"{hours:.2f} h, {len(vm.samples())} samples at the server", flush=True)
-                time.sleep(options.every)
-            same = {stage: pipeline.pid(stage) for stage in STAGES} == pids
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with scratch() as folder, FakeVm() as vm, Pipeline(folder, vm.import_url, QUICK) as pipeline:
+        wait_for("all stages", pipeline.all_running)
+        pids = {stage: pipeline.pid(stage) for stage in STAGES}
+        began_s = time.monotonic()
+        end_s = began_s + max(options.hours * 3600, 2 * options.every)
+        time.sleep(min(SETTLE_S, (end_s - began_s) / 4))
+        while time.monotonic() < end_s:
+            hours = (time.monotonic() - began_s) / 3600
+            for name, value in look(pipeline, pids).items():
+                points.setdefault(name, []).append((hours, value))
+            print(f"{hours:.2f} h, {len(vm.samples())} samples at the server", flush=True)
+            time.sleep(options.every)
+        same = {stage: pipeline.pid(stage) for stage in STAGES} == pids
     print(f"{'what':<36}{'first':>12}{'last':>12}{'slope/h':>12}")
     for name, column in points.items():
         print(f"{name:<36}{column[0][1]:>12.0f}{column[-1][1]:>12.0f}{slope(column):>12.1f}")

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,21 +27,16 @@ from common.publisher import Publisher
 from common.sample import Batch, Sample
 from common.settings import Storage
 from tests.chaos import corruption, damage
+from tests.chaos.disks import folder
 from tests.harness import ROOT, wait_for
+
+__all__ = ["folder"]
 
 CASES = int(os.environ.get("CORRUPTIONS", "50"))
 FIRST_SEED = 10_000
 REAL_CASES = 12
 ROWS, BATCH_ROWS = 60_000, 1_000
 FIRST_MS = 1_760_000_000_000
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Give a folder with a short path."""
-    path = Path(tempfile.mkdtemp(prefix="bmr-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
 
 
 @contextmanager

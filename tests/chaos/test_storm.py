@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-from shutil import rmtree
-
 import pytest
 
 from tests.chaos import storm
 from tests.harness import require
+from tests.scratch import scratch
 
 SEED = 20251011  # another storm: make chaos SEED=… MINUTES=…
 DURATION_S = 45.0
@@ -18,11 +15,8 @@ DURATION_S = 45.0
 @pytest.mark.timeout(DURATION_S + storm.SETTLE_S + 60)
 def test_a_storm_loses_and_doubles_nothing() -> None:
     """After the storm every number of the oracle is at the real server once, and in the database once."""
-    folder = Path(tempfile.mkdtemp(prefix="bm-", dir="/tmp"))
-    try:
+    with scratch() as folder:
         ledger = storm.run(require("victoria-metrics"), folder, SEED, DURATION_S, storm.SETTINGS)
-    finally:
-        rmtree(folder, ignore_errors=True)
     print("\n".join(ledger.lines()))
     assert sum(ledger.faults.values()) > 10
     assert len(ledger.published) > 1_000

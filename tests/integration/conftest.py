@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 from tests.chaos.server import RealServer
 from tests.fake_vm import FakeVm
 from tests.harness import COLLECTORS, require
+from tests.scratch import scratch
 
 # The same pipeline with its periods divided by ten or more; nothing is switched off.
 QUICK = {
@@ -34,10 +33,9 @@ QUICK = {
 
 @pytest.fixture
 def run_dir() -> Iterator[Path]:
-    """Give a folder with a short path: a Unix socket's name holds 107 bytes."""
-    folder = Path(tempfile.mkdtemp(prefix="bm-", dir="/tmp"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    """Give a run directory."""
+    with scratch() as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 
 from buffer.store import Store
 from tests.chaos.patient import Patient
+from tests.scratch import scratch
 from tests.unit.buffer.databases import DEVICE, storage
 from tests.unit.buffer.test_salvage import fill
 
@@ -20,10 +19,9 @@ from tests.unit.buffer.test_salvage import fill
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A folder for a database, with a short path for the sockets beside it."""
-    folder = Path(tempfile.mkdtemp(prefix="bmu-", dir="/tmp"))
-    (folder / "home").mkdir()
-    yield folder / "home"
-    shutil.rmtree(folder)
+    with scratch() as folder:
+        (folder / "home").mkdir()
+        yield folder / "home"
 
 
 @contextmanager

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.scratch import scratch
+
 
 @pytest.fixture
 def run_dir() -> Iterator[Path]:
-    """A run directory whose path is short: a Unix socket's holds 107 bytes."""
-    path = Path(tempfile.mkdtemp(prefix="bm"))
-    yield path
-    shutil.rmtree(path)
+    """A run directory."""
+    with scratch() as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,8 +17,11 @@ from shipper.http.transport import Transport
 from shipper.http.transport import open_transport as open_configured
 from shipper.stage import Stage
 from tests.fake_vm import FakeVm
+from tests.unit.common.fixtures import run_dir
 from tests.unit.shipper.running import Running, Start
 from tests.unit.shipper.stub import BoundBuffer, Row, StubBuffer
+
+__all__ = ["run_dir"]
 
 
 @pytest.fixture(scope="session")
@@ -35,14 +36,6 @@ def vm(fake_vm: FakeVm) -> FakeVm:
     """The fake server, as new."""
     fake_vm.reset()
     return fake_vm
-
-
-@pytest.fixture
-def run_dir() -> Iterator[Path]:
-    """A folder short enough for the path of a Unix socket."""
-    folder = Path(tempfile.mkdtemp(prefix="ship"))
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture
