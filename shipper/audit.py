@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from common import clock
 from common.process import Process
 from shipper import jsonl
 from shipper.drain import Drain
@@ -106,8 +107,10 @@ class Audit:
 
     def _ask(self, device_id: str, end_ms: int, width_ms: int) -> Counter[Labels]:
         """Ask how many samples of each series lie in the span that ends at, and without, a time."""
-        selector = json.dumps(device_id, ensure_ascii=False)
-        promql = f"count_over_time({{device_id={selector}}}[{width_ms}ms]) keep_metric_names"
+        selector = f"device_id={json.dumps(device_id, ensure_ascii=False)}"
+        # VictoriaMetrics remembers which series a filter matched; one that it was never asked knows the newest too.
+        selector += f',asked!="{clock.wall_ms()}"'
+        promql = f"count_over_time({{{selector}}}[{width_ms}ms]) keep_metric_names"
         where = query_url(self._process.config.settings.remote)
         if where is None:
             raise UnreachableError("a cluster's queries go elsewhere: set remote.audit.query_url")

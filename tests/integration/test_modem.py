@@ -65,9 +65,8 @@ class Mock:
         (root / modem.BUS).parent.mkdir(parents=True)
         command = [require("dbus-daemon"), "--session", "--nofork", "--nopidfile", f"--address={self.address}"]
         self._daemon = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        wait_for("the bus", (root / modem.BUS).exists)
         self._environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": self.address}
-        self._bus = open_dbus_connection(self.address)
+        wait_for("the bus", self._connected)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -123,6 +122,13 @@ class Mock:
             if process is not None:
                 process.kill()
                 process.wait()
+
+    def _connected(self) -> bool:
+        try:
+            self._bus = open_dbus_connection(self.address)
+        except (FileNotFoundError, ConnectionRefusedError):  # it binds, then listens
+            return False
+        return True
 
     def _call(self, path: str, method: str, signature: str, arguments: tuple[Any, ...]) -> Any:
         address = DBusAddress(path, SERVICE, "org.freedesktop.DBus.Mock")
