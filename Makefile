@@ -9,7 +9,7 @@ CTL := $(BIN)/supervisorctl -s unix://$(abspath $(RUN_DIR))/supervisor.sock
 HERE := $(abspath $(VENV))/bin/python
 # Most tests wait for processes, so a few at once share a core well. One is given out at a time, the long ones first:
 # nobody is left with a queue of them at the end.
-JOBS ?= 4
+JOBS ?= 6
 PYTEST := pytest -n $(JOBS) --maxschedchunk 1 --durations 10
 
 .DEFAULT_GOAL := help
