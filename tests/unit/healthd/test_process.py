@@ -9,7 +9,6 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ import zmq
 from common import clock, wire
 from common.publisher import connect, send_heartbeat
 from tests.harness import ROOT, wait_for
+from tests.scratch import scratch
 
 INTERVAL_S = 0.2
 
@@ -151,9 +151,9 @@ class Healthd:
 
 @pytest.fixture
 def run_dir() -> Iterator[Path]:
-    """A run directory with a short name: a Unix socket's path holds 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="hd-") as folder:
-        yield Path(folder)
+    """A run directory."""
+    with scratch() as folder:
+        yield folder
 
 
 @pytest.fixture

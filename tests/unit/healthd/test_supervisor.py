@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 
 from healthd.supervisor import TIMEOUT_S, Program, Supervision, Supervisor
 from tests.harness import wait_for
+from tests.scratch import scratch
 
 CONFIG = """
 [unix_http_server]
@@ -52,15 +52,15 @@ autostart = false
 @pytest.fixture(scope="module")
 def supervisord() -> Iterator[tuple[Path, int]]:
     """A running supervisord; its control socket and process id."""
-    with tempfile.TemporaryDirectory(prefix="sv-") as folder:  # a Unix socket's path holds 107 bytes
-        config = Path(folder) / "supervisord.conf"
+    with scratch() as folder:
+        config = folder / "supervisord.conf"
         config.write_text(CONFIG.format(dir=folder), encoding="ascii")
         process = subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        path = Path(folder) / "supervisor.sock"
+        path = folder / "supervisor.sock"
         try:
             wait_for("its socket", path.exists, 20)
             yield path, process.pid
@@ -173,8 +173,8 @@ NONSENSE = {
 @pytest.mark.parametrize("case", NONSENSE)
 def test_nonsense_is_no_answer(case: str) -> None:
     """Whatever else answers on the socket, it is a supervisord that does not answer."""
-    with tempfile.TemporaryDirectory(prefix="sv-") as folder, socket.socket(socket.AF_UNIX) as listener:
-        path = Path(folder) / "supervisor.sock"
+    with scratch() as folder, socket.socket(socket.AF_UNIX) as listener:
+        path = folder / "supervisor.sock"
         listener.bind(str(path))
         listener.listen()
 
