@@ -3,10 +3,10 @@
 import sys
 
 from buffer import stage
-from common import process
+from common import service
 
 if __name__ == "__main__":
-    parser = process.options_parser(
+    parser = service.options_parser(
         "buffer", "Take samples from every producer into SQLite, lease them to the shipper."
     )
-    sys.exit(process.main(stage.build, parser.parse_args()))
+    sys.exit(service.main(stage.build, parser.parse_args()))

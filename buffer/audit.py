@@ -18,7 +18,7 @@ from buffer.marks import Marks
 from buffer.store import Store
 from common import clock
 from common.events import Event
-from common.process import Process
+from common.service import Service
 
 MAX_RESENDS = 2  # of single series: a server that lost the same ones three times will lose them again
 # A server that keeps next to nothing of a span is broken, not forgetful, and everything would go there in vain. After
@@ -33,7 +33,7 @@ _OPEN = f"state IN ({windows.TO_AUDIT}, {windows.SENT_AGAIN})"
 class Audit:
     """The spans that were uploaded, and what is known of them at the server."""
 
-    def __init__(self, process: Process, store: Store) -> None:
+    def __init__(self, process: Service, store: Store) -> None:
         self._process = process
         self._store = store
         self._grace_s = 0.0

@@ -21,8 +21,8 @@ from buffer.event_log import EventLog
 from buffer.pending import Row
 from buffer.store import Store
 from common import clock, wire
-from common.process import Process
 from common.sample import PRIORITIES
+from common.service import Service
 
 MAX_LEASE = 200_000  # samples; about 20 MB in both processes
 FINISH_S = 1.0  # an answer of the server takes no longer, as a rule
@@ -59,7 +59,7 @@ class Lease:
 class Drain:
     """The buffer's end of `drain.ipc`."""
 
-    def __init__(self, process: Process, store: Store) -> None:
+    def __init__(self, process: Service, store: Store) -> None:
         self._process = process
         self._store = store
         self._leases: dict[int, Lease] = {}

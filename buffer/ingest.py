@@ -21,8 +21,8 @@ from buffer.store import Store, Written
 from common import catalog, wire
 from common.config import Config
 from common.events import Event
-from common.process import Process
 from common.sample import CRITICAL, Batch
+from common.service import Service
 
 MESSAGES_PER_TURN = 1_000  # then the drain and the heartbeat get their turn
 RETRY_S = 1.0  # while the database refuses
@@ -46,7 +46,7 @@ class Ingest:
         reserve: room for these.
     """
 
-    def __init__(self, process: Process, store: Store) -> None:
+    def __init__(self, process: Service, store: Store) -> None:
         self._process = process
         self._store = store
         self.paused: str | None = None

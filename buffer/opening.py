@@ -16,7 +16,7 @@ from buffer.damage import checkup
 from buffer.store import Store
 from common import lock
 from common.config import ConfigError
-from common.process import Process
+from common.service import Service
 
 RETRY_S = 1.0
 
@@ -36,7 +36,7 @@ class Opening:
         ConfigError: there cannot be a database at that path.
     """
 
-    def __init__(self, process: Process, opened: Callable[[Store], None]) -> None:
+    def __init__(self, process: Service, opened: Callable[[Store], None]) -> None:
         self._process = process
         self._opened = opened
         self._locked = False

@@ -21,8 +21,8 @@ from buffer.opening import Opening
 from buffer.store import Store
 from buffer.upkeep.upkeep import Upkeep
 from common import clock
-from common.process import Process
 from common.sample import PRIORITIES
+from common.service import Service
 
 WAL_CHECK_S = 10.0  # at 50,000 samples/s the log grows by 60 MB in this time
 MEASURE_S = 5.0
@@ -32,7 +32,7 @@ FOLD_FULL_S = 60.0  # on a full disk: folding in may free more than it takes, bu
 class Stage:
     """The steps of the buffer's process."""
 
-    def __init__(self, process: Process, store: Store) -> None:
+    def __init__(self, process: Service, store: Store) -> None:
         self._process = process
         self._store = store
         self._close_sessions()
@@ -135,14 +135,14 @@ class Stage:
         return True
 
 
-def build(options: argparse.Namespace) -> Process:
+def build(options: argparse.Namespace) -> Service:
     """Build the buffer's process.
 
     Raises:
         AlreadyRunning: another buffer has the database.
         ConfigError: there cannot be a database at that path.
     """
-    process = Process("buffer", options)
+    process = Service("buffer", options)
     process.publishes()
 
     def opened(store: Store) -> None:

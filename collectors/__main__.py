@@ -12,7 +12,7 @@ from types import ModuleType
 
 from collectors import registry, stage
 from collectors.host import Host
-from common import clock, config, process
+from common import clock, config, service
 from common.keys import duration
 
 
@@ -27,12 +27,12 @@ def main() -> int:
     module = registry.load(options.name)
     if options.print:
         return _print(options, module)
-    return process.main(lambda given: stage.build(given, module), options)
+    return service.main(lambda given: stage.build(given, module), options)
 
 
 def _parser() -> argparse.ArgumentParser:
     names = registry.names()
-    parser = process.options_parser("collectors", "Read one part of the machine and publish its samples.")
+    parser = service.options_parser("collectors", "Read one part of the machine and publish its samples.")
     parser.add_argument("name", nargs="?", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument(
         "--root", type=Path, default=Path("/"), metavar="DIR", help="read DIR/proc, DIR/sys (default: /)"
@@ -64,7 +64,7 @@ def _check(file: Path | None) -> int:
         loaded = config.load(file, os.environ, registry.sections())
     except config.ConfigError as error:
         print("\n".join(error.messages), file=sys.stderr)
-        return process.EXIT_CONFIG
+        return service.EXIT_CONFIG
     for warning in loaded.warnings:
         print(f"{file}: {warning}")
     print(f"{file or 'the built-in defaults'}: no errors")
@@ -77,7 +77,7 @@ def _print(options: argparse.Namespace, module: ModuleType) -> int:
         section = config.load(options.config, os.environ, registry.sections(options.name)).collectors[options.name]
     except config.ConfigError as error:
         print("\n".join(error.messages), file=sys.stderr)
-        return process.EXIT_CONFIG
+        return service.EXIT_CONFIG
     collecting = stage.Collecting(module, Host(options.root), section)
     interval_s = options.interval or section.interval_s
     done = 0

@@ -20,8 +20,8 @@ from common import clock
 from common.config import Config
 from common.events import Event
 from common.feed import Feed
-from common.process import EXIT_OFF, Process
 from common.sample import Batch, Sample, is_deliverable
+from common.service import EXIT_OFF, Service
 
 OFF_S = 2.0  # longer than supervisord's startsecs: an earlier end is a failed start
 
@@ -80,7 +80,7 @@ class Collecting:
 class Stage:
     """The steps of a collector's process."""
 
-    def __init__(self, process: Process, collecting: Collecting) -> None:
+    def __init__(self, process: Service, collecting: Collecting) -> None:
         self._process = process
         self._collecting = collecting
         self._started_s = time.monotonic()
@@ -232,9 +232,9 @@ def _seen(found: Iterable[Sample | Event]) -> Seen:
     return seen
 
 
-def build(options: argparse.Namespace, module: ModuleType) -> Process:
+def build(options: argparse.Namespace, module: ModuleType) -> Service:
     """Build the process of one collector."""
-    process = Process(options.name, options, registry.sections(options.name))
+    process = Service(options.name, options, registry.sections(options.name))
     section = process.config.collectors[options.name]
     Stage(process, Collecting(module, Host(options.root), section))
     return process

@@ -19,8 +19,8 @@ import zmq
 from common import catalog, clock, lock, wire
 from common.instruments import Instruments
 from common.log import Log
+from common.outbox import Entry, Key, Outbox
 from common.sample import Batch, Sample, is_deliverable
-from common.window import Entry, Key, Window
 
 RESEND_AFTER_S = 10.0  # twice the buffer's commit interval without an ack: the ack was lost
 RESEND_AFTER_MAX_S = 80.0  # a paused buffer (disk full) is not asked more often than this
@@ -122,15 +122,15 @@ class Publisher:
         if self._lock is not None:
             os.close(self._lock)
 
-    def _open(self, spool: Path, max_samples: int) -> Window:
+    def _open(self, spool: Path, max_samples: int) -> Outbox:
         """Return the window, without a spool where there is no place for one."""
         try:
             spool.mkdir(mode=0o700, exist_ok=True)
             self._lock = lock.hold(spool / f"{self._producer}.lock", f"producer {self._producer}")
-            return Window(spool / f"{self._producer}.batches", max_samples)
+            return Outbox(spool / f"{self._producer}.batches", max_samples)
         except OSError as error:
             self._log.warning("no spool; what is unacked is lost if this process is killed", error=str(error))
-            return Window(None, max_samples)
+            return Outbox(None, max_samples)
 
     def _enter(self, samples: Sequence[Sample], timestamp_ms: int, urgent: bool) -> None:
         """Put samples into the window as one batch, or as several where the buffer would refuse one as too large."""

@@ -2,11 +2,11 @@
 
 import sys
 
-from common import process
+from common import service
 from healthd import stage
 
 if __name__ == "__main__":
-    parser = process.options_parser(
+    parser = service.options_parser(
         "healthd", "Watch the heartbeats of all processes, answer /health and /metrics, publish self-metrics."
     )
-    sys.exit(process.main(stage.build, parser.parse_args()))
+    sys.exit(service.main(stage.build, parser.parse_args()))

@@ -8,7 +8,7 @@ Fails: a busy port is reported and tried again; with a token that cannot be used
 from __future__ import annotations
 
 from common.config import ConfigError
-from common.process import Process
+from common.service import Service
 from healthd import access
 from healthd.access import LOGIN
 from healthd.connection import Answer, Request
@@ -33,7 +33,7 @@ class Listener:
         ConfigError: the token cannot be used.
     """
 
-    def __init__(self, process: Process, view: View) -> None:
+    def __init__(self, process: Service, view: View) -> None:
         self._process = process
         self._address_file = process.run_dir / "healthd.address"
         self._address_file.unlink(missing_ok=True)

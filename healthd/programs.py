@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from common.process import EXIT_OFF
+from common.service import EXIT_OFF
 from healthd import heartbeats, supervisor
 from healthd.heartbeats import Beat
 from healthd.supervisor import Program, Supervision

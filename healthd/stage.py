@@ -17,7 +17,7 @@ import zmq
 from common import clock, lock, wire
 from common.config import Config
 from common.feed import Feed
-from common.process import Process
+from common.service import Service
 from healthd import rollup, selfmetrics
 from healthd.heartbeats import Heartbeats
 from healthd.listener import RETRY_S, Listener
@@ -40,7 +40,7 @@ MAX_MESSAGE_BYTES = 1024 * 1024  # a heartbeat with a hundred instruments is 10 
 class Stage:
     """The steps of healthd's process."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Service) -> None:
         self._process = process
         self._heartbeats = Heartbeats()
         self._supervisor = Supervisor(process.run_dir / "supervisor.sock")
@@ -160,13 +160,13 @@ class Stage:
             self._process.log.info("health changed", status=self._verdict.status, was=before.status)
 
 
-def build(options: argparse.Namespace) -> Process:
+def build(options: argparse.Namespace) -> Service:
     """Build healthd's process.
 
     Raises:
         AlreadyRunning: another healthd serves this run directory.
     """
-    process = Process("healthd", options)
+    process = Service("healthd", options)
     lock.hold(process.run_dir / "healthd.lock", f"the run directory {process.run_dir}")
     Stage(process)
     return process

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import config, process
+from common import config, service
 from common.settings import Settings
 from healthd import access
 from healthd.page.terminal import Terminal
@@ -41,7 +41,7 @@ def main() -> int:
         settings = config.load(options.config, os.environ).settings
     except config.ConfigError as error:
         print("\n".join(error.messages), file=sys.stderr)
-        return process.EXIT_CONFIG
+        return service.EXIT_CONFIG
     if sys.stdout.isatty() and not options.once:
         return _watch(settings)
     try:
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = process.options_parser("healthd.top", "Show verdict, stream, links, device and delivery in a terminal.")
+    parser = service.options_parser("healthd.top", "Show verdict, stream, links, device and delivery in a terminal.")
     parser.add_argument("--once", action="store_true", help="print once and end, also on a terminal")
     return parser
 

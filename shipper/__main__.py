@@ -2,14 +2,14 @@
 
 import sys
 
-from common import process
+from common import service
 from shipper import stage
 from shipper.http.token import ENVIRONMENT
 
 if __name__ == "__main__":
-    parser = process.options_parser(
+    parser = service.options_parser(
         "shipper",
         "Take samples from the buffer to VictoriaMetrics. The bearer token is in remote.auth.token_file, or "
         f"without one in the environment variable {ENVIRONMENT}.",
     )
-    sys.exit(process.main(stage.build, parser.parse_args()))
+    sys.exit(service.main(stage.build, parser.parse_args()))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from common import clock
-from common.process import Process
+from common.service import Service
 from shipper import jsonl
 from shipper.drain import Drain
 from shipper.http.courier import Courier
@@ -47,7 +47,7 @@ class UnreachableError(Exception):
 class Audit:
     """The comparison as a step of the shipper."""
 
-    def __init__(self, process: Process, drain: Drain, courier: Courier) -> None:
+    def __init__(self, process: Service, drain: Drain, courier: Courier) -> None:
         self._process = process
         self._drain = drain
         self._courier = courier

@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 
 from common import clock
-from common.process import Process
 from common.sample import HIGH, PRIORITIES
+from common.service import Service
 from shipper.drain import Drain, Stats
 from shipper.pace.backfill import fresh_s
 from shipper.pace.backoff import Backoff
@@ -31,7 +31,7 @@ class Backlog:
         old: priorities that may have old samples.
     """
 
-    def __init__(self, process: Process, drain: Drain, report: Report, purse: Purse) -> None:
+    def __init__(self, process: Service, drain: Drain, report: Report, purse: Purse) -> None:
         self._process = process
         self._drain, self._report, self._purse = drain, report, purse
         self.old = set(PRIORITIES)

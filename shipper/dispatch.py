@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from common.process import Process
 from common.sample import CRITICAL, HIGH, PRIORITIES
+from common.service import Service
 from shipper.backlog import Backlog
 from shipper.drain import Chunk, Drain
 from shipper.http.courier import Courier, Exchange
@@ -51,7 +51,7 @@ class Dispatch:
 
     def __init__(
         self,
-        process: Process,
+        process: Service,
         drain: Drain,
         courier: Courier,
         report: Report,

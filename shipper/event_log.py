@@ -16,8 +16,8 @@ from random import random
 from typing import Any
 from urllib.parse import urlsplit
 
-from common.process import Process
 from common.remote import Auth, Remote
+from common.service import Service
 from shipper.drain import Drain, Event
 from shipper.http.meter import Meter
 from shipper.http.transport import Transport, TransportError, open_transport
@@ -41,7 +41,7 @@ class EventLog:
         ConfigError: `remote.ca_file` cannot be used.
     """
 
-    def __init__(self, process: Process, drain: Drain, stopping: Callable[[], bool], meter: Meter) -> None:
+    def __init__(self, process: Service, drain: Drain, stopping: Callable[[], bool], meter: Meter) -> None:
         self._process, self._drain = process, drain
         self._stopping, self._meter = stopping, meter
         self._transport: Transport | None = None

@@ -10,8 +10,8 @@ import json
 from urllib.parse import quote, urlsplit
 
 from common import clock
-from common.process import Process
 from common.remote import Remote
+from common.service import Service
 from shipper.http.courier import Courier
 from shipper.http.transport import TransportError
 from shipper.skew import base_url
@@ -23,7 +23,7 @@ REACH = "1d"  # an outage that is longer leaves null; the query has to look at a
 class Newest:
     """The question as a step of the shipper."""
 
-    def __init__(self, process: Process, courier: Courier) -> None:
+    def __init__(self, process: Service, courier: Courier) -> None:
         self._process = process
         self._courier = courier
         process.facts["server_newest_ms"] = None

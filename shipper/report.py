@@ -1,6 +1,6 @@
 """What the shipper says of itself: counters, gauges, what `/health` shows, and one log line per round.
 
-Failures go through `Process.failed`, which throttles them and carries the last one in the heartbeat. Trouble
+Failures go through `Service.failed`, which throttles them and carries the last one in the heartbeat. Trouble
 with the buffer and trouble with the server end separately.
 """
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from common import clock
 from common.events import Event
-from common.process import Process
 from common.sample import PRIORITIES
+from common.service import Service
 from shipper.away import Away
 from shipper.drain import Stats
 from shipper.http.courier import Exchange
@@ -29,7 +29,7 @@ class UploadError(Exception):
 class Report:
     """The shipper's books, on the instruments and facts of its process."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Service) -> None:
         self._process = process
         self._trouble = ""
         self._away = Away(process.event)

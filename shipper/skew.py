@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from common.events import Event
-from common.process import Process
+from common.service import Service
 from shipper.http.courier import Courier
 from shipper.http.interrupt import Interrupted
 from shipper.http.outcome import Answer, http_date_s, is_page
@@ -73,7 +73,7 @@ def measure(transport: Transport, url: str) -> Skew:
 class ClockCheck:
     """The comparison as a step of the shipper."""
 
-    def __init__(self, process: Process, courier: Courier) -> None:
+    def __init__(self, process: Service, courier: Courier) -> None:
         self._process = process
         self._courier = courier
         process.facts["skew_ms"] = None

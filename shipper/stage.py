@@ -14,7 +14,7 @@ import zmq
 
 from common import lock
 from common.config import Config, ConfigError
-from common.process import Process
+from common.service import Service
 from shipper.audit import Audit
 from shipper.dispatch import LOOK_S, Dispatch
 from shipper.drain import Chunk, Drain
@@ -37,7 +37,7 @@ FIRST_AUDIT_S = 5.0
 class Stage:
     """The steps of the shipper's process."""
 
-    def __init__(self, process: Process, transport: Transport) -> None:
+    def __init__(self, process: Service, transport: Transport) -> None:
         settings = process.config.settings
         self._process = process
         self._remote = settings.remote
@@ -196,14 +196,14 @@ class Stage:
         self._greeted = False
 
 
-def build(options: argparse.Namespace) -> Process:
+def build(options: argparse.Namespace) -> Service:
     """Build the shipper's process.
 
     Raises:
         AlreadyRunning: another shipper has this run directory.
         ConfigError: the token or the certificate authority cannot be used.
     """
-    process = Process("shipper", options)
+    process = Service("shipper", options)
     transport = open_transport(process.config, process.log, lambda: process.loop.stopping)
     lock.hold(process.run_dir / "shipper.lock", f"the run directory {process.run_dir}")
     process.publishes()

@@ -11,9 +11,9 @@ import os
 import sys
 from pathlib import Path
 
-from common import clock, process
-from common.process import Process
+from common import clock, service
 from common.sample import Sample
+from common.service import Service
 
 METRIC = "oracle.number"  # not in the catalogue: normal priority
 STEP_MS = 1_000  # a clock that goes back by more was set
@@ -23,7 +23,7 @@ class Oracle:
     """Publish the next numbers on every step."""
 
     def __init__(
-        self, running: Process, ledger: Path, numbers_per_step: int, interval_s: float, age_s: float = 0.0
+        self, running: Service, ledger: Path, numbers_per_step: int, interval_s: float, age_s: float = 0.0
     ) -> None:
         self._publisher = running.publishes()
         self._ledger = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -56,7 +56,7 @@ def published(ledger: Path) -> set[int]:
 
 
 if __name__ == "__main__":
-    parser = process.options_parser("tests.oracle", "Publish numbered samples and keep a ledger of them.")
+    parser = service.options_parser("tests.oracle", "Publish numbered samples and keep a ledger of them.")
     parser.add_argument("--ledger", type=Path, required=True)
     parser.add_argument("--numbers", type=int, default=10, help="samples per step")
     parser.add_argument("--interval", type=float, default=0.1, help="seconds between steps")
@@ -64,9 +64,9 @@ if __name__ == "__main__":
     parser.add_argument("--name", default="oracle")
     options = parser.parse_args()
 
-    def build(_options: object) -> Process:  # noqa: D103
-        running = Process(options.name, options)
+    def build(_options: object) -> Service:  # noqa: D103
+        running = Service(options.name, options)
         Oracle(running, options.ledger, options.numbers, options.interval, options.age)
         return running
 
-    sys.exit(process.main(build, options))
+    sys.exit(service.main(build, options))

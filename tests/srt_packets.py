@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from collectors.parts.srt_filters import ACK, HANDSHAKE, NAK, RETRANSMITTED_BIT, SRTLA_ACK
+from collectors.srt.srt_filters import ACK, HANDSHAKE, NAK, RETRANSMITTED_BIT, SRTLA_ACK
 
 
 def control(kind: int, body: bytes = b"", second: int = 0) -> bytes:

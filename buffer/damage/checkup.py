@@ -26,7 +26,7 @@ from buffer.damage.pages import FRACTIONS
 from buffer.damage.salvage import Progress
 from buffer.store import Store
 from common.events import Event
-from common.process import Process
+from common.service import Service
 
 CHECK_S = 2.0
 CHECK_EVERY = 10_000  # steps of SQLite's machine between two looks at the clock, about 1 ms
@@ -39,7 +39,7 @@ class Verdict(NamedTuple):
     foreign: bool = False
 
 
-def open_store(process: Process) -> Store:
+def open_store(process: Service) -> Store:
     """Open the database, or a fresh one where the one that is there is damaged.
 
     Raises:
@@ -58,7 +58,7 @@ def open_store(process: Process) -> Store:
     return _new_store(process)
 
 
-def replace(process: Process, aside: Aside, verdict: Verdict) -> Path:
+def replace(process: Service, aside: Aside, verdict: Verdict) -> Path:
     """Move the database aside and report it.
 
     Raises:
@@ -90,7 +90,7 @@ def find_damage(store: Store, *, unclean: bool) -> str | None:
     return _quick_check(connection) if unclean else None
 
 
-def _examine(process: Process) -> Store | Verdict:
+def _examine(process: Service) -> Store | Verdict:
     """Return the store of a sound file, or what is wrong with it."""
     path = process.config.settings.storage.path
     unclean = database.size(database.log_of(path)) > 0
@@ -119,7 +119,7 @@ def _examine(process: Process) -> Store | Verdict:
     return Verdict(problem)
 
 
-def _new_store(process: Process) -> Store:
+def _new_store(process: Service) -> Store:
     settings = process.config.settings
 
     def progress(rows: int) -> None:
@@ -169,7 +169,7 @@ def _quick_check(connection: apsw.Connection) -> str | None:
     return None if answer == "ok" else answer
 
 
-def _keep_hidden_commits(process: Process, store: Store) -> None:
+def _keep_hidden_commits(process: Service, store: Store) -> None:
     """Copy a log that holds commits SQLite does not see, behind a damaged or torn frame, before it writes over them."""
     path = process.config.settings.storage.path
     valid = database.frames_in_log(store.connection)

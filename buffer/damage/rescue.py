@@ -20,7 +20,7 @@ from buffer.damage.aside import FOREIGN, SALVAGED, Aside
 from buffer.damage.salvage import Progress, Salvage
 from buffer.store import Store
 from common.events import Event
-from common.process import Process
+from common.service import Service
 
 WATCH_S = 1.0
 REPLACE_EVERY_S = 10.0  # memory or a card that is broken itself damages the next one too
@@ -38,7 +38,7 @@ class Rescue:
         replaced: called when a fresh database has taken the place of a damaged one.
     """
 
-    def __init__(self, process: Process, store: Store, replaced: Callable[[], None]) -> None:
+    def __init__(self, process: Service, store: Store, replaced: Callable[[], None]) -> None:
         self._process = process
         self._store = store
         self._replaced = replaced

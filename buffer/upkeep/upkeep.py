@@ -21,7 +21,7 @@ from buffer.upkeep.retention import Retention
 from buffer.upkeep.sacrifice import Sacrifice
 from buffer.upkeep.shelf import Shelf
 from common import clock, settings
-from common.process import Process
+from common.service import Service
 
 IDLE_S = 1.0  # each of the three tasks is asked once in 3 s whether it has something to do
 LEAST_REST_S = 0.005  # so that the loop polls its sockets
@@ -54,7 +54,7 @@ class Upkeep:
         is_busy: tells that rows of a damaged database are on their way into this one; archive and retention wait.
     """
 
-    def __init__(self, process: Process, store: Store, is_busy: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, process: Service, store: Store, is_busy: Callable[[], bool] = lambda: False) -> None:
         self._process = process
         self._store = store
         self._is_busy = is_busy

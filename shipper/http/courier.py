@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from common.process import Process
+from common.service import Service
 from shipper.http.outcome import Accepted, Outcome, TryLater, judge
 from shipper.http.transport import Transport, TransportError
 
@@ -46,7 +46,7 @@ class Courier:
         transport: in use; a reload replaces it.
     """
 
-    def __init__(self, process: Process, transport: Transport) -> None:
+    def __init__(self, process: Service, transport: Transport) -> None:
         self._process = process
         self.transport = transport
         self._announced_s = 0.0

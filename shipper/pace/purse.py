@@ -15,7 +15,7 @@ from typing import Any
 
 from common import remote
 from common.events import Event
-from common.process import Process
+from common.service import Service
 from shipper.http.meter import Meter
 from shipper.pace.budget import FORMATS, Account, Budget
 
@@ -35,7 +35,7 @@ class Purse:
         budget: as of the last `settle`.
     """
 
-    def __init__(self, process: Process, meter: Meter) -> None:
+    def __init__(self, process: Service, meter: Meter) -> None:
         self._process = process
         self._meter = meter
         self._booked = meter.read()

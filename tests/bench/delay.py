@@ -12,7 +12,7 @@ from pathlib import Path
 
 from buffer import stage
 from buffer.upkeep import upkeep
-from common import clock, process
+from common import clock, service
 from common.instruments import Instruments
 from common.log import Log
 from common.publisher import Publisher
@@ -58,4 +58,4 @@ def acks_s(run_dir: Path, database: Path, is_over: Callable[[], bool], environme
 
 if __name__ == "__main__":
     upkeep.SETTLE_S = 0.0
-    sys.exit(process.main(stage.build, process.options_parser("tests.bench.delay", "A buffer.").parse_args()))
+    sys.exit(service.main(stage.build, service.options_parser("tests.bench.delay", "A buffer.").parse_args()))

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, cast
 from common import clock, config, wire
 from common.instruments import Instruments
 from common.log import Log
-from common.process import Process
 from common.sample import HIGH, NORMAL, PRIORITIES
+from common.service import Service
 from shipper.dispatch import Dispatch
 from shipper.drain import Drain
 from shipper.http.courier import Courier
@@ -136,7 +136,7 @@ class Device:
         }  # fmt: skip
         loaded, log = config.load(None, environment), Log(device_id)
         self._transport = open_transport(loaded, log, lambda: False)
-        process = cast("Process", Frame(loaded, log))
+        process = cast("Service", Frame(loaded, log))
         self.buffer = Memory(device_id)
         self._drain, self._courier = Drain(self.buffer.ask), Courier(process, self._transport)
         purse = Purse(process, self._transport.meter)

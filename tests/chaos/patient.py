@@ -23,9 +23,9 @@ from buffer.stage import Stage
 from common import wire
 from common.instruments import Instruments
 from common.log import Log
-from common.process import Process
 from common.publisher import Publisher
 from common.sample import PRIORITIES, Sample
+from common.service import Service
 
 WAIT_S = 20.0
 SLOTS = 100  # series
@@ -52,7 +52,7 @@ class Patient:
             **{f"BELABOX_STORAGE__{key.upper()}": value for key, value in {**QUICK, **settings}.items()},
         )
         self.home = home
-        self.process = Process("buffer", argparse.Namespace(config=None))
+        self.process = Service("buffer", argparse.Namespace(config=None))
         self.process.publishes()
         self.stages: list[Stage] = []
         Opening(self.process, lambda store: self.stages.append(Stage(self.process, store)))

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from collectors.parts.srtla_link import ACKED
+from collectors.srt.srtla_link import ACKED
 from tests import srt_packets
 from tests.demo.programs import PORT, RECEIVER_PORT
 from tests.demo.scene import LATENCY_MS, TARGET_BPS, Link, Scene

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors import events
+from collectors.events import events
 from collectors.host import Host
 from common.events import Event
 from common.sample import Sample

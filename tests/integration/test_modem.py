@@ -15,9 +15,9 @@ import pytest
 from jeepney import DBusAddress, MessageType, new_method_call
 from jeepney.io.blocking import open_dbus_connection
 
-from collectors import modem
 from collectors.host import Host
-from collectors.parts.modem_manager import BEARER, GPP, MODEM, ROOT, SERVICE, SIGNAL, TIMEOUT_S
+from collectors.modem import modem
+from collectors.modem.modem_manager import BEARER, GPP, MODEM, ROOT, SERVICE, SIGNAL, TIMEOUT_S
 from common.events import Event
 from common.sample import Sample
 from tests.harness import require, wait_for

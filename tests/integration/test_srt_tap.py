@@ -16,11 +16,10 @@ from typing import Any
 
 import pytest
 
-from collectors import srt
 from collectors.host import Host
-from collectors.parts import srt_report, srtla_report
-from collectors.parts.srt_tap import Tap
-from collectors.parts.srtla_link import RTT_S
+from collectors.srt import srt, srt_report, srtla_report
+from collectors.srt.srt_tap import Tap
+from collectors.srt.srtla_link import RTT_S
 from common.sample import Sample
 from tests.bonding.network import Network, Relay
 from tests.bonding.srtla import Path, Receiver, Sender

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from collectors import events, network, thermal
+from collectors.events import events
 from collectors.host import Host
-from collectors.parts.srt_flow import Flow
-from collectors.parts.srtla_link import Link
+from collectors.network import network
+from collectors.srt.srt_flow import Flow
+from collectors.srt.srtla_link import Link
+from collectors.system import thermal
 from tests.demo.__main__ import Player
 from tests.demo.packets import CONNECTS_S, Packets
 from tests.demo.programs import PORT, RECEIVER_PORT

@@ -21,7 +21,7 @@ INSTALLED = {
     "requests": {"shipper"},
     "urllib3": {"shipper"},  # what requests is made of
     "prometheus_client": {"healthd"},
-    "jeepney": {"collectors/parts/modem_manager.py"},
+    "jeepney": {"collectors/modem/modem_manager.py"},
 }
 # A collector reads files and yields samples: it starts nothing, waits for nothing and stores nothing.
 NOT_IN_COLLECTORS = {

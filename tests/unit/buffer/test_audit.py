@@ -16,8 +16,8 @@ from common import clock
 from common.events import Event
 from common.instruments import Instruments
 from common.log import Log
-from common.process import Process
 from common.sample import Batch, Sample
+from common.service import Service
 from tests.unit.buffer.databases import DEVICE, query, storage
 
 GRACE_S = 60.0
@@ -33,7 +33,7 @@ class Desk:
         self.store = Store(storage(path), DEVICE)
         self._process = SimpleNamespace(instruments=Instruments(), log=Log("audit"), event=self.events.append)
         monkeypatch.setattr("buffer.audit.time.monotonic", lambda: self.now_s)
-        self.audit = Audit(cast("Process", self._process), self.store)
+        self.audit = Audit(cast("Service", self._process), self.store)
         self.start_ms = (clock.wall_ms() - 3_600_000) // windows.WINDOW_MS * windows.WINDOW_MS
         samples = [Sample("m", 1, {"slot": f"{slot}"}) for slot in range(SERIES)]
         self.store.write([Batch("p", "e", 1, self.start_ms, 0, "", urgent=False, samples=samples)])

@@ -24,7 +24,7 @@ from common import config
 from common.instruments import Instruments
 from common.log import Log
 from common.loop import Timer
-from common.process import Process
+from common.service import Service
 from tests.unit.buffer.aged import NOW_MS, PENDING, Put, put
 from tests.unit.buffer.databases import DEVICE, storage
 
@@ -47,7 +47,7 @@ class Desk:
         process = SimpleNamespace(
             loop=self, instruments=self.instruments, log=Log("test"), config=settings, event=print
         )
-        self.upkeep = Upkeep(cast(Process, process), self.store, lambda: self.busy)
+        self.upkeep = Upkeep(cast(Service, process), self.store, lambda: self.busy)
 
     def every(self, interval_s: float, step: Callable[[], None]) -> Timer:
         """Stand in for the loop."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import collectors.host
-from collectors import cpu
 from collectors.host import Host
+from collectors.system import cpu
 from tests.unit.collectors import trees
 
 IDLE_BEFORE = (1000, 0, 500, 50_000, 100, 0, 20, 0)

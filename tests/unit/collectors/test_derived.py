@@ -6,11 +6,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from collectors import derived
+from collectors.derived import alerts, bitrate_rules, derived, scores
+from collectors.derived.bitrate_rules import Cut
+from collectors.derived.heard import Heard
 from collectors.host import Host
-from collectors.parts import alerts, bitrate_rules, scores
-from collectors.parts.bitrate_rules import Cut
-from collectors.parts.heard import Heard
 from common import clock
 from common.events import Event
 from common.sample import Sample

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from collectors import disk
 from collectors.host import Host
-from collectors.parts import filesystems
-from collectors.parts.filesystems import Mount
+from collectors.system import disk, filesystems
+from collectors.system.filesystems import Mount
 from tests.unit.collectors import recorded, trees
 
 DISKS = recorded.FIXTURES / "broken" / "disks"

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from collectors import events
+from collectors.events import events, kernel_log, log_lines
+from collectors.events.journal import JournalError
+from collectors.events.kernel_log import KernelLog
 from collectors.host import Host
-from collectors.parts import kernel_log, log_lines
-from collectors.parts.journal import JournalError
-from collectors.parts.kernel_log import KernelLog
 from common.event_kinds import KINDS
 from common.events import Event
 

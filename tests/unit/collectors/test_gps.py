@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from collectors import gps
+from collectors.gps import gps
 from collectors.host import Host
 from common.events import Event
 from common.sample import Sample

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from collectors import modem
 from collectors.host import Host
-from collectors.parts import hilink
-from collectors.parts.hilink import Dongle, Dongles
-from collectors.parts.modem_manager import CONNECTED, Modem
+from collectors.modem import hilink, modem
+from collectors.modem.hilink import Dongle, Dongles
+from collectors.modem.modem_manager import CONNECTED, Modem
 from common.events import Event
 from common.sample import Sample
 from tests.unit.collectors.web_server import Asked, serving

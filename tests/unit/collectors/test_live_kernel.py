@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 import collectors.host
-from collectors import cpu, disk, memory, network
 from collectors.host import Host
+from collectors.network import network
+from collectors.system import cpu, disk, memory
 
 TRIES = 2000
 

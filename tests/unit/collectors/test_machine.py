@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.parts import machine
+from collectors.system import machine
 from tests.unit.collectors import trees
 
 FILES = {

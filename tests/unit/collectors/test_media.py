@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from collectors import audio, encoder, hdmi
-from collectors.encoder import Frames
+from collectors import belabox, mpp
 from collectors.host import Host
-from collectors.parts import belabox, interrupts, mpp
-from collectors.parts.process_table import Program
+from collectors.media import audio, encoder, hdmi, interrupts
+from collectors.media.encoder import Frames
+from collectors.process_table import Program
 
 HEAD = "      CPU0 CPU1\n"
 SESSION = "| session|  device| bitrate|\n|      11|  RKVENC| 6000000|\n"

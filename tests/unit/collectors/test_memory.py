@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors import memory
+from collectors.system import memory
 from tests.unit.collectors import trees
 
 RAM = "MemTotal: 1000 kB\nMemAvailable: 250 kB\n"

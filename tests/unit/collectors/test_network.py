@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import collectors.host
-from collectors import network
 from collectors.host import Host
+from collectors.network import network
 from common import config
 from tests.unit.collectors import recorded, trees
 

@@ -9,7 +9,7 @@ import pytest
 
 import collectors.host
 from collectors.host import Host
-from collectors.parts.process_table import AGAIN_S, SETTLED_S, ProcessTable
+from collectors.process_table import AGAIN_S, SETTLED_S, ProcessTable
 
 ZEROS = " ".join(["0"] * 18)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from collectors import receiver
 from collectors.host import Host
+from collectors.receiver import receiver
 from common.events import Event
 from common.log import SECRETS
 from common.sample import Sample

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from collectors import session
+from collectors.derived import session
 from collectors.host import Host
 from common import clock
 from common.events import Event

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.parts.srt_filters import ACK, DROP_REQUEST, HANDSHAKE, NAK, SHUTDOWN
-from collectors.parts.srt_flow import MAX_RANGE, SEQUENCES, SILENT_S, Flow, Measured
+from collectors.srt.srt_filters import ACK, DROP_REQUEST, HANDSHAKE, NAK, SHUTDOWN
+from collectors.srt.srt_flow import MAX_RANGE, SEQUENCES, SILENT_S, Flow, Measured
 from tests.srt_packets import ack, control, data, handshake, nak
 
 DATA_BYTES = 1332  # 16 of header and seven packets of MPEG-TS

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.parts import bpf, srt_stats_file, srtla_forks, udp_sockets
-from collectors.parts.srtla_forks import Report
+from collectors.srt import bpf, srt_stats_file, srtla_forks, udp_sockets
+from collectors.srt.srtla_forks import Report
 from tests.unit.collectors import trees
 
 STATS = "tmp/srtla-send-stats-9000.json"

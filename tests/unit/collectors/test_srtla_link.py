@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.parts.srt_filters import KEEPALIVE, UPLINK_SAMPLE
-from collectors.parts.srtla_link import LOSS_S, MIN_SENT, MOST_UNANSWERED, RTT_S, SILENT_S, Link
+from collectors.srt.srt_filters import KEEPALIVE, UPLINK_SAMPLE
+from collectors.srt.srtla_link import LOSS_S, MIN_SENT, MOST_UNANSWERED, RTT_S, SILENT_S, Link
 from tests import srt_packets
 
 INTERFACE = 4

@@ -18,8 +18,8 @@ from collectors.host import Host
 from collectors.stage import Collecting, Stage
 from common import publisher, wire
 from common.events import Event
-from common.process import EXIT_OFF, Process
 from common.sample import Sample
+from common.service import EXIT_OFF, Service
 from tests.harness import wait_for
 from tests.unit.common.peers import RawBuffer
 
@@ -58,7 +58,7 @@ class Rig:
     def __init__(self, run_dir: Path, *functions: str, config: Config) -> None:
         module = ModuleType("probe")
         self.state = State()
-        self.process = Process("probe", argparse.Namespace(config=None))
+        self.process = Service("probe", argparse.Namespace(config=None))
         everything = {"collect": self._collect, "watch": self._watch, "hear": self._hear}
         vars(module).update({name: everything[name] for name in ("collect", *functions)}, State=lambda: self.state)
         self.stage = Stage(self.process, Collecting(module, Host(run_dir), config))

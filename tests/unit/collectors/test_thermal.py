@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import collectors.host
-from collectors import thermal
 from collectors.host import Host
+from collectors.system import thermal
 from tests.unit.collectors import recorded, trees
 
 ZONE = "sys/class/thermal/thermal_zone"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from collectors.parts.web import MAX_BYTES, Answer, WebError, get
+from collectors.web import MAX_BYTES, Answer, WebError, get
 from tests.unit.collectors.web_server import Asked, serving
 
 SECRET = "stream-key-9c1"

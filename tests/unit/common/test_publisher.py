@@ -19,9 +19,9 @@ from common import publisher as module
 from common.instruments import Instruments
 from common.lock import AlreadyRunning
 from common.log import Log
+from common.outbox import Entry, Outbox
 from common.publisher import Publisher
 from common.sample import Sample
-from common.window import Entry, Window
 from common.wire import Ack
 from tests.harness import ROOT, wait_for
 from tests.unit.common.peers import RawBuffer, serve
@@ -337,7 +337,7 @@ def test_a_spooled_batch_that_cannot_be_read_is_reported_and_left_out(
 ) -> None:
     """A spool of another version costs a log line, not the start."""
     (run_dir / "spool").mkdir()
-    held = Window(run_dir / "spool" / "p.batches", 10)
+    held = Outbox(run_dir / "spool" / "p.batches", 10)
     of_version_2 = Entry(("e", 1), 2, 1, b"\x92\x02\x00")
     held.add(of_version_2)
     held.spool(of_version_2)

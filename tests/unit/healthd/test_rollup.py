@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from common import config
-from common.process import EXIT_OFF
+from common.service import EXIT_OFF
 from healthd.programs import Condition, Known
 from healthd.rollup import Reason, Verdict, assess, thresholds
 from healthd.supervisor import Supervision

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from common.process import Process
 from common.remote import Auth, Remote
+from common.service import Service
 from shipper.http.token import Token
 from shipper.http.transport import Transport
 from shipper.http.transport import open_transport as open_configured
@@ -63,13 +63,13 @@ def environment(run_dir: Path, monkeypatch: pytest.MonkeyPatch, vm: FakeVm) -> C
 
 
 @pytest.fixture
-def start_process(environment: Callable[..., None]) -> Iterator[Callable[..., Process]]:
+def start_process(environment: Callable[..., None]) -> Iterator[Callable[..., Service]]:
     """Build a process with keys of the configuration; its sockets and log are closed in the end."""
-    made: list[Process] = []
+    made: list[Service] = []
 
-    def start(**keys: str) -> Process:
+    def start(**keys: str) -> Service:
         environment(**keys)
-        process = Process("shipper", argparse.Namespace(config=None))
+        process = Service("shipper", argparse.Namespace(config=None))
         process.publishes()
         made.append(process)
         return process
@@ -112,7 +112,7 @@ def stub(run_dir: Path) -> Iterator[BoundBuffer]:
 
 
 @pytest.fixture
-def start(start_process: Callable[..., Process], stub: BoundBuffer, monkeypatch: pytest.MonkeyPatch) -> Start:
+def start(start_process: Callable[..., Service], stub: BoundBuffer, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Start a shipper on samples."""
     monkeypatch.setattr("shipper.stage.PAUSE_S", 0.05)
     monkeypatch.setattr("shipper.stage.FIRST_SKEW_S", 0.05)

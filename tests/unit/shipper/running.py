@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from common.process import Process
+from common.service import Service
 from shipper.stage import Stage
 from tests.unit.shipper.stub import StubBuffer
 
@@ -19,7 +19,7 @@ Start = Callable[..., "Running"]
 class Running:
     """A shipper whose loop a test turns."""
 
-    process: Process
+    process: Service
     stage: Stage
     stub: StubBuffer
 

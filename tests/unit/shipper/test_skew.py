@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from common.process import Process
+from common.service import Service
 from shipper.http.courier import Courier
 from shipper.http.outcome import Answer
 from shipper.http.transport import Transport, TransportError
@@ -90,7 +90,7 @@ def test_no_date_is_no_measurement(open_transport: Callable[..., Transport], mon
         measure(open_transport(), "http://vm/health")
 
 
-def checked(process: Process, transport: Transport) -> ClockCheck:
+def checked(process: Service, transport: Transport) -> ClockCheck:
     """Return a check that has compared once."""
     check = ClockCheck(process, Courier(process, transport))
     check.compare()
@@ -98,7 +98,7 @@ def checked(process: Process, transport: Transport) -> ClockCheck:
 
 
 def test_a_skew_is_reported(
-    vm: FakeVm, start_process: Callable[..., Process], open_transport: Callable[..., Transport]
+    vm: FakeVm, start_process: Callable[..., Service], open_transport: Callable[..., Transport]
 ) -> None:
     """As a fact, as a gauge and, being large, as a warning that names both URLs and the server."""
     vm.set_state(date_skew_s=-10)
@@ -120,7 +120,7 @@ def test_a_skew_is_reported(
 
 
 def test_a_small_skew_is_no_warning(
-    vm: FakeVm, start_process: Callable[..., Process], open_transport: Callable[..., Transport]
+    vm: FakeVm, start_process: Callable[..., Service], open_transport: Callable[..., Transport]
 ) -> None:
     """But it is written down."""
     process = start_process()
@@ -131,7 +131,7 @@ def test_a_small_skew_is_no_warning(
 
 
 def test_a_clock_that_cannot_be_asked_is_a_log_line(
-    vm: FakeVm, start_process: Callable[..., Process], open_transport: Callable[..., Transport]
+    vm: FakeVm, start_process: Callable[..., Service], open_transport: Callable[..., Transport]
 ) -> None:
     """Once, without the query, and what was known stays known."""
     process = start_process()

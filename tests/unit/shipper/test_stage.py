@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from common.process import Process
+from common.service import Service
 from shipper.http.transport import Transport, open_transport
 from shipper.stage import Stage
 from tests.fake_vm import FakeVm
@@ -205,7 +205,7 @@ def test_a_failure_that_repeats_is_one_line(vm: FakeVm, start: Start) -> None:
 def test_a_request_that_may_block_is_announced(vm: FakeVm, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before it begins, for as long as it can take; and taken back when there is nothing left to do."""
     said: list[float] = []
-    monkeypatch.setattr(Process, "beat", lambda process, **_: said.append(process.quiet_s))
+    monkeypatch.setattr(Service, "beat", lambda process, **_: said.append(process.quiet_s))
     running = start(rows(200), remote__timeout="7s", remote__connect_timeout="3s")
     running.until("the end", lambda: len(running.stub.uploaded) == 200)
     assert {11.0} == set(said)  # more than once only where the heartbeat interval has passed
@@ -213,7 +213,7 @@ def test_a_request_that_may_block_is_announced(vm: FakeVm, start: Start, monkeyp
 
 
 def test_a_buffer_that_is_away_is_an_error_until_it_is_back(
-    vm: FakeVm, start_process: Callable[..., Process], run_dir: Path, monkeypatch: pytest.MonkeyPatch
+    vm: FakeVm, start_process: Callable[..., Service], run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And never the end of the process."""
     monkeypatch.setattr("shipper.stage.PAUSE_S", 0.05)
@@ -304,7 +304,7 @@ def test_the_token_is_sent_and_never_shown(
         remote__url=f"{vm.import_url}?authKey={SECRET}",
     )  # fmt: skip
     shown: list[Any] = []
-    monkeypatch.setattr(Process, "beat", lambda process, **_: shown.append((dict(process.facts), process._error)))
+    monkeypatch.setattr(Service, "beat", lambda process, **_: shown.append((dict(process.facts), process._error)))
     try:
         running.until("all of them", lambda: len(running.stub.uploaded) == 10)
     finally:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from common.process import Process
+from common.service import Service
 from shipper.drain import Drain
 from shipper.http.courier import Courier, Exchange
 from shipper.http.outcome import Accepted, BodyRefused, NotWelcome, TryLater
@@ -50,7 +50,7 @@ class Under:
 
 
 @pytest.fixture
-def begin(start_process: Callable[..., Process], open_transport: Callable[..., Transport]) -> Round:
+def begin(start_process: Callable[..., Service], open_transport: Callable[..., Transport]) -> Round:
     """Lease samples and begin to upload them."""
     process = start_process()
 

@@ -1,0 +1,97 @@
+"""What belaUI and belacoder leave in files and in the process table; a part of several collectors.
+
+belaUI's configuration and belacoder's command line hold the stream key, passwords and tokens in clear: here
+is the one place that opens them, and nothing but what is named leaves it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+from itertools import pairwise
+from typing import Any
+
+from collectors.host import Host, unsigned
+from collectors.process_table import Program
+
+CONFIG = "opt/belaUI/config.json"
+BITRATES = "tmp/belacoder_br"
+PIPELINE = "tmp/belacoder_pipeline"
+PIPELINES = "usr/share/belacoder/pipelines"
+UPLINKS = "tmp/srtla_ips"
+ENCODERS = frozenset({"belacoder", "ceracoder"})
+SENDERS = frozenset({"srtla_send"})
+
+_PLAIN_KEYS = frozenset({"max_br", "delay", "srt_latency", "pipeline", "acodec", "asrc", "srtla_port"})
+
+
+def settings(host: Host) -> dict[str, Any]:
+    """Return the keys of belaUI's configuration that are no secrets; nothing where it cannot be read."""
+    text = host.text(CONFIG)
+    if text is None:
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        host.fault(CONFIG, "not understood")  # never with its content
+        return {}
+    return {name: value for name, value in found.items() if name in _PLAIN_KEYS}
+
+
+def max_bitrate(host: Host) -> int | None:
+    """Return the bitrate that belacoder may not exceed, bits per second."""
+    limits = [unsigned(line) for line in (host.text(BITRATES) or "").split()]
+    if len(limits) == 2 and limits[1]:
+        return limits[1]
+    kilobits = settings(host).get("max_br")
+    return kilobits * 1000 if type(kilobits) is int and kilobits > 0 else None
+
+
+def pipeline_name(host: Host) -> str | None:
+    """Return the file of the configured pipeline, e.g. ``rk3588/h265_hdmi_1080p30``: belaUI stores its sha1."""
+    digest = settings(host).get("pipeline")
+    for folder in host.names(PIPELINES) if isinstance(digest, str) else []:
+        for file in host.names(f"{PIPELINES}/{folder}"):
+            name = f"{folder}/{file}"
+            if hashlib.sha1(name.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest() == digest:
+                return name
+    return None
+
+
+def uplinks(host: Host) -> list[str]:
+    """Return the source addresses over which srtla_send sends, in its order."""
+    return [line for line in (host.text(UPLINKS) or "").split() if _is_address(line)]
+
+
+def option(host: Host, program: Program, flag: str) -> int | None:
+    """Return the number behind a flag of a command line, e.g. the latency in ms behind ``-l``."""
+    words = (host.text(f"proc/{program.pid}/cmdline") or "").split("\0")
+    return next((unsigned(value) for name, value in pairwise(words) if name == flag), None)
+
+
+def sender_ports(host: Host, program: Program) -> tuple[int, int] | None:
+    """Return the port srtla_send listens on and the receiver's: its first and third argument."""
+    words = (host.text(f"proc/{program.pid}/cmdline") or "").split("\0")
+    at = next((at for at, word in enumerate(words) if word.rpartition("/")[2] in SENDERS), 0)
+    plain = [word for word in words[at + 1 :] if word and not word.startswith("-")]
+    ports = [unsigned(word) for word in (plain[0], plain[2])] if len(plain) > 2 else []
+    return (ports[0], ports[1]) if len(ports) == 2 and ports[0] and ports[1] else None
+
+
+def uptime_s(host: Host) -> float | None:
+    """Return for how long the machine has run, None where it does not say."""
+    try:
+        return float((host.text("proc/uptime") or "").split()[0])
+    except (ValueError, IndexError):
+        return None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True

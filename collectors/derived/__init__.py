@@ -1,0 +1,1 @@
+"""What is calculated from committed samples: scores, alerts, sessions."""

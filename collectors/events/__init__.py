@@ -1,0 +1,1 @@
+"""Events from the kernel log and the journal."""

@@ -1,0 +1,1 @@
+"""Location, off by default."""

@@ -1,0 +1,172 @@
+"""The sound that is captured: its true sample rate, stalls and overruns.
+
+Reads: proc/asound/<card>/pcm0c/sub0/{status,hw_params}, opt/belaUI/config.json (codec, source and delay),
+    tmp/belacoder_pipeline (the audio encoder's bitrate).
+Source: sound/core/pcm.c, Documentation/sound/designs/procfile.rst, belaUI.js.
+Emits: audio.running{card} (0 or 1), audio.sample_rate_hertz{card} (counted, not configured), audio.channels{card},
+    audio.overruns_total{card}, audio.bitrate_bits_per_second, audio.sync_offset_ms (configured),
+    audio.info{codec,source} (1). Events audio_stalled and audio_recovered.
+Errors: a card that nobody captures from is not running and has no rate. Levels cannot be had: belacoder holds
+    the card alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from collectors import belabox
+from collectors.host import Host, unsigned
+from common.events import Event
+from common.keys import boolean, duration, key
+from common.sample import Sample
+
+CARDS = "proc/asound"
+STREAM = "pcm0c/sub0"
+RUNNING, OVERRUN = "RUNNING", "XRUN"
+STALL_S = 1.5  # a period has 10 to 100 ms
+
+_BITRATE = re.compile(r"(?:voaacenc|avenc_aac|fdkaacenc|opusenc)\b[^!]*?\bbitrate=(\d{1,9})")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Section collectors.audio."""
+
+    enabled: bool = key(boolean(), "true", "collect it")
+    interval_s: float = key(duration(0.1, 86_400), "5s", "time between two collects", name="interval")
+    watch_interval_s: float = key(duration(0.1, 60), "1s", "how often it looks for a stall", name="watch_interval")
+
+
+class Reading(NamedTuple):
+    """Where a card's pointer stood, when that was read, and when the driver had moved it there.
+
+    The driver's clock may be the wall clock, which steps; it counts only where both agree.
+    """
+
+    pointer: int
+    now_s: float
+    stamp_s: float
+
+
+@dataclass
+class Card:
+    """What is remembered of a card: its last reading, and when its pointer last moved."""
+
+    read: Reading | None = None
+    watched: int | None = None
+    moved_s: float = 0.0
+    state: str = ""
+    overruns: int = 0
+    is_stalled: bool = False
+
+
+class State:
+    """The cards by their name."""
+
+    def __init__(self) -> None:
+        self.cards: dict[str, Card] = {}
+
+
+def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
+    """Yield what each card that can capture does, and what belaUI has set."""
+    for name in _cards(host):
+        status = _status(host, name)
+        if status is None:
+            continue
+        card, tags = state.cards.setdefault(name, Card()), {"card": name}
+        _count_overrun(card, status)
+        yield Sample("audio.running", int(status.get("state") == RUNNING), tags)
+        yield Sample("audio.overruns_total", card.overruns, tags)
+        yield from _rate(card, status, host.now_s, tags)
+        channels = unsigned(_pairs(host, f"{CARDS}/{name}/{STREAM}/hw_params").get("channels", ""))
+        if channels is not None and status.get("state") == RUNNING:
+            yield Sample("audio.channels", channels, tags)
+    yield from _configured(host)
+
+
+def watch(host: Host, _config: Config, state: State) -> Iterator[Event]:
+    """Yield an event when a running card stops to deliver, and one when it is over."""
+    for name in _cards(host):
+        status = _status(host, name)
+        if status is None:
+            continue
+        card = state.cards.setdefault(name, Card())
+        _count_overrun(card, status)
+        pointer = unsigned(status.get("hw_ptr", ""))
+        is_running = status.get("state") == RUNNING and pointer is not None
+        if not is_running or pointer != card.watched:
+            card.watched, card.moved_s = pointer, host.now_s
+            if card.is_stalled:
+                card.is_stalled = False
+                what = "sound arrives again" if is_running else "closed"
+                yield Event("audio_recovered", f"{name}: {what}", name)
+        elif not card.is_stalled and host.now_s - card.moved_s >= STALL_S:
+            card.is_stalled = True
+            yield Event("audio_stalled", f"{name}: no sound for {host.now_s - card.moved_s:.1f} s", name)
+
+
+def bitrate(pipeline: str) -> int | None:
+    """Return the bitrate of the audio encoder in a pipeline, bits per second, or None where it has none."""
+    match = _BITRATE.search(pipeline)
+    return int(match[1]) if match else None
+
+
+def _cards(host: Host) -> list[str]:
+    """Return the cards that can capture, by their names; card0 … are the same ones, and change with every boot."""
+    names = (name for name in host.names(CARDS) if not re.fullmatch(r"card\d+", name))
+    return [name for name in names if host.exists(f"{CARDS}/{name}/{STREAM}/status")]
+
+
+def _status(host: Host, name: str) -> dict[str, str] | None:
+    """Return the status of a card by its words; {} where nobody captures."""
+    path = f"{CARDS}/{name}/{STREAM}/status"
+    text = host.text(path)
+    return None if text is None else {} if text.strip() == "closed" else _split(text)
+
+
+def _pairs(host: Host, path: str) -> dict[str, str]:
+    return _split(host.text(path) or "")
+
+
+def _split(text: str) -> dict[str, str]:
+    rows = (line.partition(":") for line in text.splitlines() if ":" in line)
+    return {name.strip(): value.strip() for name, _, value in rows}
+
+
+def _count_overrun(card: Card, status: dict[str, str]) -> None:
+    now = status.get("state", "")
+    if now == OVERRUN != card.state:
+        card.overruns += 1
+    card.state = now
+
+
+def _rate(card: Card, status: dict[str, str], now_s: float, tags: dict[str, str]) -> Iterator[Sample]:
+    pointer = unsigned(status.get("hw_ptr", "")) if status.get("state") == RUNNING else None
+    before, card.read = card.read, None if pointer is None else Reading(pointer, now_s, _stamp_s(status))
+    if card.read is None or before is None or card.read.pointer < before.pointer or now_s <= before.now_s:
+        return
+    elapsed_s, stamped_s = now_s - before.now_s, card.read.stamp_s - before.stamp_s
+    if stamped_s > 0 and abs(stamped_s - elapsed_s) < elapsed_s / 2:
+        elapsed_s = stamped_s
+    yield Sample("audio.sample_rate_hertz", round((card.read.pointer - before.pointer) / elapsed_s, 1), tags)
+
+
+def _stamp_s(status: dict[str, str]) -> float:
+    """Return when the driver moved the pointer, 0 where it does not say."""
+    match = re.fullmatch(r"\d{1,12}\.\d{1,9}", status.get("tstamp", ""))
+    return float(match[0]) if match else 0.0
+
+
+def _configured(host: Host) -> Iterator[Sample]:
+    settings = belabox.settings(host)
+    rate = bitrate(host.text(belabox.PIPELINE) or "")
+    if rate is not None:
+        yield Sample("audio.bitrate_bits_per_second", rate)
+    if type(settings.get("delay")) is int and abs(settings["delay"]) < 100_000:
+        yield Sample("audio.sync_offset_ms", settings["delay"])
+    codec, source = settings.get("acodec"), settings.get("asrc")
+    if isinstance(codec, str) and isinstance(source, str):
+        yield Sample("audio.info", 1, {"codec": codec, "source": source})

@@ -1,0 +1,179 @@
+"""The hardware encoder: its set and configured bitrate, frames, and whether it still works.
+
+Reads: proc/mpp_service/{sessions-summary,load}, proc/interrupts, tmp/belacoder_br, tmp/belacoder_pipeline,
+    opt/belaUI/config.json (only the pipeline's name), usr/share/belacoder/pipelines/*/*.
+Source: Rockchip's mpp_rkvenc2.c and mpp_service.c (vendor kernels), belacoder.c, belaUI.js.
+Emits: encoder.bitrate_bits_per_second (what belacoder has set the encoder to), encoder.bitrate_target_bits_per_second
+    (the most it may), encoder.bitrate_stability_percent (100 is steady, over the last minute),
+    encoder.bitrate_adjustments_total, encoder.frame_rate (encoded, per second), encoder.frame_rate_target,
+    encoder.keyframe_interval_frames, encoder.frames_encoded_total, encoder.frames_dropped_total and
+    encoder.frame_drop_percent (estimated: captured or wanted, whichever is less, and not encoded),
+    encoder.latency_ms (work of the cores for one frame), encoder.info{codec,resolution,profile,pipeline} (1).
+    Events encoder_stalled and encoder_recovered.
+Errors: without a session nothing but the target is said. Without the rows of the encoder in proc/interrupts
+    the kernel's fps_calc is the frame rate, and a stall cannot be seen: it keeps its last value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import fmean, pstdev
+from typing import NamedTuple
+
+from collectors import belabox, mpp
+from collectors.host import Host
+from collectors.media import interrupts
+from common.events import Event
+from common.keys import boolean, duration, key
+from common.sample import Sample
+
+ENCODER_ROW = re.compile(r"[0-9a-f]+\.rkvenc-core")  # one interrupt a frame, mpp_rkvenc2.c
+CAPTURE_ROW = re.compile(r"rk_hdmirx-dma")  # two a frame: line flag and DMA idle
+STALL_S = 1.5  # no frame for so long: at 24 frames a second that is 36 of them
+STABILITY_S = 60.0
+DROPS_S = 30.0  # a frame more or less at the edges of the window is 0.1 %
+
+
+@dataclass(frozen=True)
+class Config:
+    """Section collectors.encoder."""
+
+    enabled: bool = key(boolean(), "true", "collect it")
+    interval_s: float = key(duration(0.1, 86_400), "5s", "time between two collects", name="interval")
+    watch_interval_s: float = key(duration(0.1, 60), "1s", "how often it looks for a stall", name="watch_interval")
+
+
+class Frames(NamedTuple):
+    """The counts of one instant."""
+
+    at_s: float
+    encoded: int
+    captured: int | None
+
+
+class State:
+    """Recent readings, and what has been counted from them."""
+
+    def __init__(self) -> None:
+        self.bitrates: deque[tuple[float, int]] = deque()
+        self.adjustments = 0
+        self.frames: deque[Frames] = deque()
+        self.dropped = 0.0
+        self.moved_s = 0.0
+        self.watched: int | None = None
+        self.is_stalled = False
+
+
+def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
+    """Yield what the encoder is set to and what it does."""
+    target = belabox.max_bitrate(host)
+    if target is not None:
+        yield Sample("encoder.bitrate_target_bits_per_second", target)
+    session = mpp.encoding(host)
+    if session is None:
+        state.bitrates.clear()
+        state.frames.clear()
+        return
+    yield from _bitrate(session, host.now_s, state)
+    yield from _frames(host, session, state)
+    for metric, column in (("frame_rate_target", "fps_out"), ("keyframe_interval_frames", "gop_size")):
+        value = mpp.number(session, column)
+        if value is not None:
+            yield Sample(f"encoder.{metric}", value)
+    resolution = f"{session['width']}x{session['height']}" if {"width", "height"} <= session.keys() else ""
+    tags = {"codec": session.get("format", ""), "resolution": resolution, "profile": session.get("profile", "")}
+    yield Sample("encoder.info", 1, {**tags, "pipeline": belabox.pipeline_name(host) or ""})
+
+
+def watch(host: Host, _config: Config, state: State) -> Iterator[Event]:
+    """Yield an event when an open session stops to give frames, and one when it is over."""
+    frames = interrupts.count(host, ENCODER_ROW)
+    is_open = frames is not None and mpp.encoding(host) is not None
+    if not is_open or frames != state.watched:
+        state.watched, state.moved_s = frames, host.now_s
+        if state.is_stalled:
+            state.is_stalled = False
+            yield Event("encoder_recovered", "the encoder gives frames again" if is_open else "the encoder was closed")
+    elif not state.is_stalled and host.now_s - state.moved_s >= STALL_S:
+        state.is_stalled = True
+        yield Event("encoder_stalled", f"no frame from the encoder for {host.now_s - state.moved_s:.1f} s")
+
+
+def stability(bitrates: list[int]) -> float | None:
+    """Return how steady a bitrate is: 100 less its standard deviation in percent of its mean, not below 0."""
+    mean = fmean(bitrates) if len(bitrates) > 1 else 0.0
+    return round(max(0.0, 100 - 100 * pstdev(bitrates) / mean), 2) if mean else None
+
+
+def missing(before: Frames, now: Frames, target_fps: float | None) -> tuple[float, float] | None:
+    """Return how many frames should have been encoded and how many of them were not.
+
+    A pipeline may lower the frame rate on purpose, so that of what was captured no more than the
+    target is missed.
+    """
+    elapsed_s = now.at_s - before.at_s
+    wanted = []
+    if before.captured is not None and now.captured is not None:
+        wanted.append((now.captured - before.captured) / 2)
+    if target_fps:
+        wanted.append(target_fps * elapsed_s)
+    if elapsed_s <= 0 or not wanted or now.encoded < before.encoded or min(wanted) <= 0:
+        return None
+    return min(wanted), max(0.0, min(wanted) - (now.encoded - before.encoded))
+
+
+def _bitrate(session: mpp.Session, now_s: float, state: State) -> Iterator[Sample]:
+    bitrate = mpp.number(session, "bitrate")
+    if bitrate is None:
+        return
+    if state.bitrates and state.bitrates[-1][1] != bitrate:
+        state.adjustments += 1
+    state.bitrates.append((now_s, bitrate))
+    while now_s - state.bitrates[0][0] > STABILITY_S:
+        state.bitrates.popleft()
+    yield Sample("encoder.bitrate_bits_per_second", bitrate)
+    yield Sample("encoder.bitrate_adjustments_total", state.adjustments)
+    steadiness = stability([value for _, value in state.bitrates])
+    if steadiness is not None:
+        yield Sample("encoder.bitrate_stability_percent", steadiness)
+
+
+def _frames(host: Host, session: mpp.Session, state: State) -> Iterator[Sample]:
+    encoded = interrupts.count(host, ENCODER_ROW)
+    if encoded is None:
+        calculated = mpp.decimal(session, "fps_calc")
+        if calculated is not None:
+            yield Sample("encoder.frame_rate", calculated)
+        return
+    yield Sample("encoder.frames_encoded_total", encoded)
+    now = Frames(host.now_s, encoded, interrupts.count(host, CAPTURE_ROW))
+    if state.frames:
+        last = state.frames[-1]
+        if now.at_s > last.at_s and now.encoded >= last.encoded:
+            rate = (now.encoded - last.encoded) / (now.at_s - last.at_s)
+            yield Sample("encoder.frame_rate", round(rate, 2))
+            yield from _latency(host, rate)
+        yield from _drops(now, mpp.number(session, "fps_out"), state)
+    state.frames.append(now)
+
+
+def _latency(host: Host, rate: float) -> Iterator[Sample]:
+    """Yield the time the cores work for one frame; two cores share a stream by whole frames."""
+    shares = [row.utilization for unit, row in mpp.loads(host).items() if ENCODER_ROW.fullmatch(unit)]
+    if shares and rate > 0:
+        yield Sample("encoder.latency_ms", round(sum(shares) / 100 / rate * 1000, 2))
+
+
+def _drops(now: Frames, target_fps: float | None, state: State) -> Iterator[Sample]:
+    while len(state.frames) > 1 and now.at_s - state.frames[0].at_s > DROPS_S:
+        state.frames.popleft()
+    step = missing(state.frames[-1], now, target_fps)
+    window = missing(state.frames[0], now, target_fps)
+    if step is None or window is None:
+        return
+    state.dropped += step[1]
+    yield Sample("encoder.frames_dropped_total", int(state.dropped))
+    yield Sample("encoder.frame_drop_percent", round(100 * window[1] / window[0], 2))

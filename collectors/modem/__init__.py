@@ -1,0 +1,1 @@
+"""LTE and 5G modems."""

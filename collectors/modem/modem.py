@@ -1,0 +1,154 @@
+"""The modems: signal, carrier, what went through them, and when they come and go.
+
+Reads: ModemManager on the system's D-Bus (run/dbus/system_bus_socket), see modem_manager.py; Huawei's HiLink dongles,
+    which are none to it, over HTTP, see hilink.py.
+Source: https://www.freedesktop.org/software/ModemManager/api/latest/, the dongles' web interface.
+Emits: modem.connected{modem} (0 or 1), modem.roaming{modem} (0 or 1), modem.signal_percent{modem},
+    modem.{rssi,rsrp}_dbm{modem}, modem.{rsrq,snr}_db{modem} (once ModemManager polls them), modem.{rx,tx}_bytes_total
+    and modem.connection_seconds{modem} (of the connection), modem.reconnects_total{modem},
+    modem.info{modem,interface,model,carrier,technology} (1). Events modem_plugged, modem_unplugged, modem_lost,
+    modem_restored.
+Errors: without a bus or ModemManager there is nothing, and that is said once. Neither IMEI, IMSI, ICCID, numbers nor
+    cells are kept: a modem is known by ModemManager's hash of its device, a dongle by the USB port it is plugged into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from collectors.host import Host
+from collectors.modem.hilink import DONGLE, Dongles
+from collectors.modem.modem_manager import CONNECTED, Modem, ModemManager, UnavailableError, recorded
+from common.events import Event
+from common.keys import boolean, duration, key
+from common.sample import Sample
+
+RECORDED = "modems"  # below any root but /: what ModemManager said when the tree was recorded
+BUS = "run/dbus/system_bus_socket"
+UNITS = {"rssi": "rssi_dbm", "rsrp": "rsrp_dbm", "rsrq": "rsrq_db", "snr": "snr_db"}
+STATS = {"rx-bytes": "rx_bytes_total", "tx-bytes": "tx_bytes_total", "duration": "connection_seconds"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Section collectors.modem."""
+
+    enabled: bool = key(boolean(), "true", "collect it")
+    interval_s: float = key(duration(0.1, 86_400), "10s", "time between two collects", name="interval")
+    hilink: bool = key(boolean(), "true", "ask the gateways of USB network interfaces whether they are HiLink dongles")
+    poll_signal: bool = key(boolean(), "true", "have ModemManager ask the modems for rsrp, rsrq, snr (needs polkit)")
+
+
+@dataclass
+class Known:
+    """What is remembered of a modem."""
+
+    name: str
+    was_connected: bool = False
+    is_lost: bool = False
+    reconnects: int = 0
+
+
+@dataclass
+class State:
+    """The modems by id, and the way to them."""
+
+    manager: ModemManager | None = None
+    dongles: Dongles = field(default_factory=Dongles)
+    known: dict[str, Known] = field(default_factory=dict)
+    plugged: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)  # objects for which polling was set up, or refused
+
+
+def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
+    """Yield what each modem says."""
+    modems, is_sure = _modems(host, state)
+    if config.hilink and host.root == Path("/"):
+        theirs = {modem.interface for modem in modems}
+        modems += [modem for modem in state.dongles.modems(host) if modem.interface not in theirs]
+    yield from _plugging(modems, state, is_sure=is_sure)
+    for modem in modems:
+        if config.poll_signal and not modem.is_polled and modem.path not in state.asked:
+            _poll_signal(host, config, state, modem)
+        if modem.state is not None:
+            yield from _connection(modem, state.known[modem.id])
+        yield from _numbers(modem)
+    state.asked &= {modem.path for modem in modems}
+
+
+def _modems(host: Host, state: State) -> tuple[list[Modem], bool]:
+    """Return ModemManager's modems, and whether that is all: it may not be there to be asked."""
+    if host.root != Path("/") and host.exists(RECORDED):
+        return host.parse(RECORDED, recorded) or [], True
+    if not host.exists(BUS):
+        host.absent.add(BUS)
+        return [], False
+    if state.manager is None:
+        state.manager = ModemManager(str(host.root / BUS))
+    try:
+        return state.manager.modems(), True
+    except UnavailableError as error:
+        if "ServiceUnknown" in str(error):
+            host.absent.add("ModemManager")
+        else:
+            host.fault("ModemManager", str(error))
+        return [], False
+
+
+def _poll_signal(host: Host, config: Config, state: State, modem: Modem) -> None:
+    if state.manager is None:
+        return  # a recorded tree
+    state.asked.add(modem.path)
+    try:
+        state.manager.poll_signal(modem, max(1, round(config.interval_s)))
+    except UnavailableError as error:
+        host.fault(f"{modem.path} signal", str(error))
+
+
+def _plugging(modems: list[Modem], state: State, *, is_sure: bool) -> Iterator[Event]:
+    """Yield who came and who went; while ModemManager says nothing, none of its modems has gone."""
+    now = {modem.id: modem for modem in modems}
+    for name, modem in now.items():
+        if name not in state.plugged:
+            label = modem.model or "a modem"
+            is_first = not state.known
+            state.known.setdefault(name, Known(f"{label} ({name})"))
+            if state.plugged or not is_first:
+                yield Event("modem_plugged", f"{label} at {modem.interface or 'no interface yet'}", name)
+    gone = {name for name in state.plugged - now.keys() if is_sure or name.startswith(DONGLE)}
+    for name in sorted(gone):
+        yield Event("modem_unplugged", f"{state.known[name].name} is gone", name)
+        state.known[name].was_connected = False
+    state.plugged = (state.plugged | now.keys()) - gone
+
+
+def _connection(modem: Modem, known: Known) -> Iterator[Sample | Event]:
+    is_connected = modem.state == CONNECTED
+    if known.was_connected and not is_connected:
+        known.is_lost = True
+        yield Event("modem_lost", f"{known.name} has no connection any more", modem.id)
+    elif is_connected and known.is_lost:
+        known.is_lost = False
+        known.reconnects += 1
+        yield Event("modem_restored", f"{known.name} is connected again", modem.id)
+    known.was_connected = is_connected
+    yield Sample("modem.connected", int(is_connected), {"modem": modem.id})
+    yield Sample("modem.reconnects_total", known.reconnects, {"modem": modem.id})
+
+
+def _numbers(modem: Modem) -> Iterator[Sample]:
+    tags = {"modem": modem.id}
+    if modem.signal_percent is not None:
+        yield Sample("modem.signal_percent", modem.signal_percent, tags)
+    if modem.is_roaming is not None:
+        yield Sample("modem.roaming", int(modem.is_roaming), tags)
+    for name, metric in UNITS.items():
+        if name in modem.signal:
+            yield Sample(f"modem.{metric}", modem.signal[name], tags)
+    for name, metric in STATS.items():
+        if name in modem.stats:
+            yield Sample(f"modem.{metric}", modem.stats[name], tags)
+    info = {"interface": modem.interface, "model": modem.model, "carrier": modem.carrier}
+    yield Sample("modem.info", 1, {**tags, **info, "technology": modem.technology})

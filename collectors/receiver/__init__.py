@@ -1,0 +1,1 @@
+"""The receiver's own statistics, off by default."""

@@ -1,0 +1,1 @@
+"""The SRT connection and the links that it is bonded over."""

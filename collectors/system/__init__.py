@@ -1,0 +1,1 @@
+"""The board itself: processors, memory, disks, heat, power, accelerators."""

@@ -1,0 +1,249 @@
+"""What every process does around its work: options, configuration, log, run directory, heartbeat, exit code.
+
+A stage builds its steps on a `Service` and calls `run`. Exit codes: 0 asked to end, 2 wrong options, 3 not enabled,
+75 already running, 78 configuration, 1 a bug (with its traceback in the log; supervisord restarts it).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from common import VERSION, clock, config, log, wire
+from common.config import Config, ConfigError
+from common.events import Event
+from common.instruments import Instruments
+from common.lock import AlreadyRunning
+from common.loop import Loop
+from common.publisher import Publisher, connect, send_heartbeat
+from common.reporter import Reporter
+
+EXIT_OFF = 3  # supervisord expects it of programs that are off by default
+EXIT_ALREADY_RUNNING = 75  # EX_TEMPFAIL of sysexits.h
+EXIT_CONFIG = 78  # EX_CONFIG
+DEFAULT_CONFIG = Path("/etc/belabox-metrics/config.yaml")
+
+
+class Service:
+    """One running stage.
+
+    Args:
+        name: as supervisord calls it, without the group.
+        options: parsed command line; needs `config`.
+        collectors: section type by collector name, for the process that collects.
+
+    Attributes:
+        name: as given.
+        config: the configuration in force.
+        log, loop, instruments: this process's own.
+        facts: what `/health` shows of this process; set by the stage.
+        quiet_s: announced silence, see `wire.Heartbeat`.
+        exit_code: with which `run` ends.
+
+    Raises:
+        ConfigError: the configuration cannot be used, or the run directory it names.
+    """
+
+    def __init__(
+        self, name: str, options: argparse.Namespace, collectors: Mapping[str, type[Any] | None] | None = None
+    ) -> None:
+        os.umask(0o077)  # sockets, spool and database are this user's alone
+        self.name = name
+        self._file: Path | None = options.config
+        self._collectors = collectors
+        self.config = self._load()
+        self.log = log.Log(name)
+        self.loop = Loop()
+        self.instruments = Instruments()
+        self.facts: dict[str, Any] = {}
+        self.quiet_s = 0.0
+        self.exit_code = 0
+        self._error: dict[str, Any] | None = None
+        self._started_ms = clock.wall_ms()
+        self.run_dir = self.config.settings.run.dir
+        _private_directory(self.run_dir)
+        self._on_reload: list[Callable[[Config], None]] = []
+        self._on_close: list[Callable[[], None]] = []
+        self.loop.on_reload(self._reload)
+        self.publisher: Publisher | None = None
+        self._reporter: Reporter | None = None
+        self._status: zmq.Socket[bytes] | None = None
+        self.epoch = clock.new_epoch()
+
+    def publishes(self) -> Publisher:
+        """Make this process a producer of samples."""
+        settings = self.config.settings.run
+        self.publisher = Publisher(self.name, self.run_dir, self.instruments, self.log, settings.window_samples)
+        self.epoch = self.publisher.epoch
+        self._reporter = Reporter(self.name, self.publisher, self.log, self.instruments)
+        self.loop.on_readable(self.publisher.socket, self.publisher.receive)
+        return self.publisher
+
+    def on_reload(self, step: Callable[[Config], None]) -> None:
+        """Call a step with each new configuration that was accepted."""
+        self._on_reload.append(step)
+
+    def on_close(self, step: Callable[[], None]) -> None:
+        """Do a step when the loop has ended, before goodbye is said."""
+        self._on_close.append(step)
+
+    def failed(self, error: BaseException | str, **fields: Any) -> None:
+        """Log a failure and carry it in heartbeats until `worked`."""
+        kind = type(error).__name__ if isinstance(error, BaseException) else "Error"
+        text = log.SECRETS.redact(str(error))
+        self._error = {"error": text, "error_type": kind, "timestamp_ms": clock.wall_ms()}
+        self.log.throttled_warning(f"{kind} {text}", "failed", error=text, error_type=kind, **fields)
+
+    def event(self, event: Event) -> None:
+        """Report an event; the process has to publish."""
+        assert self._reporter is not None, "publishes() first"  # noqa: S101 - a stage that forgot
+        self._reporter.report(event)
+
+    def worked(self) -> None:
+        """Forget the last failure: the same work succeeded again."""
+        self._error = None
+
+    def run(self) -> int:
+        """Report, work until asked to end, say goodbye; return the exit code."""
+        settings = self.config.settings
+        self.log.info("started", version=VERSION, config=str(self._file or "defaults"), pid=os.getpid())
+        for warning in self.config.warnings:
+            self.log.warning("configuration", detail=warning)
+        if self.publisher is None:
+            self._status = connect(self.run_dir, "health.ipc")
+            self.loop.on_readable(self._status, self._ignore_subscriptions)
+        self._heartbeat = self.loop.every(settings.run.heartbeat_interval_s, self._tick)
+        self.loop.run()
+        return self.exit_code
+
+    def close(self) -> None:
+        """Finish the stage, say goodbye and let go of the sockets."""
+        for step in self._on_close:
+            step()
+        if self._reporter is not None:
+            self._reporter.close()
+        self.beat(state="stopping")
+        if self.publisher is not None:
+            self.publisher.close()
+        if self._status is not None:
+            self._status.close(linger=100)
+        self.loop.close()
+        self.log.info("stopped", uptime_s=round((clock.wall_ms() - self._started_ms) / 1000, 1))
+
+    def beat(self, state: str = "running") -> None:
+        """Send a heartbeat now."""
+        if self.publisher is not None:
+            self.instruments.gauge("publisher.unacked_samples", self.publisher.unacked_samples, producer=self.name)
+        heartbeat = wire.Heartbeat(
+            process=self.name,
+            pid=os.getpid(),
+            epoch=self.epoch,
+            started_ms=self._started_ms,
+            timestamp_ms=clock.wall_ms(),
+            interval_s=self.config.settings.run.heartbeat_interval_s,
+            quiet_s=self.quiet_s,
+            state=state,
+            error=self._error,
+            facts=self.facts,
+            readings=self.instruments.readings(),
+        )
+        socket = self.publisher.socket if self.publisher else self._status
+        if socket is not None:
+            send_heartbeat(socket, heartbeat)
+
+    def _tick(self) -> None:
+        if self.publisher is not None and self._reporter is not None:
+            self._reporter.tick()
+            self.publisher.tick()
+        self.beat()
+
+    def _ignore_subscriptions(self) -> None:
+        assert self._status is not None  # noqa: S101 - registered only when it is there
+        try:
+            self._status.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            pass  # the one who subscribed is gone already
+
+    def _load(self) -> Config:
+        loaded = config.load(self._file, os.environ, self._collectors)
+        settings = loaded.settings.logging
+        try:
+            log.set_up(settings.level, settings.format, settings.output)
+        except OSError as error:
+            raise ConfigError([f"logging.output: {error.strerror}, got {settings.output!r}"]) from error
+        return loaded
+
+    def _reload(self) -> None:
+        """Take a new configuration as a whole, or keep the old one as a whole."""
+        try:
+            loaded = self._load()
+        except ConfigError as error:
+            self.log.error("reload refused, the old configuration stays in force", errors=error.messages)  # noqa: TRY400
+            return
+        fixed = config.fixed_changes(self.config.settings, loaded.settings)
+        if fixed:
+            self.log.warning("some of it takes effect with the next start", keys=fixed)
+        self.config = loaded
+        self._heartbeat.interval_s = loaded.settings.run.heartbeat_interval_s
+        for step in self._on_reload:
+            step(loaded)
+        self.log.info("reloaded", config=str(self._file or "defaults"))
+
+
+def options_parser(program: str, text: str) -> argparse.ArgumentParser:
+    """Return the options that every program has."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {program}",
+        description=text,
+        epilog="Every key can be set in the environment too: BELABOX_REMOTE__URL sets remote.url.",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None,
+        metavar="FILE",
+        help=f"YAML file (default: {DEFAULT_CONFIG} if it exists, else the built-in defaults)",
+    )
+    parser.add_argument("--version", action="version", version=f"belabox-metrics {VERSION}")
+    return parser
+
+
+def main(build: Callable[[argparse.Namespace], Service], options: argparse.Namespace) -> int:
+    """Build a process, run it, close it; turn what can be expected to fail into a message and an exit code."""
+    try:
+        process = build(options)
+    except ConfigError as error:
+        print("\n".join(error.messages), file=sys.stderr)
+        return EXIT_CONFIG
+    except AlreadyRunning as error:
+        print(error, file=sys.stderr)
+        return EXIT_ALREADY_RUNNING
+    sys.excepthook = process.log.uncaught
+    try:
+        return process.run()
+    finally:
+        process.close()
+
+
+def _private_directory(directory: Path) -> None:
+    """Make the run directory this user's alone: whoever writes to its sockets writes samples.
+
+    Raises:
+        ConfigError: it cannot be made, or belongs to everybody.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = directory.stat().st_mode
+        if mode & stat.S_ISVTX:
+            raise ConfigError([f"run.dir: expected a directory of our own, got {str(directory)!r}"])
+        if mode & 0o077:
+            directory.chmod(0o700)
+    except OSError as error:
+        raise ConfigError([f"run.dir: {error.strerror}, got {str(directory)!r}"]) from error
