@@ -16,7 +16,7 @@ from typing import Any
 
 import zmq
 
-from common import VERSION, clock, config, log, wire
+from common import VERSION, clock, config, log, status, wire
 from common.config import Config, ConfigError
 from common.events import Event
 from common.instruments import Instruments
@@ -43,7 +43,8 @@ class Service:
         name: as given.
         config: the configuration in force.
         log, loop, instruments: this process's own.
-        facts: what `/health` shows of this process; set by the stage.
+        status: what this process reports of itself: one of `common.status`; set by whoever knows.
+        facts: fields of it that are not in `status` yet.
         quiet_s: announced silence, see `wire.Heartbeat`.
         exit_code: with which `run` ends.
 
@@ -62,6 +63,7 @@ class Service:
         self.log = log.Log(name)
         self.loop = Loop()
         self.instruments = Instruments()
+        self.status: object = {}
         self.facts: dict[str, Any] = {}
         self.quiet_s = 0.0
         self.exit_code = 0
@@ -151,7 +153,7 @@ class Service:
             quiet_s=self.quiet_s,
             state=state,
             error=self._error,
-            facts=self.facts,
+            facts={**status.to_wire(self.status), **self.facts},
             readings=self.instruments.readings(),
         )
         socket = self.publisher.socket if self.publisher else self._status
