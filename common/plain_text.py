@@ -1,0 +1,33 @@
+"""What others say, made fit for a terminal, a page and a log line.
+
+A modem's model, a carrier's name or a line of the kernel may hold anything: escape sequences that set a terminal's
+title, line feeds that forge a log line, marks that turn the direction of writing. Here is the one place that takes
+them out; labels and events go through it where they enter.
+"""
+
+from __future__ import annotations
+
+import re
+
+MAX_LENGTH = 200
+
+# ECMA-48: CSI sequences, OSC, DCS, APC, PM and SOS strings up to their end, other escapes.
+_ESCAPE = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|[ -/]*[0-~])|\x9b[0-?]*[@-~]"
+)
+_SPACES = re.compile(r"\s+")
+
+
+def plain(text: str, max_length: int = MAX_LENGTH) -> str:
+    """Return a text in one line, without what steers a terminal or the direction of writing.
+
+    Kept is what Unicode calls printable: no control, format (bidi marks are among them), private or lone surrogate.
+
+    Args:
+        text: anything.
+        max_length: characters that are kept.
+    """
+    if text.isascii() and text.isprintable():
+        return text[:max_length].strip()
+    spaced = _SPACES.sub(" ", _ESCAPE.sub("", text[: 16 * max_length]))
+    return "".join(filter(str.isprintable, spaced))[:max_length].strip()
