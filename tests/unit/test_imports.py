@@ -17,7 +17,7 @@ INSTALLED = {
     "zmq": set(PACKAGES),
     "msgpack": {"common"},
     "yaml": {"common"},
-    "apsw": {"buffer", "healthd/page/history.py"},  # the one writer, and the one reader
+    "apsw": {"buffer", "healthd/page/history.py", "healthd/session_report/reader.py"},  # one writer, two readers
     "requests": {"shipper"},
     "urllib3": {"shipper"},  # what requests is made of
     "prometheus_client": {"healthd"},
