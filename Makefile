@@ -13,7 +13,7 @@ JOBS ?= 6
 PYTEST := pytest -n $(JOBS) --maxschedchunk 1 --durations 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run demo stop status top logs reload check-config test unit integration chaos soak bench fleet \
+.PHONY: help setup setup-dev run demo stop status top logs reload check-config test unit integration chaos mutants soak bench fleet \
 	wheelhouse test-install lint types format fixtures docs lock clean
 
 help: ## this list
@@ -85,6 +85,9 @@ chaos: setup-dev ## random kills and outages, every sample counted; damaged file
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 	@$(BIN)/python -m tests.chaos.corruption --cases 500 $(if $(SEED),--seed $(SEED))
 	@$(BIN)/python -m tests.chaos.power_cut --points 500 $(if $(SEED),--seed $(SEED))
+
+mutants: setup-dev ## change what decides delivery, one place at a time: a test has to notice; ONLY="outbox audit"
+	@$(BIN)/python -m tests.mutants $(ONLY)
 
 soak: setup-dev ## the pipeline for HOURS=1; memory, descriptors and file sizes, with their slopes
 	@$(BIN)/python -m tests.chaos.soak --hours $(or $(HOURS),1)
