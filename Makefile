@@ -3,17 +3,18 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN_DIR ?= run
-FILE ?= deploy/config.yaml
 BIN := $(VENV)/bin
-CTL := $(BIN)/supervisorctl -s unix://$(abspath $(RUN_DIR))/supervisor.sock
-HERE := $(abspath $(VENV))/bin/python
+# What an operator calls is one command; `make` makes the venv first. The paths go through the environment, where a
+# blank or a quote in them harms nothing.
+COMMAND := $(BIN)/belabox-metrics
+export RUN_DIR CONFIG FILE
 # Most tests wait for processes, so a few at once share a core well. One is given out at a time, the long ones first:
 # nobody is left with a queue of them at the end.
 JOBS ?= 6
 PYTEST := pytest -n $(JOBS) --maxschedchunk 1 --durations 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run demo stop status top logs reload check-config test unit integration chaos mutants soak bench fleet \
+.PHONY: help setup setup-dev run demo stop status top logs reload backup doctor check-config test unit integration chaos mutants soak bench fleet \
 	wheelhouse test-install lint types format fixtures docs lock clean
 
 help: ## this list
@@ -25,12 +26,12 @@ $(BIN)/.run: requirements.lock
 		{ echo "$(PYTHON) is too old: Python 3.10 or newer is needed (PYTHON=…)" >&2; exit 69; }
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv module (Debian: apt-get install python3-venv)" >&2; exit 69; }
 	@echo "installing the packages of requirements.lock into $(VENV)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
 $(BIN)/.dev: $(BIN)/.run requirements-dev.lock
 	@echo "installing the packages of requirements-dev.lock into $(VENV)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
 tests/browser/node_modules: tests/browser/package-lock.json
@@ -38,34 +39,40 @@ tests/browser/node_modules: tests/browser/package-lock.json
 		else echo "npm is not installed: the page's accessibility will not be tested" >&2; fi
 
 setup: $(BIN)/.run ## the venv with what runs on a device
+	@ln -sfn "$$PWD/deploy/belabox-metrics" $(COMMAND)
 
 setup-dev: $(BIN)/.dev ## the same with what tests and linters need
 
 run: setup ## the whole pipeline in RUN_DIR, foreground; Ctrl-C ends it
-	@RUN_DIR=$(RUN_DIR) PYTHON=$(HERE) exec deploy/run.sh
+	@PYTHON="$$(cd $(BIN) && pwd)/python" exec deploy/run.sh
 
 demo: setup ## the same on a recorded Orange Pi 5+ on which a stream plays; SEED=1 EPISODE=rtt|link|heat|hdmi|stop
-	@RUN_DIR=$(RUN_DIR) PYTHON=$(HERE) DEMO="--seed $(or $(SEED),1)$(if $(EPISODE), --episode $(EPISODE))" \
+	@PYTHON="$$(cd $(BIN) && pwd)/python" DEMO="--seed $(or $(SEED),1)$(if $(EPISODE), --episode $(EPISODE))" \
 		exec deploy/run.sh
 
 stop: setup ## end a pipeline that runs in RUN_DIR
-	@$(CTL) shutdown
+	@$(COMMAND) stop
 
 status: setup ## state of each process
-	@$(CTL) status || [ $$? -eq 3 ]
+	@$(COMMAND) status
 
 top: setup ## verdict, stream, links, device and delivery in this terminal; Ctrl-C ends it
-	@BELABOX_RUN__DIR=$(abspath $(RUN_DIR)) $(BIN)/python -m healthd.top --config $(or $(CONFIG),$(RUN_DIR)/config.yaml)
+	@$(COMMAND) top
 
-logs: ## follow all logs
-	@tail -n 20 -F $(RUN_DIR)/log/*.log
+logs: setup ## follow all logs
+	@$(COMMAND) logs -f
 
 reload: setup ## check the configuration, then have every process read it again
-	@$(BIN)/python -m collectors --check-config --config $(or $(CONFIG),$(RUN_DIR)/config.yaml)
-	@$(CTL) signal HUP healthd buffer shipper 'collectors:*'
+	@$(COMMAND) reload
+
+backup: setup ## a consistent copy of the database into FILE, while everything runs
+	@$(COMMAND) backup "$${FILE:?make backup FILE=where to}"
+
+doctor: setup ## what is missing on this machine, and the command that gives it
+	@$(COMMAND) doctor
 
 check-config: setup ## check FILE and say everything that is wrong with it
-	@$(BIN)/python -m collectors --check-config --config $(FILE)
+	@$(COMMAND) check "$${FILE:-deploy/config.yaml}"
 
 test: setup-dev tests/browser/node_modules ## unit, integration, fuzz and a short chaos run
 	@$(BIN)/python -m $(PYTEST) tests/chaos tests/integration tests/fuzz tests/unit
@@ -99,17 +106,17 @@ fleet: setup-dev ## many devices and one server that goes away and comes back; D
 	@$(BIN)/python -m tests.bench.fleet --devices $(or $(DEVICES),500) --minutes $(or $(MINUTES),6)
 
 wheelhouse: setup ## the packages of requirements.lock in WHEELS=wheelhouse, for deploy/install.sh --wheels
-	@$(BIN)/pip download --quiet --disable-pip-version-check --require-hashes --dest $(or $(WHEELS),wheelhouse) \
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --require-hashes --dest $(or $(WHEELS),wheelhouse) \
 		-r requirements.lock && echo "packages for this Python and machine are in $(or $(WHEELS),wheelhouse)"
 
 lint: setup-dev ## ruff
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check .
 
 types: setup-dev ## mypy --strict
-	@$(BIN)/mypy
+	@$(BIN)/python -m mypy
 
 format: setup-dev ## let ruff format
-	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+	@$(BIN)/python -m ruff format . && $(BIN)/python -m ruff check --fix .
 
 fixtures: setup-dev ## write the expected samples of recorded hosts anew; review the diff
 	@$(BIN)/python -m tests.unit.collectors.rewrite_expected

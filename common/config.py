@@ -7,7 +7,7 @@ Fails with `ConfigError`, whose messages each name the key path, what was given 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,11 +45,13 @@ class Config:
         settings: the sections that the stages share.
         collectors: a typed section for each collector the caller knows.
         warnings: what was read and has no effect.
+        given: the key paths that the file or the environment sets; all others have their defaults.
     """
 
     settings: Settings
     collectors: Mapping[str, Any]
     warnings: tuple[str, ...]
+    given: frozenset[str] = dataclasses.field(default=frozenset(), compare=False)
 
 
 def load(
@@ -70,13 +72,24 @@ def load(
     tree = _Reader(problems).read(file) if file else {}
     warnings = [*documents.translate(tree, problems), *_misspelt(environ)]
     _override(tree, environ, problems)
+    given = frozenset(_paths(tree, ""))
     own = tree.pop("collectors", None)
     settings = _build(Settings, tree, "", problems)
     sections = _collectors(own, collectors, problems)
     if problems.messages:
         where = f"{file}: " if file else ""
         raise ConfigError([where + message for message in problems.messages])
-    return Config(settings, sections, tuple(warnings))
+    return Config(settings, sections, tuple(warnings), given)
+
+
+def _paths(tree: Mapping[str, Any], path: str) -> Iterator[str]:
+    """Yield the path of every key that has a value."""
+    for name, value in tree.items():
+        inner = join(path, name)
+        if isinstance(value, dict):
+            yield from _paths(value, inner)
+        elif value is not None:
+            yield inner
 
 
 class _Reader:

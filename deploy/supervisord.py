@@ -34,6 +34,7 @@ from supervisor.options import ServerOptions
 
 ROOT = Path(__file__).absolute().parents[1]  # through the link to the release in use: an upgrade shows as other files
 sys.path.insert(0, str(ROOT))
+from deploy import odd_paths  # noqa: E402
 from deploy.notify_relay import Relay  # noqa: E402
 
 # What nearly all processes import, with all that these import; for one process alone it would save nothing.
@@ -155,5 +156,6 @@ def _preload() -> None:
 
 if __name__ == "__main__":
     _preload()
+    odd_paths.allow()
     supervisord.ServerOptions = Options
     supervisord.main()

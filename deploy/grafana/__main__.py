@@ -1,7 +1,8 @@
-"""`python -m deploy.grafana`: write dashboards/*.json anew from boards.py; a test holds them equal."""
+"""`python -m deploy.grafana`: write dashboards/*.json from boards.py; a test holds them equal."""
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -17,7 +18,8 @@ def files() -> dict[Path, str]:
 
 
 def main() -> None:
-    """Write them."""
+    """Write them; anything on the command line but --help is an error."""
+    argparse.ArgumentParser(prog="python -m deploy.grafana", description=__doc__).parse_args()
     for path, text in files().items():
         path.write_text(text, encoding="utf-8")
         print(f"{path.name}: written")

@@ -22,10 +22,10 @@ def write(root: Path, files: Mapping[str, str]) -> Host:
     return Host(root)
 
 
-def failing(number: int) -> Callable[..., bytes]:
+def failing(number: int) -> Callable[[str], bytes]:
     """Return a `collectors.host.read` that fails with an errno."""
 
-    def read(*_: object) -> bytes:
+    def read(_path: str) -> bytes:
         raise OSError(number, os.strerror(number))
 
     return read

@@ -1,0 +1,116 @@
+"""The command line of `belabox-metrics`: a table of its commands.
+
+Reads: RUN_DIR and CONFIG from the environment, else this tree's `run/`, else the device's folders.
+Fails: one line on stderr that says what is wrong and what to do, and an exit code of sysexits.h.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from common import VERSION
+from deploy.command import backup, completion, control, doctor
+from deploy.command.place import CommandError, Place, find
+
+Do = Callable[[Place, argparse.Namespace], int]
+
+
+class Command(NamedTuple):
+    """One command.
+
+    Attributes:
+        do: what it does; returns the exit code.
+        help: one line.
+        options: its arguments, each name with what argparse takes.
+    """
+
+    do: Do
+    help: str
+    options: tuple[tuple[tuple[str, ...], dict[str, object]], ...] = ()
+
+
+def _version(_place: Place, _options: argparse.Namespace) -> int:
+    print(f"belabox-metrics {VERSION}")
+    return 0
+
+
+COMMANDS: dict[str, Command] = {
+    "status": Command(control.status, "the state of each process"),
+    "top": Command(
+        control.top,
+        "verdict, stream, links, device and delivery, live in this terminal",
+        ((("--once",), {"action": "store_true", "help": "print once and end"}),),
+    ),
+    "logs": Command(
+        control.logs,
+        "the last lines of the processes' logs",
+        (
+            (("process",), {"nargs": "?", "help": "of this process alone"}),
+            (("-f", "--follow"), {"action": "store_true", "help": "go on with what comes"}),
+            (("-n", "--lines"), {"type": int, "default": 20, "help": "of each log (default: 20)"}),
+        ),
+    ),
+    "print": Command(
+        control.print_source,
+        "what a source sees, as JSON lines; nothing is published",
+        (
+            (("source",), {"help": "e.g. cpu"}),
+            (("--count",), {"type": int, "help": "end after so many collects"}),
+            (("--interval",), {"help": "seconds between two collects (default: as configured)"}),
+            (("--root",), {"help": "read below this folder (default: /)"}),
+        ),
+    ),
+    "check": Command(
+        control.check,
+        "check a configuration file as starting checks it",
+        ((("file",), {"nargs": "?", "help": "default: the one in use"}),),
+    ),
+    "reload": Command(control.reload, "check the configuration, then have every process take it"),
+    "stop": Command(control.stop, "end a pipeline that `make run` started"),
+    "backup": Command(
+        backup.backup,
+        "a consistent copy of the database, while everything runs",
+        ((("file",), {"help": "where to; must not be there yet"}),),
+    ),
+    "doctor": Command(doctor.doctor, "what is missing here, and the command that gives it; without secrets"),
+    "version": Command(_version, "the version"),
+    "completion": Command(
+        completion.completion,
+        'for bash: eval "$(belabox-metrics completion bash)"',
+        ((("shell",), {"choices": ["bash"]}),),
+    ),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(
+        prog="belabox-metrics",
+        description="See and steer the recorder on this machine.",
+        epilog="RUN_DIR and CONFIG in the environment name another pipeline than this tree's or device's. "
+        "Single processes are supervisorctl's: docs/operating.md.",
+    )
+    top.add_argument("--version", action="version", version=f"belabox-metrics {VERSION}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(name, help=command.help, description=command.help)
+        for names, given in command.options:
+            sub.add_argument(*names, **given)  # type: ignore[arg-type] # a table of what argparse takes
+    return top
+
+
+def main() -> int:
+    """Do what the command line says; return the exit code."""
+    options = parser().parse_args()
+    try:
+        return COMMANDS[options.command].do(find(os.environ), options)
+    except CommandError as error:
+        print(f"belabox-metrics {options.command}: {error}", file=sys.stderr)
+        return error.code
+    except BrokenPipeError:
+        sys.stderr.close()  # or the interpreter complains about the pipe at exit
+        return 0

@@ -1,0 +1,121 @@
+"""Where an installation, or the tree of a developer, has its things, and as whom it runs."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_NO_PERMISSION, EXIT_CONFIG = 64, 69, 77, 78  # sysexits.h
+
+HERE = Path(__file__).absolute().parents[2]
+DEVICE_RUN_DIR = Path("/run/belabox-metrics")
+DEVICE_LOG_DIR = Path("/var/log/belabox-metrics")
+DEVICE_CONFIG = Path("/etc/belabox-metrics/config.yaml")
+DEVICE_USER = "metrics"
+
+
+class CommandError(Exception):
+    """The command cannot be done; the text says why and what to do.
+
+    Attributes:
+        code: the exit code.
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Place:
+    """One pipeline.
+
+    Attributes:
+        run_dir: its sockets.
+        log_dir: its logs.
+        config: its configuration file; None where there is none.
+        is_device: installed by install.sh or the package, under systemd.
+    """
+
+    run_dir: Path
+    log_dir: Path
+    config: Path | None
+    is_device: bool
+
+    @property
+    def socket(self) -> Path:
+        """Return where supervisord listens."""
+        return self.run_dir / "supervisor.sock"
+
+    @property
+    def prefix(self) -> str:
+        """Return what to write before `make`'s or systemd's own commands, for messages."""
+        return "sudo " if self.is_device else ""
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a process that is to find this pipeline."""
+        return {
+            **os.environ,
+            "PYTHONPATH": str(HERE),
+            "RUN_DIR": str(self.run_dir),
+            "BELABOX_RUN__DIR": str(self.run_dir),
+        }
+
+    def require_running(self) -> None:
+        """Return if supervisord answers.
+
+        Raises:
+            CommandError: it does not, or this user may not ask it.
+        """
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(3.0)
+            try:
+                probe.connect(str(self.socket))
+            except PermissionError:
+                raise CommandError(
+                    EXIT_NO_PERMISSION, f"{self.socket} belongs to {_owner(self.run_dir)}: {self._as_whom()}"
+                ) from None
+            except OSError:
+                raise CommandError(
+                    EXIT_UNAVAILABLE, f"nothing runs in {self.run_dir}: {self._how_to_start()}"
+                ) from None
+
+    def _as_whom(self) -> str:
+        return f"sudo {' '.join(('belabox-metrics', *sys.argv[1:]))}"
+
+    def _how_to_start(self) -> str:
+        return "sudo systemctl start belabox-metrics" if self.is_device else "make run"
+
+
+def find(environ: Mapping[str, str]) -> Place:
+    """Return the pipeline that a command is about: of RUN_DIR, of this tree, or of this device."""
+    link = HERE / "run"
+    is_device = not environ.get("RUN_DIR") and link.is_symlink() and link.readlink() == DEVICE_RUN_DIR
+    if is_device:
+        return Place(DEVICE_RUN_DIR, DEVICE_LOG_DIR, DEVICE_CONFIG, is_device=True)
+    run_dir = Path(os.path.abspath(environ.get("RUN_DIR") or link))  # noqa: PTH100 - as it was written
+    log_dir = Path(os.path.abspath(environ.get("LOG_DIR") or run_dir / "log"))  # noqa: PTH100
+    config = Path(environ["CONFIG"]) if environ.get("CONFIG") else run_dir / "config.yaml"
+    return Place(run_dir, log_dir, config if config.exists() else None, is_device=False)
+
+
+def service_user(place: Place) -> str | None:
+    """Return as whom a check has to be made to see what the service sees: `metrics`, for root on a device."""
+    if not place.is_device or os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(DEVICE_USER).pw_name
+    except KeyError:
+        return None
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except (OSError, KeyError):
+        return "somebody else"

@@ -1,0 +1,1 @@
+"""`make run`: the whole pipeline in one folder, in the foreground."""

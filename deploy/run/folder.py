@@ -1,0 +1,98 @@
+"""The run directory: whether its name can be used, whether it and what is in it are ours, whether a run uses it.
+
+Whoever can write into it decides what runs: supervisord starts what `programs/*.conf` in it says.
+Fails: `RefusedError`, before anything in it is changed.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+from pathlib import Path
+
+from deploy.run.refused import EXIT_ALREADY_RUNNING, EXIT_NO_PERMISSION, EXIT_USAGE, RefusedError
+
+SOCKET_PATH_BYTES = 107  # sun_path of unix(7) has 108, the last one is the final zero
+LONGEST_NAME = "supervisor.sock.4194304"  # supervisord binds a name with its pid first (at most 2^22), then links it
+MOST_BYTES = SOCKET_PATH_BYTES - len(f"/{LONGEST_NAME}")
+REFUSED_CHARACTERS = '"\\%'  # supervisord's `environment =` has no way to write them, and it expands % twice
+
+
+def prepare(name: str, path: Path) -> None:
+    """Make a run directory of mode 0700, or take the one that is there if all of it belongs to this user.
+
+    Args:
+        name: of the variable that gave it, for messages.
+        path: absolute.
+
+    Raises:
+        RefusedError: its name cannot be used, it belongs to somebody else, or a pipeline runs in it.
+    """
+    check_name(name, path)
+    if len(os.fsencode(path)) > MOST_BYTES:
+        raise RefusedError(
+            EXIT_USAGE,
+            f"{name} is {len(os.fsencode(path))} bytes long, and the sockets in it allow {MOST_BYTES}: {path}\n"
+            f"Take a shorter one: make run RUN_DIR=$HOME/bm",
+        )
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise RefusedError(EXIT_NO_PERMISSION, f"{name}: {error.strerror}: {error.filename}") from error
+    _check_owners(name, path)
+    path.chmod(0o700)
+    if answers(path / "supervisor.sock"):
+        raise RefusedError(EXIT_ALREADY_RUNNING, f"already running in {path} (`make status`, `make stop`)")
+
+
+def check_name(name: str, path: Path) -> None:
+    """Refuse a path that supervisord's configuration cannot hold.
+
+    Raises:
+        RefusedError: it holds a double quote, a backslash, a percent sign or a control character.
+    """
+    text = str(path)
+    if any(letter in REFUSED_CHARACTERS or not letter.isprintable() for letter in text):
+        raise RefusedError(
+            EXIT_USAGE,
+            f"{name} holds a double quote, a backslash, a percent sign or a character that cannot be printed; "
+            f"supervisord's configuration cannot name it: {text!r}",
+        )
+
+
+def answers(file: Path) -> bool:
+    """Return whether somebody listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(2.0)
+        try:
+            probe.connect(str(file))
+        except OSError:
+            return False
+    return True
+
+
+def _check_owners(name: str, path: Path) -> None:
+    """Refuse a folder if it, a file in it or a program's file below it belongs to somebody else."""
+    programs = path / "programs"
+    inside = [*path.iterdir(), *(programs.iterdir() if programs.is_dir() else ())]
+    for file in (path, *inside):
+        for owner in {file.lstat().st_uid, file.stat().st_uid if file.exists() else os.geteuid()}:
+            if owner != os.geteuid():
+                raise RefusedError(
+                    EXIT_NO_PERMISSION,
+                    f"{name}: {file} belongs to {_user(owner)}, who could run programs as {_user(os.geteuid())}; "
+                    f"take another folder, or run it as {_user(owner)}",
+                )
+    if path.stat().st_mode & 0o022 and programs.exists():
+        raise RefusedError(
+            EXIT_NO_PERMISSION,
+            f"{name}: others can write to {path}, and there are programs in it; look at them, then: chmod 700 {path}",
+        )
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

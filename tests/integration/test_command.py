@@ -1,0 +1,102 @@
+"""A clone in a folder with a blank and a quote in its name: `make run` there, and each command on what runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import site
+import sqlite3
+import subprocess
+import venv
+from contextlib import closing
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from tests.free_port import free_port
+from tests.harness import ROOT, wait_for
+
+PACKAGES = ("buffer", "collectors", "common", "deploy", "healthd", "shipper", "tests")
+
+
+@pytest.fixture
+def clone(run_dir: Path) -> Path:
+    """Give a clone with a venv as `make setup` makes it, but for the download."""
+    folder = run_dir / "the box's clone"
+    folder.mkdir()
+    for name in PACKAGES:
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "fixtures", "node_modules")
+        )
+    for name in ("Makefile", "supervisord.conf", "requirements.lock", "requirements-dev.lock"):
+        shutil.copy2(ROOT / name, folder / name)
+    venv.create(folder / ".venv", symlinks=True)
+    (found,) = (folder / ".venv/lib").glob("python3*/site-packages")
+    (found / "here.pth").write_text("\n".join(site.getsitepackages()), encoding="utf-8")
+    for stamp in (".run", ".dev"):
+        (folder / ".venv/bin" / stamp).touch()
+    return folder
+
+
+def make(clone: Path, *arguments: str) -> tuple[int, str]:
+    """Run make as an operator does; return its exit code and what was said."""
+    done = subprocess.run(
+        ["make", "--no-print-directory", *arguments], cwd=clone, env=environment(clone), capture_output=True, text=True,
+        timeout=90, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def environment(clone: Path) -> dict[str, str]:
+    """Return a user's environment: nothing of this test's own pipeline in it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BELABOX", "MAKE", "RUN_DIR"))}
+    return {**kept, "HOME": str(clone), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def test_a_clone_in_an_odd_folder_runs_and_obeys_every_command(clone: Path) -> None:
+    """From `make run` to `make stop`: states, values, logs, reload, a backup of what is being written."""
+    port = free_port()
+    with (clone / "out").open("wb") as out:
+        running = subprocess.Popen(
+            ["make", "--no-print-directory", "run", "SERVER=bundled"], cwd=clone, stdout=out, stderr=out,
+            env={**environment(clone), "BELABOX_HEALTH__PORT": str(port)}, start_new_session=True,
+        )  # fmt: skip
+    try:
+        wait_for("the database", (clone / "run/metrics.db").exists, 60)
+        wait_for("samples", lambda: counted(clone / "run/metrics.db") > 100, 60)
+        code, said = make(clone, "status")
+        assert (0, True) == (code, "buffer                           RUNNING" in said), said
+        assert (0, True) == (code, "Device" in make(clone, "top")[1])
+        code, said = make(clone, "reload")
+        assert (0, True) == (code, "shipper: signalled" in said), said
+        wait_for("the reload", lambda: '"reloaded"' in (clone / "run/log/shipper.log").read_text(encoding="utf-8"))
+        code, said = make(clone, "backup", "FILE=../copy of it.db")
+        assert (0, True) == (code, "checked" in said), said
+        assert counted(clone.parent / "copy of it.db") > 100
+        command = [str(clone / ".venv/bin/belabox-metrics")]
+        for arguments in (["logs", "buffer"], ["print", "memory", "--count", "1"], ["doctor"], ["check"], ["version"]):
+            done = subprocess.run(
+                [*command, *arguments], cwd="/", env=environment(clone), capture_output=True, text=True, check=False,
+                timeout=60,
+            )  # fmt: skip
+            assert (0, True) == (done.returncode, bool(done.stdout)), (arguments, done.stderr)
+        with urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            assert "processes" in json.load(answer)
+        assert 0 == make(clone, "stop")[0]
+        assert 0 == running.wait(60)
+    finally:
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+        print((clone / "out").read_text(encoding="utf-8")[-2000:])
+
+
+def counted(database: Path) -> int:
+    """Return how many samples are in a database."""
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        try:
+            return int(connection.execute("SELECT count(*) FROM metrics").fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0

@@ -1,0 +1,147 @@
+"""`belabox-metrics`: what it finds, copies and says without a pipeline."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from deploy.command import backup, control, doctor, main, place
+from deploy.command.place import CommandError, Place
+from tests.harness import ROOT
+
+
+def made(folder: Path) -> Place:
+    """Return the place of a pipeline whose configuration names a database in this folder."""
+    config = folder / "config.yaml"
+    config.write_text(f"storage: {{path: '{folder}/metrics.db'}}\n", encoding="utf-8")
+    return Place(folder, folder / "log", config, is_device=False)
+
+
+def command(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Run it as an operator does; return the exit code and what it said."""
+    done = subprocess.run(
+        [str(ROOT / "deploy/belabox-metrics"), *arguments],
+        env={"PATH": os.environ["PATH"], "BELABOX_METRICS_PYTHON": sys.executable, **environment},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_each_command_explains_itself() -> None:
+    """Every command has a line in the list and a --help of its own."""
+    listed = main.parser().format_help()
+    for name, entry in main.COMMANDS.items():
+        assert re.search(rf"^ +{name}\b", listed, re.MULTILINE)
+        assert entry.help
+        with pytest.raises(SystemExit) as ended:
+            main.parser().parse_args([name, "--help"])
+        assert 0 == ended.value.code
+
+
+def test_without_a_pipeline_it_says_how_to_start_one(tmp_path: Path) -> None:
+    """Each command that needs one ends at once, logs included."""
+    for name in ("status", "reload", "stop"):
+        code, said = command(name, RUN_DIR=str(tmp_path))
+        assert (69, f"belabox-metrics {name}: nothing runs in {tmp_path}: make run\n") == (code, said)
+    assert (69, True) == (code, "no logs in" in command("logs", "-f", RUN_DIR=str(tmp_path))[1])
+
+
+def test_modules_come_from_the_tree_and_not_from_the_folder_it_is_called_in(tmp_path: Path) -> None:
+    """A stranger's `common` in /tmp is not run by root."""
+    for name in ("common", "deploy", "collectors"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('theirs')\n", encoding="ascii")
+    done = subprocess.run(
+        [str(ROOT / "deploy/belabox-metrics"), "version"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={"PATH": os.environ["PATH"], "BELABOX_METRICS_PYTHON": sys.executable}, timeout=60,
+    )  # fmt: skip
+    assert (0, True) == (done.returncode, done.stdout.startswith("belabox-metrics ")), done.stderr
+
+
+def test_a_log_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    """A misspelt process is no empty output."""
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log/buffer.log").write_text("one\n", encoding="ascii")
+    options = argparse.Namespace(process="bufer", follow=False, lines=5)
+    with pytest.raises(CommandError, match="no log of 'bufer'; there are buffer"):
+        control.logs(made(tmp_path), options)
+    assert 0 == control.logs(made(tmp_path), argparse.Namespace(process="buffer", follow=False, lines=5))
+
+
+def test_a_backup_has_what_is_in_the_write_ahead_log(tmp_path: Path) -> None:
+    """It is one file of mode 0600, complete, and readable by itself."""
+    with closing(sqlite3.connect(tmp_path / "metrics.db", isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("CREATE TABLE metrics (id INTEGER PRIMARY KEY, metric_value)")
+        writer.executemany("INSERT INTO metrics (metric_value) VALUES (?)", [(n,) for n in range(500)])
+        copy = tmp_path / "copy.db"
+        assert 0 == backup.backup(made(tmp_path), argparse.Namespace(file=str(copy)))
+        writer.execute("INSERT INTO metrics (metric_value) VALUES (1)")  # the writer was never in its way
+    assert 0o600 == copy.stat().st_mode & 0o777
+    with closing(sqlite3.connect(copy)) as reader:
+        assert [(500,)] == reader.execute("SELECT count(*) FROM metrics").fetchall()
+        assert [("delete",)] == reader.execute("PRAGMA journal_mode").fetchall()
+    assert [copy] == list(tmp_path.glob("copy.db*"))
+
+
+def test_a_backup_never_replaces_a_file(tmp_path: Path) -> None:
+    """Nor does it leave half of one."""
+    sqlite3.connect(tmp_path / "metrics.db").close()
+    (tmp_path / "old.db").write_text("kept", encoding="ascii")
+    with pytest.raises(CommandError, match="is there already"):
+        backup.backup(made(tmp_path), argparse.Namespace(file=str(tmp_path / "old.db")))
+    (tmp_path / "metrics.db").write_text("no database at all, but a text", encoding="ascii")
+    with pytest.raises(CommandError, match="cannot copy"):
+        backup.backup(made(tmp_path), argparse.Namespace(file=str(tmp_path / "new.db")))
+    assert [] == list(tmp_path.glob("new.db*"))
+
+
+def test_doctor_names_what_gives_the_missing_and_hides_what_identifies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A token that others can read is named with the command; the token and the server's name are not there."""
+    token = tmp_path / "token"
+    token.write_text("sesame-0123456789", encoding="ascii")
+    token.chmod(0o644)
+    found = made(tmp_path)
+    assert found.config
+    found.config.write_text(
+        f"remote: {{url: 'https://metrics.secret.example/api/v1/import', auth: {{type: bearer_token, "
+        f"token_file: '{token}'}}}}\nstorage: {{path: '{tmp_path}/metrics.db'}}\n",
+        encoding="utf-8",
+    )
+    assert 0 == doctor.doctor(found, argparse.Namespace())
+    said = capsys.readouterr().out
+    assert "miss remote.auth.token_file: group or others can read" in said
+    assert "install -m 600" in said
+    assert "miss health: healthd does not answer" in said
+    assert "secret.example" not in said
+    assert "sesame" not in said
+    assert "***" == doctor._shown("\x1b]0;title\x07192.0.2.1")
+
+
+def test_completion_offers_commands_and_sources(tmp_path: Path) -> None:
+    """Bash itself runs the script and completes a word."""
+    code, script = command("completion", "bash", RUN_DIR=str(tmp_path))
+    assert 0 == code
+    asked = (
+        f'{script}\nCOMP_WORDS=(belabox-metrics print the); COMP_CWORD=2; _belabox_metrics; echo "${{COMPREPLY[@]}}"\n'
+        'COMP_WORDS=(belabox-metrics ba); COMP_CWORD=1; _belabox_metrics; echo "${COMPREPLY[@]}"\n'
+    )
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+    assert ["thermal", "backup"] == done.stdout.split()
+
+
+def test_the_place_is_the_trees_own_or_the_named_one(tmp_path: Path) -> None:
+    """RUN_DIR and CONFIG win over what is beside the program."""
+    (tmp_path / "c.yaml").touch()
+    found = place.find({"RUN_DIR": str(tmp_path / "r"), "CONFIG": str(tmp_path / "c.yaml")})
+    assert Place(tmp_path / "r", tmp_path / "r/log", tmp_path / "c.yaml", is_device=False) == found
+    assert ROOT / "run" == place.find({}).run_dir

@@ -1,0 +1,164 @@
+"""`make run`: what it refuses before anything starts, and how it says so."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy import odd_paths
+from deploy.run import folder, ports, programs
+from deploy.run.refused import RefusedError
+from tests.harness import ROOT
+from tests.scratch import scratch
+
+STRANGER = 65_534
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Give a folder with a short path."""
+    with scratch() as path:
+        yield path
+
+
+def run(place: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+    """Call the script as `make run` does; return its exit code and what it said."""
+    done = subprocess.run(
+        [str(ROOT / "deploy/run.sh"), *arguments],
+        env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "RUN_DIR": str(place / "r"), **environment},
+        capture_output=True, text=True, check=False, timeout=60, cwd=place,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("character", ['"', "%", "\\", "\n"])
+def test_a_folder_that_supervisord_cannot_name_is_refused(place: Path, character: str) -> None:
+    """The sentence names the variable and the folder; nothing is made."""
+    odd = place / f"a{character}b"
+    with pytest.raises(RefusedError, match="RUN_DIR holds") as refused:
+        folder.prepare("RUN_DIR", odd)
+    assert 64 == refused.value.code
+    assert not odd.exists()
+
+
+@pytest.mark.parametrize("name", ["a b", "a'b", "a[b", "ä"])
+def test_a_folder_with_a_blank_or_a_quote_is_taken(place: Path, name: str) -> None:
+    """And is private afterwards."""
+    folder.prepare("RUN_DIR", place / name)
+    assert 0o700 == (place / name).stat().st_mode & 0o777
+
+
+def test_a_blank_does_not_split_the_pattern_of_included_programs(place: Path) -> None:
+    """Supervisord splits it at spaces, and matches what is left against this folder alone."""
+    for name in ("a b[1]", "a-b[1]"):
+        (place / name / "programs").mkdir(parents=True)
+        (place / name / "programs/x.conf").touch()
+    found = odd_paths.pattern(f"{place}/a b[1]")
+    assert [found] == found.split()
+    assert [place / "a b[1]/programs/x.conf"] == list(place.glob(found.removeprefix(f"{place}/")))
+
+
+def test_a_folder_too_long_for_a_socket_is_refused_with_the_limit(place: Path) -> None:
+    """As long as the limit is taken, one more is not."""
+    longest = place / ("x" * (folder.MOST_BYTES - len(str(place)) - 1))
+    folder.prepare("RUN_DIR", longest)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(longest / folder.LONGEST_NAME))
+    with pytest.raises(RefusedError, match=f"the sockets in it allow {folder.MOST_BYTES}"):
+        folder.prepare("RUN_DIR", longest.with_name(longest.name + "x"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+@pytest.mark.parametrize("foreign", ["r", "r/programs", "r/programs/evil.conf", "r/config.yaml"])
+def test_what_somebody_else_made_is_refused(place: Path, foreign: str) -> None:
+    """A stranger's programs are never run, wherever in the folder theirs begins."""
+    (place / "r/programs").mkdir(parents=True)
+    (place / "r/programs/evil.conf").write_text("[program:evil]\ncommand = touch /tmp/evil\n", encoding="ascii")
+    (place / "r/config.yaml").touch()
+    os.chown(place / foreign, STRANGER, STRANGER)
+    code, said = run(place)
+    assert 77 == code
+    assert f"{place / foreign} belongs to " in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_a_strangers_link_to_our_folder_is_refused(place: Path) -> None:
+    """Who could point it elsewhere a moment later decides what runs."""
+    (place / "ours").mkdir()
+    (place / "r").symlink_to(place / "ours")
+    os.lchown(place / "r", STRANGER, STRANGER)
+    code, said = run(place)
+    assert (77, True) == (code, "belongs to" in said)
+
+
+def test_a_folder_in_which_others_could_put_programs_is_refused(place: Path) -> None:
+    """The programs are for the user to look at first."""
+    (place / "r/programs").mkdir(parents=True)
+    (place / "r").chmod(0o777)
+    code, said = run(place)
+    assert (77, True) == (code, "others can write to" in said)
+
+
+@pytest.mark.parametrize("how", ["file", "flow", "environment"])
+def test_a_configured_server_is_the_one(place: Path, how: str) -> None:
+    """However the file spells it, nothing else is started; the port that stops the run here is taken."""
+    environment, text = {}, ""
+    if how == "flow":
+        text = "remote: {url: 'http://192.0.2.1/api/v1/import'}\n"
+    elif how == "file":
+        text = 'remote:\n  "url": http://192.0.2.1/api/v1/import\n'
+    else:
+        environment["BELABOX_REMOTE__URL"] = "http://192.0.2.1/api/v1/import"
+    (place / "config.yaml").write_text(text, encoding="utf-8")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        code, said = run(
+            place, CONFIG=str(place / "config.yaml"), SERVER="bundled", BELABOX_HEALTH__PORT=port,
+            BELABOX_STORAGE__PATH=str(place / "metrics.db"), **environment,
+        )  # fmt: skip
+    assert (69, True) == (code, f"another program listens on 127.0.0.1:{port}" in said), said
+    assert [] == list((place / "r/programs").iterdir())
+
+
+def test_mistakes_are_refused_with_a_sentence(place: Path) -> None:
+    """A word that is not understood never starts a pipeline."""
+    assert (0, True) == (run(place, "--help")[0], "usage: deploy/run.sh" in run(place, "--help")[1])
+    assert (64, True) == (run(place, "start")[0], "unexpected 'start'" in run(place, "start")[1])
+    assert not (place / "r").exists()
+    for expected, word, environment in (
+        (64, "invalid choice: 'heet'", {"DEMO": "--seed 1 --episode heet"}),
+        (64, "SERVER=postgres: expected victoria-metrics", {"SERVER": "postgres"}),
+        (64, "no such folder", {"HOST_ROOT": "/nowhere", "SERVER": "none"}),
+        (78, "cannot be read", {"CONFIG": "nowhere.yaml"}),
+    ):
+        code, said = run(place, **environment)
+        assert (expected, True) == (code, word in said), said
+
+
+def test_a_free_port_is_free() -> None:
+    """One that somebody has is passed over."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert not ports.is_free("127.0.0.1", port)
+        assert port < ports.free(port)
+
+
+def test_a_program_with_a_blank_stays_one_word(place: Path) -> None:
+    """What supervisord reads is what was meant."""
+    (place / "a b/programs").mkdir(parents=True)
+    folders = programs.Folders(ROOT, place / "a b", place / "a b/log")
+    programs.add(folders, "server", ["/x y/python", "-m", "50%"])
+    text = (place / "a b/programs/server.conf").read_text(encoding="utf-8")
+    assert "command = '/x y/python' -m 50%%\n" in text
+    programs.clear(folders)
+    assert [] == list((place / "a b/programs").iterdir())
