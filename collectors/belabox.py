@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import json
 from itertools import pairwise
 from typing import Any
 
 from collectors.host import Host, unsigned
 from collectors.process_table import Program
+from common import untrusted
+from common.untrusted import UntrustedError
 
 CONFIG = "opt/belaUI/config.json"
 BITRATES = "tmp/belacoder_br"
@@ -32,18 +33,16 @@ def settings(host: Host) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        host.fault(CONFIG, "not understood")  # never with its content
+        found = untrusted.json_object(text)
+    except UntrustedError as error:
+        host.fault(CONFIG, f"not understood: {error}")  # never with its content
         return {}
     return {name: value for name, value in found.items() if name in _PLAIN_KEYS}
 
 
 def max_bitrate(host: Host) -> int | None:
     """Return the bitrate that belacoder may not exceed, bits per second."""
-    limits = [unsigned(line) for line in (host.text(BITRATES) or "").split()]
+    limits = [unsigned(line) for line in (host.trusted_text(BITRATES) or "").split()]
     if len(limits) == 2 and limits[1]:
         return limits[1]
     kilobits = settings(host).get("max_br")
@@ -63,7 +62,7 @@ def pipeline_name(host: Host) -> str | None:
 
 def uplinks(host: Host) -> list[str]:
     """Return the source addresses over which srtla_send sends, in its order."""
-    return [line for line in (host.text(UPLINKS) or "").split() if _is_address(line)]
+    return [line for line in (host.trusted_text(UPLINKS) or "").split() if _is_address(line)]
 
 
 def option(host: Host, program: Program, flag: str) -> int | None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +19,8 @@ from typing import TypeVar
 from common.sample import MAX_INTEGER
 
 READ_BYTES = 64 * 1024
-MAX_BYTES = 4 * 1024 * 1024  # no file of /proc or /sys that is read here comes near
+MAX_BYTES = 4 * 1024 * 1024  # no file of /proc or /sys that is read here comes near; more is a fault
+BELAUI = "opt/belaUI"  # who owns it starts encoder and sender
 
 # The device or the kernel's feature is not there (any more); everything else is a fault. EOPNOTSUPP is
 # what read(2) of /proc/pressure says where pressure accounting is built in and switched off (psi=0).
@@ -60,6 +62,45 @@ class Host:
         except (OSError, ValueError) as error:
             self._unreadable(path, error)
             return None
+
+    def trusted_text(self, path: str) -> str | None:
+        """Return the content of a file where anybody can put one (/tmp), or None where it is absent or not to be read.
+
+        It is read where it is a regular file, no link, and belongs to one of `trusted_users`.
+
+        Args:
+            path: relative to the root.
+        """
+        try:
+            return read(self._below(path), self.trusted_users()).decode("utf-8", "replace")
+        except (OSError, ValueError) as error:
+            self._unreadable(path, error)
+            return None
+
+    def tail(self, path: str, max_bytes: int) -> str | None:
+        """Return the last lines of a file that grows, whole ones alone; conditions as for `trusted_text`.
+
+        Args:
+            path: relative to the root.
+            max_bytes: how much of its end is read; a first line that is cut there is left out.
+        """
+        try:
+            content, is_cut = read_end(self._below(path), max_bytes, self.trusted_users())
+        except (OSError, ValueError) as error:
+            self._unreadable(path, error)
+            return None
+        text = content.decode("utf-8", "replace")
+        return text.partition("\n")[2] if is_cut else text
+
+    def trusted_users(self) -> frozenset[int]:
+        """Return the users whose programs and files in /tmp are believed: root, belaUI's, this process' own."""
+        users = {os.geteuid()}
+        for path in ("", BELAUI):  # the root itself is root's; a recorded tree is of whoever has it here
+            try:
+                users.add(os.stat(os.path.join(self.root, path)).st_uid)
+            except OSError:
+                continue
+        return frozenset(users)
 
     def parse(self, path: str, parser: Callable[[list[str]], Parsed | None]) -> Parsed | None:
         """Return what a parser makes of a file's lines, or None where that is nothing.
@@ -165,24 +206,67 @@ class Host:
             self.fault(path, str(error))
         elif error.errno in ABSENT:
             self.absent.add(path)
+        elif error.errno == errno.ELOOP:
+            self.fault(path, "is a link, which is not followed here")
         else:
             self.fault(path, error.strerror or str(error))
 
 
-def read(path: str) -> bytes:
+def read(path: str, owners: Collection[int] = ()) -> bytes:
     """Read a whole file without Python's buffering.
 
+    Args:
+        path: of the file.
+        owners: where given, it has to be a regular file of one of these users, and no link.
+
     Raises:
-        OSError: with the driver's own errno, EAGAIN included.
+        OSError: with the driver's own errno, EAGAIN included; EFBIG for one longer than `MAX_BYTES`.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptor = _open(path, owners)
     try:
         content = b""
-        while len(content) < MAX_BYTES and (piece := os.read(descriptor, READ_BYTES)):
+        while piece := os.read(descriptor, READ_BYTES):
             content += piece
+            if len(content) > MAX_BYTES:
+                raise OSError(errno.EFBIG, f"longer than {MAX_BYTES} bytes")
         return content
     finally:
         os.close(descriptor)
+
+
+def read_end(path: str, max_bytes: int, owners: Collection[int] = ()) -> tuple[bytes, bool]:
+    """Read the end of a file; return it, and whether something was before it.
+
+    Args:
+        path: of the file.
+        max_bytes: how much.
+        owners: as for `read`.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    descriptor = _open(path, owners)
+    try:
+        begin = max(0, os.fstat(descriptor).st_size - max_bytes)
+        return os.pread(descriptor, max_bytes, begin), begin > 0
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: str, owners: Collection[int]) -> int:
+    """Open a file for reading; with owners, refuse what is not a regular file of theirs.
+
+    Raises:
+        OSError: it cannot be opened, or is refused (ELOOP for a link, EACCES).
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_NOFOLLOW if owners else 0)
+    descriptor = os.open(path, flags)
+    status = os.fstat(descriptor)
+    if owners and (status.st_uid not in owners or not stat.S_ISREG(status.st_mode)):
+        os.close(descriptor)
+        kind = "a file" if stat.S_ISREG(status.st_mode) else "no regular file"
+        raise OSError(errno.EACCES, f"{kind} of user {status.st_uid}, not read: nobody answers for it")
+    return descriptor
 
 
 def unsigned(text: str) -> int | None:

@@ -2,14 +2,16 @@
 
 A part of several collectors.
 
-Reads: proc/*/{comm,stat}.
+Reads: proc/*/{comm,stat,status}.
 Source: proc(5).
-Errors: a program that takes its name later than `SETTLED_S` after its start, or a number that is given anew between
-    two looks, is seen after `AGAIN_S`.
+Errors: a process of a user who is not trusted is none of ours, whatever its name: see `Host.trusted_users`. A program
+    that takes its name later than `SETTLED_S` after its start, or a number that is given anew between two looks, is
+    seen after `AGAIN_S`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -18,6 +20,7 @@ from collectors.host import Host, unsigned
 SETTLED_S = 2.0  # a process takes its name within milliseconds of its fork
 AGAIN_S = 10.0
 
+_USER = re.compile(r"^Uid:\t(?:\d{1,10}\t)(\d{1,10})\t", re.MULTILINE)  # the effective one
 _HERTZ = 100  # USER_HZ, the unit of starttime in /proc/PID/stat
 
 
@@ -55,13 +58,25 @@ class ProcessTable:
             first_s, again_s = before.get(entry, (host.now_s, host.now_s))
             if host.now_s < again_s:
                 self._others[entry] = first_s, again_s
-            elif (host.text(f"proc/{entry}/comm") or "").strip() in self._names:
+            elif (host.text(f"proc/{entry}/comm") or "").strip() in self._names and _is_trusted(host, entry):
                 found += _program(host, entry)
             else:
                 is_settled = host.now_s - first_s >= SETTLED_S
                 self._others[entry] = first_s, host.now_s + (AGAIN_S if is_settled else 0.0)
         host.absent -= {path for path in host.absent if path.startswith("proc/")}  # ended while we looked
         return sorted(found, key=lambda program: (program.started_s, program.pid))
+
+
+def _is_trusted(host: Host, entry: str) -> bool:
+    """Tell whether a process runs for a trusted user; its folder may be root's without being so (prctl(2))."""
+    path = f"proc/{entry}/status"
+    if not host.exists(path):  # a recorded tree
+        return True
+    match = _USER.search(host.text(path) or "")
+    if match is not None and int(match[1]) in host.trusted_users():
+        return True
+    host.fault(f"proc/{entry}", f"is called like a streaming program and runs for user {match[1] if match else '?'}")
+    return False
 
 
 def _program(host: Host, entry: str) -> list[Program]:

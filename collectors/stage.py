@@ -15,12 +15,13 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from collectors import registry
+from collectors.admission import admitted
 from collectors.host import Host
 from common import clock
 from common.config import Config
 from common.events import Event
 from common.feed import Feed
-from common.sample import Batch, Sample, is_deliverable
+from common.sample import Batch, Sample
 from common.service import EXIT_OFF, Service
 
 OFF_S = 2.0  # longer than supervisord's startsecs: an earlier end is a failed start
@@ -65,12 +66,12 @@ class Collecting:
     def collect(self) -> Seen:
         """Read everything once."""
         self.host.begin()
-        return _seen(self._module.collect(self.host, self.config, self._state))
+        return _seen(admitted(self._module.collect(self.host, self.config, self._state), self.host))
 
     def watch(self) -> Seen:
         """Read what cannot wait for the next collect."""
         self.host.begin()
-        return _seen(self._module.watch(self.host, self.config, self._state))
+        return _seen(admitted(self._module.watch(self.host, self.config, self._state), self.host))
 
     def hear(self, batch: Batch) -> None:
         """Take in what was committed."""
@@ -227,7 +228,7 @@ def _seen(found: Iterable[Sample | Event]) -> Seen:
     for item in found:
         if isinstance(item, Event):
             seen.events.append(item)
-        elif is_deliverable(item):
+        else:
             seen.samples.append(item)
     return seen
 

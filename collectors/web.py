@@ -1,4 +1,6 @@
-"""One bounded GET of something that speaks HTTP: a sender, a receiver, a dongle; a part of several collectors.
+"""One bounded GET of something that speaks HTTP: a sender, a receiver, a dongle.
+
+The whole exchange, connection and TLS included, has one deadline and one bound of bytes: see `bounded.py`.
 
 Errors: no connection, no HTTP, too slow or too long: `WebError`, which does not repeat the URL: a key may be in it.
 """
@@ -10,11 +12,14 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from http import HTTPStatus
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+
+from collectors import bounded
 
 MAX_BYTES = 256 * 1024
+PORTS = {"http": http.client.HTTP_PORT, "https": http.client.HTTPS_PORT}
 
 
 class WebError(Exception):
@@ -28,73 +33,75 @@ class Answer(NamedTuple):
     text: str
 
 
-class _Bound(http.client.HTTPConnection):
-    """A connection through one network interface: several dongles have the same address."""
-
-    def __init__(self, host: str, port: int, timeout_s: float, interface: str) -> None:
-        super().__init__(host, port, timeout=timeout_s)
-        self._interface = interface
-
-    def connect(self) -> None:
-        """Connect; Linux lets everybody bind a fresh socket to an interface since 5.7."""
-        with ExitStack() as on_failure:
-            sock = on_failure.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            sock.settimeout(self.timeout)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._interface.encode())
-            sock.connect((self.host, self.port))
-            on_failure.pop_all()
-            self.sock = sock
-
-
 def get(url: str, timeout_s: float, *, headers: Mapping[str, str] | None = None, interface: str = "") -> Answer:
     """Ask once; no redirect is followed, no proxy used.
 
     Args:
         url: http or https.
-        timeout_s: for the connection, and again for the answer.
+        timeout_s: for everything; looking up a name may take a second more for each name server that is silent.
         headers: to send.
         interface: to ask through; "": as the routes have it.
 
     Raises:
         WebError: there is no answer.
     """
-    connection = _connection(url, timeout_s, interface)
-    parts = urlsplit(url)
     try:
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", target, headers=headers or {})
-        with connection.getresponse() as response:
-            return Answer(response.status, _body(response, time.monotonic() + timeout_s))
+        parts, deadline_s = urlsplit(url), time.monotonic() + timeout_s
+        port = parts.port or PORTS.get(parts.scheme, http.client.HTTP_PORT)
+        with _dial(parts, port, deadline_s, interface) as connected:
+            asking = http.client.HTTPConnection(parts.hostname or "", port)
+            asking.default_port = PORTS.get(parts.scheme, port)  # which is not named in the header Host
+            asking.sock = bounded.Connection(connected, deadline_s, MAX_BYTES)
+            asking.request("GET", _target(parts), headers=headers or {})
+            with asking.getresponse() as response:
+                return Answer(response.status, _body(response))
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise WebError(_why(error)) from error
-    finally:
-        connection.close()
 
 
-def _connection(url: str, timeout_s: float, interface: str) -> http.client.HTTPConnection:
-    parts = urlsplit(url)
+def ok_text(url: str, timeout_s: float, *, headers: Mapping[str, str] | None = None, interface: str = "") -> str:
+    """Ask once, as `get`; return the text of a 200.
+
+    Raises:
+        WebError: there is no answer, or one with another status.
+    """
+    answer = get(url, timeout_s, headers=headers, interface=interface)
+    if answer.status != HTTPStatus.OK:
+        raise WebError(f"answers {answer.status}")
+    return answer.text
+
+
+def _dial(parts: SplitResult, port: int, deadline_s: float, interface: str) -> socket.socket:
+    """Connect, with TLS where the scheme says so."""
     host = parts.hostname or ""
-    if interface:
-        return _Bound(host, parts.port or http.client.HTTP_PORT, timeout_s, interface)
-    if parts.scheme == "https":
-        return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=ssl.create_default_context())
-    return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
+    connected = bounded.dial(host, port, deadline_s, interface)
+    if parts.scheme != "https":
+        return connected
+    try:
+        connected.settimeout(bounded.left_s(deadline_s))
+        return ssl.create_default_context().wrap_socket(connected, server_hostname=host)
+    except BaseException:
+        connected.close()
+        raise
 
 
-def _body(response: http.client.HTTPResponse, deadline_s: float) -> str:
+def _target(parts: SplitResult) -> str:
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _body(response: http.client.HTTPResponse) -> str:
+    """Return the body; never by its Content-Length, which may promise a terabyte."""
     content = b""
-    while piece := response.read1(MAX_BYTES):
+    while piece := response.read1(bounded.PIECE_BYTES):
         content += piece
-        if len(content) > MAX_BYTES:
-            raise WebError(f"answers more than {MAX_BYTES} bytes")
-        if time.monotonic() > deadline_s:
-            raise WebError("answers too slowly")
     return content.decode("utf-8", "replace")
 
 
 def _why(error: Exception) -> str:
     if isinstance(error, http.client.InvalidURL):
         return "not a URL"
+    if isinstance(error, bounded.TooLongError):
+        return f"answers more than {MAX_BYTES} bytes"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, OSError):

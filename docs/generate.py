@@ -14,6 +14,7 @@ from typing import Any
 from collectors import registry
 from common import catalog
 from common.catalog import EVENT, Metric
+from common.catalog.ranges import ANY, COUNT
 from common.event_kinds import KINDS
 from common.keys import KeySpec
 from common.settings import PRIORITY_NAMES, Settings
@@ -31,18 +32,26 @@ def metrics_page() -> str:
         "",
         "A histogram is exported as `…_bucket`, `…_sum` and `…_count`. Percentages are 0-100. A value that could",
         "not be read is absent, never 0. What only packet headers tell needs CAP_NET_RAW and a stream on the wire:",
-        "a run without root does not have it.",
+        "a run without root does not have it. A value outside of its plausible range is left out, counted in",
+        "`collector_metrics_failed_total` and named once in the log.",
         "[Requirements](requirements.md) has each source.",
         "",
-        "| stored | at the server | kind | unit | labels | P | meaning |",
-        "|---|---|---|---|---|---|---|",
+        "| stored | at the server | kind | unit | plausible | labels | P | meaning |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| `{m.name}` | {_exported(m)} | {m.kind} | {m.unit} | {', '.join(m.labels)} | {m.priority} | {m.help} |"
+        f"| `{m.name}` | {_exported(m)} | {m.kind} | {m.unit} | {_plausible(m)} | {', '.join(m.labels)} "
+        f"| {m.priority} | {m.help} |"
         for m in catalog.METRICS.values()
     ]
     priorities = ", ".join(f"{number} {name}" for number, name in enumerate(PRIORITY_NAMES))
     return "\n".join([*lines, "", f"P is the priority: {priorities}.", ""])
+
+
+def _plausible(metric: Metric) -> str:
+    """Return the range of a quantity; what only counts from 0 needs none."""
+    low, high = metric.plausible
+    return "" if metric.plausible in (ANY, COUNT) else f"{low:,g} to {high:,g}"
 
 
 def _exported(metric: Metric) -> str:

@@ -1,35 +1,40 @@
 """Where the device is, by gpsd.
 
 Reads: gpsd's JSON protocol over TCP, where enabled.
-Source: https://gpsd.io/gpsd_json.html, classes TPV and SKY.
+Source: https://gpsd.io/gpsd_json.html, classes TPV and SKY; protocol 3, gpsd 3.0 and later (altMSL: 3.20).
 Emits: gps.fix (0 or 1 none, 2 flat, 3 with altitude), gps.latitude_degrees, gps.longitude_degrees, gps.altitude_meters
     (above sea level), gps.speed_meters_per_second, gps.track_degrees (from true north), gps.horizontal_error_meters,
     gps.satellites_used, gps.satellites_visible, gps.hdop. Events gps_lost, gps_found.
 Errors: without gpsd there is nothing, and that is said once. What is older than `STALE_S`, or came without a fix, is
-    absent. Off by default: a position is nobody's business unless somebody wants it recorded.
+    absent. Of several receivers the one with a position is followed for as long as it has one (a modem with GPS and no
+    antenna is a receiver too). Off by default: a position is nobody's business unless somebody wants it recorded.
 """
 
 from __future__ import annotations
 
-import json
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from collectors import bounded
 from collectors.host import Host
+from common import untrusted
 from common.events import Event
 from common.keys import boolean, duration, key, text
 from common.sample import Sample
+from common.untrusted import UntrustedError
 
 RECORDED = "gpsd"  # below any root but /: what gpsd said when the tree was recorded
 WATCH = b'?WATCH={"enable":true,"json":true};\n'
 TIMEOUT_S = 1.0
 STALE_S = 10.0  # a receiver gives a position every second
 MAX_BYTES = 256 * 1024  # of one look; the rest waits
+MAX_LINE_BYTES = 16 * 1024  # gpsd's own buffer has 10,240 (gpsd.h, GPS_JSON_RESPONSE_MAX)
+MAX_RECEIVERS = 8
 NO_FIX = 1
-MOST = 1e9  # no number of these is beyond it
 
 POSITION = {"lat": "latitude_degrees", "lon": "longitude_degrees"}
 MOVEMENT = {
@@ -38,6 +43,8 @@ MOVEMENT = {
     "track": "track_degrees",
     "eph": "horizontal_error_meters",
 }
+
+Message = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -52,44 +59,40 @@ class Config:
 
 
 class State:
-    """The connection, and what was said last: a message by class, and when it came."""
+    """The connection, what each receiver said last (by class, and when it came), and the receiver that is followed."""
 
     def __init__(self) -> None:
         self.connection: socket.socket | None = None
         self.address = ""
         self.rest = b""
-        self.latest: dict[str, tuple[float, dict[str, Any]]] = {}
+        self.receivers: dict[str, dict[str, tuple[float, Message]]] = {}
+        self.followed = ""
         self.has_fix: bool | None = None
 
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
     """Yield the position and its quality."""
     yield from watch(host, config, state)
-    fix = _latest("TPV", host.now_s, state)
+    fix = _latest("TPV", state.followed, host.now_s, state)
     if fix is not None:
         mode = _mode(fix)
         yield Sample("gps.fix", mode)
         names = {**(POSITION if config.position else {}), **MOVEMENT} if mode > NO_FIX else {}
         yield from _numbers(fix, names)
-    sky = _latest("SKY", host.now_s, state)
+    sky = _latest("SKY", state.followed, host.now_s, state)
     if sky is not None:
         yield from _sky(sky)
 
 
 def watch(host: Host, config: Config, state: State) -> Iterator[Event]:
-    """Read what gpsd said; yield an event when the fix goes or comes."""
+    """Read what gpsd said; yield an event when the position goes or comes."""
     for line in _lines(host, config, state):
         try:
-            message = json.loads(line)
-        except ValueError:
-            host.fault("gpsd", "not understood")
-            continue
-        kind = message.get("class") if isinstance(message, dict) else None
-        if kind == "TPV":
-            state.latest[kind] = (host.now_s, message)
-        elif kind == "SKY":  # gpsd gives satellites and errors apart
-            state.latest[kind] = (host.now_s, {**state.latest.get(kind, (0.0, {}))[1], **message})
-    fix = _latest("TPV", host.now_s, state)
+            _take(untrusted.json_object(line, max_bytes=MAX_LINE_BYTES), host.now_s, state)
+        except UntrustedError as error:
+            host.fault("gpsd", str(error))
+    state.followed = _best(host.now_s, state)
+    fix = _latest("TPV", state.followed, host.now_s, state)
     if fix is None and state.has_fix is None:
         return  # nothing was said so far
     has_fix = fix is not None and _mode(fix) > NO_FIX
@@ -100,11 +103,31 @@ def watch(host: Host, config: Config, state: State) -> Iterator[Event]:
         yield Event("gps_found", "there is a position")
 
 
-def _lines(host: Host, config: Config, state: State) -> Iterator[bytes]:
-    if host.root != Path("/") and host.exists(RECORDED):
-        yield from (host.text(RECORDED) or "").encode().splitlines()
+def _take(message: Message, now_s: float, state: State) -> None:
+    """Remember what a receiver says of itself."""
+    kind, device = message.get("class"), untrusted.words(message.get("device"))
+    if kind not in ("TPV", "SKY"):
         return
+    if len(state.receivers) >= MAX_RECEIVERS and device not in state.receivers:  # others were here before
+        state.receivers = {name: said for name, said in state.receivers.items() if name == state.followed}
+    said = state.receivers.setdefault(device, {})
+    if kind == "SKY":  # gpsd gives satellites and errors apart
+        message = {**said.get(kind, (0.0, {}))[1], **message}
+    said[kind] = (now_s, message)
+
+
+def _best(now_s: float, state: State) -> str:
+    """Return the receiver to follow: the one that was, while it has a position, else one that has, else the same."""
+    fixes = {device: _latest("TPV", device, now_s, state) for device in sorted(state.receivers)}
+    modes = {device: _mode(fix) for device, fix in fixes.items() if fix is not None}
+    if modes.get(state.followed, NO_FIX) > NO_FIX:
+        return state.followed
+    return max(modes, key=lambda device: (max(modes[device], NO_FIX), device == state.followed), default=state.followed)
+
+
+def _lines(host: Host, config: Config, state: State) -> Iterator[bytes]:
     if host.root != Path("/"):
+        yield from (host.text(RECORDED) or "").encode().splitlines() if host.exists(RECORDED) else ()
         return
     try:
         content = _received(config, state)
@@ -113,6 +136,9 @@ def _lines(host: Host, config: Config, state: State) -> Iterator[bytes]:
         _close(state)
         return
     *lines, state.rest = (state.rest + content).split(b"\n")
+    if len(state.rest) > MAX_LINE_BYTES:
+        host.fault("gpsd", f"a line longer than {MAX_LINE_BYTES} bytes: this is no gpsd")
+        _close(state)
     yield from filter(None, lines)
 
 
@@ -125,14 +151,15 @@ def _received(config: Config, state: State) -> bytes:
     if state.connection is None or state.address != config.address:
         _close(state)
         name, _, port = config.address.rpartition(":")
-        state.connection = socket.create_connection((name, int(port)), TIMEOUT_S)
+        deadline_s = time.monotonic() + TIMEOUT_S
+        state.connection = bounded.dial(name, int(port), deadline_s)
         state.address = config.address
-        state.connection.sendall(WATCH)
+        bounded.Connection(state.connection, deadline_s, 0).sendall(WATCH)
         state.connection.setblocking(False)
     content = b""
     try:
         while len(content) < MAX_BYTES:
-            piece = state.connection.recv(65_536)
+            piece = state.connection.recv(bounded.PIECE_BYTES)
             if not piece:
                 raise ConnectionResetError
             content += piece
@@ -147,27 +174,26 @@ def _close(state: State) -> None:
     state.connection, state.rest = None, b""
 
 
-def _latest(name: str, now_s: float, state: State) -> dict[str, Any] | None:
-    at_s, message = state.latest.get(name, (float("-inf"), {}))
+def _latest(kind: str, device: str, now_s: float, state: State) -> Message | None:
+    at_s, message = state.receivers.get(device, {}).get(kind, (float("-inf"), {}))
     return message if now_s - at_s <= STALE_S else None
 
 
-def _mode(fix: dict[str, Any]) -> int:
-    mode = fix.get("mode")
-    return mode if isinstance(mode, int) and 0 <= mode <= 3 else 0
+def _mode(fix: Message) -> int:
+    return untrusted.integer(fix.get("mode"), 0, 3) or 0
 
 
-def _numbers(message: dict[str, Any], names: dict[str, str]) -> Iterator[Sample]:
+def _numbers(message: Message, names: dict[str, str]) -> Iterator[Sample]:
     for name, metric in names.items():
         value = message.get(name)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and -MOST < value < MOST:  # NaN is not
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
             yield Sample(f"gps.{metric}", value)
 
 
-def _sky(sky: dict[str, Any]) -> Iterator[Sample]:
+def _sky(sky: Message) -> Iterator[Sample]:
     satellites = sky.get("satellites")
     if isinstance(satellites, list):  # gpsd also sends a SKY of errors alone
-        used = sum(isinstance(one, dict) and one.get("used") is True for one in satellites)
+        used = sum(untrusted.inner(one, "used") is True for one in satellites)
         yield Sample("gps.satellites_used", used)
         yield Sample("gps.satellites_visible", len(satellites))
     yield from _numbers(sky, {"hdop": "hdop"})

@@ -7,11 +7,13 @@ characters replaced, as a gauge of normal priority.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from common.catalog.board import BOARD
 from common.catalog.derived import DERIVED
 from common.catalog.own import OWN
+from common.catalog.ranges import ANY
 from common.catalog.row import COUNTER, EVENT, GAUGE, HISTOGRAM, INFO, Metric, export_name, row
 from common.catalog.stream import STREAM
 from common.catalog.system import SYSTEM
@@ -44,5 +46,5 @@ def find(name: str) -> Metric:
     for suffix in HISTOGRAM_SUFFIXES:
         base = METRICS.get(name.removesuffix(suffix))
         if base is not None and base.kind == HISTOGRAM and name.endswith(suffix):
-            return Metric(name, COUNTER, base.unit, base.labels, base.help, base.priority, base.export + suffix)
-    return row(name, GAUGE, "", "", "Not in the catalogue.")
+            return replace(base, name=name, kind=COUNTER, export=base.export + suffix)
+    return replace(row(name, GAUGE, "", "", "Not in the catalogue."), plausible=ANY)

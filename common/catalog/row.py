@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from common.sample import NORMAL
+from common.catalog import ranges
+from common.catalog.ranges import ANY, Range
+from common.sample import NORMAL, Value
 
 GAUGE, COUNTER, HISTOGRAM, INFO, EVENT = "gauge", "counter", "histogram", "info", "event"
 
@@ -24,6 +26,7 @@ class Metric:
         help: one sentence, what it tells.
         priority: 0 at once, 1 high, 2 normal, 3 low.
         export: name at the server, PromQL-safe.
+        plausible: the least and the most that a value can be.
     """
 
     name: str
@@ -33,6 +36,11 @@ class Metric:
     help: str
     priority: int = NORMAL
     export: str = ""
+    plausible: Range = ANY
+
+    def allows(self, value: Value) -> bool:
+        """Tell whether a value can be one; a text can."""
+        return isinstance(value, str) or self.plausible[0] <= value <= self.plausible[1]
 
 
 def export_name(name: str) -> str:
@@ -43,4 +51,5 @@ def export_name(name: str) -> str:
 
 def row(name: str, kind: str, unit: str, labels: str, text: str, priority: int = NORMAL, export: str = "") -> Metric:
     """Return a row; labels are separated by spaces, the exported name follows from the name unless given."""
-    return Metric(name, kind, unit, tuple(labels.split()), text, priority, export or export_name(name))
+    plausible = ranges.of(name, unit, counts=kind == COUNTER)
+    return Metric(name, kind, unit, tuple(labels.split()), text, priority, export or export_name(name), plausible)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from unittest.mock import patch
 
 from collectors import registry
+from collectors.admission import admitted
 from collectors.host import Host
 from common import clock
 from common.events import Event
@@ -58,7 +59,7 @@ def replay(collector: ModuleType, case: Path) -> Iterator[Collected]:
         with _at(host.now_s):
             if hasattr(collector, "hear"):
                 collector.hear(list(_committed(root)), clock.wall_ms(), "recorded", state)
-            found = list(collector.collect(host, config, state))
+            found = list(admitted(collector.collect(host, config, state), host))
         events = [item for item in found if isinstance(item, Event)]
         yield Collected([item for item in found if isinstance(item, Sample)], host.faults, events)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,8 @@ def collect(collector: str, root: Path, instants: list[Contents]) -> tuple[list[
     with pytest.MonkeyPatch.context() as patch:
         for number, contents in enumerate(instants):
 
-            def read(path: str, contents: Contents = contents) -> bytes:
-                content = contents[path] if path in contents else original(path)
+            def read(path: str, owners: Collection[int] = (), contents: Contents = contents) -> bytes:
+                content = contents[path] if path in contents else original(path, owners)
                 asked.add(path)
                 return content
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from collectors.admission import admitted
 from collectors.gps import gps
 from collectors.host import Host
 from common.events import Event
 from common.sample import Sample
 
 FIX = {"class": "TPV", "mode": 3, "lat": 48.1173, "lon": 11.5167, "altMSL": 545.4, "speed": 11.5, "track": 84.4}
+LAT = "gps.latitude_degrees"
 SKY = {"class": "SKY", "satellites": [{"PRN": 4, "used": True}, {"PRN": 5, "used": False}], "hdop": 1.3}
 
 
@@ -58,7 +60,7 @@ class Gpsd:
     def _collect(self, seconds: float) -> tuple[dict[str, Any], list[str]]:
         self._now_s += seconds
         self.host.begin(self._now_s)
-        found = list(gps.collect(self.host, self.config, self.state))
+        found = list(admitted(gps.collect(self.host, self.config, self.state), self.host))
         samples = {one.name: one.value for one in found if isinstance(one, Sample)}
         return samples, [one.kind for one in found if isinstance(one, Event)]
 
@@ -99,7 +101,7 @@ def test_numbers_that_are_none(gpsd: Gpsd) -> None:
     """NaN, words, truth values and more than the Earth holds are left out; half a line waits for its other half."""
     odd = b'{"class":"TPV","mode":3,"lat":NaN,"lon":"east","speed":true,"altMSL":1e999,"track":8'
     assert {"gps.fix": 3} == gpsd.says(b"garbage\n[1]\n" + odd, b"4.4e300}\n")[0]
-    assert {"gpsd": "not understood"} == gpsd.host.faults
+    assert {"gpsd", "gps.track_degrees"} == gpsd.host.faults.keys()
     assert {"gps.fix": 3} == gpsd.says({"class": "SKY", "hdop": 1e999, "satellites": 3})[0]
 
 
@@ -136,3 +138,41 @@ def test_nobody_there() -> None:
     assert [] == list(gps.collect(host, gps.Config(enabled=True, address=address), gps.State()))
     assert {f"gpsd at {address}: Connection refused"} == host.absent
     assert {} == host.faults
+
+
+ANTENNA, BLIND = "/dev/ttyACM0", "/dev/ttyUSB3"
+
+
+def test_of_two_receivers_the_one_with_a_position_is_followed(gpsd: Gpsd) -> None:
+    """A modem's own receiver without an antenna says that it has none, every second; nothing is lost or found."""
+    told = []
+    for order in ((ANTENNA, BLIND), (BLIND, ANTENNA)) * 5:
+        messages = [{**FIX, "device": device, "mode": 3 if device == ANTENNA else 1} for device in order]
+        samples, events = gpsd.says(*messages)
+        told += events
+        assert (3, 48.1173) == (samples["gps.fix"], samples["gps.latitude_degrees"])
+    assert [] == told
+
+
+def test_two_receivers_with_a_position(gpsd: Gpsd) -> None:
+    """The one that was followed is, for as long as it has one; then the other, without a word of a loss."""
+    gpsd.says({**FIX, "device": BLIND, "lat": 1.0})
+    assert 1.0 == gpsd.says({**FIX, "device": ANTENNA, "lat": 2.0}, {**FIX, "device": BLIND, "lat": 1.0})[0][LAT]
+    samples, events = gpsd.says({**FIX, "device": ANTENNA, "lat": 2.0}, {"class": "TPV", "device": BLIND, "mode": 1})
+    assert (2.0, []) == (samples[LAT], events)
+    assert ["gps_lost"] == gpsd.says({"class": "TPV", "device": ANTENNA, "mode": 1})[1]
+
+
+def test_satellites_are_those_of_the_receiver_that_is_followed(gpsd: Gpsd) -> None:
+    """Another one's sky says nothing of this position."""
+    other = {"class": "SKY", "device": BLIND, "satellites": []}
+    samples = gpsd.says({**FIX, "device": ANTENNA}, {**SKY, "device": ANTENNA}, other)[0]
+    assert 2 == samples["gps.satellites_visible"]
+
+
+def test_receivers_that_come_and_go_are_forgotten(gpsd: Gpsd) -> None:
+    """The one that is followed is not."""
+    gpsd.says({**FIX, "device": ANTENNA})
+    samples = gpsd.says({**FIX, "device": ANTENNA}, *({"class": "TPV", "device": f"{n}", "mode": 1} for n in range(99)))
+    assert 3 == samples[0]["gps.fix"]
+    assert len(gpsd.state.receivers) <= gps.MAX_RECEIVERS

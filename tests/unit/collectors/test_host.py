@@ -99,6 +99,50 @@ def test_parse_of_nothing(content: str, fault: str, tmp_path: Path) -> None:
     assert {"table": fault} == host.faults
 
 
+def test_a_file_beyond_the_limit_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its beginning is not taken for the whole."""
+    host = trees.write(tmp_path, {"table": "x" * 100, "just": "x" * 99})
+    monkeypatch.setattr(collectors.host, "MAX_BYTES", 99)
+    assert (None, "x" * 99) == (host.text("table"), host.text("just"))
+    assert {"table": "longer than 99 bytes"} == host.faults
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [("a\nbb\ncc\n", "cc\n"), ("a\n", "a\n"), ("aaaaaaaaaaaa", ""), ("", ""), ("12345\n78\n", "78\n")],
+)
+def test_the_tail_of_a_file_that_grows(content: str, expected: str, tmp_path: Path) -> None:
+    """Whole lines alone; what is before costs nothing."""
+    host = trees.write(tmp_path, {"log": content})
+    assert expected == host.tail("log", 6)
+    assert {} == host.faults
+
+
+@pytest.mark.parametrize("kind", ["a stranger's", "a link", "a pipe", "a folder"])
+def test_what_anybody_may_have_put_there(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In /tmp a file is read that is regular, no link, and of somebody who is trusted."""
+    host = trees.write(tmp_path, {"ours": "words\n"})
+    assert ("words\n", "words\n") == (host.trusted_text("ours"), host.tail("ours", 100))
+    path = "ours" if kind == "a stranger's" else "theirs"
+    if kind == "a stranger's":
+        monkeypatch.setattr(Host, "trusted_users", lambda _: frozenset({os.geteuid() + 1}))
+    elif kind == "a link":
+        (tmp_path / path).symlink_to("ours")
+    elif kind == "a pipe":
+        os.mkfifo(tmp_path / path)
+    else:
+        (tmp_path / path).mkdir()
+    assert (None, None) == (host.trusted_text(path), host.tail(path, 100))
+    assert [path] == list(host.faults)
+
+
+def test_who_is_trusted(tmp_path: Path) -> None:
+    """This user, whose the root is (root, on a machine), and whose belaUI is."""
+    (tmp_path / "opt/belaUI").mkdir(parents=True)
+    assert {os.geteuid()} == Host(tmp_path).trusted_users()
+    assert {os.geteuid(), 0} <= Host().trusted_users()
+
+
 def test_numbered(tmp_path: Path) -> None:
     """Numbered names come in the order of their numbers, others not at all."""
     for name in ("zone10", "zone9", "zone", "zoneX", "other1", "zone0"):

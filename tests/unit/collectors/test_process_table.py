@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -20,14 +22,15 @@ class Machine:
     def __init__(self, root: Path) -> None:
         self.opened = 0
         self._root = root
-        self._host = Host(root)
+        self.host = Host(root)
         self._table = ProcessTable({"belacoder", "srtla_send"})
 
-    def run(self, pid: int, name: str, state: str = "S", started: int = 100) -> None:
+    def run(self, pid: int, name: str, state: str = "S", started: int = 100, user: int = 0) -> None:
         """Have a process, or another in its place."""
         folder = self._root / "proc" / str(pid)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "comm").write_text(f"{name}\n", encoding="ascii")
+        (folder / "status").write_text(f"Name:\t{name}\nUid:\t4\t{user}\t4\t4\n", encoding="ascii")
         (folder / "stat").write_text(f"{pid} ({name}) {state} {ZEROS} {started} 0\n", encoding="ascii")
 
     def end(self, pid: int) -> None:
@@ -36,8 +39,8 @@ class Machine:
 
     def look(self, now_s: float) -> list[tuple[int, str, float]]:
         """Return what is found at a time."""
-        self._host.begin(now_s)
-        return [(program.pid, program.name, program.started_s) for program in self._table.look(self._host)]
+        self.host.begin(now_s)
+        return [(program.pid, program.name, program.started_s) for program in self._table.look(self.host)]
 
 
 @pytest.fixture
@@ -45,9 +48,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Give a machine whose files are counted as they are opened."""
     one, read = Machine(tmp_path), collectors.host.read
 
-    def counted(path: str) -> bytes:
+    def counted(path: str, owners: Collection[int] = ()) -> bytes:
         one.opened += 1
-        return read(path)
+        return read(path, owners)
 
     monkeypatch.setattr(collectors.host, "read", counted)
     return one
@@ -74,7 +77,7 @@ def test_the_others_are_opened_seldom(machine: Machine) -> None:
     assert 0 == machine.opened
     machine.run(200, "belacoder")
     assert [(200, "belacoder", 1.0)] == machine.look(SETTLED_S + AGAIN_S - 0.5)
-    assert 2 == machine.opened
+    assert 3 == machine.opened
     machine.end(200)
     assert [] == machine.look(SETTLED_S + AGAIN_S - 0.1)
 
@@ -91,3 +94,11 @@ def test_a_name_that_comes_late_is_seen(machine: Machine) -> None:
     machine.run(1, "srtla_send")
     assert [] == machine.look(3 + SETTLED_S)
     assert [(1, "srtla_send", 1.0)] == machine.look(2 + SETTLED_S + AGAIN_S)
+
+
+def test_a_strangers_program_is_not_ours(machine: Machine) -> None:
+    """Anybody can call a script srtla_send; only root, this user and belaUI's owner are believed."""
+    machine.run(5, "srtla_send", started=900, user=os.geteuid() + 1)
+    machine.run(4, "srtla_send", started=400, user=os.geteuid())
+    assert [(4, "srtla_send", 4.0)] == machine.look(0)
+    assert ["proc/5"] == list(machine.host.faults)

@@ -22,10 +22,10 @@ def write(root: Path, files: Mapping[str, str]) -> Host:
     return Host(root)
 
 
-def failing(number: int) -> Callable[[str], bytes]:
+def failing(number: int) -> Callable[..., bytes]:
     """Return a `collectors.host.read` that fails with an errno."""
 
-    def read(_path: str) -> bytes:
+    def read(*_: object) -> bytes:
         raise OSError(number, os.strerror(number))
 
     return read

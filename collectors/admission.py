@@ -1,0 +1,43 @@
+"""What may leave a source: values that can be, words that can be shown. One place for all sources.
+
+Takes: what a source yields. Gives: the same, without values outside of their metric's plausible range, and with labels
+    and events in one line of printable characters.
+Fails never: what is left out is a fault of its series, which is counted, and named once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from collectors.host import Host
+from common import catalog
+from common.events import MAX_TEXT, Event
+from common.plain_text import plain
+from common.sample import Sample, is_deliverable
+
+
+def admitted(found: Iterable[Sample | Event], host: Host) -> Iterator[Sample | Event]:
+    """Yield what may be published.
+
+    Args:
+        found: what a source yields.
+        host: takes what is left out as a fault.
+    """
+    for item in found:
+        if isinstance(item, Event):
+            yield Event(item.kind, plain(item.text, MAX_TEXT), plain(item.subject))
+        elif is_deliverable(item) and catalog.find(item.name).allows(item.value):
+            yield item if all(map(str.isprintable, item.tags.values())) else item._replace(tags=_clean(item.tags))
+        else:
+            low, high = catalog.find(item.name).plausible
+            host.fault(_series(item), f"{str(item.value)[:40]} cannot be: plausible is {low:,g} to {high:,g}")
+
+
+def _clean(tags: Mapping[str, str]) -> Mapping[str, str]:
+    return {label: plain(value) for label, value in tags.items()}
+
+
+def _series(sample: Sample) -> str:
+    """Return how a series is named in a log line, e.g. ``power.volts{source=ina226}``."""
+    labels = ", ".join(f"{label}={value}" for label, value in _clean(sample.tags).items())
+    return f"{sample.name}{{{labels}}}" if labels else sample.name
