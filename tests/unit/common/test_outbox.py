@@ -224,6 +224,62 @@ def test_a_batch_that_is_in_the_spool_twice_is_held_once(tmp_path: Path) -> None
     held.close()
 
 
+def test_a_batch_after_an_empty_spool_is_found(tmp_path: Path) -> None:
+    """What is spooled once everything was acked stands at the start of the file, where the next process looks."""
+    spool = tmp_path / "p.batches"
+    held = filled(spool, entry(1))
+    held.ack("e", [1])
+    held.add(entry(2))
+    held.spool(entry(2))
+    assert [entry(2).payload] == left_behind(spool)
+    held.close()
+
+
+def test_an_empty_payload_at_the_end_is_a_record(tmp_path: Path) -> None:
+    """Reading ends where the file ends, not one record before."""
+    spool = tmp_path / "p.batches"
+    filled(spool, entry(1), Entry(("e", 2), 2, 1, b"")).close()
+    assert [entry(1).payload, b""] == left_behind(spool)
+
+
+def test_the_spool_has_a_megabyte_of_what_is_acked_at_most(tmp_path: Path) -> None:
+    """It is rewritten, for this user alone, when it exceeds a MiB and twice what is unacked."""
+    spool = tmp_path / "p.batches"
+    held = filled(spool, entry(0, size=400_000))
+    largest, file = 0, spool.stat().st_ino
+    for seq in range(1, 600):
+        one = entry(seq, size=10_000)
+        held.add(one)
+        held.spool(one)
+        largest = max(largest, spool.stat().st_size)
+        held.ack("e", [seq])
+        assert seq > 100 or file == spool.stat().st_ino, "1.4 MB are not worth it yet"
+    assert largest <= 1024 * 1024 + 2 * 410_100
+    assert 0o600 == spool.stat().st_mode & 0o777
+    held.close()
+
+
+def descriptors(folder: Path) -> int:
+    """Count the open files of a folder."""
+    return sum(str(folder) in str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+
+
+def test_a_spool_holds_one_descriptor_until_it_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compactions leave none behind, those that fail neither, nor their half of a file; closing twice is closing."""
+    monkeypatch.setattr(outbox, "COMPACT_BYTES", 0)
+    spool = tmp_path / "p.batches"
+    held = filled(spool, *(entry(seq, size=100) for seq in range(10)))
+    held.ack("e", range(7))
+    assert 1 == descriptors(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("read-only")))
+        held.ack("e", [7, 8])
+    assert ([spool], 1) == (list(tmp_path.iterdir()), descriptors(tmp_path))
+    held.close()
+    held.close()
+    assert 0 == descriptors(tmp_path)
+
+
 STEPS = st.lists(st.tuples(st.sampled_from(["add", "ack", "restart"]), st.integers(0, 30)), max_size=40)
 
 
