@@ -19,6 +19,6 @@ MODULES: dict[str, tuple[str, ...]] = {
     "shipper/http/outcome.py": ("tests/unit/shipper/test_outcome.py",),
     "shipper/pace/mode.py": ("tests/unit/shipper/test_mode.py",),
     "shipper/pace/backoff.py": ("tests/unit/shipper/test_backoff.py",),
-    "healthd/watchdog.py": ("tests/unit/healthd/test_watchdog.py",),
+    "healthd/watchdog.py": ("tests/unit/healthd/test_watchdog.py", "tests/unit/healthd/test_watchdog_limits.py"),
     "collectors/derived/alerts.py": ("tests/unit/collectors/test_derived.py",),
 }

@@ -129,6 +129,48 @@ def test_an_alert_has_hold_and_hysteresis(play: Play, name: str) -> None:
     assert [0, 0, 1, 1, 1, 1, 1, 1, 1, 0] == [active for _, active in told]
 
 
+def test_a_busy_processor_is_an_alert_after_half_a_minute(play: Play) -> None:
+    """Its hold time is its own: encoding uses the processor in bursts."""
+    told = [play.step({"cpu.usage_percent": 95.0}) for _ in range(8)]
+    assert [0, 0, 0, 0, 0, 0, 1, 1] == [int(said["processor_busy"]) for said, _ in told]
+    assert ["processor busy: 95 %, above 90 for 30 s"] == [event.text for _, events in told for event in events]
+
+
+ON_THE_LINE = {
+    "packet_loss": ("srt.packet_loss_percent", 5.0, 6.0, 4.5),
+    "low_bitrate": ("encoder.bitrate_bits_per_second", 3e6, 2e6, 3.31e6),
+}
+
+
+@pytest.mark.parametrize("name", ON_THE_LINE)
+def test_a_number_on_the_line_is_good_and_one_on_the_margin_too(play: Play, name: str) -> None:
+    """The limits belong to the good side, of an alert that has to be above its line and of one below it."""
+    metric, line, bad, margin = ON_THE_LINE[name]
+    values = (line, line, line, line, bad, bad, bad, margin, margin, margin, line)
+    assert [0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0] == [int(play.step({**WELL, metric: value})[0][name]) for value in values]
+
+
+def test_each_change_has_a_hold_time_of_its_own(play: Play) -> None:
+    """Raised, cleared, raised: ten seconds each."""
+    values = [600.0] * 3 + [60.0] * 3 + [600.0] * 3
+    told = [int(play.step({**WELL, "srt.rtt_ms": value})[0]["high_round_trip"]) for value in values]
+    assert [0, 0, 1, 1, 1, 0, 0, 0, 1] == told
+
+
+def test_what_was_not_known_for_a_while_is_held_from_its_return(play: Play) -> None:
+    """A bad number, nothing, and a bad number again are no ten seconds."""
+    play.step({**WELL, "srt.rtt_ms": 600.0})
+    while "high_round_trip" in play.step({})[0]:
+        pass
+    assert [0, 0, 1] == [int(play.step({**WELL, "srt.rtt_ms": 600.0})[0]["high_round_trip"]) for _ in range(3)]
+
+
+def test_an_alert_says_on_which_side(play: Play) -> None:
+    """Number, line, side and time."""
+    events = [event for _ in range(3) for event in play.step({**WELL, "encoder.bitrate_bits_per_second": 2.4e6})[1]]
+    assert "low bitrate: 40 % of the target, below 50 for 10 s" in [event.text for event in events]
+
+
 def test_a_spike_is_no_alert(play: Play) -> None:
     """One reading beyond the line begins the hold time anew when it is over."""
     for value in (600.0, 60.0, 600.0, 600.0, 60.0):
