@@ -101,7 +101,7 @@ def _print_collect(collecting: stage.Collecting) -> None:
     for sample in seen.samples:
         line = {"name": sample.name, "value": sample.value, "tags": dict(sample.tags), "timestamp_ms": timestamp_ms}
         print(json.dumps(line, ensure_ascii=False))
-    for path, reason in sorted(collecting.host.faults.items()):
+    for path, reason in sorted({**collecting.host.notes, **collecting.host.faults}.items()):
         print(f"{path}: {reason}", file=sys.stderr)
     print(flush=True)
 

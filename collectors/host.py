@@ -38,18 +38,21 @@ class Host:
         now_s: monotonic time of the current collect, the same for all of its readings.
         absent: what was looked for and not found in this collect.
         faults: what was found and could not be read in this collect, with the reason.
+        notes: what else a person should know of an item, in a sentence; no fault, said once.
     """
 
     root: Path = Path("/")
     now_s: float = 0.0
     absent: set[str] = field(default_factory=set)
     faults: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
     def begin(self, now_s: float | None = None) -> None:
         """Begin a collect: the clock is read once, yesterday's faults are forgotten."""
         self.now_s = time.monotonic() if now_s is None else now_s
         self.absent = set()
         self.faults = {}
+        self.notes = {}
 
     def text(self, path: str) -> str | None:
         """Return a file's content, or None where it is absent or unreadable.
@@ -176,6 +179,9 @@ class Host:
         """
         path = self._below(mountpoint)
         try:
+            if os.path.isfile(path):
+                self.absent.add(mountpoint)  # a file that is mounted (a container's /etc/hosts) is no file system
+                return None
             if os.path.ismount(path):
                 return os.statvfs(path)
         except (OSError, ValueError) as error:

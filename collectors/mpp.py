@@ -7,7 +7,7 @@ found by its header.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from collectors.host import Host, unsigned
@@ -15,6 +15,7 @@ from collectors.host import Host, unsigned
 SESSIONS = "proc/mpp_service/sessions-summary"
 LOAD = "proc/mpp_service/load"
 
+_OWNER = re.compile(r"session:\s*pid=(\d{1,10})\s+index=(\d{1,10})")
 _LOAD = re.compile(r"(\S+)\s+load:\s*(\d+\.\d+)%\s+utilization:\s*(\d+\.\d+)%")
 _UNARMED = "please set load_interval first"
 _FULL = 100.0  # more is a wrapped counter
@@ -29,24 +30,52 @@ class Load(NamedTuple):
     utilization: float
 
 
-def encoding(host: Host) -> Session | None:
-    """Return the first encoder session by column name, or None where nothing is being encoded."""
+def encoding(host: Host, programs: Collection[str] = ()) -> Session | None:
+    """Return the session of the stream by column name, or None where nothing is being encoded.
+
+    Of several (a preview, a recording) it is that of a program by one of these names, else the one with most pixels.
+
+    Args:
+        host: where to read.
+        programs: which may be the stream's.
+    """
     sessions = host.parse(SESSIONS, parse_sessions) or []
-    return next((session for session in sessions if session.get("device") == "RKVENC"), None)
+    encoding = [session for session in sessions if session.get("device") == "RKVENC"]
+    if len(encoding) > 1:
+        own = [session for session in encoding if _program(host, session) in programs]
+        encoding = sorted(own or encoding, key=_pixels_per_second, reverse=True)
+    return encoding[0] if encoding else None
+
+
+def _program(host: Host, session: Session) -> str:
+    path = f"proc/{session.get('pid', '')}/comm"
+    return (host.text(path) or "").strip() if host.exists(path) else ""
+
+
+def _pixels_per_second(session: Session) -> int:
+    width, height, rate = (number(session, column) for column in ("width", "height", "fps_out"))
+    return (width or 0) * (height or 0) * (rate or 1)
 
 
 def parse_sessions(lines: Iterable[str]) -> list[Session]:
-    """Return the rows of every table of ``sessions-summary`` by column name; a cell without a value is left out."""
+    """Return the rows of every table of ``sessions-summary`` by column name; a cell without a value is left out.
+
+    Before each table is whose session it is: that process' number is added as ``pid``.
+    """
     found: list[Session] = []
     names: list[str] = []
+    owners: dict[str, str] = {}
     for line in lines:
+        if owner := _OWNER.match(line.strip()):
+            owners[owner[2]] = owner[1]
         if not line.startswith("|"):
             continue
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if cells[0] == "session":
             names = cells
         elif names:
-            found.append({name: cell for name, cell in zip(names, cells, strict=False) if cell})
+            row = {name: cell for name, cell in zip(names, cells, strict=False) if cell}
+            found.append({**row, **({"pid": owners[cells[0]]} if cells[0] in owners else {})})
     return found
 
 

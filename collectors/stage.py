@@ -213,7 +213,7 @@ class Stage:
     def _report_gaps(self) -> None:
         """Say once what is not there or not readable, and once when that changes."""
         host = self._collecting.host
-        gaps = {**dict.fromkeys(host.absent, "absent"), **host.faults}
+        gaps = {**dict.fromkeys(host.absent, "absent"), **host.notes, **host.faults}
         if gaps.keys() == self._known_gaps.keys():
             return
         for path in sorted(gaps.keys() - self._known_gaps.keys()):

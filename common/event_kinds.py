@@ -49,6 +49,7 @@ KINDS: dict[str, Kind] = {
     "bond_link_joined": Kind(INFO, "srtla_send says that a link is part of the bond.", clears="bond_link_failed"),
     "link_down": Kind(ERROR, "A network interface has no carrier any more, or is gone."),
     "link_up": Kind(INFO, "It has one again.", clears="link_down"),
+    "link_stuck": Kind(ERROR, "A network interface's driver does not get rid of its packets: a modem that hangs."),
     "modem_plugged": Kind(INFO, "A modem appeared."),
     "modem_unplugged": Kind(ERROR, "A modem is gone: pulled, or its power."),
     "modem_lost": Kind(ERROR, "A modem has no connection any more."),
@@ -63,6 +64,7 @@ KINDS: dict[str, Kind] = {
     "capture_failed": Kind(ERROR, "A part of belacoder's pipeline failed or ended: picture or sound is gone."),
     "bitrate_fixed": Kind(WARNING, "belacoder cannot follow the network with this pipeline."),
     "encoder_complained": Kind(WARNING, "Rockchip's encoder library logged an error."),
+    "encoder_failed": Kind(ERROR, "The kernel says that the video unit timed out, failed or was reset."),
     "encoder_stalled": Kind(CRITICAL, "The encoder has an open session and gives no frames."),
     "encoder_recovered": Kind(INFO, "It gives frames again, or was closed.", clears="encoder_stalled"),
     "audio_stalled": Kind(ERROR, "A sound card that is captured from delivers nothing."),
@@ -70,6 +72,14 @@ KINDS: dict[str, Kind] = {
     # the board
     "usb_disconnected": Kind(WARNING, "A USB device is gone: pulled, its power, or its own restart."),
     "usb_failed": Kind(ERROR, "A USB device does not answer: cable, power or interference."),
+    "usb_reset": Kind(WARNING, "The kernel has reset a USB device: it did not answer, or its driver wanted it."),
+    "usb_overcurrent": Kind(
+        ERROR, "A USB port draws more than it may: it is switched off, with what is plugged in there."
+    ),
+    "usb_host_died": Kind(
+        CRITICAL, "A USB host controller has stopped: modems and grabbers on it are gone until a restart."
+    ),
+    "undervoltage": Kind(CRITICAL, "The board's supply gives too little: clocks fall, USB devices fail."),
     "storage_failed": Kind(CRITICAL, "A card or drive cannot be read or written."),
     "out_of_memory": Kind(CRITICAL, "The kernel ended a process because no memory was left."),
     "overheated": Kind(CRITICAL, "The kernel shuts the board down because of its temperature."),

@@ -7,8 +7,10 @@ Emits: events.lines_total{log} (read; kernel, journal), events.lines_missed_tota
     they were read), events.bitrate_changes_total (that the encoder library logged; from the first on). Events usb_*,
     hdmi_*, storage_failed, out_of_memory, overheated, kernel_fault, srt_*, pipeline_stalled, capture_failed,
     bitrate_fixed, encoder_complained, bond_*, unit_failed.
-Errors: a log that is not there, or not for this user to read, is said once. It begins with the next line: what was said
-    while nobody listened is in the log, and no event. No line is passed on, an event has words of its own.
+Errors: a line is a unit's, systemd's or the kernel's by journald's own fields, which nobody else can set, and the
+    encoder library's where a trusted user (see `Host.trusted_users`) says it. A log that is not there, or not for this user to
+    read, is said once. It begins with the next line: what was said while nobody listened is in the log, and no event.
+    No line is passed on, an event has words of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from collectors.events import log_lines
-from collectors.events.journal import Entry, Journal, JournalError
+from collectors.events.journal import Entry, Journal, JournalError, Matches
 from collectors.events.kernel_log import KernelLog
 from collectors.host import Host
 from common.events import Event
@@ -70,7 +72,7 @@ def watch(host: Host, config: Config, state: State) -> Iterator[Event]:
         yield from _of_kernel(line, state)
     for entry in _entries(host, config, state):
         if not entry.is_kernel:
-            yield from _of_program(entry, state)
+            yield from _of_program(entry, state, is_trusted=entry.user in host.trusted_users())
         elif not state.kernel.is_open:
             yield from _of_kernel(entry.message, state)
 
@@ -82,9 +84,11 @@ def _of_kernel(line: str, state: State) -> Iterator[Event]:
         yield event
 
 
-def _of_program(entry: Entry, state: State) -> Iterator[Event]:
+def _of_program(entry: Entry, state: State, *, is_trusted: bool) -> Iterator[Event]:
     state.lines["journal"] += 1
     if entry.identifier == MPP:
+        if not is_trusted:
+            return
         state.bitrate_changes += log_lines.is_bitrate(entry.message)
         if entry.level <= ERROR:
             yield Event("encoder_complained", "the encoder library logged an error: `journalctl -t mpp` shows it")
@@ -112,7 +116,8 @@ def _entries(host: Host, config: Config, state: State) -> Iterator[Entry]:
             state.journal = None
 
 
-def _matches(units: tuple[str, ...]) -> tuple[str, ...]:
+def _matches(units: tuple[str, ...]) -> Matches:
     """Return what is wanted: the units' own lines, systemd's words on them, the encoder library, the kernel."""
-    of_units = (f"{field}={unit}" for unit in units for field in ("_SYSTEMD_UNIT", "UNIT"))
-    return (*of_units, f"SYSLOG_IDENTIFIER={MPP}", "_TRANSPORT=kernel")
+    own = tuple((f"_SYSTEMD_UNIT={unit}",) for unit in units)
+    of_systemd = tuple(("_PID=1", f"UNIT={unit}") for unit in units)  # anybody can set UNIT, nobody else is 1
+    return (*own, *of_systemd, (f"SYSLOG_IDENTIFIER={MPP}",), ("_TRANSPORT=kernel",))

@@ -2,6 +2,9 @@
 
 Reads: var/log/journal and run/log/journal below a root, through libsystemd, from their end on.
 Source: sd-journal(3). The library is on every machine that has a journal; its Python binding has to be compiled there.
+Anybody may write into the journal, and call itself and its fields what it likes; a field that begins with _ is
+journald's own word, by the kernel's: only those decide whose a line is.
+
 Errors: no library, or no file that this user may read (group systemd-journal), is a journal that is not there.
 """
 
@@ -12,12 +15,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from collectors.host import unsigned
+
 MAX_ENTRIES = 1000  # of one look, so that a flood does not keep the others waiting
 MAX_FIELD_BYTES = 4096
 KERNEL = "kernel"
 
 _LOCAL_ONLY, _SYSTEM, _OS_ROOT = 1 << 0, 1 << 2, 1 << 4  # systemd/sd-journal.h
-_FIELDS = ("MESSAGE", "SYSLOG_IDENTIFIER", "_TRANSPORT", "PRIORITY")
+_FIELDS = ("MESSAGE", "SYSLOG_IDENTIFIER", "_TRANSPORT", "PRIORITY", "_UID")
+
+
+Matches = tuple[tuple[str, ...], ...]
 
 
 class JournalError(Exception):
@@ -29,15 +37,17 @@ class Entry(NamedTuple):
 
     Attributes:
         message: its text, cut after `MAX_FIELD_BYTES`.
-        identifier: who says it, e.g. ``mpp``.
+        identifier: as what it calls itself, e.g. ``mpp``.
         is_kernel: it comes from the kernel.
         level: 0 emergency to 7 debug.
+        user: who says it, by his number; -1 where that is not known.
     """
 
     message: str
     identifier: str
     is_kernel: bool
     level: int
+    user: int
 
 
 class Journal:
@@ -45,13 +55,13 @@ class Journal:
 
     Args:
         root: ``/``, or a tree that has a journal.
-        matches: ``FIELD=value``; an entry is read that has any of them.
+        matches: groups of ``FIELD=value``; an entry is read that has all of any group.
 
     Raises:
         JournalError: there is no library, or it refuses.
     """
 
-    def __init__(self, root: Path, matches: tuple[str, ...]) -> None:
+    def __init__(self, root: Path, matches: Matches) -> None:
         self._library = _library()
         self._handle = ctypes.c_void_p()
         if root == Path("/"):
@@ -74,8 +84,8 @@ class Journal:
         for _ in range(MAX_ENTRIES):
             if self._call("sd_journal_next", self._handle) == 0:
                 return
-            message, identifier, transport, level = map(self._field, _FIELDS)
-            yield Entry(message, identifier, transport == KERNEL, int(level) if level.isdecimal() else 6)
+            message, identifier, transport, level, user = map(self._field, _FIELDS)
+            yield Entry(message, identifier, transport == KERNEL, _number(level, 6), _number(user, -1))
 
     def is_readable(self) -> bool:
         """Tell whether there is a file that this user may read."""
@@ -88,12 +98,12 @@ class Journal:
         self._library.sd_journal_close(self._handle)
         self._handle = ctypes.c_void_p()  # closing nothing is allowed
 
-    def _begin(self, matches: tuple[str, ...]) -> None:
+    def _begin(self, matches: Matches) -> None:
         self._call("sd_journal_set_data_threshold", self._handle, ctypes.c_size_t(MAX_FIELD_BYTES))
         self._call("sd_journal_get_fd", self._handle)  # from here on it notices new files
-        for match in matches:
-            data = match.encode()
-            self._call("sd_journal_add_match", self._handle, data, ctypes.c_size_t(len(data)))
+        for group in matches:
+            for data in (match.encode() for match in group):
+                self._call("sd_journal_add_match", self._handle, data, ctypes.c_size_t(len(data)))
             self._call("sd_journal_add_disjunction", self._handle)
         self._call("sd_journal_seek_tail", self._handle)
         self._call("sd_journal_previous", self._handle)  # or `next` would give the last entry again
@@ -111,6 +121,11 @@ class Journal:
         if result < 0:
             raise JournalError(f"{name}: errno {-result}")
         return result
+
+
+def _number(text: str, otherwise: int) -> int:
+    number = unsigned(text)
+    return otherwise if number is None else number
 
 
 def _library() -> ctypes.CDLL:

@@ -6,8 +6,9 @@ Source: sound/core/pcm.c, Documentation/sound/designs/procfile.rst, belaUI.js.
 Emits: audio.running{card} (0 or 1), audio.sample_rate_hertz{card} (counted, not configured), audio.channels{card},
     audio.overruns_total{card}, audio.bitrate_bits_per_second, audio.sync_offset_ms (configured),
     audio.info{codec,source} (1). Events audio_stalled and audio_recovered.
-Errors: a card that nobody captures from is not running and has no rate. Levels cannot be had: belacoder holds
-    the card alone.
+Errors: a card that nobody captures from is not running and has no rate. An overrun that the program recovered from
+    between two readings shows in the trigger time: the same program has started the capture anew. Levels cannot be
+    had: belacoder holds the card alone.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Card:
     watched: int | None = None
     moved_s: float = 0.0
     state: str = ""
+    started: tuple[str, str] = ("", "")  # by whom, and when
     overruns: int = 0
     is_stalled: bool = False
 
@@ -137,10 +139,12 @@ def _split(text: str) -> dict[str, str]:
 
 
 def _count_overrun(card: Card, status: dict[str, str]) -> None:
-    now = status.get("state", "")
-    if now == OVERRUN != card.state:
+    """Count an overrun that is seen, and one that is over: the same program has started the capture anew."""
+    now, started = status.get("state", ""), (status.get("owner_pid", ""), status.get("trigger_time", ""))
+    ran_on = now == RUNNING == card.state and started[0] == card.started[0] and "" not in started
+    if now == OVERRUN != card.state or (ran_on and started[1] != card.started[1]):
         card.overruns += 1
-    card.state = now
+    card.state, card.started = now, started
 
 
 def _rate(card: Card, status: dict[str, str], now_s: float, tags: dict[str, str]) -> Iterator[Sample]:

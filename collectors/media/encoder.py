@@ -10,8 +10,9 @@ Emits: encoder.bitrate_bits_per_second (what belacoder has set the encoder to), 
     encoder.frame_drop_percent (estimated: captured or wanted, whichever is less, and not encoded),
     encoder.latency_ms (work of the cores for one frame), encoder.info{codec,resolution,profile,pipeline} (1).
     Events encoder_stalled and encoder_recovered.
-Errors: without a session nothing but the target is said. Without the rows of the encoder in proc/interrupts
-    the kernel's fps_calc is the frame rate, and a stall cannot be seen: it keeps its last value.
+Errors: without a session nothing but the target is said; of several (a preview) it is belacoder's that counts. Without
+    the rows of the encoder in proc/interrupts the kernel's fps_calc is the frame rate, and a stall cannot be seen: it
+    keeps its last value.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
     target = belabox.max_bitrate(host)
     if target is not None:
         yield Sample("encoder.bitrate_target_bits_per_second", target)
-    session = mpp.encoding(host)
+    session = mpp.encoding(host, belabox.ENCODERS)
     if session is None:
         state.bitrates.clear()
         state.frames.clear()
@@ -91,7 +92,7 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
 def watch(host: Host, _config: Config, state: State) -> Iterator[Event]:
     """Yield an event when an open session stops to give frames, and one when it is over."""
     frames = interrupts.count(host, ENCODER_ROW)
-    is_open = frames is not None and mpp.encoding(host) is not None
+    is_open = frames is not None and mpp.encoding(host, belabox.ENCODERS) is not None
     if not is_open or frames != state.watched:
         state.watched, state.moved_s = frames, host.now_s
         if state.is_stalled:

@@ -26,6 +26,11 @@ from common.sample import Sample
 STATUS = "sys/kernel/debug/hdmirx/status"
 CAPTURE_ROW = re.compile(r"rk_hdmirx-dma")  # two a frame: line flag and DMA idle
 
+NONE = (
+    "this kernel has no HDMI input that can be asked: no /dev/hdmirx, no V4L2 device of rk_hdmirx (vendor kernels) or "
+    "snps_hdmirx (mainline, from 6.15 on); USB grabbers are seen"
+)
+
 _MODE = re.compile(r"(?:Mode|Timing): (\d+x\d+[pi][\d.]+)")
 _COLOR = re.compile(r"Color Format: (\S+)")
 _LOCK = re.compile(r"(Clk-Ch|Ch\d):(\w+)")
@@ -71,7 +76,9 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample | Even
         yield Sample("hdmi.interruptions_total", state.interruptions)
     for name in video4linux.grabbers(host):
         yield Sample("hdmi.connected", 1, {"input": name})
-    yield from _frame_rate(host, state)
+    yield from _frame_rate(host, state, is_known=connected is not None)
+    if connected is None and not host.faults:
+        host.notes["HDMI input"] = NONE
     if status is None:
         return
     if status.locked is not None:
@@ -125,9 +132,12 @@ def _signal(connected: bool, state: State) -> Iterator[Event]:
         yield Event("hdmi_restored", "the HDMI input has a source")
 
 
-def _frame_rate(host: Host, state: State) -> Iterator[Sample]:
+def _frame_rate(host: Host, state: State, *, is_known: bool) -> Iterator[Sample]:
+    """Yield how many frames were captured; 0 only of an input that is there."""
     count = interrupts.count(host, CAPTURE_ROW)
     before, state.frames = state.frames, None if count is None else (host.now_s, count)
     if before is None or count is None or host.now_s <= before[0] or count < before[1]:
+        return
+    if count == before[1] and not is_known:
         return
     yield Sample("hdmi.frame_rate", round((count - before[1]) / 2 / (host.now_s - before[0]), 2))

@@ -1,6 +1,6 @@
 """Traffic and link state of network interfaces, and what becomes of UDP, which a stream is made of.
 
-Reads: proc/net/dev, sys/class/net/*/{operstate,carrier}, proc/net/snmp.
+Reads: proc/net/dev, sys/class/net/*/{operstate,carrier,ifindex}, proc/net/snmp.
 Source: Documentation/filesystems/proc.rst, networking/operstates.rst, net/core/net-procfs.c, RFC 4113 and
     include/uapi/linux/snmp.h for UDP.
 Emits: network.{rx,tx}_{bytes,packets,errors,dropped}_total{interface} (as the kernel has them),
@@ -9,9 +9,9 @@ Emits: network.{rx,tx}_{bytes,packets,errors,dropped}_total{interface} (as the k
     network.udp_datagrams_total{direction=in,out}, network.udp_errors_total{kind=no_port,in,receive_buffer,send_buffer},
     network.interfaces_dropped_total (one for each interface left out of a collect; from the first on).
     Events link_down, link_up.
-Errors: a first reading, an interface that was gone at the last one and counters that fell (a modem that
-    restarted) give no rate. A link whose state neither file tells is left out. The table is that of the
-    process's own network namespace.
+Errors: a first reading, an interface that was gone at the last one, another device under the same name (its index is
+    another) and counters that fell (a modem that restarted) give no rate. A link whose state neither file tells is left
+    out. The table is that of the process's own network namespace.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class State:
 
     def __init__(self) -> None:
         self.counters: Mapping[str, Counters] = {}
+        self.indices: Mapping[str, int | None] = {}  # the kernel gives each device another one, also under an old name
         self.at_s = 0.0
         self.dropped = 0
         self.links: dict[str, bool] = {}  # those that were up at some time, and whether they are
@@ -92,18 +93,20 @@ def _interfaces(host: Host, config: Config, state: State) -> Iterator[Sample]:
     names = sorted((name for name in table if is_wanted(name, config)), key=lambda name: name not in state.counters)
     kept, dropped = names[: config.max_interfaces], names[config.max_interfaces :]
     total: dict[str, int] = {}
+    indices = {name: _index(host, name) for name in kept}
     for name in kept:
         tags = {"interface": name}
         for counter, value in table[name].items():
             yield Sample(f"network.{counter}_total", value, tags)
-        for metric, rate in rates(state.counters.get(name), table[name], host.now_s - state.at_s).items():
+        before = state.counters.get(name) if indices[name] == state.indices.get(name) else None
+        for metric, rate in rates(before, table[name], host.now_s - state.at_s).items():
             yield Sample(f"network.{metric}", rate, tags)
             total[metric] = total.get(metric, 0) + rate
         yield from _link(host, name)
     for metric, rate in total.items():
         yield Sample(f"network.total_{metric}", rate)
     yield from _left_out(host, dropped, state)
-    state.counters, state.at_s = {name: table[name] for name in kept}, host.now_s
+    state.counters, state.at_s, state.indices = {name: table[name] for name in kept}, host.now_s, indices
 
 
 def watch(host: Host, config: Config, state: State) -> Iterator[Event]:
@@ -119,12 +122,15 @@ def watch(host: Host, config: Config, state: State) -> Iterator[Event]:
 
 
 def parse_net_dev(lines: Iterable[str]) -> dict[str, Counters] | None:
-    """Return counters by interface; old kernels leave no space between the colon and the first number."""
+    """Return counters by interface; old kernels leave no space between the colon and the first number.
+
+    A name may have colons too (the alias eth0:1, an interface that was renamed): the last one ends it.
+    """
     table = {}
     for line in lines:
-        name, _, rest = line.partition(":")
+        name, _, rest = line.rpartition(":")
         columns = rest.split()
-        if len(columns) >= ALL_COLUMNS:
+        if name and len(columns) >= ALL_COLUMNS:
             numbers = {counter: unsigned(columns[at]) for counter, at in COLUMNS.items()}
             table[name.strip()] = {counter: number for counter, number in numbers.items() if number is not None}
     return table or None
@@ -168,6 +174,11 @@ def _udp(host: Host) -> Iterator[Sample]:
     for column, kind in UDP_ERRORS.items():
         if column in counts:
             yield Sample("network.udp_errors_total", counts[column], {"kind": kind})
+
+
+def _index(host: Host, name: str) -> int | None:
+    path = f"{CLASS}/{name}/ifindex"
+    return host.integer(path) if host.exists(path) else None
 
 
 def _link(host: Host, name: str) -> Iterator[Sample]:

@@ -9,7 +9,8 @@ Emits: cpu.usage_percent{core=all,0,1…}, cpu.iowait_percent, cpu.steal_percent
     system.info{board,kernel,os,image}, pressure.{cpu,memory,io}_{some,full}_percent (0-100, mean of 10 s)
     and …_stalled_seconds_total.
     (cpu.throttled needs the temperatures and is with thermal.)
-Errors: a first reading, a core that comes or goes and a core whose counters stand still give no share.
+Errors: a first reading, a core that comes or goes, a core whose counters stand still and one with a time that nothing
+    can have run for (an idle time stuck near 2^63, nicolargo/glances#3505) give no share.
     Kernels without pressure accounting, and clusters that are off, give nothing.
 """
 
@@ -33,6 +34,8 @@ IDLE, IOWAIT, STEAL = 3, 4, 7
 # by a tick or so by rounding; node_exporter's collector/cpu_linux.go draws the line at 3 s. Ticks are
 # 1/100 s for userspace on every architecture this runs on (USER_HZ).
 RESTARTED_TICKS = 300
+# 10,000 cores for 2,800 years. What is beyond is a counter that went below zero.
+MOST_TICKS = 2**53
 
 CPUFREQ = "sys/devices/system/cpu/cpufreq"
 KILO = 1000
@@ -84,7 +87,7 @@ def parse_stat(lines: Iterable[str]) -> dict[str, Times] | None:
         core = name.removeprefix("cpu") or ALL
         ticks = [unsigned(column) for column in columns]
         times = tuple(tick for tick in ticks if tick is not None)
-        if name.startswith("cpu") and len(ticks) == len(times) > IDLE:
+        if name.startswith("cpu") and len(ticks) == len(times) > IDLE and max(times) < MOST_TICKS:
             cores[core] = times + (0,) * (COLUMNS - len(times))
     return cores or None
 

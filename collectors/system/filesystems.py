@@ -1,6 +1,7 @@
 """Which mounted file systems are asked for their space, and what they say; a part of the disk collector.
 
-Asked is each block device once, where it is mounted nearest to the root. Not asked is what could hang
+Asked is each block device once, where it is mounted nearest to the root, and the root, whatever it is: an overlay
+(a read-only image, a container) tells of the layer that is written to. Not asked is what could hang
 the collect (statvfs(2) cannot be interrupted while a server or a FUSE process does not answer), what
 lies below such a mount, because the way there leads through it, and what is full by design.
 """
@@ -18,6 +19,7 @@ from common.sample import Sample
 # fuseblk (NTFS, exFAT through FUSE) is a local disk, yet a process answers for it.
 MAY_HANG = re.compile(r"nfs\d*|cifs|smb\w*|9p|virtiofs|ceph|afs|coda|glusterfs|lustre|gfs2|ocfs2|fuse.*|autofs")
 ALWAYS_FULL = frozenset({"squashfs", "erofs", "cramfs", "romfs", "iso9660", "overlay"})
+ROOT = "/"
 
 # What seq_path() escapes in a mount point (fs/proc_namespace.c, show_vfsmnt).
 _ESCAPED = re.compile(r"\\(011|012|040|043|134)")
@@ -33,7 +35,10 @@ class Mount(NamedTuple):
 
 def collect(host: Host, wanted: Sequence[re.Pattern[str]]) -> Iterator[Sample]:
     """Yield size, free and used space of local file systems."""
-    for mountpoint in local(host.parse("proc/mounts", parse_mounts) or (), wanted):
+    mounts = host.parse("proc/mounts", parse_mounts) or ()
+    if any(mount.mountpoint == ROOT and mount.kind == "overlay" for mount in mounts):
+        host.notes[ROOT] = "is an overlay: its size and free space are those of the layer that is written to"
+    for mountpoint in local(mounts, wanted):
         status = host.file_system(mountpoint)
         if status is not None and status.f_blocks:
             yield from _space(mountpoint, status)
@@ -56,9 +61,11 @@ def local(mounts: Iterable[Mount], wanted: Sequence[re.Pattern[str]] = ()) -> li
     hanging = tuple(f"{mount.mountpoint.rstrip('/')}/" for mount in visible.values() if MAY_HANG.fullmatch(mount.kind))
     nearest: dict[str, str] = {}
     for mountpoint, mount in visible.items():
-        if not mount.device.startswith("/dev/") or mount.kind in ALWAYS_FULL or f"{mountpoint}/".startswith(hanging):
-            continue
         if wanted and not any(pattern.fullmatch(mountpoint) for pattern in wanted):
+            continue
+        if f"{mountpoint.rstrip('/')}/".startswith(hanging) or MAY_HANG.fullmatch(mount.kind):
+            continue
+        if mountpoint != ROOT and (not mount.device.startswith("/dev/") or mount.kind in ALWAYS_FULL):
             continue
         if mount.device not in nearest or len(mountpoint) < len(nearest[mount.device]):
             nearest[mount.device] = mountpoint

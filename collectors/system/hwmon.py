@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from collectors.host import Host
+from common import catalog
 from common.sample import Sample
 
 HWMON = "sys/class/hwmon"
 PWM_FULL = 255  # Documentation/hwmon/sysfs-interface.rst
-# Below absolute zero it is not a temperature: THERMAL_TEMP_INVALID is -274000 (include/linux/thermal.h).
-ABSOLUTE_ZERO_MILLICELSIUS = -273_150
+TEMPERATURE = catalog.find("hwmon.temperature")
 
 _TEMPERATURE = re.compile(r"temp(\d+)_input")
 _SPEED = re.compile(r"fan(\d+)_input")
@@ -43,11 +44,11 @@ def collect(host: Host, zones: Collection[str]) -> Iterator[Sample]:
 
 
 def celsius(host: Host, path: str) -> float | None:
-    """Return the temperature a file holds in thousandths of a degree, or None where it holds none."""
+    """Return the temperature a file holds in thousandths of a degree, or None where it holds none that can be."""
     millicelsius = host.integer(path)
     if millicelsius is None:
         return None
-    if millicelsius < ABSOLUTE_ZERO_MILLICELSIUS:
+    if not TEMPERATURE.allows(millicelsius / 1000):  # THERMAL_TEMP_INVALID is -274000 (include/linux/thermal.h)
         host.fault(path, f"not a temperature: {millicelsius}")
         return None
     return millicelsius / 1000
@@ -62,14 +63,36 @@ def distinct(name: str, taken: Collection[str]) -> str:
     return candidate
 
 
+def labels(host: Host, kinds: Mapping[str, str]) -> dict[str, str]:
+    """Return a label for each hwmon directory, the same after a boot that numbers them otherwise.
+
+    A chip that is the only one of its kind goes by the kind, one of several by kind and device, e.g. ``ina226@6-0048``;
+    where the tree has no device, the second one gets -1.
+
+    Args:
+        host: where to read.
+        kinds: name of each chip by its directory.
+    """
+    found: dict[str, str] = {}
+    several = [kind for kind, count in Counter(kinds.values()).items() if count > 1]
+    for directory, kind in kinds.items():
+        device = _device(host, directory) if kind in several else ""
+        found[directory] = distinct(f"{kind}@{device}" if device else kind, found.values())
+    return found
+
+
+def _device(host: Host, directory: str) -> str:
+    """Return the device that a chip is, e.g. ``6-0048`` on I2C, by the link that its class directory is."""
+    parts = [part for part in host.link(f"{HWMON}/{directory}").split("/")[:-1] if part not in {"..", "hwmon"}]
+    return parts[-1] if parts else ""
+
+
 def _chips(host: Host) -> Iterator[Chip]:
-    labels: set[str] = set()
-    for directory in host.numbered(HWMON, "hwmon"):
+    directories = host.numbered(HWMON, "hwmon")
+    kinds = {name: (host.text(f"{HWMON}/{name}/name") or "").strip() or name for name in directories}
+    for directory, label in labels(host, kinds).items():
         path = f"{HWMON}/{directory}"
-        kind = (host.text(f"{path}/name") or "").strip() or directory
-        label = distinct(kind, labels)
-        labels.add(label)
-        yield Chip(path, kind, label, frozenset(host.names(path)))
+        yield Chip(path, kinds[directory], label, frozenset(host.names(path)))
 
 
 def _numbers(pattern: re.Pattern[str], chip: Chip) -> list[str]:

@@ -4,8 +4,10 @@ Reads: proc/meminfo, proc/vmstat.
 Source: Documentation/filesystems/proc.rst. kB there means 1024 bytes.
 Emits: memory.{total,available,used,swap_total,swap_used}_bytes, memory.used_percent,
     memory.swap_used_percent (0-100), memory.oom_kills_total (since boot).
-Errors: before Linux 3.14 there is no MemAvailable; it is estimated then. Rows that are missing or not
-    understood leave out what depends on them; without swap there is no share of it.
+Errors: more available than there is, or more swap free than there is (lxcfs in a container, lxc/lxcfs#84), is not
+    known: the machine's numbers are mixed with the container's. Before Linux 3.14 there is no MemAvailable; it is
+    estimated then. Rows that are missing or not understood leave out what depends on them; without swap there is no
+    share of it.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from common.keys import boolean, duration, key
 from common.sample import Sample
 
 KIB = 1024
+MEMINFO = "proc/meminfo"
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,9 @@ class State:
 
 def collect(host: Host, _config: Config, _state: State) -> Iterator[Sample]:
     """Yield the state of RAM and swap."""
-    meminfo = host.parse("proc/meminfo", parse_meminfo) or {}
-    yield from _ram(meminfo)
-    yield from _swap(meminfo)
+    meminfo = host.parse(MEMINFO, parse_meminfo) or {}
+    yield from _ram(host, meminfo)
+    yield from _swap(host, meminfo)
     vmstat = host.parse("proc/vmstat", parse_vmstat) or {}
     if "oom_kill" in vmstat:
         yield Sample("memory.oom_kills_total", vmstat["oom_kill"])
@@ -65,17 +68,18 @@ def parse_vmstat(lines: Iterable[str]) -> dict[str, int] | None:
     return rows or None
 
 
-def _ram(meminfo: Mapping[str, int]) -> Iterator[Sample]:
+def _ram(host: Host, meminfo: Mapping[str, int]) -> Iterator[Sample]:
     total = meminfo.get("MemTotal")
     available = _available(meminfo)
     if total is not None:
         yield Sample("memory.total_bytes", total)
-    if available is not None:
+    if total is not None and available is not None and available > total:
+        host.fault(f"{MEMINFO} MemAvailable", f"{available // KIB} kB of {total // KIB} kB cannot be")
+    elif available is not None:
         yield Sample("memory.available_bytes", available)
-    if total and available is not None:
-        used = max(0, total - available)
-        yield Sample("memory.used_bytes", used)
-        yield Sample("memory.used_percent", round(100 * used / total, 2))
+        if total:
+            yield Sample("memory.used_bytes", total - available)
+            yield Sample("memory.used_percent", round(100 * (total - available) / total, 2))
 
 
 def _available(meminfo: Mapping[str, int]) -> int | None:
@@ -87,12 +91,15 @@ def _available(meminfo: Mapping[str, int]) -> int | None:
     return sum(known[:-1]) - known[-1] if len(known) == len(parts) else None
 
 
-def _swap(meminfo: Mapping[str, int]) -> Iterator[Sample]:
+def _swap(host: Host, meminfo: Mapping[str, int]) -> Iterator[Sample]:
     total, free = meminfo.get("SwapTotal"), meminfo.get("SwapFree")
+    if total is not None:
+        yield Sample("memory.swap_total_bytes", total)
     if total is None or free is None:
         return
-    used = max(0, total - free)
-    yield Sample("memory.swap_total_bytes", total)
-    yield Sample("memory.swap_used_bytes", used)
+    if free > total:
+        host.fault(f"{MEMINFO} SwapFree", f"{free // KIB} kB of {total // KIB} kB cannot be")
+        return
+    yield Sample("memory.swap_used_bytes", total - free)
     if total:
-        yield Sample("memory.swap_used_percent", round(100 * used / total, 2))
+        yield Sample("memory.swap_used_percent", round(100 * (total - free) / total, 2))

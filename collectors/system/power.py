@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from collectors.host import Host
-from collectors.system.hwmon import HWMON, distinct
+from collectors.system.hwmon import HWMON, labels
 from common.keys import boolean, duration, key
 from common.sample import Sample
 
@@ -82,14 +82,11 @@ def _supply(host: Host, name: str) -> Iterator[Sample]:
 
 def _meters(host: Host) -> Iterator[Sample]:
     """Yield what current meters on the board say: in1 is the bus, in0 the shunt."""
-    labels: set[str] = set()
-    for directory in host.numbered(HWMON, "hwmon"):
+    directories = host.numbered(HWMON, "hwmon")
+    kinds = {name: (host.text(f"{HWMON}/{name}/name") or "").strip() for name in directories}
+    meters = {name: kind for name, kind in kinds.items() if INA.fullmatch(kind)}
+    for directory, label in labels(host, meters).items():
         path = f"{HWMON}/{directory}"
-        kind = (host.text(f"{path}/name") or "").strip()
-        if not INA.fullmatch(kind):
-            continue
-        label = distinct(kind, labels)
-        labels.add(label)
         for metric, file, unit in (("volts", "in1", 1e-3), ("amperes", "curr1", 1e-3), ("watts", "power1", MICRO)):
             value = host.integer(f"{path}/{file}_input") if host.exists(f"{path}/{file}_input") else None
             if value is not None:

@@ -18,7 +18,8 @@ from tests.harness import wait_for
 WRITER = Path("/lib/systemd/systemd-journal-remote")
 MACHINE, BOOT = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 UNIT = {"_SYSTEMD_UNIT": "belaUI.service", "SYSLOG_IDENTIFIER": "belaUI"}
-MPP = {"SYSLOG_IDENTIFIER": "mpp", "_SYSTEMD_UNIT": "belaUI.service"}
+MPP = {"SYSLOG_IDENTIFIER": "mpp", "_SYSTEMD_UNIT": "belaUI.service", "_UID": "0"}
+SYSTEMD = {"SYSLOG_IDENTIFIER": "systemd", "UNIT": "belaUI.service", "_PID": "1", "_UID": "0", "_COMM": "systemd"}
 SECRETS = ("live_9c1KEY", "867034050000001", "hunter2hunter2", "eyJhbGciOiJIUzI1NiJ9")
 
 
@@ -111,7 +112,7 @@ def test_lines_of_the_units_become_events(journal: Journal, looking: Looking) ->
     journal.say("usb 1-1: USB disconnect, device number 4", _TRANSPORT="kernel", PRIORITY="6")
     journal.say("mpp_enc: set rc cbr bps [7776000:8262000:7290000] fps [30:1:fix]", PRIORITY="6", **MPP)
     journal.say("mpp_enc: something is wrong", PRIORITY="3", **MPP)
-    journal.say("belaUI.service: Failed with result 'signal'.", UNIT="belaUI.service", SYSLOG_IDENTIFIER="systemd")
+    journal.say("belaUI.service: Failed with result 'signal'.", **SYSTEMD)
     samples = looking.until(5)
     assert [
         ("srt_negotiated", "", "belacoder is connected, with a latency of 2000 ms"),
@@ -135,3 +136,16 @@ def test_secrets_of_the_journal_stay_there(journal: Journal, looking: Looking) -
     said = repr((looking.found, looking.samples))
     assert [] == [secret for secret in SECRETS if secret in said]
     assert 3 * len(SECRETS) == len(looking.found)
+
+
+def test_a_line_that_somebody_else_has_signed_is_nobodys(journal: Journal, looking: Looking) -> None:
+    """`logger --journald` lets everybody set UNIT and SYSLOG_IDENTIFIER; journald's own fields say who it was."""
+    stranger = {"_UID": "1000", "_PID": "4711", "_COMM": "logger", "_SYSTEMD_UNIT": "user@1000.service"}
+    journal.say("belaUI.service: Failed with result 'signal'.", **{**SYSTEMD, **stranger})
+    journal.say("mpp_enc: something is wrong", PRIORITY="3", **{**MPP, **stranger})
+    journal.say("mpp_enc: set rc cbr bps [7776000:8262000:7290000] fps [30:1:fix]", **{**MPP, **stranger})
+    journal.say("usb 1-1: USB disconnect, device number 4", SYSLOG_IDENTIFIER="kernel", **stranger)
+    journal.say("Pipeline stall detected. Will exit now", **UNIT)
+    samples = looking.until(3)
+    assert ["pipeline_stalled"] == [event.kind for event in looking.found]
+    assert "events.bitrate_changes_total" not in samples

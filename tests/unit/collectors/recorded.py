@@ -32,6 +32,7 @@ class Collected(NamedTuple):
     samples: list[Sample]
     faults: Mapping[str, str]
     events: list[Event]
+    notes: Mapping[str, str]
 
 
 def cases() -> list[Path]:
@@ -61,7 +62,7 @@ def replay(collector: ModuleType, case: Path) -> Iterator[Collected]:
                 collector.hear(list(_committed(root)), clock.wall_ms(), "recorded", state)
             found = list(admitted(collector.collect(host, config, state), host))
         events = [item for item in found if isinstance(item, Event)]
-        yield Collected([item for item in found if isinstance(item, Sample)], host.faults, events)
+        yield Collected([item for item in found if isinstance(item, Sample)], host.faults, events, host.notes)
 
 
 @contextmanager
@@ -113,6 +114,7 @@ def _step(step: Collected) -> str:
     lines = [f"{sample.name}{_tags(sample)} {json.dumps(sample.value)}" for sample in step.samples]
     lines += [f"* {event.kind} {json.dumps(event.subject)} {event.text}" for event in step.events]
     lines += [f"! {path}: {reason}" for path, reason in sorted(step.faults.items())]
+    lines += [f"? {item}: {sentence}" for item, sentence in sorted(step.notes.items())]
     return "".join(f"{line}\n" for line in lines)
 
 

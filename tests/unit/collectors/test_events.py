@@ -44,6 +44,40 @@ MEANT = [
     ("kernel", "thermal thermal_zone0: critical temperature reached (95 C), shutting down", "overheated", ""),
     ("kernel", "watchdog: BUG: soft lockup - CPU#3 stuck for 22s! [kworker/3:1:99]", "kernel_fault", ""),
     ("kernel", "INFO: task jbd2/mmcblk1p2-:188 blocked for more than 120 seconds.", "kernel_fault", "jbd2/mmcblk1p2-"),
+    ("kernel", "usb 2-1.1: device not accepting address 5, error -71", "usb_failed", "2-1.1"),
+    ("kernel", "usb usb2-port1: unable to enumerate USB device", "usb_failed", "usb2-port1"),
+    ("kernel", "usb usb3-port1: config error", "usb_failed", "usb3-port1"),
+    ("kernel", "qmi_wwan 1-1:1.4: nonzero urb status received: -71", "usb_failed", "1-1"),
+    ("kernel", "usb 2-1: reset SuperSpeed USB device number 2 using xhci-hcd", "usb_reset", "2-1"),
+    ("kernel", "usb 2-1: reset SuperSpeed Plus Gen 2x1 USB device number 2 using xhci_hcd", "usb_reset", "2-1"),
+    ("kernel", "usb usb4-port1: over-current condition", "usb_overcurrent", "usb4-port1"),
+    ("kernel", "hub 4-0:1.0: over-current change on port 1", "usb_overcurrent", "4-0:1.0"),
+    ("kernel", "xhci-hcd xhci-hcd.7.auto: xHCI host controller not responding, assume dead", "usb_host_died",
+     "xhci-hcd.7.auto"),
+    ("kernel", "xhci_hcd 0000:01:00.0: HC died; cleaning up", "usb_host_died", "0000:01:00.0"),
+    ("kernel", "rk_vcodec: mpp_task_timeout_work:567: task 18078:311:7007 processing time out!", "encoder_failed", ""),
+    ("kernel", "mpp_rkvenc2 fdbd0000.rkvenc-core: resetting...", "encoder_failed", "fdbd0000.rkvenc-core"),
+    ("kernel", "mpp_rkvenc2 fdbd0000.rkvenc-core: rkvenc_isr:1234: bit stream overflow", "encoder_failed",
+     "fdbd0000.rkvenc-core"),
+    ("kernel", "rk_iommu fdbdf000.iommu: Page fault at 0x00000000ffb00000 of type read", "encoder_failed",
+     "fdbdf000.iommu"),
+    ("kernel", "EXT4-fs (mmcblk0p2): Remounting filesystem read-only", "storage_failed", "mmcblk0p2"),
+    ("kernel", "Aborting journal on device mmcblk0p2-8.", "storage_failed", "mmcblk0p2"),
+    ("kernel", "BTRFS error (device mmcblk0p2): bdev /dev/mmcblk0p2 errs: wr 0, rd 0, flush 0, corrupt 5, gen 0",
+     "storage_failed", "mmcblk0p2"),
+    ("kernel", "mmc0: Timeout waiting for hardware interrupt.", "storage_failed", "mmc0"),
+    ("kernel", "mmcblk0: error -110 sending status command, retrying", "storage_failed", "mmcblk0"),
+    ("kernel", "Out of memory: Killed process 812 ((sd-pam)) total-vm:24340kB, anon-rss:3584kB", "out_of_memory",
+     "(sd-pam)"),
+    ("kernel", "Out of memory: Killed process 914 (Web Content) total-vm:1024340kB", "out_of_memory", "Web Content"),
+    ("kernel", "Memory cgroup out of memory: Killed process 4194304 (a) total-vm:1) total-vm:2kB", "out_of_memory",
+     "a) total-vm:1"),
+    ("kernel", "NETDEV WATCHDOG: wwan0 (qmi_wwan): transmit queue 0 timed out", "link_stuck", "wwan0"),
+    ("kernel", "cdc_ncm 2-1:1.0 enx0c5b8f279a64: NETDEV WATCHDOG: CPU: 3: transmit queue 0 timed out 5376 ms",
+     "link_stuck", "enx0c5b8f279a64"),
+    ("kernel", "hwmon hwmon1: Undervoltage detected!", "undervoltage", ""),
+    ("kernel", "Under-voltage detected! (0x00050005)", "undervoltage", ""),
+    ("kernel", "rcu: INFO: rcu_sched self-detected stall on CPU", "kernel_fault", ""),
     ("program", "SRT connected to 127.0.0.1:9000. Negotiated latency: 2000 ms", "srt_negotiated", ""),
     ("program", "Failed to establish an SRT connection: streamid already in use. Retrying...", "srt_refused", ""),
     ("program", "The SRT connection timed out, exiting", "srt_broken", ""),
@@ -109,6 +143,26 @@ def test_what_nobody_knows_is_nothing() -> None:
     for line in ("", "{ password_hash: 'x', srt_streamid: 'y' }", f"Sending key {SECRET}", "auth: { token: 't' }"):
         assert log_lines.event(log_lines.PROGRAMS, line) is None
         assert log_lines.event(log_lines.KERNEL, line) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mpp_rkvenc2 fdbd0000.rkvenc-core: reset done",
+        "FAT-fs (sda1): Volume was not properly unmounted. Some data may be corrupt. Please run fsck.",
+        "hrtimer: interrupt took 1234 ns",
+        "r8125: enP3p49s0: link down",
+        "r8169 0003:31:00.0 enP3p49s0: Link is Down",
+        "cdc_ncm 2-1:1.0 enx0c5b8f279a64: unregister 'cdc_ncm' usb-xhci-hcd.7.auto-1, CDC NCM",
+        "uvcvideo: Failed to query (GET_DEF) UVC control 2 on unit 1: -71 (exp. 1).",
+        "EXT4-fs (mmcblk0p2): mounted filesystem with ordered data mode. Opts: (null)",
+        "usb 2-1: new SuperSpeed USB device number 2 using xhci-hcd",
+        "xhci-hcd xhci-hcd.7.auto: new USB bus registered, assigned bus number 3",
+    ],
+)
+def test_a_harmless_line_is_no_event(line: str) -> None:
+    """What costs the stream nothing, or is seen at its source, is not said."""
+    assert log_lines.event(log_lines.KERNEL, line) is None
 
 
 def kernel(tmp_path: Path, text: str) -> tuple[KernelLog, Host, Path]:

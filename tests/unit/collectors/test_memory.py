@@ -36,8 +36,9 @@ def test_without_swap(tmp_path: Path) -> None:
 
 
 def test_more_available_than_there_is(tmp_path: Path) -> None:
-    """What is used is never negative."""
-    assert 0 == collect(tmp_path, "MemTotal: 1000 kB\nMemAvailable: 1001 kB\n")["memory.used_bytes", ""]
+    """Nothing is known of what is used: neither 0 nor less."""
+    found = collect(tmp_path, "MemTotal: 1000 kB\nMemAvailable: 1001 kB\n")
+    assert {("memory.total_bytes", ""): 1_024_000} == found
 
 
 @pytest.mark.parametrize("row", ["MemAvailable: 14", "MemAvailable: 14 k", "MemAvailable: -14 kB", "MemAvailable:"])

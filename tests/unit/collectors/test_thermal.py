@@ -63,12 +63,14 @@ def test_no_zone_readable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("millicelsius", "expected"), [(-273150, -273.15), (-1, -0.001), (125000, 125.0), (200001, 200.001)]
+    ("millicelsius", "expected"),
+    [(-55_001, None), (-55_000, -55.0), (-1, -0.001), (0, 0.0), (125_000, 125.0), (150_001, None), (2**31 - 1, None)],
 )
-def test_any_temperature_is_believed(millicelsius: int, expected: float, tmp_path: Path) -> None:
-    """There is no window of plausible temperatures, only absolute zero."""
+def test_a_temperature_that_can_be_is_believed(millicelsius: int, expected: float | None, tmp_path: Path) -> None:
+    """Cold ones too; what no sensor measures is a fault."""
     host = trees.write(tmp_path, {f"{ZONE}0/type": "x\n", f"{ZONE}0/temp": f"{millicelsius}\n"})
-    assert expected == trees.Collector(thermal, host).at(0)["thermal.zone_temp", "x"]
+    assert expected == trees.Collector(thermal, host).at(0).get(("thermal.zone_temp", "x"))
+    assert (expected is None) == bool(host.faults)
 
 
 def test_zones_of_one_type_keep_their_names(tmp_path: Path) -> None:
