@@ -8,9 +8,9 @@ Emits: events.lines_total{log} (read; kernel, journal), events.lines_missed_tota
     hdmi_*, storage_failed, out_of_memory, overheated, kernel_fault, srt_*, pipeline_stalled, capture_failed,
     bitrate_fixed, encoder_complained, bond_*, unit_failed.
 Errors: a line is a unit's, systemd's or the kernel's by journald's own fields, which nobody else can set, and the
-    encoder library's where a trusted user (see `Host.trusted_users`) says it. A log that is not there, or not for this user to
-    read, is said once. It begins with the next line: what was said while nobody listened is in the log, and no event.
-    No line is passed on, an event has words of its own.
+    encoder library's where a trusted user (see `Host.trusted_users`) says it. A log that is not there, or not for this
+    user to read, is said once. It begins with the next line: what was said while nobody listened is in the log, and no
+    event. No line is passed on, an event has words of its own.
 """
 
 from __future__ import annotations
