@@ -27,10 +27,11 @@ class WebError(Exception):
 
 
 class Answer(NamedTuple):
-    """What came back: the status, and the body as text."""
+    """What came back: the status, the body as text, and the first cookie, "" without one."""
 
     status: int
     text: str
+    cookie: str = ""
 
 
 def get(url: str, timeout_s: float, *, headers: Mapping[str, str] | None = None, interface: str = "") -> Answer:
@@ -54,7 +55,8 @@ def get(url: str, timeout_s: float, *, headers: Mapping[str, str] | None = None,
             asking.sock = bounded.Connection(connected, deadline_s, MAX_BYTES)
             asking.request("GET", _target(parts), headers=headers or {})
             with asking.getresponse() as response:
-                return Answer(response.status, _body(response))
+                cookie = (response.getheader("Set-Cookie") or "").partition(";")[0].strip()
+                return Answer(response.status, _body(response), cookie)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise WebError(_why(error)) from error
 

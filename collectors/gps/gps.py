@@ -31,8 +31,9 @@ RECORDED = "gpsd"  # below any root but /: what gpsd said when the tree was reco
 WATCH = b'?WATCH={"enable":true,"json":true};\n'
 TIMEOUT_S = 1.0
 STALE_S = 10.0  # a receiver gives a position every second
-MAX_BYTES = 256 * 1024  # of one look; the rest waits
+MAX_BYTES = 64 * 1024  # of one look; the rest waits
 MAX_LINE_BYTES = 16 * 1024  # gpsd's own buffer has 10,240 (gpsd.h, GPS_JSON_RESPONSE_MAX)
+MAX_LINES = 1000  # of one look, the last ones: what is older has been said anew since
 MAX_RECEIVERS = 8
 NO_FIX = 1
 
@@ -139,7 +140,7 @@ def _lines(host: Host, config: Config, state: State) -> Iterator[bytes]:
     if len(state.rest) > MAX_LINE_BYTES:
         host.fault("gpsd", f"a line longer than {MAX_LINE_BYTES} bytes: this is no gpsd")
         _close(state)
-    yield from filter(None, lines)
+    yield from filter(None, lines[-MAX_LINES:])
 
 
 def _received(config: Config, state: State) -> bytes:

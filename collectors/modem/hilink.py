@@ -1,131 +1,104 @@
-"""Huawei's HiLink dongles, asked over HTTP; a part of the modem collector.
+"""Huawei's HiLink dongles and routers, by their web interface.
 
-Such a dongle is a router behind a USB network interface, and no modem to ModemManager. Several of them have the same
-address, so each is asked through its own interface.
-
-Reads: proc/net/route, sys/class/net/*/device, and at the gateway of a USB interface /api/webserver/SesTokInfo,
-    /api/device/signal, /api/monitoring/status, /api/net/current-plmn.
-Source: the dongles' web interface; answers are XML with the units in the text, e.g. ``-86dBm``.
-Errors: a gateway that never spoke this is asked again after `AGAIN_S`. Neither IMEI, IMSI, ICCID nor cell is kept.
+Reads: /api/webserver/SesTokInfo, /api/monitoring/{status,traffic-statistics,month_statistics}, /api/device/{signal,
+    basic_information}, /api/net/current-plmn.
+Source: the dongles' own web interface; its constants MACRO_NET_WORK_TYPE_* (main.js) as public code has them:
+    https://github.com/Salamek/huawei-lte-api, luci-app-3ginfo-lite (huawei_hilink.sh).
+Errors: older firmware has no sessions (error 100002 to SesTokInfo) and is asked without one; what wants a login
+    (100003, 125002) is absent, and that is said. Neither IMEI, IMSI, ICCID nor cell is kept.
 """
 
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from http import HTTPStatus
-from ipaddress import IPv4Address
-from typing import NamedTuple
 
-from collectors.host import Host
-from collectors.modem.modem_manager import CONNECTED, Modem
-from collectors.web import WebError, get
+from collectors.modem.place import Session
+from collectors.modem.reading import CONNECTED, REGISTERED, Modem
+from collectors.web import WebError
+from common import untrusted
+from common.untrusted import UntrustedError
 
-DONGLE = "usb-"  # how the ids begin
-TIMEOUT_S = 0.7  # it is at the other end of a USB cable; a busy one takes 300 ms
-AGAIN_S = 300.0
-MAX_DONGLES = 6
-ROUTES = "proc/net/route"
-DRIVERS = frozenset({"cdc_ether", "rndis_host", "cdc_ncm", "huawei_cdc_ncm"})
-REGISTERED = 8  # MM_MODEM_STATE_REGISTERED: what is not connected, in ModemManager's numbers
 IS_CONNECTED = "901"
+LOGIN_WANTED = frozenset({"100003", "125002"})
 
-# CurrentNetworkTypeEx, else CurrentNetworkType.
-TECHNOLOGIES = {"101": "lte", "1011": "lte", "19": "lte", "111": "5gnr", "20": "5gnr"}
-TECHNOLOGIES |= {"41": "umts", "45": "hspa", "46": "hspa+", "9": "hspa", "2": "umts"} | {"1": "gsm", "3": "edge"}
+# CurrentNetworkType. 17 is HSPA+ with 64QAM, 18 with MIMO: two carriers in the dongles' own words.
+TYPES = {
+    "0": "", "1": "gsm", "2": "gprs", "3": "edge", "4": "umts", "5": "hsdpa", "6": "hsupa", "7": "hspa",
+    "8": "td-scdma", "9": "hspa+", "10": "evdo0", "11": "evdoa", "12": "evdob", "13": "1xrtt", "14": "umb",
+    "15": "1xevdv", "16": "3xrtt", "17": "dc-hspa+", "18": "dc-hspa+", "19": "lte", "20": "5gnr",
+}  # fmt: skip
+# CurrentNetworkTypeEx, which newer firmware has besides.
+TYPES_EX = {
+    "0": "", "1": "gsm", "2": "gprs", "3": "edge", "21": "is95a", "22": "is95b", "23": "1xrtt", "24": "evdo0",
+    "25": "evdoa", "26": "evdob", "27": "1xrtt", "28": "evdo0", "29": "evdoa", "30": "evdob", "31": "ehrpd0",
+    "32": "ehrpda", "33": "ehrpdb", "34": "ehrpd0", "35": "ehrpda", "36": "ehrpdb", "41": "umts", "42": "hsdpa",
+    "43": "hsupa", "44": "hspa", "45": "hspa+", "46": "dc-hspa+", "61": "td-scdma", "62": "td-hsdpa", "63": "td-hsupa",
+    "64": "td-hspa", "65": "td-hspa+", "81": "wimax", "101": "lte", "1011": "lte+", "111": "5gnr",
+}  # fmt: skip
+TWO_CARRIERS = frozenset({"17", "18"})
 
 _SIGNAL = {"rssi": "rssi", "rsrp": "rsrp", "rsrq": "rsrq", "snr": "sinr"}  # ours, and the dongle's word
-_TAG = re.compile(r"<(\w{1,40})>([^<]{0,200})</\1>")
+_STATS = {"rx-bytes": "CurrentDownload", "tx-bytes": "CurrentUpload", "duration": "CurrentConnectTime"}
 _NUMBER = re.compile(r"-?\d{1,4}(?:\.\d{1,2})?")
-_UP_WITH_GATEWAY = 0x3  # RTF_UP | RTF_GATEWAY
 
 
-class Dongle(NamedTuple):
-    """Where a dongle may be: interface, address of its gateway, place of its plug, e.g. ``1-1.2``."""
+def ask(session: Session) -> Modem | None:
+    """Return what a dongle says, None where it is none.
 
-    interface: str
-    address: str
-    plug: str
-
-
-@dataclass
-class Dongles:
-    """What is remembered of each place.
-
-    Attributes:
-        not_before_s: until when a gateway that spoke something else is not asked, in monotonic seconds.
-        known: those that have answered, as they did last.
+    Raises:
+        WebError: it does not answer.
     """
-
-    not_before_s: dict[Dongle, float] = field(default_factory=dict)
-    known: dict[Dongle, Modem] = field(default_factory=dict)
-
-    def modems(self, host: Host) -> Iterator[Modem]:
-        """Give the dongles that are there; one that does not answer now has no state and no numbers."""
-        found = list(candidates(host))[:MAX_DONGLES]
-        self.not_before_s = {dongle: at_s for dongle, at_s in self.not_before_s.items() if dongle in found}
-        self.known = {dongle: modem for dongle, modem in self.known.items() if dongle in found}
-        for dongle in found:
-            if host.now_s < self.not_before_s.get(dongle, 0.0):
-                continue
-            modem = ask(dongle)
-            if modem is not None:
-                self.known[dongle] = modem
-            elif dongle in self.known:
-                modem = silent(self.known[dongle])
-            else:
-                self.not_before_s[dongle] = host.now_s + AGAIN_S
-                continue
-            yield modem
-
-
-def silent(modem: Modem) -> Modem:
-    """Return what holds of a dongle that does not answer: who it is."""
-    return modem._replace(state=None, is_roaming=None, signal_percent=None, signal={}, technology="")
-
-
-def candidates(host: Host) -> Iterator[Dongle]:
-    """Give the USB network interfaces that have a gateway, one each."""
-    seen = set()
-    for line in (host.text(ROUTES) or "").splitlines()[1:]:
-        columns = line.split()
-        if len(columns) < 4 or columns[0] in seen or int(columns[3], 16) & _UP_WITH_GATEWAY != _UP_WITH_GATEWAY:
-            continue
-        device = f"sys/class/net/{columns[0]}/device"
-        if host.link(f"{device}/driver").rpartition("/")[2] in DRIVERS:
-            seen.add(columns[0])
-            address = str(IPv4Address(struct.pack("<I", int(columns[2], 16))))
-            yield Dongle(columns[0], address, host.link(device).rpartition("/")[2].partition(":")[0])
-
-
-def ask(dongle: Dongle) -> Modem | None:
-    """Return what a dongle says, None where it is none."""
-    session = _answer(dongle, "webserver/SesTokInfo", "")
-    if "SesInfo" not in session:
+    session.cookie = ""
+    opened = _answer(session, "webserver/SesTokInfo")
+    if not opened.keys() & {"SesInfo", "code"}:
         return None
-    cookie = session["SesInfo"]
-    status, signal, carrier = (
-        _answer(dongle, path, cookie) for path in ("monitoring/status", "device/signal", "net/current-plmn")
-    )
-    kind = status.get("CurrentNetworkTypeEx") or status.get("CurrentNetworkType", "")
-    numbers = {name: _number(signal.get(tag, "")) for name, tag in _SIGNAL.items()}
+    cookie = untrusted.words(opened.get("SesInfo"), 1000)
+    session.cookie = f"SessionID={cookie}" if cookie and "=" not in cookie else cookie
+    status = _answer(session, "monitoring/status")
+    if "ConnectionStatus" not in status:
+        return None
+    pages = ("device/signal", "net/current-plmn", "monitoring/traffic-statistics", "monitoring/month_statistics")
+    signal, carrier, traffic, month = (_extra(session, page) for page in pages)
+    session.model = session.model or _extra(session, "device/basic_information").get("devicename", "")
+    technology, unknown = technology_of(status.get("CurrentNetworkType", ""), status.get("CurrentNetworkTypeEx", ""))
     bars, most = _number(status.get("SignalIcon", "")), _number(status.get("maxsignal", "")) or 5.0
     return Modem(
-        path=f"hilink:{dongle.interface}",
-        id=f"{DONGLE}{dongle.plug}",
-        model=f"HiLink at {dongle.interface}",
-        carrier=carrier.get("FullName", "")[:64],
-        technology=TECHNOLOGIES.get(kind, ""),
-        interface=dongle.interface,
-        state=_state(status.get("ConnectionStatus", "")),
+        path=f"hilink:{session.place.interface}",
+        id=session.place.id,
+        model=untrusted.words(session.model) or f"HiLink at {session.place.interface}",
+        carrier=untrusted.words(carrier.get("FullName")),
+        technology=technology,
+        interface=session.place.interface,
+        state=_state(status["ConnectionStatus"]),
         is_roaming={"0": False, "1": True}.get(status.get("RoamingStatus", "")),
         signal_percent=None if bars is None else round(100 * bars / most),
-        signal={name: value for name, value in numbers.items() if value is not None},
+        signal=_numbers({name: _number(signal.get(tag, "")) for name, tag in _SIGNAL.items()}),
         is_polled=True,
-        stats={},
+        stats=_numbers({name: untrusted.integer(traffic.get(tag)) for name, tag in _STATS.items()}),
+        band=_band(signal.get("band", ""), technology),
+        used_bytes=_sum(month.get("CurrentMonthDownload"), month.get("CurrentMonthUpload")),
+        battery_percent=untrusted.number(status.get("BatteryPercent"), 0, 100),
+        unknown=unknown,
+        note="gives its signal only after a login" if signal.get("code") in LOGIN_WANTED else "",
     )
+
+
+def technology_of(kind: str, extended: str) -> tuple[str, dict[str, str]]:
+    """Return the technology of two of Huawei's numbers, and which of them are in no table.
+
+    Args:
+        kind: CurrentNetworkType.
+        extended: CurrentNetworkTypeEx, "" where the firmware has none.
+    """
+    if kind in TWO_CARRIERS:
+        return TYPES[kind], {}
+    name, number, table = (
+        ("CurrentNetworkTypeEx", extended, TYPES_EX) if extended else ("CurrentNetworkType", kind, TYPES)
+    )
+    if number in table or not number:
+        return table.get(number, ""), {}
+    return TYPES.get(kind, number) if extended else number, {name: number}
 
 
 def _state(status: str) -> int | None:
@@ -134,17 +107,40 @@ def _state(status: str) -> int | None:
     return CONNECTED if status == IS_CONNECTED else REGISTERED
 
 
-def _answer(dongle: Dongle, path: str, cookie: str) -> dict[str, str]:
-    """Return an answer's elements; nothing where there is none, and of an error."""
-    headers = {"Cookie": cookie} if cookie else {}
+def _band(number: str, technology: str) -> str:
+    prefix = "n" if technology == "5gnr" else "B"
+    return f"{prefix}{number}" if number.isdecimal() and len(number) <= 3 else ""
+
+
+def _answer(session: Session, page: str) -> dict[str, str]:
+    """Return an answer's elements; of an error ``code``, of anything else nothing."""
+    answer = session.get(f"/api/{page}")
+    if answer.status != HTTPStatus.OK:
+        return {}
     try:
-        answer = get(f"http://{dongle.address}/api/{path}", TIMEOUT_S, headers=headers, interface=dongle.interface)
+        return untrusted.elements(answer.text)
+    except UntrustedError:
+        return {}
+
+
+def _extra(session: Session, page: str) -> dict[str, str]:
+    """Return an answer's elements; nothing where there is none, which costs what it would have told."""
+    try:
+        return _answer(session, page)
     except WebError:
         return {}
-    return dict(_TAG.findall(answer.text)) if answer.status == HTTPStatus.OK else {}
 
 
 def _number(text: str) -> float | None:
-    """Return the number in ``-86dBm``; of a bound such as ``&gt;=-51dBm`` the bound."""
+    """Return the number in ``-86dBm``; of a bound such as ``>=-51dBm`` the bound."""
     match = _NUMBER.search(text)
     return float(match[0]) if match else None
+
+
+def _numbers(found: dict[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _sum(*texts: str | None) -> int | None:
+    counts = [untrusted.integer(text, 0) for text in texts]
+    return sum(count or 0 for count in counts) if None not in counts else None

@@ -1,15 +1,17 @@
 """The modems: signal, carrier, what went through them, and when they come and go.
 
-Reads: ModemManager on the system's D-Bus (run/dbus/system_bus_socket), see modem_manager.py; Huawei's HiLink dongles,
-    which are none to it, over HTTP, see hilink.py.
-Source: https://www.freedesktop.org/software/ModemManager/api/latest/, the dongles' web interface.
+Reads: ModemManager on the system's D-Bus (run/dbus/system_bus_socket), see modem_manager.py; Huawei's, ZTE's and
+    Netgear's routers, which are none to it, over HTTP, see routers.py; etc/machine-id, as a secret.
+Source: https://www.freedesktop.org/software/ModemManager/api/latest/, the routers' web interfaces.
 Emits: modem.connected{modem} (0 or 1), modem.roaming{modem} (0 or 1), modem.signal_percent{modem},
     modem.{rssi,rsrp}_dbm{modem}, modem.{rsrq,snr}_db{modem} (once ModemManager polls them), modem.{rx,tx}_bytes_total
-    and modem.connection_seconds{modem} (of the connection), modem.reconnects_total{modem},
-    modem.info{modem,interface,model,carrier,technology} (1). Events modem_plugged, modem_unplugged, modem_lost,
+    and modem.connection_seconds{modem} (of the connection), modem.data_used_bytes{modem} and
+    modem.battery_percent{modem} (of a router), modem.reconnects_total{modem},
+    modem.info{modem,interface,model,carrier,technology,band} (1). Events modem_plugged, modem_unplugged, modem_lost,
     modem_restored.
 Errors: without a bus or ModemManager there is nothing, and that is said once. Neither IMEI, IMSI, ICCID, numbers nor
-    cells are kept: a modem is known by ModemManager's hash of its device, a dongle by the USB port it is plugged into.
+    cells are kept: a modem is known by a hash of its equipment that only this machine can make, a router by the USB
+    port it is plugged into. A technology that is in no table is passed on as it is, and is a fault.
 """
 
 from __future__ import annotations
@@ -19,14 +21,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from collectors.host import Host
-from collectors.modem.hilink import DONGLE, Dongles
-from collectors.modem.modem_manager import CONNECTED, Modem, ModemManager, UnavailableError, recorded
+from collectors.modem.modem_manager import ModemManager, UnavailableError
+from collectors.modem.reading import CONNECTED, Modem, recorded
+from collectors.modem.routers import ROUTER, Routers
 from common.events import Event
-from common.keys import boolean, duration, key
+from common.keys import boolean, duration, key, listing, text
 from common.sample import Sample
 
 RECORDED = "modems"  # below any root but /: what ModemManager said when the tree was recorded
 BUS = "run/dbus/system_bus_socket"
+MACHINE = "etc/machine-id"
 UNITS = {"rssi": "rssi_dbm", "rsrp": "rsrp_dbm", "rsrq": "rsrq_db", "snr": "snr_db"}
 STATS = {"rx-bytes": "rx_bytes_total", "tx-bytes": "tx_bytes_total", "duration": "connection_seconds"}
 
@@ -37,7 +41,12 @@ class Config:
 
     enabled: bool = key(boolean(), "true", "collect it")
     interval_s: float = key(duration(0.1, 86_400), "10s", "time between two collects", name="interval")
-    hilink: bool = key(boolean(), "true", "ask the gateways of USB network interfaces whether they are HiLink dongles")
+    hilink: bool = key(
+        boolean(), "true", "ask the gateways of USB network interfaces whether they are HiLink, ZTE or Netgear routers"
+    )
+    router_interfaces: tuple[str, ...] = key(
+        listing(text(pattern=r"[\w.:-]{1,15}")), "[]", "other interfaces with such a router behind them, e.g. [eth1]"
+    )
     poll_signal: bool = key(boolean(), "true", "have ModemManager ask the modems for rsrp, rsrq, snr (needs polkit)")
 
 
@@ -56,7 +65,7 @@ class State:
     """The modems by id, and the way to them."""
 
     manager: ModemManager | None = None
-    dongles: Dongles = field(default_factory=Dongles)
+    routers: Routers = field(default_factory=Routers)
     known: dict[str, Known] = field(default_factory=dict)
     plugged: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)  # objects for which polling was set up, or refused
@@ -67,7 +76,8 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
     modems, is_sure = _modems(host, state)
     if config.hilink and host.root == Path("/"):
         theirs = {modem.interface for modem in modems}
-        modems += [modem for modem in state.dongles.modems(host) if modem.interface not in theirs]
+        found = state.routers.modems(host, config.router_interfaces)
+        modems += [modem for modem in found if modem.interface not in theirs]
     yield from _plugging(modems, state, is_sure=is_sure)
     for modem in modems:
         if config.poll_signal and not modem.is_polled and modem.path not in state.asked:
@@ -75,6 +85,7 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
         if modem.state is not None:
             yield from _connection(modem, state.known[modem.id])
         yield from _numbers(modem)
+        _remarks(host, modem)
     state.asked &= {modem.path for modem in modems}
 
 
@@ -86,7 +97,7 @@ def _modems(host: Host, state: State) -> tuple[list[Modem], bool]:
         host.absent.add(BUS)
         return [], False
     if state.manager is None:
-        state.manager = ModemManager(str(host.root / BUS))
+        state.manager = ModemManager(str(host.root / BUS), (host.text(MACHINE) or "").encode())
     try:
         return state.manager.modems(), True
     except UnavailableError as error:
@@ -117,7 +128,7 @@ def _plugging(modems: list[Modem], state: State, *, is_sure: bool) -> Iterator[E
             state.known.setdefault(name, Known(f"{label} ({name})"))
             if state.plugged or not is_first:
                 yield Event("modem_plugged", f"{label} at {modem.interface or 'no interface yet'}", name)
-    gone = {name for name in state.plugged - now.keys() if is_sure or name.startswith(DONGLE)}
+    gone = {name for name in state.plugged - now.keys() if is_sure or name.startswith(ROUTER)}
     for name in sorted(gone):
         yield Event("modem_unplugged", f"{state.known[name].name} is gone", name)
         state.known[name].was_connected = False
@@ -150,5 +161,16 @@ def _numbers(modem: Modem) -> Iterator[Sample]:
     for name, metric in STATS.items():
         if name in modem.stats:
             yield Sample(f"modem.{metric}", modem.stats[name], tags)
+    for metric, value in (("data_used_bytes", modem.used_bytes), ("battery_percent", modem.battery_percent)):
+        if value is not None:
+            yield Sample(f"modem.{metric}", value, tags)
     info = {"interface": modem.interface, "model": modem.model, "carrier": modem.carrier}
-    yield Sample("modem.info", 1, {**tags, **info, "technology": modem.technology})
+    yield Sample("modem.info", 1, {**tags, **info, "technology": modem.technology, "band": modem.band})
+
+
+def _remarks(host: Host, modem: Modem) -> None:
+    """Say what is in no table, and what is missing."""
+    for name, value in modem.unknown.items():
+        host.fault(f"modem {modem.id} {name}", f"{value} is in no table; it is passed on as it is")
+    if modem.note:
+        host.notes[f"modem {modem.id}"] = f"{modem.model} {modem.note}"

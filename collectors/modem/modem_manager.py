@@ -2,71 +2,46 @@
 
 Reads: org.freedesktop.ModemManager1 at run/dbus/system_bus_socket: Modem, Modem.Modem3gpp, Modem.Signal, Bearer.
 Source: https://www.freedesktop.org/software/ModemManager/api/latest/. What an older version lacks is absent.
-Emits: `Modem`s, without IMEI, IMSI, ICCID, numbers or cell, which are never asked for by name and never kept.
+Emits: `Modem`s, without IMSI, ICCID, numbers or cell, which are not looked at; of the IMEI a keyed hash is made, which
+    tells two modems of one make apart, and the rest is forgotten.
 Fails: no bus, no service, an answer that takes more than `TIMEOUT_S`, or none that is understood: `UnavailableError`.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+import hashlib
+import hmac
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from jeepney import DBusAddress, DBusErrorResponse, MessageType, Properties, new_method_call
 from jeepney.io.blocking import DBusConnection, open_dbus_connection
 
+from collectors.bounded import left_s
+from collectors.modem.reading import Modem
+from common import untrusted
+
 SERVICE = "org.freedesktop.ModemManager1"
 ROOT = "/org/freedesktop/ModemManager1"
 MODEM, GPP, SIGNAL, BEARER = (f"{SERVICE}.{name}" for name in ("Modem", "Modem.Modem3gpp", "Modem.Signal", "Bearer"))
-TIMEOUT_S = 2.0
-MAX_MODEMS = 16
+TIMEOUT_S = 2.0  # of one question
+COLLECT_S = 4.0  # of all of a collect's: each modem's bearers are asked one by one
+MAX_MODEMS, MAX_BEARERS = 16, 4
 
-# ModemManager-enums.h: MM_MODEM_STATE_CONNECTED, MM_MODEM_PORT_TYPE_NET, registration while roaming.
-CONNECTED, NET_PORT, ROAMING = 11, 2, frozenset({5, 7, 10})
-# MM_MODEM_ACCESS_TECHNOLOGY_*, the fastest first.
+NET_PORT, ROAMING = 2, frozenset({5, 7, 10})  # MM_MODEM_PORT_TYPE_NET, registration while roaming
+# MM_MODEM_ACCESS_TECHNOLOGY_* of ModemManager-enums.h, as of 1.22; of several at once the fastest counts, it is first.
 TECHNOLOGIES = {
-    1 << 15: "5gnr",
-    1 << 14: "lte",
-    1 << 9: "hspa+",
-    1 << 8: "hspa",
-    1 << 5: "umts",
-    1 << 4: "edge",
-    1 << 3: "gprs",
-    1 << 1: "gsm",
-}
+    1 << 15: "5gnr", 1 << 14: "lte", 1 << 16: "lte-cat-m", 1 << 17: "lte-nb-iot", 1 << 9: "hspa+", 1 << 8: "hspa",
+    1 << 7: "hsupa", 1 << 6: "hsdpa", 1 << 5: "umts", 1 << 13: "evdob", 1 << 12: "evdoa", 1 << 11: "evdo0",
+    1 << 10: "1xrtt", 1 << 4: "edge", 1 << 3: "gprs", 1 << 2: "gsm", 1 << 1: "gsm", 1 << 0: "pots",
+}  # fmt: skip
+INITIALIZING = 1  # MM_MODEM_STATE_INITIALIZING; below it: unknown. It does not know itself yet.
 
 
 class UnavailableError(Exception):
     """ModemManager cannot be asked now; says why."""
-
-
-class Modem(NamedTuple):
-    """A modem as it is now; what it does not say is None or "".
-
-    Attributes:
-        path: its object, which changes when it is plugged in again.
-        id: beginning of ModemManager's hash of the device, which does not.
-        interface: its network interface.
-        state: ModemManager's number.
-        signal_percent: as ModemManager sums it up.
-        signal: rssi, rsrp (dBm), rsrq, snr (dB), of the fastest technology that says anything.
-        is_polled: the signal's details are asked for by ModemManager.
-        stats: of the bearer: rx-bytes, tx-bytes, duration (seconds).
-    """
-
-    path: str
-    id: str
-    model: str
-    carrier: str
-    technology: str
-    interface: str
-    state: int | None
-    is_roaming: bool | None
-    signal_percent: float | None
-    signal: Mapping[str, float]
-    is_polled: bool
-    stats: Mapping[str, float]
 
 
 class ModemManager:
@@ -74,10 +49,13 @@ class ModemManager:
 
     Args:
         socket: of the system's bus.
+        secret: known on this machine alone; keeps the equipment's number out of the modem's name.
     """
 
-    def __init__(self, socket: str) -> None:
+    def __init__(self, socket: str, secret: bytes) -> None:
         self._socket = socket
+        self._secret = secret
+        self._deadline_s = 0.0
         self._connection: DBusConnection | None = None
 
     def modems(self) -> list[Modem]:
@@ -86,10 +64,14 @@ class ModemManager:
         Raises:
             UnavailableError: see the module.
         """
+        self._deadline_s = time.monotonic() + COLLECT_S
         manager = DBusAddress(ROOT, SERVICE, "org.freedesktop.DBus.ObjectManager")
         (objects,) = self._ask(new_method_call(manager, "GetManagedObjects"))
         found = [(path, _values(rows)) for path, rows in sorted(objects.items()) if MODEM in rows]
-        return [self._modem(path, rows) for path, rows in found[:MAX_MODEMS]]
+        modems = [self._modem(path, rows) for path, rows in found[:MAX_MODEMS] if _knows_itself(rows[MODEM])]
+        shared = {name for name, count in Counter(modem.id for modem in modems).items() if count > 1}
+        ports = {path: _port_of(rows[MODEM]) for path, rows in found}  # cheap ones are sold with one number for all
+        return [m._replace(id=f"{m.id}@{ports[m.path]}") if m.id in shared else m for m in modems]
 
     def poll_signal(self, modem: Modem, every_s: int) -> None:
         """Have ModemManager ask a modem for the details of its signal.
@@ -97,6 +79,7 @@ class ModemManager:
         Raises:
             UnavailableError: see the module; also where polkit does not allow it.
         """
+        self._deadline_s = time.monotonic() + TIMEOUT_S
         address = DBusAddress(modem.path, SERVICE, SIGNAL)
         self._ask(new_method_call(address, "Setup", "u", (every_s,)))
 
@@ -111,12 +94,13 @@ class ModemManager:
         bearer = self._bearer(own.get("Bearers"))
         percent = own.get("SignalQuality")
         registration = gpp.get("RegistrationState")
+        technology, unknown = _technology(own.get("AccessTechnologies"))
         return Modem(
             path=path,
-            id=_text(own.get("DeviceIdentifier"))[:8] or path.rpartition("/")[2],
+            id=self._identity(own) or path.rpartition("/")[2],
             model=_text(own.get("Model")),
             carrier=_text(gpp.get("OperatorName")),
-            technology=_technology(own.get("AccessTechnologies")),
+            technology=technology,
             interface=_text(bearer.get("Interface")) or _port(own.get("Ports")),
             state=own["State"] if isinstance(own.get("State"), int) else None,
             is_roaming=registration in ROAMING if isinstance(registration, int) else None,
@@ -124,12 +108,25 @@ class ModemManager:
             signal=_signal(signal),
             is_polled=bool(signal.get("Rate")),
             stats=_numbers(bearer.get("Stats")),
+            unknown=unknown,
         )
+
+    def _identity(self, own: Mapping[str, Any]) -> str:
+        """Return what tells a modem from all others, the same after a re-plug and a restart.
+
+        ModemManager's DeviceIdentifier is the same for all modems of one make and firmware. The equipment's number
+        (IMEI) is not, and is not to be known: what is returned cannot be turned back without this machine's secret.
+        """
+        equipment = _text(own.get("EquipmentIdentifier"))
+        if equipment.strip("0") and self._secret:
+            return hmac.new(self._secret, equipment.encode(), hashlib.sha256).hexdigest()[:8]
+        port = _port_of(own)
+        return f"port-{port}" if port else _text(own.get("DeviceIdentifier"))[:8]
 
     def _bearer(self, paths: Any) -> Mapping[str, Any]:
         """Return the properties of the bearer that is connected, or of the last one."""
         found: Mapping[str, Any] = {}
-        for path in paths if isinstance(paths, list) else ():
+        for path in paths[:MAX_BEARERS] if isinstance(paths, list) else ():
             try:
                 (rows,) = self._ask(Properties(DBusAddress(path, SERVICE, BEARER)).get_all())
             except UnavailableError:
@@ -143,7 +140,8 @@ class ModemManager:
         try:
             if self._connection is None:
                 self._connection = open_dbus_connection(f"unix:path={self._socket}", auth_timeout=TIMEOUT_S)
-            answer = self._connection.send_and_get_reply(message, timeout=TIMEOUT_S)
+            timeout_s = min(TIMEOUT_S, left_s(self._deadline_s))
+            answer = self._connection.send_and_get_reply(message, timeout=timeout_s)
         except (OSError, TimeoutError, ValueError, EOFError, RuntimeError) as error:
             self.close()  # an answer that is late would be taken for the next one's
             raise UnavailableError(str(error) or type(error).__name__) from error
@@ -151,14 +149,6 @@ class ModemManager:
             raise UnavailableError(DBusErrorResponse(answer).name)
         body: tuple[Any, ...] = answer.body
         return body
-
-
-def recorded(lines: Iterable[str]) -> list[Modem] | None:
-    """Return the modems that a recorded tree holds as JSON, by the attributes of `Modem`; None where it is none."""
-    try:
-        return [Modem(**row) for row in json.loads("".join(lines))]
-    except (ValueError, TypeError):
-        return None
 
 
 def _values(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -181,18 +171,30 @@ def _numbers(rows: Any) -> dict[str, float]:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return value
+    return None if isinstance(value, str) else untrusted.number(value)
 
 
 def _text(value: Any) -> str:
-    return value.strip()[:64] if isinstance(value, str) else ""
+    return untrusted.words(value)
 
 
-def _technology(bits: Any) -> str:
+def _technology(bits: Any) -> tuple[str, dict[str, str]]:
+    """Return the fastest technology, and what is in no table."""
     known = bits if isinstance(bits, int) else 0
-    return next((name for bit, name in TECHNOLOGIES.items() if known & bit), "")
+    found = next((name for bit, name in TECHNOLOGIES.items() if known & bit), "")
+    return (found, {}) if found or not known else (f"{known:#x}", {"AccessTechnologies": f"{known:#x}"})
+
+
+def _knows_itself(own: Mapping[str, Any]) -> bool:
+    """Tell whether a modem has been read so far that it can be told from others."""
+    state = own.get("State")
+    is_early = isinstance(state, int) and 0 <= state <= INITIALIZING
+    return bool(_text(own.get("EquipmentIdentifier"))) or not is_early
+
+
+def _port_of(own: Mapping[str, Any]) -> str:
+    """Return the USB port, e.g. ``1-1.2``, or the PCI address that a modem is plugged into."""
+    return _text(own.get("Device")).rpartition("/")[2]
 
 
 def _port(ports: Any) -> str:

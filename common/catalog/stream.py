@@ -149,8 +149,10 @@ MODEM = (
     row("modem.rx_bytes_total", COUNTER, "bytes", "modem", "Received since the connection began.", HIGH),
     row("modem.tx_bytes_total", COUNTER, "bytes", "modem", "Sent since the connection began.", HIGH),
     row("modem.connection_seconds", GAUGE, "seconds", "modem", "Age of the connection.", HIGH),
+    row("modem.data_used_bytes", GAUGE, "bytes", "modem", "Used of the plan, by a router's own count.", HIGH),
+    row("modem.battery_percent", GAUGE, "percent", "modem", "Charge of a router's battery.", HIGH),
     row("modem.reconnects_total", COUNTER, "", "modem", "Times it was connected again.", HIGH),
-    row("modem.info", INFO, "", "modem interface model carrier technology", "What it is and where; 1.", HIGH),
+    row("modem.info", INFO, "", "modem interface model carrier technology band", "What it is and where; 1.", HIGH),
 )
 
 EVENTS = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
 import signal
@@ -17,14 +19,15 @@ from jeepney.io.blocking import open_dbus_connection
 
 from collectors.host import Host
 from collectors.modem import modem
-from collectors.modem.modem_manager import BEARER, GPP, MODEM, ROOT, SERVICE, SIGNAL, TIMEOUT_S
+from collectors.modem.modem_manager import BEARER, COLLECT_S, GPP, MODEM, ROOT, SERVICE, SIGNAL
 from common.events import Event
 from common.sample import Sample
 from tests.harness import require, wait_for
 
 SECRETS = {"imei": "867034050000001", "imsi": "310260123456789", "number": "+15550100", "iccid": "8901260000000000001"}
 ID = "f0e1d2c3b4a5968778695a4b3c2d1e0f00112233"
-PATH, BEARER_PATH = f"{ROOT}/Modem/0", f"{ROOT}/Bearer/0"
+PATH, OTHER = f"{ROOT}/Modem/0", f"{ROOT}/Modem/1"
+MACHINE = "0123456789abcdef0123456789abcdef"
 # What Signal.Setup does at a real one: from then on there are numbers. Run by the mock, in its own interpreter.
 SETUP = (
     "self.UpdateProperties('org.freedesktop.ModemManager1.Modem.Signal', {'Rate': args[0], 'Lte': dbus.Dictionary("
@@ -57,12 +60,24 @@ FILLING: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+def bearer_of(path: str) -> str:
+    """Return the bearer of a modem."""
+    return path.replace("/Modem/", "/Bearer/")
+
+
+def name_of(imei: str) -> str:
+    """Return how a modem is called on a machine with that id."""
+    return hmac.new(MACHINE.encode(), imei.encode(), hashlib.sha256).hexdigest()[:8]
+
+
 class Mock:
     """A ModemManager that does what the test says."""
 
     def __init__(self, root: Path) -> None:
         self.address = f"unix:path={root / modem.BUS}"
         (root / modem.BUS).parent.mkdir(parents=True)
+        (root / modem.MACHINE).parent.mkdir()
+        (root / modem.MACHINE).write_text(MACHINE)
         command = [require("dbus-daemon"), "--session", "--nofork", "--nopidfile", f"--address={self.address}"]
         self._daemon = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         self._environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": self.address}
@@ -77,21 +92,22 @@ class Mock:
         )
         wait_for("the service", lambda: self._call(ROOT, "GetCalls", "", ()) is not None)
 
-    def plug(self, path: str = PATH) -> None:
+    def plug(self, path: str = PATH, imei: str = SECRETS["imei"], port: str = "1-1") -> None:
         """Add a modem with a bearer that is connected."""
+        bearer = bearer_of(path)
         own = {
             "State": ("i", 11), "SignalQuality": ("(ub)", (62, True)), "AccessTechnologies": ("u", 1 << 14 | 1 << 15),
             "Model": ("s", "EM12-G"), "Manufacturer": ("s", "Quectel"), "DeviceIdentifier": ("s", ID),
-            "EquipmentIdentifier": ("s", SECRETS["imei"]), "OwnNumbers": ("as", [SECRETS["number"]]),
-            "Device": ("s", "/sys/devices/platform/usb1/1-1"), "Bearers": ("ao", [BEARER_PATH]),
+            "EquipmentIdentifier": ("s", imei), "OwnNumbers": ("as", [SECRETS["number"]]),
+            "Device": ("s", f"/sys/devices/platform/usb1/{port}"), "Bearers": ("ao", [bearer]),
             "Ports": ("a(su)", [("cdc-wdm0", 6), ("wwan0", 2)]), "PrimaryPort": ("s", "cdc-wdm0"),
         }  # fmt: skip
         gpp = {
             "Imei": ("s", SECRETS["imei"]), "OperatorName": ("s", "T-Mobile"), "RegistrationState": ("u", 5),
         }  # fmt: skip
         stats = {"rx-bytes": ("t", 5512345), "tx-bytes": ("t", 912345678), "duration": ("u", 1203)}
-        bearer = {"Interface": ("s", "wwan0"), "Connected": ("b", True), "Stats": ("a{sv}", stats)}
-        self._call(ROOT, "AddObject", "ssa{sv}a(ssss)", (BEARER_PATH, BEARER, {**FILLING[BEARER], **bearer}, []))
+        rows = {"Interface": ("s", "wwan0"), "Connected": ("b", True), "Stats": ("a{sv}", stats)}
+        self._call(ROOT, "AddObject", "ssa{sv}a(ssss)", (bearer, BEARER, {**FILLING[BEARER], **rows}, []))
         self._call(ROOT, "AddObject", "ssa{sv}a(ssss)", (path, MODEM, {**FILLING[MODEM], **own}, []))
         self._call(path, "AddProperties", "sa{sv}", (GPP, {**FILLING[GPP], **gpp}))
         self._call(
@@ -101,12 +117,12 @@ class Mock:
 
     def unplug(self, path: str = PATH) -> None:
         """Remove it, and its bearer."""
-        for each in (path, BEARER_PATH):
+        for each in (path, bearer_of(path)):
             self._call(ROOT, "RemoveObject", "s", (each,))
 
-    def set_state(self, state: int) -> None:
-        """Set the modem's state."""
-        self._call(PATH, "UpdateProperties", "sa{sv}", (MODEM, {"State": ("i", state)}))
+    def set_state(self, state: int, path: str = PATH) -> None:
+        """Set a modem's state."""
+        self._call(path, "UpdateProperties", "sa{sv}", (MODEM, {"State": ("i", state)}))
 
     def mmcli(self, *arguments: str) -> Any:
         """Return what `mmcli` shows of it."""
@@ -167,6 +183,11 @@ class Watched:
         return {one.name: float(one.value) for one in samples}, kinds, samples
 
 
+def of(watched: Watched, name: str) -> list[Sample]:
+    """Collect; return the samples of a metric."""
+    return [sample for sample in watched.collect()[2] if sample.name == name]
+
+
 @pytest.fixture
 def watched(run_dir: Path) -> Iterator[Watched]:
     """The collector on the mock's bus."""
@@ -193,11 +214,12 @@ def test_a_modem_is_read_as_mmcli_shows_it(mock: Mock, watched: Watched) -> None
     } == numbers  # fmt: skip
     info = next(dict(sample.tags) for sample in samples if sample.name == "modem.info")
     assert {
-        "modem": ID[:8],
+        "modem": name_of(SECRETS["imei"]),
         "interface": "wwan0",
         "model": "EM12-G",
         "carrier": "T-Mobile",
         "technology": "5gnr",
+        "band": "",
     } == info
     assert [secret for secret in SECRETS.values() if secret in repr(samples)] == []
 
@@ -207,13 +229,43 @@ def test_plugging_and_connections_are_events(mock: Mock, watched: Watched) -> No
     mock.start()
     told = [watched.collect()[1]]
     steps = (mock.plug, lambda: mock.set_state(8), lambda: mock.set_state(11), mock.unplug)
-    for step in (*steps, lambda: mock.plug(f"{ROOT}/Modem/1")):
+    for step in (*steps, lambda: mock.plug(OTHER)):
         step()  # type: ignore[no-untyped-call]
         told.append(watched.collect()[1])
     assert [[], [], ["modem_lost"], ["modem_restored"], ["modem_unplugged"], ["modem_plugged"]] == told
     numbers, _, samples = watched.collect()
     assert (1, -94.0) == (numbers["modem.reconnects_total"], numbers["modem.rsrp_dbm"])
-    assert {ID[:8]} == {sample.tags["modem"] for sample in samples}
+    assert {name_of(SECRETS["imei"])} == {sample.tags["modem"] for sample in samples}
+
+
+def test_two_alike_are_two_whichever_comes_first(mock: Mock, watched: Watched) -> None:
+    """ModemManager's identifier is the same for both; ports, order and objects change, the series stay."""
+    first, second = "867034050000001", "867034050000019"
+    mock.start()
+    mock.plug(PATH, first, "1-1")
+    mock.plug(OTHER, second, "1-2")
+    mock.set_state(8, OTHER)
+    connected = {sample.tags["modem"]: sample.value for sample in of(watched, "modem.connected")}
+    assert {name_of(first): 1, name_of(second): 0} == connected
+    mock.unplug(PATH)
+    mock.unplug(OTHER)
+    watched.collect()
+    mock.plug(PATH, second, "1-1")
+    mock.plug(OTHER, first, "1-2")
+    _, kinds, samples = watched.collect()
+    assert ["modem_plugged", "modem_plugged"] == kinds
+    assert {name_of(first), name_of(second)} == {sample.tags["modem"] for sample in samples}
+    assert ([], []) == (watched.collect()[1], watched.collect()[1])
+
+
+def test_two_with_one_number_are_told_apart_by_their_ports(mock: Mock, watched: Watched) -> None:
+    """Cheap ones are sold so; one without any number goes by its port alone."""
+    mock.start()
+    mock.plug(PATH, "867034050000001", "1-1")
+    mock.plug(OTHER, "867034050000001", "1-2")
+    mock.plug(f"{ROOT}/Modem/2", "000000000000000", "1-3")
+    same = name_of("867034050000001")
+    assert {f"{same}@1-1", f"{same}@1-2", "port-1-3"} == {one.tags["modem"] for one in of(watched, "modem.info")}
 
 
 def test_without_bus_or_service_there_is_nothing(mock: Mock, watched: Watched, tmp_path: Path) -> None:
@@ -235,7 +287,7 @@ def test_a_modem_manager_that_hangs_costs_two_seconds(mock: Mock, watched: Watch
     mock.process.send_signal(signal.SIGSTOP)
     began_s = time.monotonic()
     numbers, kinds, _ = watched.collect()
-    print(f"a collect with a ModemManager that hangs took {time.monotonic() - began_s:.1f} s of {TIMEOUT_S:g} allowed")
+    print(f"a collect with a ModemManager that hangs took {time.monotonic() - began_s:.1f} s of {COLLECT_S:g} allowed")
     assert ({}, [], ["ModemManager"]) == (numbers, kinds, list(watched.host.faults))
     mock.process.send_signal(signal.SIGCONT)
     assert wait_for("numbers", lambda: watched.collect()[0])

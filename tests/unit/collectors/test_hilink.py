@@ -1,111 +1,140 @@
-"""HiLink dongles: where they are looked for, what they say, and what becomes of one that does not answer."""
+"""What HiLink dongles say: technologies by Huawei's own table, firmware without sessions, logins, idle, broken."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import time
+from collections.abc import Callable
 
 import pytest
 
-from collectors.host import Host
-from collectors.modem import hilink, modem
-from collectors.modem.hilink import Dongle, Dongles
-from collectors.modem.modem_manager import CONNECTED, Modem
-from common.events import Event
-from common.sample import Sample
+from collectors.modem import hilink
+from collectors.modem.place import Place, Session
+from collectors.modem.reading import CONNECTED, REGISTERED, Modem
 from tests.unit.collectors.web_server import Asked, serving
 
 # As the dongles answer; the numbers are our own, the cell has to stay where it is.
 PAGES = {
-    "/api/webserver/SesTokInfo": "<response><SesInfo>SessionID=abc</SesInfo><TokInfo>t0k</TokInfo></response>",
-    "/api/device/signal": "<?xml version='1.0'?><response><rsrp>-86dBm</rsrp><rsrq>-14dB</rsrq><rssi>&gt;=-51dBm</rssi>"
-    "<sinr>10dB</sinr><cell_id>4711081</cell_id></response>",
-    "/api/monitoring/status": "<response><ConnectionStatus>901</ConnectionStatus><SignalIcon>4</SignalIcon>"
+    "webserver/SesTokInfo": "<response><SesInfo>SessionID=abc</SesInfo><TokInfo>t0k</TokInfo></response>",
+    "device/signal": "<?xml version='1.0'?><response><rsrp>-86dBm</rsrp><rsrq>-14dB</rsrq><rssi>&gt;=-51dBm</rssi>"
+    "<sinr>10dB</sinr><cell_id>4711081</cell_id><band>7</band></response>",
+    "monitoring/status": "<response><ConnectionStatus>901</ConnectionStatus><SignalIcon>4</SignalIcon>"
     "<CurrentNetworkType>19</CurrentNetworkType><CurrentNetworkTypeEx>101</CurrentNetworkTypeEx><maxsignal>5</maxsignal>"
-    "<RoamingStatus>0</RoamingStatus></response>",
-    "/api/net/current-plmn": "<response><FullName>T-Mobile</FullName><Numeric>26201</Numeric></response>",
+    "<RoamingStatus>0</RoamingStatus><BatteryPercent>80</BatteryPercent></response>",
+    "net/current-plmn": "<response><FullName>O&apos;Tel &amp; Söhne</FullName><Numeric>26201</Numeric></response>",
+    "monitoring/traffic-statistics": "<response><CurrentConnectTime>61</CurrentConnectTime><CurrentUpload>7000"
+    "</CurrentUpload><CurrentDownload>9000</CurrentDownload><TotalUpload>1</TotalUpload></response>",
+    "monitoring/month_statistics": "<response><CurrentMonthDownload>5000000000</CurrentMonthDownload>"
+    "<CurrentMonthUpload>1000000</CurrentMonthUpload></response>",
+    "device/basic_information": "<response><devicename>E3372</devicename></response>",
 }
-ROUTES = (
-    "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n"
-    "usb0\t00000000\t0108A8C0\t0003\t0\t0\t100\t00000000\n"
-    "usb0\t0008A8C0\t00000000\t0001\t0\t0\t100\t00FFFFFF\n"
-    "eth0\t00000000\t0101A8C0\t0003\t0\t0\t200\t00000000\n"
-    "eth1\t0000FEA9\t00000000\t0001\t0\t0\t200\t0000FFFF\n"
-)
+NO_SESSION, LOGIN_WANTED, NO_PAGE = (f"<error><code>{code}</code><message></message></error>" for code in
+                                     ("125002", "100003", "100002"))  # fmt: skip
 
 
-def answer(request: Asked) -> tuple[int, str]:
-    """Answer as a dongle: without its session nothing but the session."""
-    if request.headers.get("Cookie") != "SessionID=abc" and "SesTokInfo" not in request.path:
-        return 200, "<error><code>125002</code></error>"
-    return 200, PAGES[request.path]
+def dongle(**pages: str) -> Callable[[Asked], tuple[int, str]]:
+    """Return a dongle that answers nothing but the session without its session, with some pages exchanged."""
+    said = {**PAGES, **{name.replace("__", "/"): text for name, text in pages.items()}}
+    wants_session = "SesInfo" in said["webserver/SesTokInfo"]
+
+    def answer(request: Asked) -> tuple[int, str]:
+        page = request.path.removeprefix("/api/")
+        if wants_session and request.headers.get("Cookie") != "SessionID=abc" and page != "webserver/SesTokInfo":
+            return 200, NO_SESSION
+        return 200, said.get(page, NO_PAGE)
+
+    return answer
 
 
-def plug(root: Path, interface: str, driver: str, place: str) -> None:
-    """Give a network interface a device and its driver."""
-    device = root / f"sys/devices/usb1/{place}"
-    device.mkdir(parents=True)
-    folder = root / f"sys/class/net/{interface}"
-    folder.mkdir(parents=True)
-    (folder / "device").symlink_to(f"../../../devices/usb1/{place}")
-    (device / "driver").symlink_to(f"../../../bus/usb/drivers/{driver}")
+def asked(answers: Callable[[Asked], tuple[int, str]]) -> Modem | None:
+    """Return what is made of a dongle's answers."""
+    with serving(answers) as address:
+        return hilink.ask(Session(Place("lo", address, "1-1.2"), time.monotonic() + 30))
 
 
-def test_a_dongle_says_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked through its own interface, with the session that it gave."""
-    with serving(answer) as address:
-        found = hilink.ask(Dongle("lo", address, "1-1.2"))
+def heard(answers: Callable[[Asked], tuple[int, str]]) -> Modem:
+    """Return what a dongle says."""
+    found = asked(answers)
     assert found is not None
-    assert ("usb-1-1.2", "T-Mobile", "lte", CONNECTED, False, 80) == (
-        found.id, found.carrier, found.technology, found.state, found.is_roaming, found.signal_percent,
+    return found
+
+
+def test_a_dongle_says_what_it_is() -> None:
+    """Asked through its own interface, with the session that it gave; entities of its carrier become characters."""
+    found = heard(dongle())
+    assert ("usb-1-1.2", "E3372", "O'Tel & Söhne", "lte", CONNECTED, False, 80) == (
+        found.id, found.model, found.carrier, found.technology, found.state, found.is_roaming, found.signal_percent,
     )  # fmt: skip
     assert {"rssi": -51.0, "rsrp": -86.0, "rsrq": -14.0, "snr": 10.0} == found.signal
+    assert {"rx-bytes": 9000, "tx-bytes": 7000, "duration": 61} == found.stats
+    assert ("B7", 5_001_000_000, 80.0) == (found.band, found.used_bytes, found.battery_percent)
     assert "4711081" not in repr(found)
 
 
-def test_what_is_no_dongle() -> None:
-    """A gateway with another page, and one with nothing."""
-    with serving(lambda _: (200, "<html>a router</html>")) as address:
-        assert hilink.ask(Dongle("lo", address, "1-1")) is None
-    with serving(lambda _: (404, "")) as address:
-        assert hilink.ask(Dongle("lo", address, "1-1")) is None
+@pytest.mark.parametrize(
+    ("kind", "extended", "expected"),
+    [
+        ("0", "0", ""), ("1", "1", "gsm"), ("2", "2", "gprs"), ("3", "3", "edge"), ("4", "41", "umts"),
+        ("4", "", "umts"), ("5", "", "hsdpa"), ("6", "", "hsupa"), ("7", "44", "hspa"), ("7", "", "hspa"),
+        ("9", "45", "hspa+"), ("9", "", "hspa+"), ("17", "65", "dc-hspa+"), ("18", "46", "dc-hspa+"),
+        ("18", "", "dc-hspa+"), ("19", "101", "lte"), ("19", "", "lte"), ("19", "1011", "lte+"), ("20", "111", "5gnr"),
+        ("", "111", "5gnr"),
+    ],
+)  # fmt: skip
+def test_technologies_are_those_of_huaweis_table(kind: str, extended: str, expected: str) -> None:
+    """The finer of its two numbers wins."""
+    assert (expected, {}) == hilink.technology_of(kind, extended)
 
 
-def test_where_dongles_are_looked_for(tmp_path: Path) -> None:
-    """At the gateways of USB network interfaces alone."""
-    plug(tmp_path, "usb0", "rndis_host", "1-1.2:1.0")
-    plug(tmp_path, "eth0", "r8169", "0000:01")
-    (tmp_path / "proc/net").mkdir(parents=True)
-    (tmp_path / "proc/net/route").write_text(ROUTES)
-    assert [Dongle("usb0", "192.168.8.1", "1-1.2")] == list(hilink.candidates(Host(tmp_path)))
+@pytest.mark.parametrize(
+    ("kind", "extended", "expected"), [("77", "", "77"), ("", "4711", "4711"), ("19", "4711", "lte")]
+)
+def test_a_number_that_is_in_no_table_is_passed_on_and_named(kind: str, extended: str, expected: str) -> None:
+    """Not blanked: somebody will know it."""
+    technology, unknown = hilink.technology_of(kind, extended)
+    assert (expected, [extended or kind]) == (technology, list(unknown.values()))
 
 
-def test_one_that_is_silent_is_still_plugged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It has no numbers; pulled out it is gone; what never answered is left alone for a while."""
-    here, router = Dongle("usb0", "192.168.8.1", "1-1"), Dongle("usb1", "192.168.1.1", "1-2")
-    plugged, asked = [here, router], []
-    answers = True
-    spoken = Modem("hilink:usb0", "usb-1-1", "HiLink", "", "lte", "usb0", CONNECTED, None, 80, {}, True, {})
+def test_firmware_without_sessions_is_asked_without_one() -> None:
+    """Error 100002 to the question for one is an old firmware's word, and no reason to go away."""
+    found = heard(dongle(webserver__SesTokInfo=NO_PAGE))
+    assert (CONNECTED, -86.0) == (found.state, found.signal["rsrp"])
 
-    def ask(dongle: Dongle) -> Modem | None:
-        asked.append(dongle)
-        return spoken if answers and dongle == here else None
 
-    monkeypatch.setattr(hilink, "candidates", lambda _host: list(plugged))
-    monkeypatch.setattr(hilink, "ask", ask)
-    host, state = Host(), modem.State(dongles=Dongles())
-    monkeypatch.setattr(modem, "_modems", lambda *_: ([], False))
+def test_a_session_without_its_name() -> None:
+    """Some firmware gives the bare value."""
+    bare = "<response><SesInfo>abc</SesInfo><TokInfo>t0k</TokInfo></response>"
+    assert CONNECTED == heard(dongle(webserver__SesTokInfo=bare)).state
 
-    def collect(now_s: float) -> tuple[set[str], list[str]]:
-        host.begin(now_s)
-        found = list(modem.collect(host, modem.Config(), state))
-        names = {one.name for one in found if isinstance(one, Sample)}
-        return names, [one.kind for one in found if isinstance(one, Event)]
 
-    assert "modem.connected" in collect(10)[0]
-    answers = False
-    assert ({"modem.info"}, []) == collect(20)
-    plugged.remove(here)
-    assert (set(), ["modem_unplugged"]) == collect(30)
-    assert 1 == asked.count(router)
-    collect(10 + hilink.AGAIN_S)
-    assert 2 == asked.count(router)
+def test_a_signal_that_wants_a_login_is_absent_and_said() -> None:
+    """The rest is there."""
+    found = heard(dongle(device__signal=LOGIN_WANTED))
+    assert ({}, 80, "gives its signal only after a login") == (found.signal, found.signal_percent, found.note)
+
+
+def test_a_dongle_without_a_sim_has_no_numbers() -> None:
+    """Empty elements, 255 for the SIM: disconnected, nothing invented."""
+    blank = "<response><pci></pci><rsrq></rsrq><rsrp></rsrp><rssi></rssi><sinr></sinr><mode></mode></response>"
+    status = (
+        "<response><ConnectionStatus>902</ConnectionStatus><SignalStrength>0</SignalStrength><SignalIcon>0</SignalIcon>"
+        "<CurrentNetworkType>0</CurrentNetworkType><SimStatus>255</SimStatus><maxsignal>5</maxsignal></response>"
+    )
+    found = heard(dongle(device__signal=blank, monitoring__status=status, net__current_plmn=""))
+    assert (REGISTERED, {}, "", 0, None) == (
+        found.state, found.signal, found.technology, found.signal_percent, found.battery_percent
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("page", sorted(set(PAGES) - {"webserver/SesTokInfo", "monitoring/status"}))
+def test_a_page_that_is_missing_costs_itself(page: str) -> None:
+    """Older dongles have fewer."""
+    answer = dongle()
+    found = heard(lambda request: (404, "") if request.path == f"/api/{page}" else answer(request))
+    assert CONNECTED == found.state
+
+
+@pytest.mark.parametrize("text", ["<html>a router</html>", "", "{}", "<response><SesInfo>x</SesInfo></response>"])
+def test_what_is_no_dongle(text: str) -> None:
+    """A gateway with another page, one with nothing, one that has half of it."""
+    assert asked(lambda _: (200, text)) is None
+    assert asked(lambda _: (404, text)) is None

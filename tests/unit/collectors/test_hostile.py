@@ -18,6 +18,8 @@ import pytest
 from collectors import bounded, web
 from collectors.gps import gps
 from collectors.host import Host
+from collectors.modem.place import Place, Session
+from collectors.modem.routers import MAKES
 from collectors.web import WebError
 from tests.unit.collectors import hostile
 from tests.unit.collectors.hostile import Server
@@ -48,7 +50,15 @@ def _gps(address: str) -> object:
     return None
 
 
-ON_TCP: dict[str, Client] = {"web": _get, "web with TLS": _get_tls, "gpsd": _gps}
+def _router(address: str) -> object:
+    """Ask as each make is asked, one deadline for all of its questions."""
+    for ask in MAKES:
+        with suppress(WebError):
+            assert ask(Session(Place("lo", address, "1-1"), time.monotonic() + TIMEOUT_S)) is None
+    return None
+
+
+ON_TCP: dict[str, Client] = {"web": _get, "web with TLS": _get_tls, "gpsd": _gps, "a modem's web page": _router}
 
 
 @contextmanager

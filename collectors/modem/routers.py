@@ -1,0 +1,93 @@
+"""Modems that only a web page knows: HiLink dongles, ZTE's and Netgear's routers.
+
+Such a modem is a router behind a network interface, and none to ModemManager. Which make it is, is found by asking, and
+remembered. Several have the same address, so each is asked through its own interface.
+
+Errors: one that has answered and does not now has no numbers and is asked less often. A gateway that never spoke any of
+    this is asked again after `AGAIN_S`. All of them together take no longer than `COLLECT_S` of a collect: who did
+    not get his turn is asked first at the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+
+from collectors.host import Host
+from collectors.modem import hilink, netgear, zte
+from collectors.modem.place import Place, Session, places
+from collectors.modem.reading import Modem
+from collectors.web import WebError
+
+ROUTER = "usb-"  # how the ids begin
+ASK_S = 1.2  # it is at the other end of a USB cable; a busy one takes 300 ms an answer
+COLLECT_S = 2.5  # less than the heartbeats that may be missed
+SILENT_S = 30.0
+AGAIN_S = 300.0
+MAX_ROUTERS = 6
+
+# What a make's module has: `ask`, which returns what a router says, None where it is another make's.
+Ask = Callable[[Session], Modem | None]
+MAKES: tuple[Ask, ...] = (hilink.ask, zte.ask, netgear.ask)
+
+
+@dataclass
+class _Known:
+    """A place, the make that answered there, its last words, and when it is asked again, in monotonic seconds."""
+
+    session: Session
+    ask: Ask | None = None
+    modem: Modem | None = None
+    not_before_s: float = 0.0
+    asked_s: float = float("-inf")
+
+
+@dataclass
+class Routers:
+    """The routers by place."""
+
+    known: dict[Place, _Known] = field(default_factory=dict)
+
+    def modems(self, host: Host, wanted: Collection[str] = ()) -> Iterator[Modem]:
+        """Yield the routers that are there; one that does not answer now has no state and no numbers.
+
+        Args:
+            host: where the interfaces are read.
+            wanted: names of interfaces to ask at besides USB ones.
+        """
+        found = list(places(host, wanted))[:MAX_ROUTERS]
+        self.known = {place: self.known.get(place) or _Known(Session(place)) for place in found}
+        end_s = time.monotonic() + COLLECT_S
+        for known in sorted(self.known.values(), key=lambda known: known.asked_s):
+            is_due = host.now_s >= known.not_before_s and time.monotonic() < end_s
+            answer = _asked(known, host.now_s, end_s) if is_due else None
+            if answer is None and known.modem is not None:
+                answer = silent(known.modem)
+            if answer is not None:
+                yield answer
+
+
+def silent(modem: Modem) -> Modem:
+    """Return what holds of a router that does not answer: who it is."""
+    who = {name: getattr(modem, name) for name in ("path", "id", "model", "carrier", "interface", "is_polled")}
+    return Modem(
+        **who, technology="", state=None, is_roaming=None, signal_percent=None, signal={}, stats={},
+        note="does not answer",
+    )  # fmt: skip
+
+
+def _asked(known: _Known, now_s: float, end_s: float) -> Modem | None:
+    """Return what a place says, and set when it is asked next."""
+    known.asked_s, known.session.deadline_s = now_s, min(end_s, time.monotonic() + ASK_S)
+    for ask in (known.ask,) if known.ask is not None else MAKES:
+        try:
+            modem = ask(known.session)
+        except WebError:
+            modem = None
+        if modem is not None:
+            known.ask, known.modem, known.not_before_s = ask, modem, 0.0
+            return modem
+    known.session.cookie = ""
+    known.not_before_s = now_s + (AGAIN_S if known.ask is None else SILENT_S)
+    return None
