@@ -50,6 +50,11 @@ class Network(threading.Thread):
         self._selector.register(made, selectors.EVENT_READ, handle)
         return made
 
+    def unbind(self, made: socket.socket) -> None:
+        """Close a socket that `bind` has opened."""
+        self._selector.unregister(made)
+        made.close()
+
     def later(self, delay_s: float, step: Callable[[], None]) -> None:
         """Do something after a time."""
         self._count += 1
@@ -76,7 +81,7 @@ class Network(threading.Thread):
         for _ in range(64):
             try:
                 packet, notes, _, sender = key.fileobj.recvmsg(2048, 64)  # type: ignore[union-attr]
-            except (BlockingIOError, ConnectionRefusedError):
+            except OSError:  # nothing left, nobody at the other end, or closed while it was handled
                 return
             seconds, nanoseconds = _TIMESPEC.unpack(notes[0][2])
             self.arrived_s = seconds + nanoseconds / 1e9
