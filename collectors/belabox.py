@@ -7,7 +7,7 @@ is the one place that opens them, and nothing but what is named leaves it.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -20,9 +20,9 @@ CONFIG = "opt/belaUI/config.json"
 BITRATES = "tmp/belacoder_br"
 PIPELINE = "tmp/belacoder_pipeline"
 PIPELINES = "usr/share/belacoder/pipelines"
-UPLINKS = "tmp/srtla_ips"
-ENCODERS = frozenset({"belacoder", "ceracoder"})
+ENCODERS = frozenset({"belacoder", "ceracoder", "cerastream"})
 SENDERS = frozenset({"srtla_send"})
+RESIDENT = "cerastream"  # CeraUI's engine is a service of its own, which runs without a stream too
 
 _PLAIN_KEYS = frozenset({"max_br", "delay", "srt_latency", "pipeline", "acodec", "asrc", "srtla_port"})
 
@@ -60,24 +60,23 @@ def pipeline_name(host: Host) -> str | None:
     return None
 
 
-def uplinks(host: Host) -> list[str]:
-    """Return the source addresses over which srtla_send sends, in its order."""
-    return [line for line in (host.trusted_text(UPLINKS) or "").split() if _is_address(line)]
-
-
 def option(host: Host, program: Program, flag: str) -> int | None:
     """Return the number behind a flag of a command line, e.g. the latency in ms behind ``-l``."""
     words = (host.text(f"proc/{program.pid}/cmdline") or "").split("\0")
     return next((unsigned(value) for name, value in pairwise(words) if name == flag), None)
 
 
-def sender_ports(host: Host, program: Program) -> tuple[int, int] | None:
-    """Return the port srtla_send listens on and the receiver's: its first and third argument."""
-    words = (host.text(f"proc/{program.pid}/cmdline") or "").split("\0")
-    at = next((at for at, word in enumerate(words) if word.rpartition("/")[2] in SENDERS), 0)
-    plain = [word for word in words[at + 1 :] if word and not word.startswith("-")]
-    ports = [unsigned(word) for word in (plain[0], plain[2])] if len(plain) > 2 else []
-    return (ports[0], ports[1]) if len(ports) == 2 and ports[0] and ports[1] else None
+def encoder(programs: Iterable[Program]) -> Program | None:
+    """Return the process that encodes a stream, None where none does.
+
+    An engine that always runs encodes while a sender runs: then that one's start is the stream's.
+    """
+    found = [program for program in programs if program.name in ENCODERS]
+    started = [program for program in found if program.name != RESIDENT]
+    senders = [program for program in programs if program.name in SENDERS]
+    if started or not found or not senders:
+        return started[-1] if started else None
+    return senders[-1]._replace(name=RESIDENT)
 
 
 def uptime_s(host: Host) -> float | None:
@@ -86,11 +85,3 @@ def uptime_s(host: Host) -> float | None:
         return float((host.text("proc/uptime") or "").split()[0])
     except (ValueError, IndexError):
         return None
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        return False
-    return True

@@ -5,12 +5,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from collectors.srt.srt_filters import ACK, HANDSHAKE, NAK, RETRANSMITTED_BIT, SRTLA_ACK
+from collectors.srt.filters import ACK, HANDSHAKE, NAK, RETRANSMITTED_BIT, SRTLA_ACK
+
+ENCODER, RECEIVER = 7, 9  # numbers of the two SRT sockets
+INDUCTION, CONCLUSION = 1, 0xFFFF_FFFF
 
 
-def control(kind: int, body: bytes = b"", second: int = 0) -> bytes:
+def control(kind: int, body: bytes = b"", second: int = 0, *, time_us: int = 0, to: int = ENCODER) -> bytes:
     """Return a control packet: its kind, what the second word holds, a timestamp, a socket, and what follows."""
-    return struct.pack(">IIII", kind << 16, second, 0, 7) + body
+    return struct.pack(">IIII", kind << 16, second, time_us, to) + body
 
 
 def ack(
@@ -21,21 +24,27 @@ def ack(
     return control(ACK, struct.pack(">7I", last, rtt_us, variance_us, free, *rates), number)
 
 
-def nak(*words: int) -> bytes:
+def nak(*words: int, time_us: int = 0) -> bytes:
     """Return a loss report; a first word with the high bit begins a range."""
-    return control(NAK, struct.pack(f">{len(words)}I", *words))
+    return control(NAK, struct.pack(f">{len(words)}I", *words), time_us=time_us)
 
 
 def data(number: int, *, again: bool = False) -> bytes:
     """Return the header of a data packet."""
-    return struct.pack(">IIII", number, RETRANSMITTED_BIT if again else 0, 0, 7)
+    return struct.pack(">IIII", number, RETRANSMITTED_BIT if again else 0, 0, RECEIVER)
 
 
-def handshake(receiver_ms: int, sender_ms: int, window: int, first: int = 1) -> bytes:
+def hello(first: int = 1, *, number: int = ENCODER) -> bytes:
+    """Return the encoder's handshake, which holds the number of its socket and of its first packet."""
+    fixed = struct.pack(">IHHIIIII", 5, 0, 2, first, 1500, 8192, INDUCTION, number)
+    return control(HANDSHAKE, fixed.ljust(48, b"\0"), to=0)
+
+
+def handshake(receiver_ms: int, sender_ms: int, window: int, first: int = 1, *, number: int = ENCODER) -> bytes:
     """Return a conclusion with the response that holds the negotiated latency; data begins with number `first`."""
-    fixed = struct.pack(">IHHIIIII", 5, 0, 5, first, 1500, window, 1, 7)  # then a cookie and the peer's address
+    fixed = struct.pack(">IHHIIIII", 5, 0, 5, first, 1500, window, CONCLUSION, RECEIVER)  # then a cookie and an address
     extension = struct.pack(">HHIIHH", 2, 3, 0x10500, 0xBF, receiver_ms, sender_ms)
-    return control(HANDSHAKE, fixed.ljust(48, b"\0") + extension)
+    return control(HANDSHAKE, fixed.ljust(48, b"\0") + extension, to=number)
 
 
 def answer(numbers: Iterable[int]) -> bytes:

@@ -97,9 +97,9 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
 
 def watch(host: Host, _config: Config, state: State) -> Iterator[Sample | Event]:
     """Yield what has begun or ended since the last look."""
-    encoders = [program for program in state.table.look(host) if program.name in belabox.ENCODERS]
-    if encoders:
-        yield from _runs(host, encoders[-1], state)
+    encoder = belabox.encoder(state.table.look(host))
+    if encoder is not None:
+        yield from _runs(host, encoder, state)
     elif state.session is not None and host.now_s - state.session.last_s >= ENDED_S:
         yield from _ended(host, state.session, state)
 

@@ -1,13 +1,14 @@
 """The SRT connection and its bonded links: round trip, loss, rates, queues.
 
-Reads: packet headers on lo and on the uplinks (CAP_NET_RAW), the telemetry of senders that have it
-    (`srtla_forks.py`), srt-live-transmit's statistics file where configured, proc/net/{udp,route}, tmp/srtla_ips,
-    proc/*/{comm,stat,cmdline} of belacoder and srtla_send.
-Source: draft-sharabayko-srt-01, srtla_send.c, srtla_rec.c, belacoder.c; see the parts `srt_*.py` and `srtla_*.py`.
+Reads: packet headers on lo and on the uplinks (CAP_NET_RAW), the telemetry of senders that have it (`telemetry.py`),
+    srt-live-transmit's statistics file where configured, proc/net/{udp,route,fib_trie}, the sender's list of addresses,
+    proc/*/{comm,stat,cmdline} of encoder and sender.
+Source: draft-sharabayko-srt-01, srtla_send.c, srtla_rec.c, belacoder.c; the files beside this one name theirs.
 Emits: srt.* of the connection and srtla.* of each link{interface,ip}: see the metric reference. Totals count from
-    the start of this process. Events srt_connected, srt_lost, srtla_link_down, srtla_link_up, srt_source_silent.
-Errors: without the right to the tap a stock sender gives only its age, queues and drops. What a sender says of
-    itself is preferred; when it falls silent, that is an event and its values are absent.
+    the start of this process. Events srt_connected, srt_lost, srtla_link_down, srtla_link_up, srtla_link_removed,
+    srtla_link_readdressed, srt_source_silent, srt_source_back.
+Errors: without the right to the tap a stock sender gives only its age, queues and drops. While packets were missed,
+    what is made of their number is absent. When a sender's telemetry falls silent, that is an event.
 
 Beside a root other than / no packets are looked at, for they are this machine's; BELABOX_TEST_TAP=1 says that they
 are that root's.
@@ -24,16 +25,20 @@ from pathlib import Path
 from collectors import belabox
 from collectors.host import Host
 from collectors.process_table import ProcessTable, Program
-from collectors.srt import srt_report, srt_stats_file, srtla_forks, srtla_report
-from collectors.srt.srt_tap import Tap
-from collectors.srt.srtla_forks import Report
+from collectors.srt import bond, connection_samples, sender, stats_file, telemetry
+from collectors.srt.bond import Bond
+from collectors.srt.ring import Packet
+from collectors.srt.sender import Sender
+from collectors.srt.tap import Starts, Tap
+from collectors.srt.telemetry import LinkNumbers, Report
 from common.events import Event
 from common.keys import boolean, duration, key, text
 from common.sample import Sample
 
-STATS_FILE = "tmp/srtla-send-stats-{port}.json"
 TAPS_ANY_ROOT = os.environ.get("BELABOX_TEST_TAP") == "1"
 RECONNECT_S = 15.0  # belaUI starts belacoder again after 2 s; later it is another stream
+LIST_SETTLES_S = 2.0  # a sender writes its statistics once a second, by the list as it was
+KEPT_STARTS = 64  # packets from before the stream's programs were found
 
 
 @dataclass(frozen=True)
@@ -44,154 +49,215 @@ class Config:
     interval_s: float = key(duration(0.1, 86_400), "5s", "time between two collects", name="interval")
     watch_interval_s: float = key(duration(0.1, 2), "500ms", "how often it reads the tap", name="watch_interval")
     tap: bool = key(boolean(), "true", "look at packet headers, with CAP_NET_RAW")
-    control_socket: str = key(text(), "/tmp/srtla.sock", "control socket of irlserver's srtla_send")  # noqa: S108 - its default
-    metrics_address: str = key(text(), "", "host:port of irlserver's srtla_send --metrics-bind")
+    control_socket: str = key(
+        text(), "/tmp/srtla.sock", "control socket of irlserver's srtla_send, if its command line does not say"  # noqa: S108 - its default
+    )  # fmt: skip
+    metrics_address: str = key(text(), "", "host:port of irlserver's srtla_send --metrics-bind, likewise")
     stats_file: str = key(text(), "", "statistics file of srt-live-transmit; stands in for the tap on lo")
 
 
 class State:
-    """The tap, the stream's programs, and what was said last."""
+    """The tap, the stream's programs, and what was reported last."""
 
     def __init__(self) -> None:
-        self.tap: Tap | None = None
         self.table = ProcessTable(belabox.ENCODERS | belabox.SENDERS)
         self.encoder: Program | None = None
+        self.sender: Sender | None = None
+        self.starts: Starts | None = None
+        self.kept: list[Packet] = []
+        self.tap: Tap | None = None
+        self.bond = Bond()
+        self.numbers = LinkNumbers()
         self.seen_s: float | None = None
         self.reconnects = 0
         self.was_connected: bool | None = None
-        self.links_up: dict[str, bool] = {}
-        self.bond = srtla_report.Bond()
-        self.sender: int | None = None
         self.is_silent: dict[str, bool] = {}
-        self.totals = srt_report.Totals()
+        self.totals = connection_samples.Totals()
         self.counted: dict[str, float | int] | None = None
+
+    @property
+    def descriptors(self) -> tuple[object, ...]:
+        """What wakes the collector when a stream begins."""
+        return (self.starts.socket,) if self.starts is not None else ()
 
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
     """Yield what is known of the connection and of each link."""
-    programs = state.table.look(host)
-    encoders = [program for program in programs if program.name in belabox.ENCODERS]
-    senders = [program for program in programs if program.name in belabox.SENDERS]
-    _follow_encoder(encoders[-1] if encoders else None, host.now_s, state)
-    addresses = belabox.uplinks(host) if senders else []
-    _follow_sender(host, config, senders[-1] if senders else None, addresses, state)
-    state.bond.follow(host, addresses, state.tap)
-    reports = _reports(host, config, senders, list(state.bond.interfaces))
-    yield from _silence("srtla_send", senders and reports is None, state)
+    wall_s = time.time()
+    _look(host, config, state)
+    _follow_list(host, state)
     if state.tap is not None:
-        state.tap.drain()
+        state.tap.drain(wall_s)
+    yield from _ask_sender(host, config, state)
     if state.encoder is not None:
-        yield from _connection(host, config, state, reports)
-    yield from srtla_report.links(host, state.bond, addresses, state.tap, reports or [])
-    yield from _changes(time.time(), state)
+        yield from _connection(host, config, state, wall_s)
+    yield from bond.samples(host, state.bond, state.tap, wall_s)
+    yield from _changes(wall_s, state)
 
 
-def watch(_host: Host, _config: Config, state: State) -> Iterator[Event]:
+def watch(host: Host, config: Config, state: State) -> Iterator[Event]:
     """Read the tap, and yield an event when the connection or a link goes or comes."""
+    wall_s = time.time()
+    if state.starts is not None:
+        state.kept = [*state.kept, *state.starts.packets()][-KEPT_STARTS:]
+    if state.tap is None:
+        if not state.kept:
+            return
+        _look(host, config, state)  # a stream begins
+    else:
+        state.kept.clear()
+    _follow_list(host, state)
     if state.tap is not None:
-        state.tap.drain()
-        yield from _changes(time.time(), state)
+        state.tap.drain(wall_s)
+        yield from _changes(wall_s, state)
+
+
+def _look(host: Host, config: Config, state: State) -> None:
+    """Find the stream's programs, and have the tap open on their ports while they run."""
+    programs = state.table.look(host)
+    senders = [program for program in programs if program.name in belabox.SENDERS]
+    _follow_encoder(belabox.encoder(programs), host.now_s, state)
+    found = senders[-1] if senders else None
+    if (state.sender.program if state.sender is not None else None) != found:
+        state.sender = sender.read(host, found) if found is not None else None
+        state.bond, state.numbers, state.was_connected = Bond(), LinkNumbers(), None
+    _follow_tap(host, config, state)
 
 
 def _follow_encoder(encoder: Program | None, now_s: float, state: State) -> None:
     """Count a new encoder soon after another as a reconnect: belacoder never reconnects inside."""
     before = state.encoder
-    if encoder is not None and (before is None or encoder.pid != before.pid):
-        if state.seen_s is not None and now_s - state.seen_s <= RECONNECT_S:
-            state.reconnects += 1
-        if state.tap is not None:
-            state.tap.flow.begin()
+    is_new = encoder is not None and (before is None or encoder.pid != before.pid)
+    if is_new and state.seen_s is not None and now_s - state.seen_s <= RECONNECT_S:
+        state.reconnects += 1
     if encoder is not None:
         state.seen_s = now_s
     state.encoder = encoder
 
 
-def _follow_sender(host: Host, config: Config, sender: Program | None, addresses: list[str], state: State) -> None:
-    """Open the tap on the ports of the sender that runs, once; close it, and forget the links, with the sender."""
-    if (sender.pid if sender is not None else None) != state.sender:
-        state.bond, state.sender = srtla_report.Bond(), sender.pid if sender is not None else None
+def _follow_tap(host: Host, config: Config, state: State) -> None:
+    """Open the tap on the ports of the sender that runs, close it with the sender, and wait for the next one."""
     looks = config.tap and (host.root == Path("/") or TAPS_ANY_ROOT)
-    ports = belabox.sender_ports(host, sender) if sender is not None and looks else None
+    found = state.sender if looks else None
+    ports = (found.port, found.receiver_port) if found is not None else None
     if state.tap is not None and state.tap.ports != ports:
         state.tap.close()
         state.tap = None
-    if ports is not None:
-        try:
-            if state.tap is None:
-                state.tap, state.totals = Tap(*ports, addresses), srt_report.Totals()
-            state.tap.follow(addresses)
-        except OSError as error:
-            host.absent.add(f"packet tap (CAP_NET_RAW): {error.strerror}")
+    try:
+        if looks and state.starts is None:
+            state.starts = Starts()
+        if state.tap is None and found is not None:
+            state.tap = Tap(found.port, found.receiver_port, sender.addresses(host, found))
+            state.totals = connection_samples.Totals()
+            state.tap.replay(state.kept)
+            state.kept.clear()
+    except OSError as error:
+        host.absent.add(f"packet tap (CAP_NET_RAW): {error.strerror}")
 
 
-def _reports(host: Host, config: Config, senders: list[Program], addresses: list[str]) -> list[Report] | None:
-    """Return what the sender says of its links: [] for a stock one, None for one that has fallen silent."""
-    if not senders:
-        return []
-    ports = belabox.sender_ports(host, senders[-1])
+def _follow_list(host: Host, state: State) -> None:
+    """Take in the sender's list of addresses as it is now."""
+    if state.sender is None:
+        return
+    addresses = sender.addresses(host, state.sender)
+    state.numbers.follow(addresses)
+    if state.tap is not None:
+        state.tap.follow(addresses)
+    state.bond.follow(host, addresses, state.tap)
+
+
+def _ask_sender(host: Host, config: Config, state: State) -> Iterator[Event]:
+    """Take in what the sender says of its links; yield an event where it has fallen silent."""
+    if state.sender is None:
+        return
     faults = len(host.faults)
-    found = None
-    if ports is not None:
-        file = STATS_FILE.format(port=ports[0])
-        found = srtla_forks.from_file(host, file, addresses, time.time_ns() // 1_000_000)
-    if found is None and config.control_socket:
-        found = srtla_forks.from_socket(host, config.control_socket)
-    if found is None and config.metrics_address:
-        found = srtla_forks.from_page(host, config.metrics_address)
-    return found if found is not None or len(host.faults) > faults else []
+    found = _reports(host, config, state.sender, state)
+    has_failed = found is None and len(host.faults) > faults
+    state.bond.reports = {report.address: report for report in found} if found else None
+    if found is not None or has_failed:
+        yield from _silence("srtla_send", has_failed, state)
 
 
-def _connection(host: Host, config: Config, state: State, reports: list[Report] | None) -> Iterator[Sample | Event]:
+def _reports(host: Host, config: Config, found: Sender, state: State) -> list[Report] | None:
+    """Return what the sender says of its links, None for a stock one or one that does not answer."""
+    changed_s = state.bond.changed_s
+    if found.stats_file:
+        if changed_s is not None and host.now_s - changed_s < LIST_SETTLES_S:
+            return []
+        boot_ms = int(1000 * (belabox.uptime_s(host) or 0.0))
+        now_ms = time.time_ns() // 1_000_000, boot_ms
+        return telemetry.from_file(host, found.stats_file, state.bond.listed, state.numbers, now_ms)
+    path = found.control_socket or config.control_socket
+    reports = telemetry.from_socket(host, path) if path else None
+    address = found.metrics_address or config.metrics_address
+    return telemetry.from_page(host, address) if reports is None and address else reports
+
+
+def _connection(host: Host, config: Config, state: State, wall_s: float) -> Iterator[Sample | Event]:
     assert state.encoder is not None  # noqa: S101 - asked before
     tap = state.tap
-    is_connected = tap.flow.connected(time.time()) if tap else any(r.is_up for r in reports) if reports else None
+    is_connected = tap.connection.is_connected(wall_s) if tap is not None else None
+    if tap is None and state.bond.reports:
+        is_connected = any(report.is_up for report in state.bond.reports.values())
     if is_connected is not None:
         yield Sample("srt.connected", int(is_connected))
     uptime_s = belabox.uptime_s(host)
     if uptime_s is not None:
         yield Sample("srt.uptime_seconds", round(max(0.0, uptime_s - state.encoder.started_s), 1))
     yield Sample("srt.reconnects_total", state.reconnects)
-    latency_ms = (tap.flow.latency_ms if tap else None) or belabox.option(host, state.encoder, "-l")
     if config.stats_file:
-        values = srt_stats_file.read(host, config.stats_file)
-        yield from _silence(config.stats_file, values is None, state)
-        shares = srt_stats_file.shares(state.counted, values) if values and state.counted else {}
-        state.counted = values
-        for name, value in {**(values or {}), **shares}.items():
-            yield Sample(name, value)
-    elif tap is not None and is_connected:
-        yield from srt_report.connection(tap, state.totals, host.now_s)
-    if latency_ms and not config.stats_file:
+        yield from _from_stats_file(host, config.stats_file, state)
+        return
+    yield from _latency(host, state)
+    if tap is not None and is_connected:
+        yield from connection_samples.connection(tap, state.totals, host.now_s, wall_s)
+
+
+def _from_stats_file(host: Host, path: str, state: State) -> Iterator[Sample | Event]:
+    values = stats_file.read(host, path)
+    yield from _silence(path, values is None, state)
+    shares = stats_file.shares(state.counted, values) if values and state.counted else {}
+    state.counted = values
+    for name, value in {**(values or {}), **shares}.items():
+        yield Sample(name, value)
+
+
+def _latency(host: Host, state: State) -> Iterator[Sample]:
+    """Yield the latency in force, or else the one that the encoder's command line asks for, and which of them it is."""
+    assert state.encoder is not None  # noqa: S101 - asked before
+    negotiated = state.tap.connection.negotiated.latency_ms if state.tap is not None else None
+    latency_ms = negotiated or belabox.option(host, state.encoder, "-l")
+    if latency_ms:
         yield Sample("srt.latency_ms", latency_ms)
+        yield Sample("srt.latency_negotiated", int(negotiated is not None))
 
 
-def _changes(now_s: float, state: State) -> Iterator[Event]:
-    """Yield an event for what has gone or come since the last look; the sender's own word on a link wins."""
+def _changes(wall_s: float, state: State) -> Iterator[Event]:
+    """Yield an event for what has gone or come since the last look."""
     tap = state.tap
     if tap is not None and state.encoder is not None:
-        is_connected = tap.flow.connected(now_s)
-        if is_connected != state.was_connected and (is_connected or state.was_connected):
-            if is_connected:
-                yield Event("srt_connected", "the receiver acknowledges")
-            else:
-                yield Event("srt_lost", "no acknowledgement from the receiver for 3 s")
-        state.was_connected = is_connected
-    tapped = {address: link.is_up(now_s) for address, link in tap.links.items()} if tap else {}
-    up = tapped | state.bond.told
-    for address, is_up in up.items():
-        was_up = state.links_up.get(address)
-        if was_up is not None and was_up != is_up:
-            kind, what = ("srtla_link_up", "answers") if is_up else ("srtla_link_down", "does not answer")
-            yield Event(kind, f"the link of {address} {what}", address)
-    state.links_up |= up
+        is_connected = tap.connection.is_connected(wall_s)
+        if is_connected and not state.was_connected:
+            yield Event("srt_connected", "the receiver acknowledges")
+        elif is_connected is False and state.was_connected:
+            ended = tap.connection.ended_s is not None
+            why = "the connection was closed" if ended else "nothing from the receiver for 3 s"
+            yield Event("srt_lost", f"{why}; {_links_in_words(state, wall_s)}")
+        if is_connected is not None:
+            state.was_connected = is_connected
+    yield from state.bond.changes(tap, wall_s)
 
 
-def _silence(source: str, is_silent: object, state: State) -> Iterator[Event]:
+def _links_in_words(state: State, wall_s: float) -> str:
+    states = [state.bond.state(address, state.tap, wall_s).state for address in state.bond.listed]
+    return f"{states.count(bond.UP)} of {len(states)} links answer"
+
+
+def _silence(source: str, is_silent: bool, state: State) -> Iterator[Event]:
     """Yield an event when a source that had spoken falls silent, and when it speaks again."""
     was_silent = state.is_silent.get(source)
     if is_silent and was_silent is False:
-        yield Event("srt_source_silent", f"{source} says nothing any more", source)
+        yield Event("srt_source_silent", f"{source} gives no statistics any more", source)
     elif was_silent and not is_silent:
-        yield Event("srt_source_back", f"{source} speaks again", source)
-    if is_silent is not None:
-        state.is_silent[source] = bool(is_silent)
+        yield Event("srt_source_back", f"{source} gives statistics again", source)
+    state.is_silent[source] = is_silent

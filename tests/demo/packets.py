@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from collectors.srt.srtla_link import ACKED
+from collectors.srt.link import ACKED
 from tests import srt_packets
 from tests.demo.programs import PORT, RECEIVER_PORT
 from tests.demo.scene import LATENCY_MS, TARGET_BPS, Link, Scene
@@ -111,6 +111,7 @@ class Packets:
         self._flights: list[Flight] = []
         self._arrived: dict[str, list[int]] = {}
         self._owed = 0.0
+        self._send(HERE, ENCODER_PORT, HERE, self._port, srt_packets.hello(first))
         self._to_encoder(srt_packets.handshake(LATENCY_MS, LATENCY_MS, WINDOW, first))
 
     def _data(self, number: int, up: list[Link], now_s: float, *, again: bool = False) -> None:

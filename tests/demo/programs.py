@@ -33,6 +33,7 @@ class Programs:
     def __init__(self, tree: Tree, plays: int = 0) -> None:
         self._tree = tree
         self._port, self._receiver_port = PORT + plays, RECEIVER_PORT + plays
+        self._statistics_file = f"tmp/srtla-send-stats-{self._port}.json"
         self._run: int | None = None
         self._naks = [0.0] * 3
         self._sent = self._lost = 0.0
@@ -58,6 +59,7 @@ class Programs:
         ups = [link for link in scene.links if link.up]
         self._tree.put("proc/net/route", ROUTE_HEAD + "".join(_route(link) for link in ups))
         self._tree.put("tmp/srtla_ips", "".join(f"{link.ip}\n" for link in ups))
+        self._tree.put("proc/net/fib_trie", "".join(f"  |-- {link.ip}\n     /32 host LOCAL\n" for link in ups))
         self._tree.put("proc/net/udp", UDP_HEAD + "".join(_socket(at, link) for at, link in enumerate(ups)))
         if run is not None:
             self._telemetry(scene, elapsed_s, now_ms)
@@ -67,7 +69,8 @@ class Programs:
         started = int(float(self._tree.read("proc/uptime").split()[0]) * 100)
         arguments = {
             SENDER_PID
-            + run: f"/usr/bin/srtla_send {self._port} relay.example.org {self._receiver_port} /tmp/srtla_ips",
+            + run: f"/usr/bin/srtla_send --stats-file /{self._statistics_file} {self._port} relay.example.org "
+            f"{self._receiver_port} /tmp/srtla_ips",
             ENCODER_PID + run: f"/usr/bin/belacoder /tmp/belacoder_pipeline 127.0.0.1 {self._port} -d 0 "
             f"-b /tmp/belacoder_br -l {LATENCY_MS}",
         }
@@ -82,17 +85,17 @@ class Programs:
         if self._run is not None:
             self._tree.remove(f"proc/{SENDER_PID + self._run}")
             self._tree.remove(f"proc/{ENCODER_PID + self._run}")
-            self._tree.remove(f"tmp/srtla-send-stats-{self._port}.json")
+            self._tree.remove(self._statistics_file)
             self._tree.remove(STATISTICS)
 
     def _telemetry(self, scene: Scene, elapsed_s: float, now_ms: int) -> None:
-        rows = []
+        rows: list[dict[str, object]] = []
         for at, link in enumerate(scene.links):
             self._naks[at] += link.bits_per_second / 8 / PACKET_BYTES * link.loss_percent / 100 * elapsed_s
             if link.up:
-                rows.append(_connection(at, link, int(self._naks[at])))
+                rows.append(_connection(len(rows), link, int(self._naks[at])))
         report = {"schema_version": 1, "last_updated_ms": now_ms, "connections": rows}
-        self._tree.put(f"tmp/srtla-send-stats-{self._port}.json", json.dumps(report, separators=(",", ":")))
+        self._tree.put(self._statistics_file, json.dumps(report, separators=(",", ":")))
 
     def _statistics(self, scene: Scene, elapsed_s: float) -> None:
         """Write what srt-live-transmit would, in the place of packets to look at."""

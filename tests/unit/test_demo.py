@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ import pytest
 from collectors.events import events
 from collectors.host import Host
 from collectors.network import network
-from collectors.srt.srt_flow import Flow
-from collectors.srt.srtla_link import Link
+from collectors.srt.connection import Connection, Negotiated
+from collectors.srt.link import Link
 from collectors.system import thermal
 from tests.demo.__main__ import Player
 from tests.demo.packets import CONNECTS_S, Packets
@@ -121,31 +122,32 @@ def test_the_kernel_says_what_happens(tmp_path: Path) -> None:
 
 def test_the_packets_say_what_the_scene_says() -> None:
     """Round trip, latency, buffer and loss of the connection; round trip and loss of each link."""
-    now_s, flow, links = 0.0, Flow(), {ip: Link() for _, ip, *_ in LINKS}
-    sent = dict.fromkeys(links, 0)
+    now_s, seen, links = 0.0, Connection(), {ip: Link() for _, ip, *_ in LINKS}
 
     def take(packet: bytes) -> None:
         source, target = socket.inet_ntoa(packet[12:16]), socket.inet_ntoa(packet[16:20])
         source_port, target_port = struct.unpack_from(">HH", packet, 20)
         if PORT in {source_port, target_port}:
-            flow.take(now_s, packet[28:], len(packet) - 28)
+            seen.take(now_s, packet[28:], len(packet) - 28, is_from_encoder=target_port == PORT)
         elif target_port == RECEIVER_PORT:
-            links[source].take_out(now_s, packet[28:], len(packet) - 28, 1)
-            sent[source] += 1
+            links[source].send(now_s, int.from_bytes(packet[28:32], sys.byteorder), len(packet), 1)
         else:
-            links[target].take_in(now_s, packet[28:])
+            links[target].answer(now_s, packet[28:], 1)
 
     packets, scene = Packets(take), scene_at(10)
     for step in range(3000):
         now_s = step / 100
         packets.play(scene, now_s, 0.01)
-    assert flow.connected(now_s)
-    assert (flow.latency_ms, flow.window_packets) == (LATENCY_MS, 8192)
-    assert flow.measured().rtt_ms == max(link.rtt_ms for link in scene.links) + 4
+        if step % 50 == 0:
+            for link in links.values():
+                link.close_batch(now_s, seen.is_reported)
+    assert seen.is_connected(now_s)
+    assert Negotiated(LATENCY_MS, 8192) == seen.negotiated
+    assert seen.measured().rtt_ms == max(link.rtt_ms for link in scene.links) + 4
     expected = TARGET_BPS * 0.9 / 8 / 1360 * (30 - CONNECTS_S)
-    assert flow.acknowledged == pytest.approx(expected, rel=0.1)
-    assert 0 < flow.missed < 0.03 * flow.acknowledged
-    for link in scene.links:
-        seen = links[link.ip]
-        assert seen.rtt_ms(now_s) == pytest.approx(link.rtt_ms, abs=15)
-        assert 100 * (1 - seen.acked / sent[link.ip]) == pytest.approx(link.loss_percent, abs=2.5)
+    assert seen.acknowledged == pytest.approx(expected, rel=0.1)
+    assert 0 < seen.reported < 0.03 * seen.acknowledged
+    for played in scene.links:
+        link = links[played.ip]
+        assert link.rtt_ms(now_s) == pytest.approx(played.rtt_ms, abs=15)
+        assert link.loss_percent(now_s) == pytest.approx(played.loss_percent, abs=2.5)

@@ -1,18 +1,20 @@
-"""The statistics file of srt-live-transmit, JSON or CSV; a part of the SRT collector.
+"""The statistics file of srt-live-transmit, JSON or CSV.
 
-Reads: the last whole line of a file written with `-statsout:FILE -f`. Source: apps/statswriter.cpp of libsrt.
+Reads: the last whole line of a file written with `-statsout:FILE -f`. Source: apps/statswriter.cpp of libsrt; versions
+    before 1.4.4 put each number in quotes and a comma after each line (Haivision/srt#1975).
 Errors: a line comes every so many packets, so that a stall is silence: what is older than ten seconds is nothing.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from collectors.host import Host
+from common.untrusted import UntrustedError, integer, json_object, number
 
 STALE_S = 10.0
+END_BYTES = 16 * 1024  # a line has about 900; the file grows for as long as the stream runs
 
 # A metric, the path in JSON and the column in CSV, and what one of it is in the metric's unit.
 FIELDS = (
@@ -27,6 +29,15 @@ FIELDS = (
     ("srt.latency_ms", "recv.msTsbPdDelay", "msRcvTsbPdDelay", 1.0),
 )
 _HEAD = "Timepoint,"
+# The columns in CSV of libsrt 1.4.4 to 1.5.4, for a file whose head is too far away; "Time" is there twice.
+_COLUMNS = (
+    *("Timepoint", "Time", "SocketID", "Time", "pktFlowWindow", "pktCongestionWindow", "pktFlightSize", "msRTT"),
+    *("mbpsBandwidth", "mbpsMaxBW", "pktSent", "pktSentUnique", "pktSndLoss", "pktSndDrop", "pktRetrans"),
+    *("pktSndFilterExtra", "byteSent", "byteSentUnique", "byteSndDrop", "byteAvailSndBuf", "msSndBuf", "mbpsSendRate"),
+    *("usPktSndPeriod", "pktRecv", "pktRecvUnique", "pktRcvLoss", "pktRcvDrop", "pktRcvRetrans", "pktRcvBelated"),
+    *("pktRcvFilterExtra", "pktRcvFilterSupply", "pktRcvFilterLoss", "byteRecv", "byteRecvUnique", "byteRcvLoss"),
+    *("byteRcvDrop", "byteAvailRcvBuf", "msRcvBuf", "mbpsRecvRate", "msRcvTsbPdDelay"),
+)
 
 
 def read(host: Host, path: str) -> dict[str, float | int] | None:
@@ -36,7 +47,7 @@ def read(host: Host, path: str) -> dict[str, float | int] | None:
         host: where to read.
         path: of the file.
     """
-    text, age_s = host.text(path), host.age_s(path)
+    text, age_s = host.tail(path, END_BYTES), host.age_s(path)
     if text is None or age_s is None:
         return None
     if age_s > STALE_S:
@@ -64,25 +75,24 @@ def parse(text: str) -> dict[str, float | int] | None:
     lines = [line for line in text.split("\n")[:-1] if line.strip()]
     if not lines:
         return None
-    if lines[0].startswith(_HEAD):
-        return _values(dict(zip(lines[0].split(","), lines[-1].split(","), strict=False)), 2)
-    try:
-        content = json.loads(lines[-1])
-    except ValueError:
-        return None
-    return _values(_flat(content), 1) if isinstance(content, dict) else None
+    last = lines[-1].rstrip().rstrip(",")
+    if last.startswith("{"):
+        try:
+            return _values(_flat(json_object(last)), 1)
+        except UntrustedError:
+            return None
+    cells = last.split(",")
+    names = lines[0].split(",") if lines[0].startswith(_HEAD) else list(_COLUMNS)
+    return _values(dict(zip(names, cells, strict=True)), 2) if len(cells) == len(names) else None
 
 
 def _values(row: Mapping[str, Any], column: int) -> dict[str, float | int] | None:
     found: dict[str, float | int] = {}
     for field in FIELDS:
-        name, one = field[0], field[3]
-        try:
-            found[name] = int(row[str(field[column])]) if one == 1 and name.endswith("_total") else (
-                float(row[str(field[column])]) * one
-            )  # fmt: skip
-        except (KeyError, ValueError, TypeError):
-            continue
+        name, text = field[0], row.get(str(field[column]))
+        value = integer(text, 0) if name.endswith("_total") else number(text, 0)
+        if value is not None:
+            found[name] = value if name.endswith("_total") else value * field[3]
     return found or None
 
 

@@ -1,15 +1,25 @@
-"""The kernel's queues of the uplinks, and which interface an address is on; a part of the SRT collector."""
+"""The kernel's view of the links' addresses: their sockets' queues, their interfaces, whether they are there at all.
+
+Reads: proc/net/{udp,route,fib_trie}.
+Source: proc(5), net/ipv4/fib_trie.c.
+Errors: a file that is absent or not understood is nothing known.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from collectors.host import Host
 
-TABLE = "proc/net/udp"
+SOCKETS = "proc/net/udp"
 ROUTES = "proc/net/route"
+LOCAL = "proc/net/fib_trie"
+
+_LEAF = re.compile(r"\s*\|-- ([0-9.]+)")
+_LOCAL = re.compile(r"\s*/(\d+) host LOCAL")
 
 
 class Queue(NamedTuple):
@@ -21,7 +31,7 @@ class Queue(NamedTuple):
 
 def queues(host: Host, addresses: Iterable[str]) -> dict[str, Queue]:
     """Return the queues of the sockets that are bound to these addresses; several of one are summed."""
-    rows = host.parse(TABLE, parse) or {}
+    rows = host.parse(SOCKETS, parse) or {}
     return {address: rows[address] for address in addresses if address in rows}
 
 
@@ -67,6 +77,29 @@ def parse_routes(lines: Iterable[str]) -> list[tuple[ipaddress.IPv4Network, str]
             except ValueError:
                 continue
     return sorted((row for row in found if row[0].prefixlen), key=lambda row: -row[0].prefixlen)
+
+
+def missing(host: Host, addresses: Iterable[str]) -> set[str]:
+    """Return which of these addresses no interface of this machine has; none where that cannot be read."""
+    networks = host.parse(LOCAL, parse_local)
+    if not networks:
+        return set()
+    return {address for address in addresses if not any(ipaddress.IPv4Address(address) in one for one in networks)}
+
+
+def parse_local(lines: Iterable[str]) -> list[ipaddress.IPv4Network]:
+    """Return the networks of ``/proc/net/fib_trie`` that are this machine's own."""
+    found: dict[ipaddress.IPv4Network, None] = {}
+    leaf = ""
+    for line in lines:
+        if match := _LEAF.match(line):
+            leaf = match[1]
+        elif leaf and (match := _LOCAL.match(line)):
+            try:
+                found[ipaddress.IPv4Network(f"{leaf}/{match[1]}")] = None
+            except ValueError:
+                continue
+    return list(found)
 
 
 def _address(text: str) -> str:

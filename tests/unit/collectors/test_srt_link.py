@@ -1,0 +1,283 @@
+"""What packets say of one bonded link; packets composed from srtla_send.c and srtla_rec.c."""
+
+from __future__ import annotations
+
+import random
+import struct
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectors.srt.filters import KEEPALIVE, REG1, REG2, REG3, REG_NGP
+from collectors.srt.link import IDLE_SILENT_S, KEPT_S, LOSS_S, MIN_SENT, QUIET_S, RTT_KEPT_S, SILENT_S, Link
+from tests import srt_packets
+
+INTERFACE, BELOW, ANOTHER = 4, 2, 7
+LENGTH = 1_344
+STEP_S = 0.5
+
+
+def word(kind: int) -> bytes:
+    """Return a packet that is nothing but its kind."""
+    return struct.pack(">H", kind)
+
+
+def answer(*numbers: int) -> bytes:
+    """Return the receiver's answer to ten packets."""
+    return srt_packets.answer(numbers)
+
+
+def send(link: Link, at_s: float, number: int, interface: int = INTERFACE) -> None:
+    """Have a data packet leave."""
+    link.send(at_s, int.from_bytes(number.to_bytes(4, "big"), sys.byteorder), LENGTH, interface)
+
+
+def nothing(_number: int) -> bool:
+    """Report no packet lost."""
+    return False
+
+
+class Stream:
+    """A link of 100 ms, over which some are lost: and reported, as the receiver does.
+
+    Attributes:
+        late: packets that are reported lost, and come nevertheless.
+    """
+
+    def __init__(self, link: Link, rate: int = 100) -> None:
+        self.link, self.rate = link, rate
+        self.now_s, self._number = 0.0, 0
+        self._chance = random.Random(1)
+        self._reported: set[int] = set()
+        self._arrived: list[tuple[float, int]] = []
+        self.sent = self.lost = 0
+
+    def run(self, seconds: float, loss: float = 0.0, *, late: float = 0.0, answers_lost: float = 0.0) -> None:
+        """Send for a while."""
+        until_s = self.now_s + seconds
+        while self.now_s < until_s - 1e-9:
+            for _ in range(round(self.rate * STEP_S)):
+                self.now_s += 1 / self.rate
+                self._number += 1
+                send(self.link, self.now_s, self._number)
+                self.sent += 1
+                if self._chance.random() < loss:
+                    self.lost += 1
+                    self._reported.add(self._number)
+                    continue
+                if self._chance.random() < late:
+                    self._reported.add(self._number)
+                self._arrive(answers_lost)
+            self.link.close_batch(self.now_s, self._reported.__contains__)
+
+    def _arrive(self, answers_lost: float) -> None:
+        self._arrived.append((self.now_s + 0.1, self._number))
+        if len(self._arrived) == 10:
+            if self._chance.random() >= answers_lost:
+                self.link.answer(self._arrived[-1][0], answer(*(number for _, number in self._arrived)), INTERFACE)
+            self._arrived.clear()
+
+
+def test_round_trip_from_the_last_packet_named() -> None:
+    """Ten leave one after another, the answer names them all, the tenth is what it waited for."""
+    link = Link()
+    for number in range(100, 110):
+        send(link, number / 1000, number)
+    link.answer(0.109 + 0.045, answer(*range(100, 110)), INTERFACE)
+    assert pytest.approx(45.0) == link.rtt_ms(0.2)
+    assert (INTERFACE, 10, 10, 10 * LENGTH) == (link.interface, link.sent, link.acked, link.sent_bytes)
+
+
+def test_a_packet_that_left_twice_has_no_round_trip() -> None:
+    """The answer may mean either (Karn's rule); two answers are two that arrived."""
+    link = Link()
+    for number in (*range(100, 110), 109):
+        send(link, 0.0, number)
+    link.answer(0.55, answer(*range(100, 110)), INTERFACE)
+    assert (None, 10) == (link.rtt_ms(1.0), link.acked)
+    link.answer(0.56, answer(109, *range(1, 10)), INTERFACE)
+    assert 11 == link.acked
+
+
+def test_the_round_trip_follows_a_queue() -> None:
+    """It is that of the last two seconds; on a weak link the last one counts for ten."""
+    link = Link()
+    for at, rtt_s in enumerate([0.04] * 10 + [0.9] * 4):
+        send(link, float(at), at)
+        link.answer(at + rtt_s, answer(*range(100, 109), at), INTERFACE)
+    assert pytest.approx(900.0) == link.rtt_ms(13.95)
+    assert pytest.approx(900.0) == link.rtt_ms(13.9 + RTT_KEPT_S)
+    assert link.rtt_ms(14.0 + RTT_KEPT_S) is None
+
+
+def test_round_trip_of_a_keepalive() -> None:
+    """An idle link is asked each second; an answer without a question is none."""
+    link = Link()
+    link.answer(0.0, word(KEEPALIVE), INTERFACE)
+    assert link.rtt_ms(0.1) is None
+    link.ask(1.0, word(KEEPALIVE), INTERFACE)
+    link.answer(1.06, word(KEEPALIVE), INTERFACE)
+    assert pytest.approx(60.0) == link.rtt_ms(1.1)
+
+
+def test_a_receivers_own_keepalive_is_no_answer() -> None:
+    """Forks send a time with theirs, and the answer repeats it."""
+    link = Link()
+    link.ask(1.0, word(KEEPALIVE) + b"our time", INTERFACE)
+    link.answer(1.06, word(KEEPALIVE) + b"whatever", INTERFACE)
+    assert link.rtt_ms(1.1) is None
+    link.answer(1.09, word(KEEPALIVE) + b"our time, and padding", INTERFACE)
+    assert pytest.approx(90.0) == link.rtt_ms(1.1)
+
+
+def test_a_link_is_unknown_until_it_has_answered_its_registration() -> None:
+    """One that never does is down; the group's registration over it is not its own."""
+    link = Link()
+    assert link.is_up(1e6) is None
+    link.ask(10.0, word(REG2), INTERFACE)
+    link.answer(10.1, word(REG2), INTERFACE)
+    assert [None, False] == [link.is_up(10.0 + SILENT_S + more_s) for more_s in (-0.1, 0.1)]
+    link.answer(14.0, word(REG_NGP), INTERFACE)
+    assert (False, True) == (link.is_up(14.0), link.refused)
+    link.answer(14.1, word(REG3), INTERFACE)
+    assert (True, False, 1) == (link.is_up(14.2), link.refused, link.registrations)
+
+
+def test_a_link_that_does_not_answer_is_down() -> None:
+    """After as many packets as an answer is owed for, and a while; one over which nothing is sent is not asked."""
+    link = Link()
+    stream = Stream(link)
+    stream.run(5)
+    assert link.is_up(100.0)
+    stream.run(SILENT_S - STEP_S, loss=1.0)
+    assert link.is_up(stream.now_s)
+    stream.run(1.0, loss=1.0)
+    assert False is link.is_up(stream.now_s)
+    link.hear(stream.now_s)
+    assert link.is_up(100.0)
+
+
+def test_a_lost_keepalive_is_no_dead_link() -> None:
+    """An idle link is asked each two seconds, and down when two questions had no answer."""
+    link = Link()
+    link.hear(0.0)
+    link.ask(1.0, word(KEEPALIVE), INTERFACE)
+    assert [True, False] == [link.is_up(1.0 + IDLE_SILENT_S + more_s) for more_s in (-0.1, 0.1)]
+
+
+def test_an_address_that_was_translated_anew() -> None:
+    """Nothing is answered but the first registration; where the link was dead, the registrations were lost too."""
+    renewed, dead = Link(), Link()
+    for link, attempts in ((renewed, 1), (dead, 3)):
+        link.ask(0.0, word(REG1), INTERFACE)
+        link.answer(0.1, word(REG3), INTERFACE)
+        link.ask(1.0, word(KEEPALIVE), INTERFACE)
+        for attempt in range(attempts):
+            link.ask(5.0 + attempt, word(REG2), INTERFACE)
+        link.answer(8.0, word(REG3), INTERFACE)
+    assert (8.0, None) == (renewed.changed_address_s, dead.changed_address_s)
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.01, 0.05, 0.15])
+def test_loss_within_five_seconds(loss: float) -> None:
+    """Within a point of what was lost, five seconds after it began and after it ended."""
+    link = Link()
+    stream = Stream(link, rate=250)
+    stream.run(10)
+    sent, lost = stream.sent, stream.lost
+    stream.run(LOSS_S, loss)
+    truth = 100 * (stream.lost - lost) / (stream.sent - sent)
+    stream.run(1, loss)  # the newest have no answer yet
+    assert link.loss_percent(stream.now_s) == pytest.approx(truth, abs=1)
+    stream.run(5.5)
+    assert 0.0 == link.loss_percent(stream.now_s)
+
+
+def test_late_is_not_lost() -> None:
+    """What overtakes another over a quicker link has it reported: then it is named after all. Nor is a lost answer."""
+    link = Link()
+    stream = Stream(link, rate=250)
+    stream.run(10, 0.02, late=0.15)
+    assert link.loss_percent(stream.now_s) == pytest.approx(2.0, abs=1.5)
+    other = Link()
+    Stream(other, rate=250).run(10, answers_lost=0.3)
+    assert 0.0 == other.loss_percent(10.0)
+
+
+def test_a_packet_that_is_lost_and_sent_again_over_the_same_link_is_one_loss() -> None:
+    """One of two arrives: one is lost."""
+    link = Link()
+    link.close_batch(0.0, nothing)
+    for number in range(100):
+        at_s = 0.01 + number / 100
+        send(link, at_s, number)
+        if number % 10 == 5:
+            send(link, at_s, number)
+        if number % 10 == 9:
+            link.answer(at_s + 0.1, answer(*range(number - 9, number + 1)), INTERFACE)
+    for at_s in (1.1, 6.0):
+        link.close_batch(at_s, lambda number: number % 10 == 5)
+    assert (110, 10) == link.window(6.0)
+
+
+def test_too_little_to_tell() -> None:
+    """A share of less than fifty packets is none; a weak link is judged over up to half a minute."""
+    link = Link()
+    assert link.loss_percent(0.0) is None
+    stream = Stream(link, rate=4)
+    stream.run(8)
+    assert link.loss_percent(stream.now_s) is None
+    stream.run(KEPT_S)
+    assert 0.0 == link.loss_percent(stream.now_s)
+    assert MIN_SENT <= link.window(stream.now_s)[0] < 4 * KEPT_S
+
+
+def test_missed_packets_begin_it_again() -> None:
+    """What was not seen is not lost, and no silence."""
+    link = Link()
+    stream = Stream(link, rate=250)
+    stream.run(8)
+    stream.run(2, loss=1.0)
+    link.miss()
+    assert (None, True) == (link.loss_percent(stream.now_s), link.is_up(100.0))
+    stream.run(1 + LOSS_S)
+    assert 0.0 == link.loss_percent(stream.now_s)
+
+
+def test_delivered_rate() -> None:
+    """Packets that arrived in the last seconds, of the length that packets have here."""
+    link = Link()
+    assert link.delivered_bps(0.0) is None
+    stream = Stream(link)
+    stream.run(10)
+    assert link.delivered_bps(stream.now_s) == pytest.approx(100 * LENGTH * 8, rel=0.05)
+
+
+def test_a_packet_counts_on_the_interface_of_the_route() -> None:
+    """Over a bridge it is seen there and on the interface below; when the link moves, the other one is the route's."""
+    link = Link()
+    for number in range(10):
+        send(link, number / 100, number)
+        send(link, number / 100 + 1e-5, number, BELOW)
+    link.answer(0.2, answer(*range(10)), BELOW)
+    link.answer(0.2, answer(*range(10)), INTERFACE)
+    assert (INTERFACE, 10, 10) == (link.interface, link.sent, link.acked)
+    send(link, 0.1 + QUIET_S + 0.1, 11, ANOTHER)
+    assert (ANOTHER, 11) == (link.interface, link.sent)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.binary(max_size=60)), max_size=30))
+def test_any_bytes_are_taken(packets: list[tuple[bool, bytes]]) -> None:
+    """Whatever crosses the port."""
+    link = Link()
+    for at, (out, payload) in enumerate(packets):
+        if out:
+            link.ask(at / 10, payload, INTERFACE)
+        else:
+            link.answer(at / 10, payload, INTERFACE)
+    link.close_batch(0.0, nothing)
+    link.close_batch(1.0, nothing)
+    assert link.rtt_ms(3.0) is None or link.rtt_ms(3.0) >= 0  # type: ignore[operator]
+    assert 0 <= (link.loss_percent(3.0) or 0) <= 100
