@@ -32,6 +32,7 @@ class Desk:
         self.events: list[Event] = []
         self.store = Store(storage(path), DEVICE)
         self._process = SimpleNamespace(instruments=Instruments(), log=Log("audit"), event=self.events.append)
+        self.monkeypatch = monkeypatch
         monkeypatch.setattr("buffer.audit.time.monotonic", lambda: self.now_s)
         self.audit = Audit(cast("Service", self._process), self.store)
         self.start_ms = (clock.wall_ms() - 3_600_000) // windows.WINDOW_MS * windows.WINDOW_MS
@@ -39,26 +40,59 @@ class Desk:
         self.store.write([Batch("p", "e", 1, self.start_ms, 0, "", urgent=False, samples=samples)])
         self.upload()
 
-    def upload(self) -> None:
-        """Have the server accept whatever is pending, an hour ago."""
+    def write(self, name: str, offset_ms: int, tags: dict[str, str] | None = None) -> None:
+        """Store a sample so long after the span's start."""
+        samples = [Sample(name, 1, tags or {})]
+        self.store.write([Batch("p", "e", 2, self.start_ms + offset_ms, 0, "", urgent=False, samples=samples)])
+
+    def upload(self, uploaded_ms: int | None = None) -> None:
+        """Have the server accept whatever is pending, an hour ago or at another time."""
         pending = self.store.pending.rows(2, clock.wall_ms(), 1000)
         if pending:
             self.store.pending.mark_uploaded(2, pending, "b", 0)
-        self.store.connection.execute("UPDATE windows SET uploaded_ms = ?", (self.start_ms,))
+        self.store.connection.execute("UPDATE windows SET uploaded_ms = ?", (uploaded_ms or self.start_ms,))
 
-    def compare(self, missing: int) -> dict[str, Any] | None:
-        """Compare the oldest span, of which so many series are missing; None where none is given."""
-        found = self.audit.next_window({"after_ms": 0, "grace_s": GRACE_S})
-        if found["start_ms"] is None:
-            return None
+    def next_window(self, after_ms: int = 0) -> dict[str, Any]:
+        """Return the next span to be compared."""
+        return self.audit.next_window({"after_ms": after_ms, "grace_s": GRACE_S})
+
+    def windows(self) -> Iterator[dict[str, Any]]:
+        """Yield all spans to be compared."""
+        found = self.next_window()
+        while found["start_ms"] is not None:
+            yield found
+            found = self.next_window(found["start_ms"])
+
+    def verdict(self, found: dict[str, Any], missing: int) -> dict[str, Any]:
+        """Say of a span that so many of its series are missing."""
         ids = [row[0] for row in found["series"]][:missing]
         request = {"start_ms": found["start_ms"], "uploaded_ms": found["uploaded_ms"], "missing": ids}
         return self.audit.verdict(request)
 
+    def compare(self, missing: int) -> dict[str, Any] | None:
+        """Compare the oldest span, of which so many series are missing; None where none is given."""
+        found = self.next_window()
+        return None if found["start_ms"] is None else self.verdict(found, missing)
+
+    def progress(self) -> tuple[Any, Any]:
+        """Return up to when everything is verified, and how many uploaded samples are not."""
+        found = self.next_window()
+        return found["verified_until_ms"], found["unverified_samples"]
+
+    def counter(self, name: str) -> float:
+        """Return what was counted."""
+        counted: float = self._process.instruments.counter(f"storage.{name}")
+        return counted
+
+    def row(self, columns: str, start_ms: int | None = None, table: str = "windows") -> tuple[Any, ...]:
+        """Return columns of a span, the only one where no start is given."""
+        where = "1" if start_ms is None else f"start_ms = {start_ms}"
+        return query(self.path, f"SELECT {columns} FROM {table} WHERE {where}")[0]
+
     @property
     def state(self) -> int:
         """The span's state."""
-        return int(query(self.path, "SELECT state FROM windows")[0][0])
+        return int(self.row("state")[0])
 
 
 @pytest.fixture
@@ -112,3 +146,126 @@ def test_it_is_not_tried_for_ever(desk: Desk) -> None:
         assert desk.now_s < began_s + 86_400
     assert MAX_TRIES * SERIES == sent
     assert 2 * 3600 < desk.now_s - began_s < 5 * 3600
+
+
+def test_late_samples_of_a_verified_span_are_audited(desk: Desk) -> None:
+    """What was verified says nothing of what is uploaded there afterwards."""
+    desk.compare(0)
+    desk.write("late", 30_000)
+    desk.upload()
+    assert windows.TO_AUDIT == desk.state
+    assert {"requeued": SERIES + 1} == desk.compare(SERIES + 1)
+
+
+def test_late_samples_do_not_forget_what_was_resent(desk: Desk) -> None:
+    """A span that differs for good stays so, and one that was sent again is compared as such."""
+    desk.compare(2)
+    desk.write("late", 30_000)
+    desk.upload()
+    assert (windows.SENT_AGAIN, 1) == desk.row("state, resends")
+    for _ in range(MAX_RESENDS):
+        desk.compare(2)
+        desk.upload()
+    desk.write("later", 60_000)
+    desk.upload()
+    assert (windows.DIFFERS, None) == (desk.state, desk.compare(0))
+
+
+@pytest.mark.parametrize("missing", [0, SERIES])
+def test_a_verdict_on_a_span_that_changed_meanwhile_is_void(desk: Desk, missing: int) -> None:
+    """The server was asked before the last upload: neither verified nor sent again, but compared once more."""
+    found = desk.next_window()
+    desk.write("late", 30_000)
+    desk.upload(uploaded_ms=desk.start_ms + 1)
+    assert {"requeued": 0} == desk.verdict(found, missing)
+    assert (windows.TO_AUDIT, 0) == desk.row("state, resends")
+    again = desk.next_window()
+    assert SERIES + 1 == len(again["series"])
+    assert {"requeued": 0} == desk.verdict(again, 0)
+    assert windows.VERIFIED == desk.state
+
+
+def test_a_verdict_on_a_span_that_is_not_there_changes_nothing(desk: Desk) -> None:
+    """It was given up for room while the server was asked."""
+    found = desk.next_window()
+    desk.store.connection.execute("DELETE FROM windows")
+    assert {"requeued": 0} == desk.verdict(found, SERIES)
+    assert [0, 0, 0, 0] == desk.store.pending.counts
+
+
+def test_only_what_is_missing_is_sent_again(desk: Desk) -> None:
+    """Of two series and of this span: neither others nor what lies before or after it."""
+    for offset_ms in (-1, windows.WINDOW_MS):
+        desk.write("m", offset_ms, {"slot": "0"})
+    desk.upload()
+    found = next(found for found in desk.windows() if found["start_ms"] == desk.start_ms)
+    assert {"requeued": 2} == desk.verdict(found, 2)
+    rows = desk.store.pending.rows(2, clock.wall_ms(), 100)
+    assert [(desk.start_ms, row[0]) for row in found["series"][:2]] == [
+        (row.timestamp_ms, row.series_id) for row in rows
+    ]
+    assert SERIES - 2 == desk.row("samples", desk.start_ms)[0]
+    assert (2, 2) == (desk.store.pending.counts[2], desk.counter("requeued_samples_total"))
+
+
+@pytest.mark.parametrize(("ended_s", "uploaded_s", "is_closed"), [(61, 61, True), (59, 61, False), (61, 59, False)])
+def test_a_span_is_asked_about_when_it_is_closed(
+    desk: Desk, ended_s: float, uploaded_s: float, is_closed: bool
+) -> None:
+    """It ended, and its last upload was, longer ago than the grace: before that the server may not show it."""
+    now_ms = desk.start_ms + windows.WINDOW_MS + int(1000 * ended_s)
+    desk.upload(uploaded_ms=now_ms - int(1000 * uploaded_s))
+    desk.monkeypatch.setattr(clock, "wall_ms", lambda: now_ms)
+    assert is_closed == (desk.next_window()["start_ms"] == desk.start_ms)
+
+
+def test_spans_come_oldest_first_and_after_the_one_asked_for(desk: Desk) -> None:
+    """With how many samples of each series are uploaded there: pending and refused ones do not count."""
+    for number in (2, 1):
+        desk.write("m", number * windows.WINDOW_MS, {"slot": "0"})
+    desk.upload()
+    desk.write("pending", 10)
+    desk.write("refused", 20)
+    (refused,) = desk.store.pending.rows(2, desk.start_ms + 21, 10, since_ms=desk.start_ms + 11)
+    desk.store.pending.mark_refused(2, [refused])
+    starts = [found["start_ms"] for found in desk.windows()]
+    assert [desk.start_ms + number * windows.WINDOW_MS for number in range(3)] == starts
+    assert [["m", DEVICE, {"slot": "0"}, 1]] == [row[1:] for row in desk.next_window(starts[1])["series"]]
+    assert SERIES == len(desk.next_window()["series"])
+
+
+def test_how_far_everything_is_verified(desk: Desk) -> None:
+    """Up to the oldest span that is not, and how many uploaded samples lie in such spans."""
+    desk.write("m", windows.WINDOW_MS, {"slot": "0"})
+    desk.upload()
+    assert (desk.start_ms, SERIES + 1) == desk.progress()
+    desk.compare(0)
+    assert (desk.start_ms + windows.WINDOW_MS, 1) == desk.progress()
+    desk.compare(0)
+    assert (desk.start_ms + 2 * windows.WINDOW_MS, 0) == desk.progress()
+
+
+def test_what_was_accepted_just_before_the_server_died_is_sent_again_once(desk: Desk) -> None:
+    """Of the grace before its start, counted from the last upload then; the same start is answered once."""
+    started_ms = clock.wall_ms() - 600_000
+    for name, age_s in (("old", 130), ("last", 60), ("within", 119), ("after", -3)):
+        desk.write(name, 1000)
+        desk.upload()
+        update = "UPDATE upload_checkpoints SET upload_time = ? WHERE id = (SELECT max(id) FROM upload_checkpoints)"
+        desk.store.connection.execute(update, (started_ms - 1000 * age_s,))
+    request = {"started_s": started_ms // 1000, "started_ms": started_ms, "grace_s": 60}
+    assert [2, 0] == [desk.audit.restarted(request)["requeued"] for _ in range(2)]
+    names = {desk.store.series(row.series_id).name for row in desk.store.pending.rows(2, clock.wall_ms(), 100)}
+    assert {"last", "within"} == names
+    assert SERIES + 2 == desk.row("samples")[0]
+    desk.upload()
+    assert 0 == desk.audit.restarted({**request, "started_s": request["started_s"] + 5})["requeued"]
+
+
+def test_what_the_server_took_after_its_start_stays(desk: Desk) -> None:
+    """Two seconds of doubt about the clocks, no more."""
+    started_ms = desk.row("upload_time", table="upload_checkpoints")[0] - 2_001
+    request = {"started_s": started_ms // 1000, "started_ms": started_ms, "grace_s": 60}
+    assert 0 == desk.audit.restarted(request)["requeued"]
+    request = {"started_s": started_ms // 1000 + 1, "started_ms": started_ms + 1, "grace_s": 60}
+    assert SERIES == desk.audit.restarted(request)["requeued"]

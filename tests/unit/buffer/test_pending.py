@@ -64,6 +64,34 @@ def test_marking_twice_counts_once(store: Store) -> None:
     assert [0, 0, 0, 0] == store.pending.counts
 
 
+def test_a_mark_is_for_the_row_that_was_leased_and_not_for_its_id(store: Store, path: Path) -> None:
+    """SQLite gives the id of a deleted row to the next one: that sample was never sent, and stays pending."""
+    store.write([batch(("a", 1))])
+    leased = store.pending.rows(NORMAL, NOW_MS + 9, 10)
+    store.connection.execute("DELETE FROM samples")
+    store.pending.counts[NORMAL] = 0
+    store.write([batch(("a", 2), seq=2, at_ms=NOW_MS + 1), batch(("b", 3), seq=3, at_ms=NOW_MS)])
+    others = store.pending.rows(NORMAL, NOW_MS + 9, 10)
+    assert leased[0].id in [row.id for row in others]
+    for other in others:  # another time, and another series at the same time
+        stale = leased[0]._replace(id=other.id)
+        assert 0 == store.pending.mark_uploaded(NORMAL, [stale], "b", 0)
+        assert 0 == store.pending.mark_refused(NORMAL, [stale])
+    assert [0, 0, 2, 0] == store.pending.counts
+    assert [(0,), (0,)] == query(path, "SELECT uploaded FROM metrics")
+
+
+def test_a_mark_does_not_touch_what_is_not_pending_any_more(store: Store, path: Path) -> None:
+    """A refused sample stays refused and an uploaded one in its checkpoint, whatever a late answer says."""
+    store.write([batch(("a", 1), ("b", 2))])
+    first, second = store.pending.rows(NORMAL, NOW_MS + 1, 10)
+    store.pending.mark_refused(NORMAL, [first])
+    store.pending.mark_uploaded(NORMAL, [second], "first", 0)
+    assert 0 == store.pending.mark_uploaded(NORMAL, [first, second], "late", 1)
+    assert 0 == store.pending.mark_refused(NORMAL, [first, second])
+    assert [(1, "first"), (2, None)] == query(path, "SELECT uploaded, batch_id FROM metrics ORDER BY uploaded")
+
+
 def test_what_was_sent_keeps_the_time_it_was_sent_by(store: Store) -> None:
     """A clock that is set back moves what was never sent; what the server lost goes out as before."""
     now = clocks.now()
