@@ -1,4 +1,4 @@
-"""Leases out: pending samples to the shipper, and what became of them back.
+"""Leases: pending samples to the shipper, and what became of them back.
 
 Answers requests of `common/PROTOCOL.md`, section drain. A lease lives in memory only: when its shipper
 says hello again, releases it, or this process ends, what it had not accounted for is pending as before.
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-import apsw
 import zmq
 
-from buffer import accepted
 from buffer.audit import Audit
-from buffer.event_log import EventLog
-from buffer.pending import Row
-from buffer.store import Store
+from buffer.storage import errors
+from buffer.storage.pending import PendingSample
+from buffer.storage.series import canonical_tags, series_key
+from buffer.storage.store import Store
+from buffer.unsent_events import UnsentEvents
 from common import clock, wire
 from common.sample import PRIORITIES
 from common.service import Service
@@ -52,15 +52,15 @@ class Lease:
     """
 
     priority: int
-    rows: list[Row]
+    rows: list[PendingSample]
     done: int = 0
 
 
 class Drain:
     """The buffer's end of `drain.ipc`."""
 
-    def __init__(self, process: Service, store: Store) -> None:
-        self._process = process
+    def __init__(self, service: Service, store: Store) -> None:
+        self._service = service
         self._store = store
         self._leases: dict[int, Lease] = {}
         self._closing = False
@@ -72,14 +72,14 @@ class Drain:
             "reject": self._reject,
             "release": self._release,
             "stats": self._stats,
-            **Audit(process, store).operations(),
-            **EventLog(store).operations(),
+            **Audit(service, store).operations(),
+            **UnsentEvents(store).operations(),
         }
-        process.instruments.count("storage.quarantined_total", 0)  # a rate needs to have seen it at 0
+        service.instruments.count("storage.quarantined_total", 0)  # a rate needs to have seen it at 0
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a reply that nobody takes is an error
-        self._socket.bind(f"ipc://{process.run_dir / 'drain.ipc'}")
-        process.loop.on_readable(self._socket, self.receive)
+        self._socket.bind(f"ipc://{service.run_dir / 'drain.ipc'}")
+        service.loop.on_readable(self._socket, self.receive)
 
     def receive(self) -> None:
         """Answer what has been asked."""
@@ -91,8 +91,8 @@ class Drain:
             try:
                 request = _request(frames)
             except wire.WireError as error:
-                self._process.instruments.count("storage.refused_samples_total", reason=error.reason)
-                self._process.log.throttled_warning("drain", "ignored a drain request", detail=str(error))
+                self._service.instruments.count("storage.refused_samples_total", reason=error.reason)
+                self._service.log.throttled_warning("drain", "ignored a drain request", detail=str(error))
                 continue
             reply = {"v": wire.VERSION, "id": request["id"], **self.answer(request)}
             try:
@@ -111,9 +111,9 @@ class Drain:
             return {"error": error.word, "detail": str(error)}
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             return {"error": "bad_request", "detail": f"{type(error).__name__}: {error}"}
-        except apsw.Error as error:
+        except errors.Error as error:
             self._store.notice(error)
-            self._process.failed(error)
+            self._service.failed(error)
             return {"error": "storage", "detail": str(error)}
 
     def close(self) -> None:
@@ -130,8 +130,20 @@ class Drain:
 
     def _hello(self, request: dict[str, Any]) -> dict[str, Any]:
         self._leases.clear()
-        marked = accepted.mark(self._store, request.get("accepted", ()))
+        marked = sum(self._mark_accepted(*chunk) for chunk in request.get("accepted", ()))
         return {"pending": list(self._store.pending.counts), "marked": marked}
+
+    def _mark_accepted(self, priority: int, batch_id: str, chunk_index: int, groups: Sequence[Any]) -> int:
+        """Mark what the server accepted while the buffer was away to hear of it; what is not pending stays as it is.
+
+        Comes before any lease: a clock that was set meanwhile would have these samples rebased, and sent again.
+        """
+        rows: list[PendingSample] = []
+        for name, device_id, tags, timestamps in groups:
+            key = series_key(name, device_id, canonical_tags(tags), is_text=False)
+            for timestamp_ms in timestamps:
+                rows += self._store.pending.at(key, timestamp_ms, priority)
+        return self._store.pending.mark_uploaded(priority, rows, batch_id, chunk_index) if rows else 0
 
     def _lease(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._closing:
@@ -141,11 +153,11 @@ class Drain:
         if priority not in PRIORITIES or not 0 < limit <= MAX_LEASE:
             raise RefusedError("bad_request", f"priority {priority}, max_samples {limit}")
         taken = {row.id for lease in self._leases.values() for row in lease.rows}
-        while moved := self._store.clocks.sweep(taken):
-            self._process.instruments.count("storage.moved_samples_total", moved, reason="rebased")
+        while moved := self._store.clocks.rebase(taken):
+            self._service.instruments.count("storage.moved_samples_total", moved, reason="rebased")
         horizon_ms = wire.LATEST_MS if before_ms is None else int(before_ms)
         found = self._store.pending.rows(priority, horizon_ms, limit + len(taken), int(since_ms or 0))
-        by_series: dict[int, list[Row]] = {}
+        by_series: dict[int, list[PendingSample]] = {}
         for row in [row for row in found if row.id not in taken][:limit]:
             by_series.setdefault(row.series_id, []).append(row)
         if not by_series:
@@ -154,8 +166,8 @@ class Drain:
         self._leases[number] = Lease(priority, [row for rows in by_series.values() for row in rows])
         return {"lease": number, "groups": [self._group(rows) for rows in by_series.values()]}
 
-    def _group(self, rows: list[Row]) -> list[Any]:
-        series = self._store.series(rows[0].series_id)
+    def _group(self, rows: list[PendingSample]) -> list[Any]:
+        series = self._store.series.by_id(rows[0].series_id)
         times, values = [row.timestamp_ms for row in rows], [row.value for row in rows]
         return [series.name, series.device_id, series.tags, times, values]
 
@@ -169,11 +181,11 @@ class Drain:
     def _reject(self, request: dict[str, Any]) -> dict[str, Any]:
         lease, rows = self._next_rows(request)
         reason = str(request["reason"])
-        marked = self._store.pending.mark_refused(lease.priority, rows)
-        self._process.instruments.count("storage.quarantined_total", marked)
+        marked = self._store.pending.mark_quarantined(lease.priority, rows)
+        self._service.instruments.count("storage.quarantined_total", marked)
         for row in rows[:3]:
-            series = self._store.series(row.series_id)
-            self._process.log.warning(
+            series = self._store.series.by_id(row.series_id)
+            self._service.log.warning(
                 "quarantined", metric=series.name, tags=dict(series.tags), timestamp_ms=row.timestamp_ms,
                 value=row.value, reason=reason,
             )  # fmt: skip
@@ -197,7 +209,7 @@ class Drain:
             "oldest_ms": [pending.oldest_ms(p) if pending.counts[p] else None for p in PRIORITIES],
         }
 
-    def _next_rows(self, request: dict[str, Any]) -> tuple[Lease, list[Row]]:
+    def _next_rows(self, request: dict[str, Any]) -> tuple[Lease, list[PendingSample]]:
         lease = self._leases.get(request["lease"])
         if lease is None:
             raise RefusedError("unknown_lease", str(request["lease"]))

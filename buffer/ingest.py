@@ -12,17 +12,18 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-import apsw
 import zmq
 
-from buffer import room
+from buffer import free_space
 from buffer.reserve import Reserve
-from buffer.store import Store, Written
+from buffer.storage import errors
+from buffer.storage.store import Store, Written
 from common import catalog, wire
 from common.config import Config
 from common.events import Event
 from common.sample import CRITICAL, Batch
 from common.service import Service
+from common.status import BufferStatus
 
 MESSAGES_PER_TURN = 1_000  # then the drain and the heartbeat get their turn
 RETRY_S = 1.0  # while the database refuses
@@ -38,41 +39,43 @@ class Ingest:
     """The buffer's end of `ingest.ipc`, and the feed.
 
     Args:
-        process: whose loop, counters and log these are.
+        service: whose loop, counters and log these are.
         store: where batches go.
+        status: says why the buffer is paused.
 
     Attributes:
         paused: why nothing but critical samples is taken at the moment, or None.
         reserve: room for these.
     """
 
-    def __init__(self, process: Service, store: Store) -> None:
-        self._process = process
+    def __init__(self, service: Service, store: Store, status: BufferStatus) -> None:
+        self._service = service
         self._store = store
+        self._status = status
         self.paused: str | None = None
         self._waiting: dict[_Key, tuple[Batch, bytes]] = {}
         self._waiting_samples = 0
         self._urgent = False
         self._full = False
         self._retry_s = RETRY_S
-        settings = process.config.settings.storage
+        settings = service.config.settings.storage
         self.reserve = Reserve(store.path, settings.reserve_size)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self._socket: zmq.Socket[bytes] = context.socket(zmq.XSUB)
         self._socket.setsockopt(zmq.MAXMSGSIZE, wire.MAX_BATCH_BYTES + 1024)
-        self._socket.bind(f"ipc://{process.run_dir / 'ingest.ipc'}")
+        self._socket.bind(f"ipc://{service.run_dir / 'ingest.ipc'}")
         self._socket.send(b"\x01" + wire.SAMPLE_TOPIC)
         self._feed: zmq.Socket[bytes] = context.socket(zmq.PUB)
-        self._feed.bind(f"ipc://{process.run_dir / 'feed.ipc'}")
-        process.loop.on_readable(self._socket, self.receive)
-        self._timer = process.loop.every(settings.commit_interval_s, self.tick, first_s=settings.commit_interval_s)
-        process.on_reload(self.reload)
+        self._feed.bind(f"ipc://{service.run_dir / 'feed.ipc'}")
+        service.loop.on_readable(self._socket, self.receive)
+        self._timer = service.loop.every(settings.commit_interval_s, self.tick, first_s=settings.commit_interval_s)
+        service.on_reload(self.reload)
         for reason in ("frames", "msgpack", "version", "shape", "range", "sample", "apart"):
-            process.instruments.count("storage.refused_samples_total", 0, reason=reason)
+            service.instruments.count("storage.refused_samples_total", 0, reason=reason)
 
     def receive(self) -> None:
         """Read what has come, and commit as soon as enough of it or anything urgent is there."""
-        settings = self._process.config.settings.storage
+        settings = self._service.config.settings.storage
         for _ in range(MESSAGES_PER_TURN):
             try:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
@@ -90,21 +93,21 @@ class Ingest:
         began_s = time.perf_counter()
         try:
             if self._store.sync():
-                self._process.instruments.observe("storage.sync_duration_seconds", time.perf_counter() - began_s)
+                self._service.instruments.observe("storage.sync_duration_seconds", time.perf_counter() - began_s)
         except OSError as error:
-            self._process.failed(error)
+            self._service.failed(error)
 
     def commit(self) -> None:
         """Write what waits, ack it and pass it on; on failure keep it, and stop taking more."""
         self._urgent = False
-        if self._has_room() and self._write(list(self._waiting)):
+        if self._has_space() and self._write(list(self._waiting)):
             self._resume()
         if self.paused is not None:
             self._write_critical()
             self._timer.postpone(time.monotonic() + self._retry_s)
 
     def reload(self, config: Config) -> None:
-        """Take over a new interval, for what waits already too, and the size of the reserve."""
+        """Apply the new commit interval, to the batches already waiting too, and the new reserve size."""
         self._timer.interval_s = config.settings.storage.commit_interval_s
         self.reserve.size_bytes = config.settings.storage.reserve_size
 
@@ -136,8 +139,8 @@ class Ingest:
         self._urgent = self._urgent or batch.urgent
 
     def _refuse(self, reason: str, detail: str, count: int) -> None:
-        self._process.instruments.count("storage.refused_samples_total", count, reason=reason)
-        self._process.log.throttled_warning(reason, "refused", reason=reason, detail=detail, count=count)
+        self._service.instruments.count("storage.refused_samples_total", count, reason=reason)
+        self._service.log.throttled_warning(reason, "refused", reason=reason, detail=detail, count=count)
 
     def _write(self, keys: Sequence[_Key]) -> bool:
         """Commit some of what waits, ack it and pass it on; False where the database refuses."""
@@ -147,7 +150,7 @@ class Ingest:
         began_s = time.perf_counter()
         try:
             written = self._store.write(batch for batch, _ in batches)
-        except apsw.Error as error:
+        except errors.Error as error:
             self._pause(error)
             return False
         self._count(written, time.perf_counter() - began_s)
@@ -157,54 +160,54 @@ class Ingest:
         for key in keys:
             self._waiting_samples -= max(1, len(self._waiting.pop(key)[0].samples))
         if self.paused is None:
-            self._process.worked()
+            self._service.worked()
         return True
 
     def _write_sessions(self) -> None:
         try:
             self._store.sessions.write_files()
         except OSError as error:
-            self._process.log.throttled_warning("session", "cannot write a session's file", error=str(error))
+            self._service.log.throttled_warning("session", "cannot write a session's file", error=str(error))
 
     def _write_critical(self) -> None:
         """Commit critical samples alone, in the reserve if there is no other room."""
         keys = [key for key, (batch, _) in self._waiting.items() if _is_critical(batch)]
         if not keys:
             return
-        free = room.free_bytes(self._store.path)
+        free = free_space.free_bytes(self._store.path)
         if (free is None or free >= CRITICAL_BYTES) and self._write(keys):
             return
         if self._full and self.reserve.release():
-            self._process.instruments.count("storage.reserve_used_total")
-            self._process.log.warning("the disk is full; the reserve goes to critical samples")
+            self._service.instruments.count("storage.reserve_used_total")
+            self._service.log.warning("the disk is full; the reserve goes to critical samples")
             self._write(keys)
 
-    def _has_room(self) -> bool:
+    def _has_space(self) -> bool:
         """Tell whether it is worth trying to write; on a full disk each attempt would wear the flash."""
-        free = room.free_bytes(self._store.path) if self.paused is not None and self._full else None
+        free = free_space.free_bytes(self._store.path) if self.paused is not None and self._full else None
         return free is None or free >= self.reserve.size_bytes + RESUME_BYTES
 
-    def _pause(self, error: apsw.Error) -> None:
+    def _pause(self, error: errors.Error) -> None:
         self._store.notice(error)
-        self._process.failed(error, error_code=getattr(error, "extendedresult", None))
+        self._service.failed(error, error_code=errors.code(error))
         if self.paused is None:
-            self._process.event(Event("storage_paused", f"the database takes no writes: {error}"))
-        free = room.free_bytes(self._store.path)
+            self._service.event(Event("storage_paused", f"the database takes no writes: {error}"))
+        free = free_space.free_bytes(self._store.path)
         self._full = free is not None and free < RESUME_BYTES
         self._retry_s = RETRY_S if self.paused is None or self._full else min(2 * self._retry_s, RETRY_MAX_S)
-        self.paused = self._process.facts["paused"] = str(error)
+        self.paused = self._status.paused = str(error)
 
     def _resume(self) -> None:
         """Take everything again, and ask for what came meanwhile."""
         if self.paused is not None:
-            self.paused = self._process.facts["paused"] = None
-            self._process.worked()
+            self.paused = self._status.paused = None
+            self._service.worked()
             self._socket.send(b"\x01" + wire.SAMPLE_TOPIC)  # a new subscription: all that is unacked is sent again
-            self._process.log.info("the database takes writes again")
-            self._process.event(Event("storage_resumed", "the database takes writes again"))
+            self._service.log.info("the database takes writes again")
+            self._service.event(Event("storage_resumed", "the database takes writes again"))
 
     def _count(self, written: Written, duration_s: float) -> None:
-        instruments = self._process.instruments
+        instruments = self._service.instruments
         instruments.count("storage.samples_committed_total", written.inserted)
         instruments.count("storage.duplicates_total", written.duplicates)
         instruments.count("storage.commits_total")
@@ -215,9 +218,9 @@ class Ingest:
             self._refuse("apart", "an event without its labels, or a session that is none", written.refused)
         if written.step_ms:
             instruments.count("storage.clock_steps_total")
-            self._process.log.warning("the wall clock was stepped", step_ms=written.step_ms)
-            self._process.event(Event("clock_stepped", f"the wall clock jumped by {written.step_ms / 1000:+.1f} s"))
-        self._process.log.debug(
+            self._service.log.warning("the wall clock was stepped", step_ms=written.step_ms)
+            self._service.event(Event("clock_stepped", f"the wall clock jumped by {written.step_ms / 1000:+.1f} s"))
+        self._service.log.debug(
             "committed",
             count=written.inserted,
             duplicates=written.duplicates,

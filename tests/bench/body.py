@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from buffer.store import Store
+from buffer.storage.store import Store
 from common import clock
 from common.settings import Storage
 from shipper import jsonl
@@ -112,8 +112,8 @@ def _collected(database: Path) -> list[Row]:
     store = Store(replace(Storage(), path=copy), "bench")
     query = "SELECT timestamp_ms, priority, series_id, value FROM samples WHERE chunk > 0 ORDER BY timestamp_ms"
     rows = []
-    for timestamp_ms, priority, series_id, value in store.connection.execute(query):
-        series = store.series(series_id)
+    for timestamp_ms, priority, series_id, value in store._connection.execute(query):
+        series = store.series.by_id(series_id)
         rows.append(Row(timestamp_ms, priority, series.name, tuple(sorted(series.tags.items())), value))
     store.close()
     return rows

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from buffer import stage
-from buffer.upkeep import upkeep
+from buffer.retention import tasks
+from buffer.service import build
 from common import clock, service
 from common.instruments import Instruments
 from common.log import Log
@@ -57,5 +57,5 @@ def acks_s(run_dir: Path, database: Path, is_over: Callable[[], bool], environme
 
 
 if __name__ == "__main__":
-    upkeep.SETTLE_S = 0.0
-    sys.exit(service.main(stage.build, service.options_parser("tests.bench.delay", "A buffer.").parse_args()))
+    tasks.SETTLE_S = 0.0
+    sys.exit(service.main(build, service.options_parser("tests.bench.delay", "A buffer.").parse_args()))

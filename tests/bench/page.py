@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-from buffer.store import Store
+from buffer.storage.store import Store
 from common import clock
 from common.instruments import Instruments
 from common.log import Log

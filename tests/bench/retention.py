@@ -14,13 +14,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from buffer.store import Store
-from buffer.upkeep.aggregates import FIVE_MINUTES_MS, MINUTE_MS
-from buffer.upkeep.archive import Archive, Space
-from buffer.upkeep.retention import Retention
-from buffer.upkeep.sacrifice import Sacrifice
-from buffer.upkeep.shelf import Shelf
-from buffer.upkeep.upkeep import FOLD_PAGES, Task
+from buffer.retention.archive import Archive, Space
+from buffer.retention.archive_folder import ArchiveFolder
+from buffer.retention.retention import Retention
+from buffer.retention.size_cap import SizeCap
+from buffer.retention.tasks import CHECKPOINT_PAGES, Task
+from buffer.storage.aggregates import FIVE_MINUTES_MS, MINUTE_MS
+from buffer.storage.store import Store
 from common.instruments import Instruments
 from common.log import Log
 from common.settings import Storage
@@ -39,11 +39,9 @@ class Bench:
         self.per_minute = per_minute
         self.config = replace(Storage(), path=folder / "metrics.db", max_size=1 << 40)
         self.store = Store(self.config, "bench")
-        self.shelf = Shelf(folder / "archive")
+        self.shelf = ArchiveFolder(folder / "archive")
         self.instruments, self.log = Instruments(), Log("bench")
-        self.sacrifice = Sacrifice(
-            self.store, self.shelf, lambda: self.config, self.instruments, self.log, lambda _: None
-        )
+        self.size_cap = SizeCap(self.store, self.shelf, lambda: self.config, self.instruments, self.log, lambda _: None)
 
     def fill(self, *, uploaded: bool) -> int:
         """Write what a device collects, marked as uploaded window by window or left pending; return the samples."""
@@ -59,11 +57,11 @@ class Bench:
         self.report("pending samples", total)
         if uploaded:
             for start_ms in range(START_MS, self.end_ms, 300_000):
-                self.store.connection.execute(
+                self.store._connection.execute(
                     "UPDATE samples SET chunk = 1 WHERE chunk IS NULL AND timestamp_ms >= ? AND timestamp_ms < ?",
                     (start_ms, start_ms + 300_000),
                 )
-                self.store.connection.execute(
+                self.store._connection.execute(
                     "INSERT INTO windows (start_ms, state, uploaded_ms) VALUES (?, 1, 0)", (start_ms,)
                 )
                 self._fold_log(64 << 20)
@@ -85,7 +83,7 @@ class Bench:
             cpu_s.append(time.process_time() - began_cpu_s)
             task.pace.took(slices[-1])
             began_s = time.perf_counter()
-            if self._fold_log(FOLD_PAGES * 4096):
+            if self._fold_log(CHECKPOINT_PAGES * 4096):
                 folds.append(time.perf_counter() - began_s)
         if not slices:
             print(f"{what}: nothing is due")
@@ -100,12 +98,14 @@ class Bench:
 
     def report(self, what: str, rows: int) -> None:
         """Print what rows take in the database."""
-        used = self.sacrifice.used_bytes() - self.shelf.size_bytes()
+        used = self.size_cap.used_bytes() - self.shelf.size_bytes()
         print(f"{what}: {rows:,}, {used / 1e6:.1f} MB, {used / max(1, rows):.1f} bytes each")
 
     def count(self, width_ms: int) -> int:
         """Return the number of aggregates of a width."""
-        return int(self.store.connection.execute("SELECT count(*) FROM aggregates WHERE width_ms = ?", (width_ms,)).get)
+        return int(
+            self.store._connection.execute("SELECT count(*) FROM aggregates WHERE width_ms = ?", (width_ms,)).get
+        )
 
     def _fold_log(self, limit_bytes: int) -> bool:
         is_due = self.store.wal_bytes() > limit_bytes
@@ -118,15 +118,15 @@ def age(bench: Bench) -> None:
     """Archive everything, then let it become minutes, then five minutes."""
     total = bench.fill(uploaded=True)
     archive = Archive(
-        bench.store.connection, bench.shelf, lambda: bench.config, bench.instruments, bench.log,
+        bench.store, bench.shelf, lambda: bench.config, bench.instruments, bench.log,
         Space(lambda: None, lambda: 0),
     )  # fmt: skip
     bench.run("archive", archive, bench.end_ms + HOUR_MS)
-    for volume in bench.shelf.volumes():
-        if volume.path.name.startswith("metrics"):
-            print(f"  {volume.path.name}: {volume.size_bytes / 1e6:.1f} MB")
+    for file in bench.shelf.files():
+        if file.path.name.startswith("metrics"):
+            print(f"  {file.path.name}: {file.size_bytes / 1e6:.1f} MB")
     print(f"  {bench.shelf.size_bytes() / total:.1f} bytes a sample")
-    retention = Retention(bench.store.connection, lambda: bench.config.retention, bench.instruments)
+    retention = Retention(bench.store, lambda: bench.config.retention, bench.instruments)
     bench.run("48 hours to minutes", retention, bench.end_ms + 2 * DAY_MS + HOUR_MS)
     bench.report("1-minute aggregates", bench.count(MINUTE_MS))
     bench.run("minutes to five minutes", retention, bench.end_ms + 7 * DAY_MS + HOUR_MS)
@@ -136,8 +136,8 @@ def age(bench: Bench) -> None:
 def press(bench: Bench) -> None:
     """Let a database of pending samples grow to three times a limit, and press it back."""
     total = bench.fill(uploaded=False)
-    bench.config = replace(bench.config, max_size=bench.sacrifice.used_bytes() // 3)
-    bench.run("pressed into a third", bench.sacrifice, bench.end_ms)
+    bench.config = replace(bench.config, max_size=bench.size_cap.used_bytes() // 3)
+    bench.run("pressed into a third", bench.size_cap, bench.end_ms)
     bench.report(f"of {total:,} pending samples", sum(bench.store.pending.counts))
 
 

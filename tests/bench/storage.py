@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from buffer.store import Store
+from buffer.storage.store import Store
 from common import clock
 from common.sample import Batch
 from common.settings import Storage

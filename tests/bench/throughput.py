@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from buffer.store import Store
+from buffer.storage.store import Store
 from common import clock
 from common.instruments import Instruments
 from common.log import Log

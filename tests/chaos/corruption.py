@@ -22,8 +22,8 @@ from typing import Any, TypeAlias
 
 import apsw
 
-from buffer.damage import rescue
-from buffer.store import Store
+from buffer.recovery import rescue
+from buffer.storage.store import Store
 from common.sample import Batch, Sample
 from common.settings import Storage
 from tests.chaos import damage
@@ -75,7 +75,7 @@ def make(folder: Path, seed: int) -> Truth:
             store.checkpoint()
     if chance.random() < 0.2:
         store.checkpoint()
-    truth = _rows(store.connection)
+    truth = _rows(store._connection)
     for file in live.iterdir():
         shutil.copy(file, folder)
     store.close()

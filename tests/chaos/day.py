@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from buffer import schema
-from buffer.store import Store
+from buffer.storage import migrations
+from buffer.storage.store import Store
 from common.sample import Batch, Sample
 from common.settings import Storage
 from tests.chaos.disk import Recorder, recording
@@ -105,7 +105,7 @@ class Day:
 
     def _mark(self, store: Store) -> None:
         rows = store.pending.rows(2, FIRST_MS * 2, self._chance.choice((10, 300)))
-        keys = [(store.series(row.series_id).name, row.timestamp_ms) for row in rows]
+        keys = [(store.series.by_id(row.series_id).name, row.timestamp_ms) for row in rows]
         batch_id = f"batch {len(self.log.commits)}"
         if rows:
             self.log.commits.append(Commit({}, (keys, batch_id)))
@@ -122,7 +122,7 @@ def record(folder: Path, seed: int) -> Recording:
     """Record a day, every other one beginning with a database of the older version."""
     old = make_old(folder / NAME) if seed % 2 else {}
     before = {NAME: (folder / NAME).read_bytes()} if old else {}
-    with recording() as recorder, mock.patch.object(schema, "SLICE_ROWS", OLD_SLICE):
+    with recording() as recorder, mock.patch.object(migrations, "SLICE_ROWS", OLD_SLICE):
         day = Day(folder, seed, recorder)
         day.log.before = before
         if old:

@@ -18,8 +18,7 @@ from typing import Any
 
 import apsw
 
-from buffer.opening import Opening
-from buffer.stage import Stage
+from buffer.service import Buffer
 from common import wire
 from common.instruments import Instruments
 from common.log import Log
@@ -54,8 +53,7 @@ class Patient:
         self.home = home
         self.process = Service("buffer", argparse.Namespace(config=None))
         self.process.publishes()
-        self.stages: list[Stage] = []
-        Opening(self.process, lambda store: self.stages.append(Stage(self.process, store)))
+        self.buffer = Buffer(self.process)
         self.process.loop.every(0.002, lambda: None)  # so that no turn waits longer
         self._instruments = Instruments()
         self._publisher = Publisher("patient", run_dir, self._instruments, Log("patient"), 200_000)
@@ -64,28 +62,22 @@ class Patient:
         self.bad_answers: list[dict[str, Any]] = []
 
     @property
-    def stage(self) -> Stage:
-        """Return the stage, once the database is open."""
-        return self.stages[0]
-
-    @property
     def stored(self) -> int:
         """How many samples there are, besides those that count the buffer's own events."""
         query = (
             "SELECT count(*) FROM samples WHERE id AND series_id NOT IN "  # by the table, whatever an index says
             "(SELECT id FROM series WHERE metric_name = 'events_total')"
         )
-        return int(self.stage._store.connection.execute(query).get)
+        return int(self.buffer.store._connection.execute(query).get)
 
     def is_well(self) -> bool:
         """Tell whether nothing is paused, damaged or waiting to be salvaged."""
-        stage = self.stage
-        store = stage._store
+        buffer = self.buffer
         return (
-            stage.ingest.paused is None
-            and store.damage is None
-            and not stage.rescue.busy
-            and not stage.rescue._aside.unfinished()
+            buffer.ingest.paused is None
+            and buffer.store.damage is None
+            and not buffer.rescue.busy
+            and not buffer.rescue._aside.unfinished()
         )
 
     def turn(self) -> None:
@@ -101,7 +93,7 @@ class Patient:
         """
         deadline_s = time.monotonic() + timeout_s
         while not is_so():
-            assert time.monotonic() < deadline_s, f"waited {timeout_s:g} s until {what}; facts {self.process.facts}"
+            assert time.monotonic() < deadline_s, f"waited {timeout_s:g} s until {what}; {self.buffer.status}"
             self.turn()
 
     def publish(self, samples: int, name: str = "patient.number") -> Callable[[], bool]:
@@ -116,7 +108,7 @@ class Patient:
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Ask the drain, as the shipper does; note an answer that no shipper should get."""
-        answer = self.stage.drain.answer(wire.unpack(wire.pack({"v": 1, "id": 1, **request})))
+        answer: dict[str, Any] = self.buffer.drain.answer(wire.unpack(wire.pack({"v": 1, "id": 1, **request})))
         if answer.get("error") not in {None, "storage", "unknown_lease"}:
             self.bad_answers.append({**request, **answer})
         return answer
@@ -131,8 +123,8 @@ class Patient:
                 samples = sum(len(group[3]) for group in lease["groups"])
                 self.ask(op="done", lease=lease["lease"], upto=samples, batch_id="use", chunk_index=0)
             self.ask(op="stats", intervals_s=[0, 10, 60, 600])
-            self.stage.measure()
-        self.stage._checkpoint()
+            self.buffer.measure()
+        self.buffer.checkpoints.checkpoint()
 
     def drain_everything(self) -> None:
         """Lease and mark until nothing is pending.
@@ -146,15 +138,15 @@ class Patient:
                 assert time.monotonic() < deadline_s, f"still leases: {lease['lease']}"
                 samples = sum(len(group[3]) for group in lease["groups"])
                 self.ask(op="done", lease=lease["lease"], upto=samples, batch_id="all", chunk_index=0)
-        assert [0] * len(PRIORITIES) == self.stage._store.pending.counts
+        assert [0] * len(PRIORITIES) == self.buffer.store.pending.counts
         assert [] == self.bad_answers
 
     def look_at_everything(self) -> None:
         """Have SQLite look at every page; what it finds is noticed as it would be when the page is needed."""
-        store = self.stage._store
+        store = self.buffer.store
         try:
-            store.connection.execute("PRAGMA shrink_memory")  # else it would look at what it remembers
-            answer = store.connection.execute("PRAGMA integrity_check(1)").get
+            store._connection.execute("PRAGMA shrink_memory")  # else it would look at what it remembers
+            answer = store._connection.execute("PRAGMA integrity_check(1)").get
             if answer != "ok":
                 raise apsw.CorruptError(answer)
         except apsw.Error as error:

@@ -19,8 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from buffer.damage import checkup
-from buffer.store import Store
+from buffer.storage.store import Store
 from tests.chaos.day import NAME, Recording, State, open_store, record
 from tests.chaos.disk import Disk
 from tests.scratch import scratch
@@ -48,9 +47,9 @@ def check(log: Recording, moment: int, folder: Path) -> int:
     if not promised and not (folder / NAME).exists():
         return 0
     store = open_store(folder / NAME)
-    damage = checkup.find_damage(store, unclean=True)
+    damage = store.find_damage(unclean=True)
     assert damage is None, f"a cut is taken for damage: {damage}"
-    assert store.connection.execute("PRAGMA integrity_check").get == "ok"
+    assert store._connection.execute("PRAGMA integrity_check").get == "ok"
     found = contents(store)
     store.abandon()
     expected, survived = after_commits(log, found)
@@ -62,7 +61,7 @@ def check(log: Recording, moment: int, folder: Path) -> int:
 
 def contents(store: Store) -> State:
     """Return all samples of a database, besides those that count the buffer's own events."""
-    rows: list[Any] = store.connection.execute(
+    rows: list[Any] = store._connection.execute(
         "SELECT metric_name, timestamp_ms, ifnull(metric_value, value_text), batch_id FROM metrics "
         "WHERE metric_name != 'events_total'"
     ).fetchall()

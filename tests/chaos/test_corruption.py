@@ -19,7 +19,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from buffer.store import Store
+from buffer.storage.store import Store
 from common import clock
 from common.instruments import Instruments
 from common.log import Log

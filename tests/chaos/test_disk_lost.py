@@ -36,7 +36,7 @@ def test_file_that_cannot_be_written_any_more(folder: Path) -> None:
             pytest.skip("NOT ALLOWED TO MAKE FILES IMMUTABLE: what a read-only card does was not tested")
         try:
             acked = treated.publish(5_000)
-            treated.wait_until("ingest pauses", lambda: bool(treated.process.facts["paused"]))
+            treated.wait_until("ingest pauses", lambda: bool(treated.buffer.status.paused))
             assert not acked()
         finally:
             subprocess.run(["chattr", "-i", *files], check=True)
@@ -51,11 +51,11 @@ def test_start_on_a_read_only_disk_waits(folder: Path) -> None:
         with patient(disk, folder / "run") as treated:
             acked = treated.publish(100)
             treated.turn()
-            assert "Read-only" in treated.process.facts["paused"]
-            assert not treated.stages
+            assert "Read-only" in str(treated.buffer.status.paused)
+            assert not treated.buffer._is_open
             subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
             treated.wait_until("all is acked", acked)
-            assert treated.process.facts["paused"] is None
+            assert treated.buffer.status.paused is None
             assert treated.process._error is None
 
 
@@ -67,7 +67,7 @@ def test_start_on_a_full_disk_waits(folder: Path) -> None:
         with patient(disk, folder / "run") as treated:
             acked = treated.publish(100)
             treated.turn()
-            assert treated.process.facts["paused"]
+            assert treated.buffer.status.paused
             ballast.unlink()
             treated.wait_until("all is acked", acked)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from buffer import database
+from buffer.storage import database
 from common.sample import Sample
 from tests.chaos import day, power_cut
 from tests.chaos.day import FIRST_MS
@@ -44,10 +44,10 @@ def test_buffer_that_starts_after_a_cut_has_all_that_was_synced_and_nothing_else
         for name, content in files.items():
             (home / name).write_bytes(content)
         with patient(home, folder / f"run{number}") as treated:
-            treated.stage.rescue._timer.interval_s = 0.01
+            treated.buffer.rescue._timer.interval_s = 0.01
             treated.wait_until("a sample is stored", treated.publish(1))
             treated.wait_until("the salvage ends", treated.is_well)
-            found = power_cut.contents(treated.stage._store)
+            found = power_cut.contents(treated.buffer.store)
             hidden += treated.process.instruments.counter("storage.corruptions_total", kind="log")
             assert 0 == treated.process.instruments.counter("storage.corruptions_total", kind="database")
         del found["patient.number", PATIENT_MS]

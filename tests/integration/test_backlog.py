@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from buffer.store import Store
+from buffer.storage.store import Store
 from common.sample import Batch, Sample
 from common.settings import Storage
 from tests.fake_vm import FakeVm

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from buffer.store import Store
+from buffer.storage.store import Store
 from common import clock
 from tests.bench import delay, load
 from tests.harness import wait_for
@@ -23,8 +23,8 @@ def test_ingest_is_not_held_up_while_upkeep_catches_up(run_dir: Path) -> None:
     store = Store(storage(database), "d")
     for batch in load.batches(start_ms, start_ms + 20 * 60_000, 5_000):
         store.write([batch])
-    store.connection.execute("UPDATE samples SET chunk = 1")
-    store.connection.execute(
+    store._connection.execute("UPDATE samples SET chunk = 1")
+    store._connection.execute(
         "INSERT INTO windows (start_ms, state, uploaded_ms) "
         "SELECT DISTINCT timestamp_ms / 300000 * 300000, 1, 0 FROM samples"
     )

@@ -14,9 +14,9 @@ from typing import Any
 import apsw
 import pytest
 
-from buffer.store import Store
+from buffer.storage.store import Store
 from tests.harness import ROOT
-from tests.unit.buffer.aged import DAY_MS, HOUR_MS, MINUTE_MS, NOW_MS, PENDING, Put, put, verify
+from tests.unit.buffer.aged import DAY_MS, HOUR_MS, MINUTE_MS, NOW_MS, PENDING, UPLOADED, Put, put, verify
 from tests.unit.buffer.databases import storage
 
 KILLS = int(os.environ.get("KILLS", "25"))
@@ -50,7 +50,7 @@ def test_kills_change_no_aggregate_and_no_archive(tmp_path: Path) -> None:
     rng = random.Random(SEED)
     start_ms = NOW_MS - 5 * DAY_MS
     rows = [
-        Put(start_ms + n * 250 + series, rng.uniform(0, 100), series, PENDING if n % 50 == 0 else 1)
+        Put(start_ms + n * 250 + series, rng.uniform(0, 100), series, PENDING if n % 50 == 0 else UPLOADED)
         for n in range(4 * 3600 // 2)
         for series in range(1, 9)
     ]
@@ -64,14 +64,14 @@ def test_kills_change_no_aggregate_and_no_archive(tmp_path: Path) -> None:
     assert "ok" == connection.pragma("integrity_check")
     expected: dict[tuple[int, int], list[float]] = defaultdict(list)
     for row in rows:
-        if row.chunk is not PENDING:
+        if not row.became.is_pending:
             expected[row.timestamp_ms // MINUTE_MS * MINUTE_MS, row.series_id].append(float(row.value))
     stored = connection.execute("SELECT start_ms, series_id, min, max, avg, count FROM aggregates").fetchall()
     assert {
         key: (min(found), max(found), pytest.approx(sum(found) / len(found)), len(found))
         for key, found in expected.items()
     } == {(start_ms, series_id): tuple(rest) for start_ms, series_id, *rest in stored}
-    pending = sum(row.chunk is PENDING for row in rows)
+    pending = sum(row.became.is_pending for row in rows)
     assert pending == connection.execute("SELECT count(*) FROM samples").get
     connection.close()
     assert len(rows) == _archived(tmp_path)
@@ -99,7 +99,7 @@ def test_kills_thin_no_span_twice(tmp_path: Path) -> None:
     rows = [Put(start_ms + n * 100, rng.random(), 1, PENDING, 2) for n in range(3 * 36_000)]
     store = Store(storage(tmp_path / "metrics.db"), "d")
     put(store, rows)
-    used = (store.connection.pragma("page_count") - store.connection.pragma("freelist_count")) * 4096
+    used = (store._connection.pragma("page_count") - store._connection.pragma("freelist_count")) * 4096
     store.close()
     killed = upkeep_with_kills(
         tmp_path / "metrics.db", rng, "--now-ms", str(NOW_MS), "--max-size", str(used // 3), "--rows", "200"

@@ -7,11 +7,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from buffer.store import Store
-from buffer.upkeep.archive import Archive, Space
-from buffer.upkeep.retention import Retention
-from buffer.upkeep.sacrifice import Sacrifice
-from buffer.upkeep.shelf import Shelf
+from buffer.retention.archive import Archive, Space
+from buffer.retention.archive_folder import ArchiveFolder
+from buffer.retention.retention import Retention
+from buffer.retention.size_cap import SizeCap
+from buffer.storage.store import Store
 from common.instruments import Instruments
 from common.log import Log
 from common.settings import Storage
@@ -26,17 +26,17 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=50)
     options = parser.parse_args()
     config = replace(Storage(), path=options.database, max_size=options.max_size)
-    store, shelf, instruments, log = (
+    store, folder, instruments, log = (
         Store(config, "d"),
-        Shelf(options.database.parent / "archive"),
+        ArchiveFolder(options.database.parent / "archive"),
         Instruments(),
         Log("t"),
     )
-    sacrifice = Sacrifice(store, shelf, lambda: config, instruments, log, lambda _: None)
-    archive = Archive(store.connection, shelf, lambda: config, instruments, log, Space(lambda: None, lambda: 0))
-    retention = Retention(store.connection, lambda: config.retention, instruments)
+    size_cap = SizeCap(store, folder, lambda: config, instruments, log, lambda _: None)
+    archive = Archive(store, folder, lambda: config, instruments, log, Space(lambda: None, lambda: 0))
+    retention = Retention(store, lambda: config.retention, instruments)
     print("stepping", flush=True)
-    for task in (sacrifice, archive, retention):
+    for task in (size_cap, archive, retention):
         task.pace.rows = options.rows
         while task.step(options.now_ms):
             pass

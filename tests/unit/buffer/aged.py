@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from buffer import slices, tables, windows
-from buffer.slices import Raw
-from buffer.store import Store
-from buffer.upkeep.aggregates import Aggregate
+from buffer.storage import audit_windows, fate
+from buffer.storage.aggregates import Aggregate
+from buffer.storage.fate import Fate
+from buffer.storage.samples import LATEST_MS, StoredSample, before
+from buffer.storage.store import Store
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 NOW_MS = 1_760_400_000_000 // DAY_MS * DAY_MS  # midnight, so that "two days ago" is on every grid
 
-UPLOADED = 1
-PENDING, LOCAL, REFUSED = None, tables.LOCAL, tables.REFUSED
+UPLOADED = fate.uploaded_in(1)
+PENDING, LOCAL, REFUSED = fate.PENDING, fate.LOCAL, fate.QUARANTINED
 
 
 class Put(NamedTuple):
@@ -23,14 +24,14 @@ class Put(NamedTuple):
     timestamp_ms: int
     value: float | str
     series_id: int = 1
-    chunk: int | None = UPLOADED
+    became: Fate = UPLOADED
     priority: int = 2
 
 
 def put(store: Store, samples: Iterable[Put]) -> None:
     """Store samples as they are, with a series each of its number, and set the pending counts right."""
     rows = list(samples)
-    connection = store.connection
+    connection = store._connection
     with connection:
         connection.execute("INSERT OR IGNORE INTO upload_checkpoints (id, batch_id, chunk_index) VALUES (1, 'b', 0)")
         for series_id, value in {row.series_id: row.value for row in rows}.items():
@@ -40,27 +41,27 @@ def put(store: Store, samples: Iterable[Put]) -> None:
                 (series_id, f"test.number{series_id}", int(isinstance(value, str)), series_id.to_bytes(32, "big")),
             )
         connection.executemany(
-            "INSERT INTO samples (timestamp_ms, value, series_id, chunk, priority) VALUES (?, ?, ?, ?, ?)", rows
+            "INSERT INTO samples (timestamp_ms, value, series_id, chunk, priority) VALUES (?, ?, ?, ?, ?)",
+            [(*row[:3], row.became.code, row.priority) for row in rows],
         )
-        spans = windows.count(row.timestamp_ms for row in rows if row.chunk == UPLOADED)
-        connection.executemany(windows.UPLOADED, [(start_ms, 0, count) for start_ms, count in spans.items()])
+        store.windows.uploaded((row.timestamp_ms for row in rows if row.became == UPLOADED), 0)
     for row in rows:
-        if row.chunk is None:
+        if row.became.is_pending:
             store.pending.counts[row.priority] += 1
 
 
 def verify(store: Store, *times_ms: int) -> None:
     """Have the audit's verdict on the windows of some times: the server has it all."""
-    store.connection.executemany(
+    store._connection.executemany(
         "INSERT INTO windows (start_ms, state, uploaded_ms, samples) VALUES (?, 1, 0, 0) "
         "ON CONFLICT (start_ms) DO UPDATE SET state = 1",
-        [(windows.start_of(time_ms),) for time_ms in times_ms],
+        [(audit_windows.start_of(time_ms),) for time_ms in times_ms],
     )
 
 
-def samples(store: Store) -> list[Raw]:
+def samples(store: Store) -> list[StoredSample]:
     """Return all samples, by (timestamp, series)."""
-    return slices.read(store.connection, slices.before(0), slices.LATEST_MS, 10_000_000)
+    return store.samples.read(before(0), LATEST_MS, 10_000_000)
 
 
 def values(store: Store) -> list[Any]:
@@ -71,4 +72,4 @@ def values(store: Store) -> list[Any]:
 def aggregates(store: Store) -> list[Aggregate]:
     """Return all aggregates, by (width, start, series)."""
     columns = "width_ms, start_ms, series_id, min, max, avg, last, last_ms, count"
-    return [Aggregate(*row) for row in store.connection.execute(f"SELECT {columns} FROM aggregates")]
+    return [Aggregate(*row) for row in store._connection.execute(f"SELECT {columns} FROM aggregates")]

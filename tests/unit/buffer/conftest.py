@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from buffer.store import Store
+from buffer.storage.store import Store
 from tests.unit.buffer.databases import DEVICE, storage
 from tests.unit.common.fixtures import run_dir
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from buffer.store import Store
+from buffer.storage.store import Store
 from tests.chaos.patient import Patient
 from tests.scratch import scratch
 from tests.unit.buffer.databases import DEVICE, storage
@@ -28,7 +28,7 @@ def home() -> Iterator[Path]:
 def buffer(home: Path, **settings: str) -> Iterator[Patient]:
     """A buffer on the database of a folder, in this process."""
     treated = Patient(home, home.parent / "run", **settings)
-    treated.stage.rescue._timer.interval_s = 0.01
+    treated.buffer.rescue._timer.interval_s = 0.01
     try:
         yield treated
     finally:
@@ -40,8 +40,8 @@ def works(treated: Patient) -> None:
     treated.wait_until("samples are acked", treated.publish(100))
     treated.wait_until("the salvage ends", treated.is_well)
     assert ("ok", 100) == (
-        treated.stage._store.connection.execute("PRAGMA integrity_check").get,
-        treated.stage._store.connection.execute(
+        treated.buffer.store._connection.execute("PRAGMA integrity_check").get,
+        treated.buffer.store._connection.execute(
             "SELECT count(*) FROM metrics WHERE metric_name = 'patient.number'"
         ).get,
     )

@@ -12,18 +12,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffer import slices
-from buffer.slices import Raw
-from buffer.store import Store
-from buffer.upkeep import archive
-from buffer.upkeep.archive import CHECK_MS, GRACE_MS, Archive, Space, next_span
-from buffer.upkeep.draft import Draft
-from buffer.upkeep.shelf import Shelf
+from buffer.retention import archive
+from buffer.retention.archive import CHECK_MS, GRACE_MS, Archive, Space, next_span
+from buffer.retention.archive_folder import ArchiveFolder
+from buffer.storage import samples
+from buffer.storage.archive_file import ArchiveFile
+from buffer.storage.samples import StoredSample
+from buffer.storage.store import Store
 from common import clock
 from common.instruments import Instruments
 from common.log import Log
@@ -44,7 +43,7 @@ class Desk:
     def __init__(self, path: Path) -> None:
         self.config: Storage = storage(path)
         self.store = Store(self.config, DEVICE)
-        self.shelf = Shelf(path.parent / "archive")
+        self.shelf = ArchiveFolder(path.parent / "archive")
         self.free_bytes: int | None = 1 << 40
         self.used_bytes = 0
         self.instruments = Instruments()
@@ -54,9 +53,7 @@ class Desk:
     def begin(self) -> Archive:
         """Make the task anew, as a new process does."""
         space = Space(lambda: self.free_bytes, lambda: self.used_bytes)
-        self.task = Archive(
-            self.store.connection, self.shelf, lambda: self.config, self.instruments, Log("test"), space
-        )
+        self.task = Archive(self.store, self.shelf, lambda: self.config, self.instruments, Log("test"), space)
         self.task.pace.rows = 7
         return self.task
 
@@ -74,9 +71,7 @@ class Desk:
 
     def names(self) -> list[str]:
         """Return the files there are, below the archive's folder."""
-        return sorted(
-            str(path.relative_to(self.shelf.folder)) for path in self.shelf.folder.rglob("*") if path.is_file()
-        )
+        return sorted(str(path.relative_to(self.shelf.path)) for path in self.shelf.path.rglob("*") if path.is_file())
 
 
 @pytest.fixture
@@ -137,10 +132,10 @@ def test_samples_read_back_with_the_sqlite3_command(desk: Desk) -> None:
         Put(START_MS - 1, 1), Put(START_MS, 2.5), Put(START_MS + 1, 3, 1, PENDING), Put(START_MS + 1, "h265", 2, LOCAL),
         Put(START_MS + SPAN_MS - 1, 4, 1, REFUSED, 1), Put(START_MS + SPAN_MS, 5),
     ])  # fmt: skip
-    desk.store.connection.execute("INSERT INTO sessions (rowid, id, start_time) VALUES (7, 'stream', 1)")
-    desk.store.connection.execute("UPDATE samples SET session = 7 WHERE value = 2.5")
+    desk.store._connection.execute("INSERT INTO sessions (rowid, id, start_time) VALUES (7, 'stream', 1)")
+    desk.store._connection.execute("UPDATE samples SET session = 7 WHERE value = 2.5")
     desk.run()
-    path = desk.shelf.folder / day(START_MS) / "metrics-00.db.gz"
+    path = desk.shelf.path / day(START_MS) / "metrics-00.db.gz"
     columns = "timestamp_ms, metric_name, metric_value, value_text, session_id, uploaded, priority, device_id"
     rows = opened(path, f"SELECT {columns} FROM metrics ORDER BY 1, 2; PRAGMA integrity_check")
     assert [
@@ -150,7 +145,7 @@ def test_samples_read_back_with_the_sqlite3_command(desk: Desk) -> None:
         [str(START_MS + SPAN_MS - 1), "test.number1", "4", "", "", "2", "1", "d"],
         ["ok"],
     ] == rows
-    live = desk.store.connection.execute("PRAGMA table_info(metrics)").fetchall()
+    live = desk.store._connection.execute("PRAGMA table_info(metrics)").fetchall()
     assert [row[1] for row in live] == [row[1] for row in opened(path, "PRAGMA table_info(metrics)")]
 
 
@@ -158,12 +153,12 @@ def test_events_are_json_lines(desk: Desk) -> None:
     """In order of time, those of the span, text as it was."""
     put(desk.store, [Put(START_MS, 1)])
     times_ms = [START_MS + SPAN_MS, START_MS + 5, START_MS + 5, START_MS, START_MS - 1]
-    desk.store.connection.executemany(
+    desk.store._connection.executemany(
         "INSERT INTO events (timestamp_ms, kind, severity, source, text) VALUES (?, 'modem', 'warning', 'srt', ?)",
         [(time_ms, f'„{number}"\n') for number, time_ms in enumerate(times_ms)],
     )
     desk.run()
-    path = desk.shelf.folder / day(START_MS) / "events-00.log.gz"
+    path = desk.shelf.path / day(START_MS) / "events-00.log.gz"
     lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
     assert ['„3"\n', '„1"\n', '„2"\n'] == [line["text"] for line in lines]
     expected = {
@@ -193,7 +188,7 @@ def test_until_it_is_whole_a_file_has_a_temporary_name(desk: Desk) -> None:
         steps += 1
         for name in desk.names():
             if name.endswith(".gz"):
-                gzip.decompress((desk.shelf.folder / name).read_bytes())
+                gzip.decompress((desk.shelf.path / name).read_bytes())
     assert steps > 30
 
 
@@ -202,7 +197,7 @@ def test_a_killed_archive_goes_on_where_it_was(desk: Desk, monkeypatch: pytest.M
     monkeypatch.setattr(clock, "boot_id", lambda: "this-boot")
     monkeypatch.setattr(archive, "BYTES_PER_ROW", 1 << 20)  # compressed in one slice: that part does begin anew
     put(desk.store, [Put(START_MS + n, n) for n in range(100)])
-    path = desk.shelf.folder / day(START_MS) / "metrics-00.db.gz"
+    path = desk.shelf.path / day(START_MS) / "metrics-00.db.gz"
     processes = 0
     while not path.exists():
         task = desk.begin()
@@ -222,7 +217,7 @@ def test_a_draft_that_cannot_be_trusted_is_begun_anew(desk: Desk, monkeypatch: p
     monkeypatch.setattr(clock, "boot_id", lambda: "boot-1")
     for _ in range(8):
         desk.task.step(desk.now_ms)
-    path = desk.shelf.folder / day(START_MS) / "metrics-00.db.tmp"
+    path = desk.shelf.path / day(START_MS) / "metrics-00.db.tmp"
     if damage == "torn":
         os.truncate(path, 5000)
     elif damage == "empty":
@@ -238,13 +233,13 @@ def test_a_draft_that_cannot_be_trusted_is_begun_anew(desk: Desk, monkeypatch: p
 def test_only_a_draft_of_this_boot_is_taken_up(desk: Desk, tmp_path: Path) -> None:
     """Another's, or one of a kernel that does not tell: after a power cut it may be torn without looking so."""
     put(desk.store, [Put(START_MS + n, n) for n in range(3)])
-    rows = slices.read(desk.store.connection, slices.before(0), NOW_MS, 2)
+    rows = desk.store.samples.read(samples.before(0), NOW_MS, 2)
     for written, found, expected in (("a", "a", START_MS + 1), ("a", "b", START_MS), ("", "", START_MS)):
         path = tmp_path / f"{written}-{found}"
-        first = Draft(path, written, START_MS)
-        first.add(rows, desk.store.connection)
+        first = desk.store.archive_file(path, written, START_MS)
+        first.add(rows)
         first.close()
-        again = Draft(path, found, START_MS)
+        again = desk.store.archive_file(path, found, START_MS)
         assert expected == again.after[0]
         again.close()
 
@@ -253,18 +248,18 @@ def test_an_archived_span_is_not_archived_again(desk: Desk) -> None:
     """Not in a new process, and not when the size cap has taken the files."""
     put(desk.store, [Put(START_MS, 1)])
     desk.run()
-    for volume in desk.shelf.volumes():
-        desk.shelf.drop(volume)
+    for file in desk.shelf.files():
+        desk.shelf.drop(file)
     desk.begin()
     assert 0 == desk.run()
     assert [] == desk.names()
-    assert not (desk.shelf.folder / day(START_MS)).exists()
+    assert not (desk.shelf.path / day(START_MS)).exists()
 
 
 def test_a_file_that_is_there_already_is_left_alone(desk: Desk) -> None:
     """Killed between the rename and the mark: the file stands, and the next span follows."""
     put(desk.store, [Put(START_MS, 1), Put(START_MS + SPAN_MS, 1)])
-    path = desk.shelf.folder / day(START_MS) / "metrics-00.db.gz"
+    path = desk.shelf.path / day(START_MS) / "metrics-00.db.gz"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"whole")
     desk.now_ms = NOW_MS + GRACE_MS
@@ -279,7 +274,7 @@ def test_a_draft_is_deleted_piece_by_piece_and_by_the_next_process_too(
     """Killed in the middle of it: what is left of 200 MB does not stay for a month."""
     monkeypatch.setattr(archive, "DISCARD_BYTES", 4096)
     put(desk.store, [Put(START_MS + n, n) for n in range(1000)])
-    path = desk.shelf.folder / day(START_MS) / "metrics-00.db.gz"
+    path = desk.shelf.path / day(START_MS) / "metrics-00.db.gz"
     while not path.exists():
         desk.task.step(desk.now_ms)
     whole = path.with_name("metrics-00.db.tmp").stat().st_size
@@ -293,7 +288,7 @@ def test_a_draft_is_deleted_piece_by_piece_and_by_the_next_process_too(
 
 def test_a_mark_from_a_clock_far_ahead_is_not_believed(desk: Desk) -> None:
     """Archives go on although one was once written in the year 2040."""
-    desk.store.connection.execute(
+    desk.store._connection.execute(
         "INSERT INTO upkeep (name, value) VALUES ('archived_until_ms', ?)", (NOW_MS + 5000 * DAY_MS,)
     )
     put(desk.store, [Put(START_MS, 1)])
@@ -304,13 +299,13 @@ def test_a_mark_from_a_clock_far_ahead_is_not_believed(desk: Desk) -> None:
 def test_files_are_deleted_when_their_time_is_over(desk: Desk) -> None:
     """30 days after their span began, with their folder; younger ones and what is not ours stay."""
     for age, name in ((31, "metrics-00.db.gz"), (31, "events-12.log.gz"), (29, "metrics-12.db.gz"), (40, "mine.txt")):
-        path = desk.shelf.folder / day(NOW_MS - age * DAY_MS) / name
+        path = desk.shelf.path / day(NOW_MS - age * DAY_MS) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
     desk.set(enabled=False)
     desk.run()
     assert [f"{day(NOW_MS - 40 * DAY_MS)}/mine.txt", f"{day(NOW_MS - 29 * DAY_MS)}/metrics-12.db.gz"] == desk.names()
-    assert not (desk.shelf.folder / day(NOW_MS - 31 * DAY_MS)).exists()
+    assert not (desk.shelf.path / day(NOW_MS - 31 * DAY_MS)).exists()
 
 
 @pytest.mark.parametrize("case", ["off", "disk nearly full", "size cap near"])
@@ -339,7 +334,7 @@ def test_it_goes_on_when_there_is_room_again(desk: Desk) -> None:
 
 def test_on_a_nearly_full_disk_the_oldest_files_make_room(desk: Desk) -> None:
     """One after the other, until half of the reserve is free; new samples are worth more."""
-    paths = [desk.shelf.path("metrics-{}.db.gz", NOW_MS - age * DAY_MS) for age in (3, 2, 1)]
+    paths = [desk.shelf.file("metrics-{}.db.gz", NOW_MS - age * DAY_MS) for age in (3, 2, 1)]
     for path in paths:
         path.parent.mkdir(parents=True)
         path.write_bytes(b"x")
@@ -356,7 +351,7 @@ def test_on_a_nearly_full_disk_the_oldest_files_make_room(desk: Desk) -> None:
 
 def test_a_disk_that_fills_up_ends_an_archive_and_takes_back_its_room(desk: Desk) -> None:
     """What is unfinished goes first, finished files stay if that is enough; later it is written all the same."""
-    old = desk.shelf.path("metrics-{}.db.gz", START_MS - DAY_MS)
+    old = desk.shelf.file("metrics-{}.db.gz", START_MS - DAY_MS)
     old.parent.mkdir(parents=True)
     old.write_bytes(b"x")
     put(desk.store, [Put(START_MS + n, n) for n in range(100)])
@@ -395,12 +390,12 @@ def test_memory_and_slices_are_bounded_by_rows(desk: Desk, monkeypatch: pytest.M
     put(desk.store, [Put(START_MS + n, n) for n in range(300)])
     seen: list[int] = []
 
-    class Measured(Draft):
-        def add(self, rows: Sequence[Raw], live: apsw.Connection) -> None:
+    class Measured(ArchiveFile):
+        def add(self, rows: Sequence[StoredSample]) -> None:
             seen.append(len(rows))
-            super().add(rows, live)
+            super().add(rows)
 
-    monkeypatch.setattr(archive, "Draft", Measured)
+    monkeypatch.setattr("buffer.storage.store.ArchiveFile", Measured)
     desk.run()
     assert 300 == sum(seen)
     assert 7 == max(seen)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from buffer.damage.aside import FOREIGN, SALVAGED, Aside
-from buffer.store import Store
+from buffer.recovery.aside import FOREIGN, SALVAGED, Aside
+from buffer.storage.store import Store
 from tests.unit.buffer.databases import DEVICE, storage
 from tests.unit.buffer.rescued import aside, buffer, home, report, sound, works
 from tests.unit.buffer.test_salvage import fill
@@ -87,7 +87,7 @@ def test_a_kill_in_the_middle_of_a_move_loses_nothing(home: Path, moves: int, mo
             source.rename(target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("buffer.damage.aside._rename", rename)
+        patch.setattr("buffer.recovery.aside._rename", rename)
         with pytest.raises(KeyboardInterrupt):
             Aside(home / "metrics.db").move("a test")
     with buffer(home) as treated:

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from buffer import windows
 from buffer.audit import MAX_RESENDS, MAX_TRIES, RESTS, Audit
-from buffer.store import Store
+from buffer.storage import audit_windows
+from buffer.storage.store import Store
 from common import clock
 from common.events import Event
 from common.instruments import Instruments
@@ -35,7 +35,7 @@ class Desk:
         self.monkeypatch = monkeypatch
         monkeypatch.setattr("buffer.audit.time.monotonic", lambda: self.now_s)
         self.audit = Audit(cast("Service", self._process), self.store)
-        self.start_ms = (clock.wall_ms() - 3_600_000) // windows.WINDOW_MS * windows.WINDOW_MS
+        self.start_ms = (clock.wall_ms() - 3_600_000) // audit_windows.WINDOW_MS * audit_windows.WINDOW_MS
         samples = [Sample("m", 1, {"slot": f"{slot}"}) for slot in range(SERIES)]
         self.store.write([Batch("p", "e", 1, self.start_ms, 0, "", urgent=False, samples=samples)])
         self.upload()
@@ -50,7 +50,7 @@ class Desk:
         pending = self.store.pending.rows(2, clock.wall_ms(), 1000)
         if pending:
             self.store.pending.mark_uploaded(2, pending, "b", 0)
-        self.store.connection.execute("UPDATE windows SET uploaded_ms = ?", (uploaded_ms or self.start_ms,))
+        self.store._connection.execute("UPDATE windows SET uploaded_ms = ?", (uploaded_ms or self.start_ms,))
 
     def next_window(self, after_ms: int = 0) -> dict[str, Any]:
         """Return the next span to be compared."""
@@ -106,7 +106,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
 def test_what_is_there_is_verified(desk: Desk) -> None:
     """And asked for no more."""
     assert {"requeued": 0} == desk.compare(0)
-    assert (windows.VERIFIED, None) == (desk.state, desk.compare(0))
+    assert (audit_windows.VERIFIED, None) == (desk.state, desk.compare(0))
 
 
 def test_single_series_are_sent_twice_and_then_given_up(desk: Desk) -> None:
@@ -115,7 +115,7 @@ def test_single_series_are_sent_twice_and_then_given_up(desk: Desk) -> None:
         assert {"requeued": 2} == desk.compare(2)
         desk.upload()
     assert {"requeued": 0} == desk.compare(2)
-    assert windows.DIFFERS == desk.state
+    assert audit_windows.DIFFERS == desk.state
     assert "not sent any more" in desk.events[-1].text
 
 
@@ -131,14 +131,14 @@ def test_a_server_that_keeps_nothing_is_left_alone(desk: Desk) -> None:
         assert {"requeued": SERIES} == desk.compare(SERIES)
         desk.upload()
     assert {"requeued": 0} == desk.compare(0)
-    assert windows.VERIFIED == desk.state
+    assert audit_windows.VERIFIED == desk.state
     assert 1 == len([event for event in desk.events if "keeps nothing" in event.text])
 
 
 def test_it_is_not_tried_for_ever(desk: Desk) -> None:
     """Three hours, and what it costs is bounded."""
     sent, began_s = 0, desk.now_s
-    while desk.state != windows.DIFFERS:
+    while desk.state != audit_windows.DIFFERS:
         answer = desk.compare(SERIES)
         sent += answer["requeued"] if answer else 0
         desk.upload()
@@ -153,7 +153,7 @@ def test_late_samples_of_a_verified_span_are_audited(desk: Desk) -> None:
     desk.compare(0)
     desk.write("late", 30_000)
     desk.upload()
-    assert windows.TO_AUDIT == desk.state
+    assert audit_windows.TO_AUDIT == desk.state
     assert {"requeued": SERIES + 1} == desk.compare(SERIES + 1)
 
 
@@ -162,13 +162,13 @@ def test_late_samples_do_not_forget_what_was_resent(desk: Desk) -> None:
     desk.compare(2)
     desk.write("late", 30_000)
     desk.upload()
-    assert (windows.SENT_AGAIN, 1) == desk.row("state, resends")
+    assert (audit_windows.SENT_AGAIN, 1) == desk.row("state, resends")
     for _ in range(MAX_RESENDS):
         desk.compare(2)
         desk.upload()
     desk.write("later", 60_000)
     desk.upload()
-    assert (windows.DIFFERS, None) == (desk.state, desk.compare(0))
+    assert (audit_windows.DIFFERS, None) == (desk.state, desk.compare(0))
 
 
 @pytest.mark.parametrize("missing", [0, SERIES])
@@ -178,24 +178,24 @@ def test_a_verdict_on_a_span_that_changed_meanwhile_is_void(desk: Desk, missing:
     desk.write("late", 30_000)
     desk.upload(uploaded_ms=desk.start_ms + 1)
     assert {"requeued": 0} == desk.verdict(found, missing)
-    assert (windows.TO_AUDIT, 0) == desk.row("state, resends")
+    assert (audit_windows.TO_AUDIT, 0) == desk.row("state, resends")
     again = desk.next_window()
     assert SERIES + 1 == len(again["series"])
     assert {"requeued": 0} == desk.verdict(again, 0)
-    assert windows.VERIFIED == desk.state
+    assert audit_windows.VERIFIED == desk.state
 
 
 def test_a_verdict_on_a_span_that_is_not_there_changes_nothing(desk: Desk) -> None:
     """It was given up for room while the server was asked."""
     found = desk.next_window()
-    desk.store.connection.execute("DELETE FROM windows")
+    desk.store._connection.execute("DELETE FROM windows")
     assert {"requeued": 0} == desk.verdict(found, SERIES)
     assert [0, 0, 0, 0] == desk.store.pending.counts
 
 
 def test_only_what_is_missing_is_sent_again(desk: Desk) -> None:
     """Of two series and of this span: neither others nor what lies before or after it."""
-    for offset_ms in (-1, windows.WINDOW_MS):
+    for offset_ms in (-1, audit_windows.WINDOW_MS):
         desk.write("m", offset_ms, {"slot": "0"})
     desk.upload()
     found = next(found for found in desk.windows() if found["start_ms"] == desk.start_ms)
@@ -213,7 +213,7 @@ def test_a_span_is_asked_about_when_it_is_closed(
     desk: Desk, ended_s: float, uploaded_s: float, is_closed: bool
 ) -> None:
     """It ended, and its last upload was, longer ago than the grace: before that the server may not show it."""
-    now_ms = desk.start_ms + windows.WINDOW_MS + int(1000 * ended_s)
+    now_ms = desk.start_ms + audit_windows.WINDOW_MS + int(1000 * ended_s)
     desk.upload(uploaded_ms=now_ms - int(1000 * uploaded_s))
     desk.monkeypatch.setattr(clock, "wall_ms", lambda: now_ms)
     assert is_closed == (desk.next_window()["start_ms"] == desk.start_ms)
@@ -222,27 +222,27 @@ def test_a_span_is_asked_about_when_it_is_closed(
 def test_spans_come_oldest_first_and_after_the_one_asked_for(desk: Desk) -> None:
     """With how many samples of each series are uploaded there: pending and refused ones do not count."""
     for number in (2, 1):
-        desk.write("m", number * windows.WINDOW_MS, {"slot": "0"})
+        desk.write("m", number * audit_windows.WINDOW_MS, {"slot": "0"})
     desk.upload()
     desk.write("pending", 10)
     desk.write("refused", 20)
     (refused,) = desk.store.pending.rows(2, desk.start_ms + 21, 10, since_ms=desk.start_ms + 11)
-    desk.store.pending.mark_refused(2, [refused])
+    desk.store.pending.mark_quarantined(2, [refused])
     starts = [found["start_ms"] for found in desk.windows()]
-    assert [desk.start_ms + number * windows.WINDOW_MS for number in range(3)] == starts
+    assert [desk.start_ms + number * audit_windows.WINDOW_MS for number in range(3)] == starts
     assert [["m", DEVICE, {"slot": "0"}, 1]] == [row[1:] for row in desk.next_window(starts[1])["series"]]
     assert SERIES == len(desk.next_window()["series"])
 
 
 def test_how_far_everything_is_verified(desk: Desk) -> None:
     """Up to the oldest span that is not, and how many uploaded samples lie in such spans."""
-    desk.write("m", windows.WINDOW_MS, {"slot": "0"})
+    desk.write("m", audit_windows.WINDOW_MS, {"slot": "0"})
     desk.upload()
     assert (desk.start_ms, SERIES + 1) == desk.progress()
     desk.compare(0)
-    assert (desk.start_ms + windows.WINDOW_MS, 1) == desk.progress()
+    assert (desk.start_ms + audit_windows.WINDOW_MS, 1) == desk.progress()
     desk.compare(0)
-    assert (desk.start_ms + 2 * windows.WINDOW_MS, 0) == desk.progress()
+    assert (desk.start_ms + 2 * audit_windows.WINDOW_MS, 0) == desk.progress()
 
 
 def test_what_was_accepted_just_before_the_server_died_is_sent_again_once(desk: Desk) -> None:
@@ -252,10 +252,10 @@ def test_what_was_accepted_just_before_the_server_died_is_sent_again_once(desk: 
         desk.write(name, 1000)
         desk.upload()
         update = "UPDATE upload_checkpoints SET upload_time = ? WHERE id = (SELECT max(id) FROM upload_checkpoints)"
-        desk.store.connection.execute(update, (started_ms - 1000 * age_s,))
+        desk.store._connection.execute(update, (started_ms - 1000 * age_s,))
     request = {"started_s": started_ms // 1000, "started_ms": started_ms, "grace_s": 60}
     assert [2, 0] == [desk.audit.restarted(request)["requeued"] for _ in range(2)]
-    names = {desk.store.series(row.series_id).name for row in desk.store.pending.rows(2, clock.wall_ms(), 100)}
+    names = {desk.store.series.by_id(row.series_id).name for row in desk.store.pending.rows(2, clock.wall_ms(), 100)}
     assert {"last", "within"} == names
     assert SERIES + 2 == desk.row("samples")[0]
     desk.upload()

@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from buffer.store import Store
+from buffer.storage.store import Store
 from common import clock
 from common.sample import Batch, Sample
 from tests.unit.buffer.databases import DEVICE, NOW_MS, batch, query, storage
@@ -43,7 +43,7 @@ def test_a_redelivered_event_changes_nothing(store: Store, path: Path) -> None:
 def test_totals_go_on_after_a_restart_and_after_events_expire(store: Store, path: Path) -> None:
     """A counter that falls would be read as a restart, and its events counted again."""
     store.write([batch(("event", "a", LABELS), ("event", "b", LABELS))])
-    store.connection.execute("DELETE FROM events")
+    store._connection.execute("DELETE FROM events")
     store.close()
     again = Store(storage(path), DEVICE)
     again.write([batch(("event", "c", LABELS), at_ms=NOW_MS + 5)])

@@ -11,8 +11,9 @@ from typing import Any
 import apsw
 import pytest
 
-from buffer import clocks
-from buffer.store import Store
+from buffer.storage import clocks
+from buffer.storage.store import Store
+from common import clock
 from common.sample import NORMAL
 from tests.unit.buffer.databases import DEVICE, NOW_MS, batch, query, storage
 
@@ -59,7 +60,7 @@ def test_marking_twice_counts_once(store: Store) -> None:
     rows = store.pending.rows(NORMAL, NOW_MS + 1, 10)
     assert (1, 0, 0) == (
         store.pending.mark_uploaded(NORMAL, rows, "b", 0), store.pending.mark_uploaded(NORMAL, rows, "b", 1),
-        store.pending.mark_refused(NORMAL, rows),
+        store.pending.mark_quarantined(NORMAL, rows),
     )  # fmt: skip
     assert [0, 0, 0, 0] == store.pending.counts
 
@@ -68,7 +69,7 @@ def test_a_mark_is_for_the_row_that_was_leased_and_not_for_its_id(store: Store, 
     """SQLite gives the id of a deleted row to the next one: that sample was never sent, and stays pending."""
     store.write([batch(("a", 1))])
     leased = store.pending.rows(NORMAL, NOW_MS + 9, 10)
-    store.connection.execute("DELETE FROM samples")
+    store._connection.execute("DELETE FROM samples")
     store.pending.counts[NORMAL] = 0
     store.write([batch(("a", 2), seq=2, at_ms=NOW_MS + 1), batch(("b", 3), seq=3, at_ms=NOW_MS)])
     others = store.pending.rows(NORMAL, NOW_MS + 9, 10)
@@ -76,7 +77,7 @@ def test_a_mark_is_for_the_row_that_was_leased_and_not_for_its_id(store: Store, 
     for other in others:  # another time, and another series at the same time
         stale = leased[0]._replace(id=other.id)
         assert 0 == store.pending.mark_uploaded(NORMAL, [stale], "b", 0)
-        assert 0 == store.pending.mark_refused(NORMAL, [stale])
+        assert 0 == store.pending.mark_quarantined(NORMAL, [stale])
     assert [0, 0, 2, 0] == store.pending.counts
     assert [(0,), (0,)] == query(path, "SELECT uploaded FROM metrics")
 
@@ -85,10 +86,10 @@ def test_a_mark_does_not_touch_what_is_not_pending_any_more(store: Store, path: 
     """A refused sample stays refused and an uploaded one in its checkpoint, whatever a late answer says."""
     store.write([batch(("a", 1), ("b", 2))])
     first, second = store.pending.rows(NORMAL, NOW_MS + 1, 10)
-    store.pending.mark_refused(NORMAL, [first])
+    store.pending.mark_quarantined(NORMAL, [first])
     store.pending.mark_uploaded(NORMAL, [second], "first", 0)
     assert 0 == store.pending.mark_uploaded(NORMAL, [first, second], "late", 1)
-    assert 0 == store.pending.mark_refused(NORMAL, [first, second])
+    assert 0 == store.pending.mark_quarantined(NORMAL, [first, second])
     assert [(1, "first"), (2, None)] == query(path, "SELECT uploaded, batch_id FROM metrics ORDER BY uploaded")
 
 
@@ -99,11 +100,11 @@ def test_what_was_sent_keeps_the_time_it_was_sent_by(store: Store) -> None:
     store.write([replace(both, boottime_ms=now.boottime_ms, boot_id=now.boot_id)])
     rows = store.pending.rows(NORMAL, now.wall_ms + 1, 1)
     store.pending.mark_uploaded(NORMAL, rows, "b", 0)
-    with store.connection:
-        store.pending.requeue([("id = ?", (rows[0].id,))])
-    later = clocks.Clocks(store.connection, 0, lambda: replace(now, wall_ms=now.wall_ms - 3_600_000))
-    later.look()
-    assert (1, 0) == (later.sweep(), later.sweep())
+    with store.transaction():
+        assert 1 == store.pending.requeue_chunks(store.checkpoints.uploaded_before(clock.wall_ms() + 1, 0))
+    later = clocks.Clocks(store._connection, 0, lambda: replace(now, wall_ms=now.wall_ms - 3_600_000))
+    later.check()
+    assert (1, 0) == (later.rebase(), later.rebase())
     moved, kept = store.pending.rows(NORMAL, now.wall_ms + 1, 10)
     assert (rows[0].id, now.wall_ms) == (kept.id, kept.timestamp_ms)
     assert now.wall_ms - 3_600_000 == pytest.approx(moved.timestamp_ms, abs=clocks.DRIFT_MS)
@@ -113,7 +114,7 @@ def test_refused_rows_are_kept_and_not_sent_again(store: Store, path: Path) -> N
     """Quarantine is a mark, not a deletion."""
     store.write([batch(("a", 1), ("b", 2))])
     rows = store.pending.rows(NORMAL, NOW_MS + 1, 1)
-    assert 1 == store.pending.mark_refused(NORMAL, rows)
+    assert 1 == store.pending.mark_quarantined(NORMAL, rows)
     assert [0, 0, 1, 0] == store.pending.counts
     assert [(0, None), (2, None)] == query(path, "SELECT uploaded, batch_id FROM metrics ORDER BY uploaded")
 
@@ -122,7 +123,7 @@ def test_what_is_pending_is_counted_again_at_the_start(store: Store, path: Path)
     """The counters in memory and the file agree after any number of writes and marks."""
     store.write([batch(("a", n), ("t", "x"), seq=n, at_ms=NOW_MS + n) for n in range(100)])
     store.pending.mark_uploaded(NORMAL, store.pending.rows(NORMAL, NOW_MS + 500, 30), "b", 0)
-    store.pending.mark_refused(NORMAL, store.pending.rows(NORMAL, NOW_MS + 500, 7))
+    store.pending.mark_quarantined(NORMAL, store.pending.rows(NORMAL, NOW_MS + 500, 7))
     again = Store(storage(path), DEVICE)
     assert [0, 0, 63, 0] == store.pending.counts == again.pending.counts
     again.close()
@@ -132,12 +133,12 @@ def test_a_mark_that_fails_changes_nothing(store: Store, path: Path) -> None:
     """Checkpoint and marks happen together or not at all."""
     store.write([batch(("a", n), seq=n, at_ms=NOW_MS + n) for n in range(10)])
     rows = store.pending.rows(NORMAL, NOW_MS + 99, 10)
-    store.connection.execute("PRAGMA query_only = 1").fetchall()
+    store._connection.execute("PRAGMA query_only = 1").fetchall()
     with pytest.raises(apsw.Error):
         store.pending.mark_uploaded(NORMAL, rows, "b", 0)
     with pytest.raises(apsw.Error):
-        store.pending.mark_refused(NORMAL, rows)
-    store.connection.execute("PRAGMA query_only = 0").fetchall()
+        store.pending.mark_quarantined(NORMAL, rows)
+    store._connection.execute("PRAGMA query_only = 0").fetchall()
     assert ([0, 0, 10, 0], [(0,)]) == (store.pending.counts, query(path, "SELECT count(*) FROM upload_checkpoints"))
     assert 10 == store.pending.mark_uploaded(NORMAL, rows, "b", 0)
 
@@ -150,13 +151,13 @@ def plans(store: Store) -> dict[str, str]:
         executed[sql] = bindings
         return True
 
-    store.connection.exec_trace = record
+    store._connection.exec_trace = record
     store.pending.rows(NORMAL, NOW_MS, 100)
     store.pending.not_due(NORMAL, NOW_MS)
     store.pending.oldest_ms(NORMAL)
     store.pending.counted()
-    store.connection.exec_trace = None
-    explain = store.connection.execute
+    store._connection.exec_trace = None
+    explain = store._connection.execute
     return {
         sql: "; ".join(row[3] for row in explain(f"EXPLAIN QUERY PLAN {sql}", bindings))
         for sql, bindings in executed.items()
@@ -177,7 +178,7 @@ def test_hot_queries_use_the_partial_index_and_sort_nothing(store: Store) -> Non
     """Leases and counts read pending rows in order from idx_uploaded, with statistics or without."""
     store.write([batch(("a", n), seq=n, at_ms=NOW_MS + n) for n in range(50)])
     assert_indexed(store)
-    store.connection.execute("ANALYZE").fetchall()
+    store._connection.execute("ANALYZE").fetchall()
     assert_indexed(store)
 
 
@@ -185,19 +186,19 @@ def test_a_lease_costs_the_same_in_a_large_table(path: Path) -> None:
     """With 400,000 rows, 1,000 of them pending, a lease touches about as many pages as it returns rows need."""
     store = Store(storage(path), DEVICE)
     store.write([batch(("a", 0))])
-    with store.connection:
-        store.connection.execute(
+    with store.transaction():
+        store._connection.execute(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 400000) "
             "INSERT INTO samples (timestamp_ms, series_id, value, priority, chunk) "
             "SELECT ? + i, 1, i, 2, CASE WHEN i % 400 THEN 1 END FROM n",
             (NOW_MS,),
         )
-    store.connection.execute("ANALYZE").fetchall()
+    store._connection.execute("ANALYZE").fetchall()
     assert_indexed(store)
-    store.connection.execute("PRAGMA cache_size = 50").fetchall()
-    store.connection.status(apsw.SQLITE_DBSTATUS_CACHE_MISS, True)
+    store._connection.execute("PRAGMA cache_size = 50").fetchall()
+    store._connection.status(apsw.SQLITE_DBSTATUS_CACHE_MISS, True)
     assert 100 == len(store.pending.rows(NORMAL, NOW_MS * 2, 100))
-    misses = store.connection.status(apsw.SQLITE_DBSTATUS_CACHE_MISS)[0]
+    misses = store._connection.status(apsw.SQLITE_DBSTATUS_CACHE_MISS)[0]
     assert misses < 2 * 100 + 50  # each row lies on a page of its own
     store.close()
 
@@ -220,10 +221,10 @@ def test_random_writes_and_marks_agree_with_a_model(store: Store, path: Path) ->
                 (
                     store.pending.mark_uploaded(NORMAL, rows, "b", seq)
                     if state == 1
-                    else store.pending.mark_refused(NORMAL, rows)
+                    else store.pending.mark_quarantined(NORMAL, rows)
                 )
                 for row in rows:
-                    key = store.series(row.series_id).name, row.timestamp_ms
+                    key = store.series.by_id(row.series_id).name, row.timestamp_ms
                     model[key] = model[key][0], state
         assert sum(state == 0 for _, state in model.values()) == store.pending.counts[NORMAL]
     rows_now = query(path, "SELECT metric_name, timestamp_ms, metric_value, uploaded FROM metrics")

@@ -10,10 +10,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from buffer import database, slices
-from buffer.damage import checkup
-from buffer.damage.aside import SALVAGED
-from buffer.store import Store
+from buffer.recovery.aside import SALVAGED
+from buffer.storage import database, inspection
+from buffer.storage.store import Store
 from tests.unit.buffer.databases import DEVICE, query, storage
 from tests.unit.buffer.rescued import aside, buffer, home, report, sound, works
 from tests.unit.buffer.test_salvage import fill
@@ -61,7 +60,7 @@ def test_damage_that_shows_at_run_time_is_replaced_within_a_second(home: Path) -
         with path.open("r+b") as file:  # the series among them
             file.seek(4096 * 2)
             file.write(random.Random(1).randbytes(4096 * 5))
-        treated.stage._store.connection.execute("PRAGMA shrink_memory").fetchall()
+        treated.buffer.store._connection.execute("PRAGMA shrink_memory").fetchall()
         treated.look_at_everything()
         treated.wait_until("the database is replaced", lambda: bool(aside(home)), 2)
         assert (
@@ -106,7 +105,7 @@ def test_a_kill_is_no_damage(home: Path) -> None:
 
 
 def test_a_series_that_is_not_what_it_says_is_not_sent_as_another(home: Path) -> None:
-    """SQLite does not notice a changed letter; the series' key does, and the file is replaced."""
+    """SQLite does not notice a changed letter; the series' key does: the file is replaced, its samples are lost."""
     path = sound(home)
     content = path.read_bytes()
     path.write_bytes(content.replace(b"number" + DEVICE.encode(), b"oumber" + DEVICE.encode(), 1))
@@ -116,7 +115,8 @@ def test_a_series_that_is_not_what_it_says_is_not_sent_as_another(home: Path) ->
         assert [("note",), ("number",), ("patient.number",)] == query(
             path, "SELECT DISTINCT metric_name FROM metrics WHERE metric_name != 'events_total' ORDER BY 1"
         )
-        assert 330 == treated.stored - 100
+        assert 300 == treated.stored - 100
+        assert 30 == treated.process.instruments.counter("storage.unsalvaged_samples_total")
 
 
 def test_text_that_is_no_text_any_more_is_damage(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,9 +124,10 @@ def test_text_that_is_no_text_any_more_is_damage(home: Path, monkeypatch: pytest
     path = sound(home)
     path.write_bytes(path.read_bytes().replace(b"text 3", b"text \xff"))
     with buffer(home) as treated:
-        upkeep, store = treated.stage.upkeep, treated.stage._store
-        monkeypatch.setattr(upkeep, "_slice", lambda: float(len(slices.read(store.connection, (0, 0), 1 << 60, 1000))))
-        upkeep.turn()
+        store = treated.buffer.store
+        tasks = treated.buffer.retention
+        monkeypatch.setattr(tasks, "_slice", lambda: float(len(store.samples.read((0, 0), 1 << 60, 1000))))
+        tasks.turn()
         treated.wait_until("the database is replaced", lambda: bool(aside(home)))
         works(treated)
 
@@ -144,8 +145,8 @@ def test_only_what_is_about_the_file_is_damage() -> None:
 
 def test_the_check_at_start_is_bounded_in_time(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large file is looked at for as long as there is time, and taken for sound as far as it was seen."""
-    monkeypatch.setattr(checkup, "CHECK_S", -1.0)
-    monkeypatch.setattr(checkup, "CHECK_EVERY", 1)
+    monkeypatch.setattr(inspection, "CHECK_S", -1.0)
+    monkeypatch.setattr(inspection, "CHECK_EVERY", 1)
     store = Store(storage(sound(home)), DEVICE)
-    assert checkup.find_damage(store, unclean=True) is None
+    assert store.find_damage(unclean=True) is None
     store.close()

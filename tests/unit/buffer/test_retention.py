@@ -15,19 +15,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buffer import slices, tables
-from buffer.marks import Marks
-from buffer.slices import Raw
-from buffer.store import Store
-from buffer.upkeep import aggregates
-from buffer.upkeep.aggregates import FIVE_MINUTES_MS, Aggregate, Groups
-from buffer.upkeep.portion import Portion
-from buffer.upkeep.retention import REVISIT_MS, ROUND_MS, Cutoffs, Retention, plan
+from buffer.retention.downsampling import Downsampling
+from buffer.retention.retention import REVISIT_MS, ROUND_MS, Cutoffs, Retention, plan
+from buffer.storage import aggregates, samples, schema
+from buffer.storage.aggregates import FIVE_MINUTES_MS, Aggregate, Groups
+from buffer.storage.samples import LATEST_MS, StoredSample
+from buffer.storage.store import Store
 from common.instruments import Instruments
 from common.settings import Retention as Settings
 from tests.bench import load
 from tests.unit.buffer import aged
-from tests.unit.buffer.aged import DAY_MS, HOUR_MS, LOCAL, MINUTE_MS, NOW_MS, PENDING, REFUSED, Put, put, verify
+from tests.unit.buffer.aged import (
+    DAY_MS,
+    HOUR_MS,
+    LOCAL,
+    MINUTE_MS,
+    NOW_MS,
+    PENDING,
+    REFUSED,
+    UPLOADED,
+    Put,
+    put,
+    verify,
+)
 from tests.unit.buffer.databases import DEVICE, storage
 
 OLD_MS = NOW_MS - 3 * DAY_MS  # past full resolution, not past the fallback
@@ -35,7 +45,7 @@ OLD_MS = NOW_MS - 3 * DAY_MS  # past full resolution, not past the fallback
 
 def retention(store: Store, config: Settings | None = None, instruments: Instruments | None = None) -> Retention:
     """Return retention with the documents' settings."""
-    return Retention(store.connection, lambda: config or Settings(), instruments or Instruments())
+    return Retention(store, lambda: config or Settings(), instruments or Instruments())
 
 
 def run(task: Retention, now_ms: int = NOW_MS) -> int:
@@ -87,8 +97,8 @@ def test_unverified_samples_survive_until_the_fallback(store: Store) -> None:
 
 def test_without_an_audit_what_was_acknowledged_counts_as_delivered(store: Store) -> None:
     """Folded after 48 hours; pending samples stay all the same."""
-    put(store, [Put(OLD_MS, 1), Put(OLD_MS + 1, 2, chunk=PENDING)])
-    run(Retention(store.connection, Settings, Instruments(), lambda: False))
+    put(store, [Put(OLD_MS, 1), Put(OLD_MS + 1, 2, became=PENDING)])
+    run(Retention(store, Settings, Instruments(), lambda: False))
     assert [2] == aged.values(store)
 
 
@@ -96,7 +106,7 @@ def test_without_an_audit_what_was_acknowledged_counts_as_delivered(store: Store
 def test_a_window_that_is_not_verified_is_not_folded(store: Store, state: int) -> None:
     """To be audited, sent again, differing: all are kept."""
     put(store, [Put(OLD_MS, 1)])
-    store.connection.execute("UPDATE windows SET state = ? WHERE start_ms = ?", (state, OLD_MS))
+    store._connection.execute("UPDATE windows SET state = ? WHERE start_ms = ?", (state, OLD_MS))
     run(retention(store))
     assert [1] == aged.values(store)
 
@@ -104,7 +114,7 @@ def test_a_window_that_is_not_verified_is_not_folded(store: Store, state: int) -
 def test_pending_samples_are_never_touched(store: Store) -> None:
     """However old, and whatever is said of their window; what lies between them is folded."""
     ages_ms = (3 * DAY_MS, 8 * DAY_MS, 31 * DAY_MS, 400 * DAY_MS)
-    put(store, [Put(NOW_MS - age_ms, index, chunk=PENDING) for index, age_ms in enumerate(ages_ms)])
+    put(store, [Put(NOW_MS - age_ms, index, became=PENDING) for index, age_ms in enumerate(ages_ms)])
     put(store, [Put(NOW_MS - age_ms + 5, 100) for age_ms in ages_ms])
     verify(store, *(NOW_MS - age_ms for age_ms in ages_ms))
     run(retention(store))
@@ -141,7 +151,7 @@ def test_minutes_become_five_minutes_after_7_days_and_nothing_after_30(store: St
         Aggregate(MINUTE_MS, NOW_MS - 7 * DAY_MS, 1, 1, 1, 1, 1, 0, 1),
     ]
     gone = Aggregate(FIVE_MINUTES_MS, NOW_MS - 30 * DAY_MS - FIVE_MINUTES_MS, 1, 0, 0, 0, 0, 0, 1)
-    aggregates.merge(store.connection, [*minutes, gone])
+    store.aggregates.merge([*minutes, gone])
     run(retention(store))
     expected = Aggregate(FIVE_MINUTES_MS, start_ms, 1, 0, 9, 2.75, 7, 119_000, 40)
     assert [minutes[2], expected] == aged.aggregates(store)
@@ -177,7 +187,7 @@ def test_a_round_is_done_once_an_hour(store: Store) -> None:
 
 def test_checkpoints_events_and_windows_go_with_their_samples(store: Store) -> None:
     """Checkpoints when their samples are folded, the rest after 30 days; younger ones stay."""
-    connection = store.connection
+    connection = store._connection
     times_ms = (NOW_MS - 31 * DAY_MS, NOW_MS - 4 * DAY_MS, NOW_MS - 3 * DAY_MS, NOW_MS - DAY_MS)
     put(store, [Put(time_ms, 1) for time_ms in times_ms])
     verify(store, times_ms[0], times_ms[1], times_ms[3])
@@ -206,7 +216,7 @@ def test_a_failure_ends_the_round_and_the_next_one_goes_on(store: Store, monkeyp
     task = retention(store)
     task.pace.rows = 3
     with monkeypatch.context() as patch:
-        patch.setattr(aggregates, "merge", _full_disk)
+        patch.setattr(store.aggregates, "merge", _full_disk)
         with pytest.raises(apsw.FullError):
             run(task)
     assert 10 == len(aged.samples(store))
@@ -216,7 +226,7 @@ def test_a_failure_ends_the_round_and_the_next_one_goes_on(store: Store, monkeyp
 
 def test_what_comes_between_folding_and_deleting_is_neither_lost_nor_counted_twice(store: Store) -> None:
     """Killed in between: a late sample, and a pending one that is uploaded meanwhile, are folded in their turn."""
-    put(store, [Put(OLD_MS + n, n, 1, PENDING if n == 5 else 1) for n in range(10)])
+    put(store, [Put(OLD_MS + n, n, 1, PENDING if n == 5 else UPLOADED) for n in range(10)])
     put(store, [Put(OLD_MS + 20, "text", 2, LOCAL)])
     verify(store, OLD_MS)
     task = retention(store)
@@ -224,8 +234,8 @@ def test_what_comes_between_folding_and_deleting_is_neither_lost_nor_counted_twi
         task.step(NOW_MS)
     assert 11 == len(aged.samples(store))
     put(store, [Put(OLD_MS + 3, 30, 3), Put(OLD_MS + 30, 31)])
-    store.connection.execute("UPDATE samples SET chunk = 1 WHERE value = 5")
-    store.connection.execute("UPDATE samples SET chunk = NULL WHERE value = 7")  # found missing at the server
+    store._connection.execute("UPDATE samples SET chunk = 1 WHERE value = 5")
+    store._connection.execute("UPDATE samples SET chunk = NULL WHERE value = 7")  # found missing at the server
     verify(store, OLD_MS)
     run(retention(store))
     found = [(row.series_id, row.samples, row.min, row.max) for row in aged.aggregates(store)]
@@ -236,13 +246,13 @@ def test_what_comes_between_folding_and_deleting_is_neither_lost_nor_counted_twi
 def test_a_sample_that_comes_while_its_window_is_read_waits_for_the_next_round(store: Store) -> None:
     """It is not among those that the mark says were folded; after a kill it would be folded twice."""
     put(store, [Put(OLD_MS + n, n) for n in range(10)])
-    portion = Portion(store.connection, Marks(store.connection), slices.before(OLD_MS), NOW_MS, texts_are_due=False)
+    portion = Downsampling(store, samples.before(OLD_MS), NOW_MS, texts_are_due=False)
     assert portion.read(4)
     put(store, [Put(OLD_MS + 8, 100, 2)])
     while portion.read(4):
         pass
     assert not portion.write(100)
-    assert list(range(1, 11)) == [row.id for row in portion.folded_rows()]
+    assert list(range(1, 11)) == [row.id for row in portion.aggregated_rows()]
     verify(store, OLD_MS)
     run(retention(store))
     assert [(1, 10), (2, 1)] == [(row.series_id, row.samples) for row in aged.aggregates(store)]
@@ -252,16 +262,16 @@ def test_a_sample_that_comes_while_its_window_is_read_waits_for_the_next_round(s
 def test_folded_samples_are_deleted_in_order_of_id(store: Store) -> None:
     """As long as the greatest is there, no late sample is given the id of one that was folded."""
     put(store, [Put(OLD_MS + 10 - n, n) for n in range(10)])
-    portion = Portion(store.connection, Marks(store.connection), slices.before(OLD_MS), NOW_MS, texts_are_due=False)
+    portion = Downsampling(store, samples.before(OLD_MS), NOW_MS, texts_are_due=False)
     portion.read(100)
-    assert list(range(1, 11)) == [row.id for row in portion.folded_rows()]
+    assert list(range(1, 11)) == [row.id for row in portion.aggregated_rows()]
 
 
 def test_killed_between_two_series_only_the_first_is_deleted(store: Store) -> None:
     """The samples of a series whose aggregate is not written yet are folded in the next round, once."""
     put(store, [Put(OLD_MS + n, n, 1 + n % 3) for n in range(30)])
     verify(store, OLD_MS)
-    portion = Portion(store.connection, Marks(store.connection), slices.before(OLD_MS), NOW_MS, texts_are_due=False)
+    portion = Downsampling(store, samples.before(OLD_MS), NOW_MS, texts_are_due=False)
     portion.read(100)
     assert portion.write(1)
     assert [1] == [row.series_id for row in aged.aggregates(store)]
@@ -299,7 +309,7 @@ def test_stopping_after_any_slice_changes_nothing_in_the_end(tmp_path: Path) -> 
     assert [results[-1]] * 5 == results
 
 
-def fold(rows: list[Raw], limit: int) -> Iterator[Aggregate]:
+def fold(rows: list[StoredSample], limit: int) -> Iterator[Aggregate]:
     """Yield the aggregates of some samples, taken a few at a time: all of a series at once."""
     groups, seen = Groups(MINUTE_MS), set[int]()
     for row in rows:
@@ -334,17 +344,21 @@ def test_folding_in_any_pieces_and_order_equals_the_definition(
 ) -> None:
     """Min, max, last and count exactly, avg to 12 digits, for any finite values, against exact fractions."""
     connection = apsw.Connection(":memory:")
-    connection.execute(tables.TABLES)
-    rows = [Raw(0, timestamp_ms, series_id, value, None, None, 2, 1) for timestamp_ms, series_id, value in found]
+    connection.execute(schema.TABLES)
+    table = aggregates.Aggregates(connection)
+    rows = [
+        StoredSample(0, timestamp_ms, series_id, value, None, None, 2, UPLOADED)
+        for timestamp_ms, series_id, value in found
+    ]
     rng.shuffle(rows)
     while rows:
         size = rng.randint(1, len(rows))
-        aggregates.merge(connection, fold(rows[:size], rng.randint(1, 3)))
+        table.merge(fold(rows[:size], rng.randint(1, 3)))
         del rows[:size]
     groups: dict[tuple[int, int], list[tuple[int, float]]] = defaultdict(list)
     for timestamp_ms, series_id, value in found:
         groups[timestamp_ms // MINUTE_MS * MINUTE_MS, series_id].append((timestamp_ms, float(value)))
-    stored = aggregates.oldest(connection, MINUTE_MS, slices.LATEST_MS, 1000)
+    stored = table.oldest(MINUTE_MS, LATEST_MS, 1000)
     assert sorted(groups) == [(row.start_ms, row.series_id) for row in stored]
     for row in stored:
         group = sorted(groups[row.start_ms, row.series_id])
@@ -369,7 +383,7 @@ def test_three_hours_of_a_device_give_the_aggregates_of_their_raw_values(tmp_pat
         for sample in batch.samples:
             raw[sample.tags["interface"], batch.timestamp_ms].append((batch.timestamp_ms, float(sample.value)))
     store.write(batches)
-    store.connection.execute("UPDATE samples SET chunk = 1")
+    store._connection.execute("UPDATE samples SET chunk = 1")
     task = retention(store, replace(Settings(), aggregated_1m_s=20 * 86_400))
     run(task)
     assert 0 == len(aged.samples(store))
@@ -397,7 +411,7 @@ def _independent(raw: dict[tuple[str, int], list[tuple[int, float]]], width_ms: 
 
 def _stored(store: Store) -> dict[tuple[str, int], object]:
     names = {
-        series_id: tags.split('"')[3] for series_id, tags in store.connection.execute("SELECT id, tags FROM series")
+        series_id: tags.split('"')[3] for series_id, tags in store._connection.execute("SELECT id, tags FROM series")
     }
     return {
         (names[row.series_id], row.start_ms // row.width_ms): (row.min, row.max, row.avg, row.last, row.samples)

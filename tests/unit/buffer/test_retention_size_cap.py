@@ -13,19 +13,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffer.marks import Marks, Thinned
-from buffer.store import Store
-from buffer.upkeep import aggregates, thinning
-from buffer.upkeep.aggregates import FIVE_MINUTES_MS, Aggregate
-from buffer.upkeep.sacrifice import SHELF_CHECK_MS, Sacrifice
-from buffer.upkeep.shelf import Shelf
-from buffer.upkeep.thinning import SPAN_MS, Halving, Queue
+from buffer.retention.archive_folder import ArchiveFolder
+from buffer.retention.size_cap import ARCHIVE_CHECK_MS, SizeCap
+from buffer.retention.thinning import SPAN_MS, Halving, ThinningQueue
+from buffer.storage.aggregates import FIVE_MINUTES_MS, Aggregate
+from buffer.storage.fate import Fate
+from buffer.storage.progress import Thinned
+from buffer.storage.store import Store
 from common.events import Event
 from common.instruments import Instruments
 from common.log import Log
 from common.settings import Storage
 from tests.unit.buffer import aged
-from tests.unit.buffer.aged import DAY_MS, HOUR_MS, LOCAL, MINUTE_MS, NOW_MS, PENDING, REFUSED, Put, put, verify
+from tests.unit.buffer.aged import (
+    DAY_MS,
+    HOUR_MS,
+    LOCAL,
+    MINUTE_MS,
+    NOW_MS,
+    PENDING,
+    REFUSED,
+    UPLOADED,
+    Put,
+    put,
+    verify,
+)
 from tests.unit.buffer.databases import DEVICE, storage
 
 
@@ -35,10 +47,10 @@ class Cap:
     def __init__(self, path: Path) -> None:
         self.config: Storage = storage(path, max_size=1 << 40)
         self.store = Store(self.config, DEVICE)
-        self.shelf = Shelf(path.parent / "archive")
+        self.shelf = ArchiveFolder(path.parent / "archive")
         self.instruments = Instruments()
         self.events: list[Event] = []
-        self.task = Sacrifice(
+        self.task = SizeCap(
             self.store, self.shelf, lambda: self.config, self.instruments, Log("test"), self.events.append
         )
         self.now_ms = NOW_MS
@@ -46,7 +58,7 @@ class Cap:
     def step_within(self, share: float) -> int:
         """Give up until no more than a share of what is used now is used; return what is used then."""
         self.config = replace(self.config, max_size=int(self.task.used_bytes() * share))
-        self.now_ms += SHELF_CHECK_MS
+        self.now_ms += ARCHIVE_CHECK_MS
         while self.task.step(self.now_ms):
             pass
         return self.task.used_bytes()
@@ -69,10 +81,10 @@ def cap(tmp_path: Path) -> Iterator[Cap]:
 
 
 def series_of(
-    priority: int, number: int, *, start_ms: int = NOW_MS - DAY_MS, every_ms: int = 1000, chunk: int | None = PENDING
+    priority: int, number: int, *, start_ms: int = NOW_MS - DAY_MS, every_ms: int = 1000, became: Fate = PENDING
 ) -> list[Put]:
     """Return samples of one series, a second apart."""
-    return [Put(start_ms + index * every_ms, index, priority + 1, chunk, priority) for index in range(number)]
+    return [Put(start_ms + index * every_ms, index, priority + 1, became, priority) for index in range(number)]
 
 
 def left(store: Store) -> Counter[int]:
@@ -92,7 +104,7 @@ def test_free_pages_do_not_count(cap: Cap) -> None:
     """The limit is on pages in use: what was deleted makes room although the file is as large as before."""
     put(cap.store, series_of(3, 20_000))
     before = cap.task.used_bytes()
-    cap.store.connection.execute("DELETE FROM samples")
+    cap.store._connection.execute("DELETE FROM samples")
     assert cap.task.used_bytes() < before / 4
     cap.store.checkpoint()
     assert cap.store.database_bytes() >= before
@@ -101,7 +113,7 @@ def test_free_pages_do_not_count(cap: Cap) -> None:
 def test_archives_go_first_and_the_oldest_before_the_others(cap: Cap) -> None:
     """Files of the archive count, and are the first to go; what is not ours is neither counted nor deleted."""
     put(cap.store, series_of(3, 1000))
-    sizes = [cap.shelf.path(kind, NOW_MS - age * DAY_MS) for age in (3, 2, 1) for kind in ("metrics-{}.db.gz",)]
+    sizes = [cap.shelf.file(kind, NOW_MS - age * DAY_MS) for age in (3, 2, 1) for kind in ("metrics-{}.db.gz",)]
     for path in [*sizes, sizes[0].with_name("notes.txt")]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(1_000_000))
@@ -116,9 +128,9 @@ def test_then_aggregates_then_what_the_server_has_then_pending_ones(cap: Cap) ->
     """Each tier goes to its end before the next is touched; verified samples go before unverified ones."""
     verified_ms, unverified_ms = NOW_MS - DAY_MS, NOW_MS - 2 * DAY_MS
     rows = [Aggregate(FIVE_MINUTES_MS, index * FIVE_MINUTES_MS, 1, 0, 0, 0, 0, 0, 1) for index in range(2000)]
-    aggregates.merge(cap.store.connection, rows)
-    put(cap.store, series_of(1, 5000, start_ms=verified_ms, every_ms=50, chunk=1))
-    put(cap.store, series_of(2, 5000, start_ms=unverified_ms, every_ms=50, chunk=1))
+    cap.store.aggregates.merge(rows)
+    put(cap.store, series_of(1, 5000, start_ms=verified_ms, every_ms=50, became=UPLOADED))
+    put(cap.store, series_of(2, 5000, start_ms=unverified_ms, every_ms=50, became=UPLOADED))
     put(cap.store, series_of(3, 5000, start_ms=unverified_ms - DAY_MS))
     verify(cap.store, *(verified_ms + offset for offset in range(0, 5000 * 50, MINUTE_MS)))
     seen = []
@@ -141,7 +153,7 @@ def test_oldest_aggregates_go_first(cap: Cap) -> None:
     """Five-minute ones, which are the older ones, and of each width the oldest."""
     for width_ms, offset in ((FIVE_MINUTES_MS, 0), (MINUTE_MS, 10_000)):
         rows = [Aggregate(width_ms, (offset + index) * width_ms, 1, 0, 0, 0, 0, 0, 1) for index in range(3000)]
-        aggregates.merge(cap.store.connection, rows)
+        cap.store.aggregates.merge(rows)
     cap.step_within(0.8)
     kept = aged.aggregates(cap.store)
     five = [row.start_ms // FIVE_MINUTES_MS for row in kept if row.width_ms == FIVE_MINUTES_MS]
@@ -203,14 +215,13 @@ def test_thinning_goes_on_where_a_kill_ended_it(tmp_path: Path) -> None:
     store = Store(storage(tmp_path / "metrics.db"), DEVICE)
     start_ms = NOW_MS - DAY_MS
     put(store, series_of(2, 240, start_ms=start_ms))
-    marks = Marks(store.connection)
     lost = 0
     for _ in range(24):  # ten rows, then a new process
-        lost += Halving(store.connection, marks, 2, start_ms, marks.thinned(2).get(start_ms, Thinned())).slice(10)
+        lost += Halving(store, 2, start_ms, store.progress.thinned(2).get(start_ms, Thinned())).slice(10)
     assert 120 == lost
-    last = Halving(store.connection, marks, 2, start_ms, marks.thinned(2)[start_ms])
+    last = Halving(store, 2, start_ms, store.progress.thinned(2)[start_ms])
     assert 0 == last.slice(10)
-    assert Thinned(halvings=1) == marks.thinned(2)[start_ms]
+    assert Thinned(halvings=1) == store.progress.thinned(2)[start_ms]
     store.close()
 
 
@@ -219,49 +230,48 @@ def test_four_halvings_then_the_rest_goes(tmp_path: Path) -> None:
     store = Store(storage(tmp_path / "metrics.db"), DEVICE)
     start_ms = NOW_MS - DAY_MS
     put(store, [row._replace(series_id=s) for s in (1, 2) for row in series_of(2, 160, start_ms=start_ms)])
-    marks = Marks(store.connection)
     seen = []
     for _ in range(5):
-        halving = Halving(store.connection, marks, 2, start_ms, marks.thinned(2).get(start_ms, Thinned()))
+        halving = Halving(store, 2, start_ms, store.progress.thinned(2).get(start_ms, Thinned()))
         while not halving.finished:
             halving.slice(33)
         seen.append(Counter(row.series_id for row in aged.samples(store)))
     assert [{1: n, 2: n} for n in (80, 40, 20, 10)] == seen[:4]
     assert {} == seen[4]
-    assert Thinned(halvings=0) == marks.thinned(2)[start_ms]
+    assert Thinned(halvings=0) == store.progress.thinned(2)[start_ms]
     store.close()
 
 
 def test_closing_gaps_changes_nothing_of_what_stays(tmp_path: Path) -> None:
     """Every column of every other row is as it was, its id too: a lease may refer to it."""
     store = Store(storage(tmp_path / "metrics.db"), DEVICE)
-    kinds = [(PENDING, 1), (1, 2), (REFUSED, 3), (PENDING, 0)]
+    kinds = [(PENDING, 1), (UPLOADED, 2), (REFUSED, 3), (PENDING, 0)]
     put(store, [Put(NOW_MS + n, n / 3, 1 + n % 4, *kinds[n % 4]) for n in range(400)])
     put(store, [Put(NOW_MS + 500, "h265", 9, LOCAL)])
-    store.connection.execute("UPDATE samples SET session = id % 3, clock = id % 5")
-    before: list[Any] = store.connection.execute("SELECT * FROM samples ORDER BY id").fetchall()
+    store._connection.execute("UPDATE samples SET session = id % 3, clock = id % 5")
+    before: list[Any] = store._connection.execute("SELECT * FROM samples ORDER BY id").fetchall()
     gone = {row[0] for row in before if row[0] % 2 and row[0] < 390}
-    thinning.take_out(store.connection, gone)
-    after = store.connection.execute("SELECT * FROM samples ORDER BY id").fetchall()
+    store.samples.delete_scattered(gone)
+    after = store._connection.execute("SELECT * FROM samples ORDER BY id").fetchall()
     assert [row for row in before if row[0] not in gone] == after
-    assert "ok" == store.connection.pragma("integrity_check")
+    assert "ok" == store._connection.pragma("integrity_check")
     store.close()
 
 
 def test_spans_are_found_without_reading_their_samples(tmp_path: Path) -> None:
     """One look-up each in the index of pending samples, for one priority."""
     store = Store(storage(tmp_path / "metrics.db"), DEVICE)
-    put(store, [Put(NOW_MS + offset, 0, 1, chunk, priority) for offset, chunk, priority in (
-        (0, PENDING, 2), (1, PENDING, 2), (5 * SPAN_MS, PENDING, 2), (SPAN_MS, 1, 2), (2 * SPAN_MS, PENDING, 3),
+    put(store, [Put(NOW_MS + offset, 0, 1, became, priority) for offset, became, priority in (
+        (0, PENDING, 2), (1, PENDING, 2), (5 * SPAN_MS, PENDING, 2), (SPAN_MS, UPLOADED, 2), (2 * SPAN_MS, PENDING, 3),
     )])  # fmt: skip
-    assert [NOW_MS, NOW_MS + 5 * SPAN_MS] == list(thinning.spans(store.connection, 2))
+    assert [NOW_MS, NOW_MS + 5 * SPAN_MS] == list(store.pending.spans(2, SPAN_MS))
     store.close()
 
 
 @given(st.integers(2, 60), st.integers(1, 200))
 def test_resolution_falls_with_age(spans: int, halvings: int) -> None:
     """However often is halved, no span is coarser than an older one, or than its age asks for."""
-    queue, done = Queue(spans * SPAN_MS), {}
+    queue, done = ThinningQueue(spans * SPAN_MS), {}
     for start_ms in range(0, spans * SPAN_MS, SPAN_MS):
         queue.add(start_ms, Thinned())
         done[start_ms] = 0
@@ -275,17 +285,17 @@ def test_resolution_falls_with_age(spans: int, halvings: int) -> None:
 
 def test_pending_samples_among_uploaded_ones_are_not_touched_before_their_turn(cap: Cap) -> None:
     """In a window that is given up, what waits for its upload stays."""
-    put(cap.store, [Put(NOW_MS - DAY_MS + n, n, 1, PENDING if n % 10 == 0 else 1) for n in range(10_000)])
+    put(cap.store, [Put(NOW_MS - DAY_MS + n, n, 1, PENDING if n % 10 == 0 else UPLOADED) for n in range(10_000)])
     cap.step_within(0.6)
-    assert 1000 == cap.store.pending.counts[2] == sum(row.chunk is PENDING for row in aged.samples(cap.store))
+    assert 1000 == cap.store.pending.counts[2] == sum(row.fate.is_pending for row in aged.samples(cap.store))
     assert 0 < cap.shed("uploaded") <= 9000
 
 
 def test_archives_go_before_aggregates(cap: Cap) -> None:
     """Copies of what is, or was, elsewhere too."""
     rows = [Aggregate(MINUTE_MS, n * MINUTE_MS, 1, 0, 0, 0, 0, 0, 1) for n in range(2000)]
-    aggregates.merge(cap.store.connection, rows)
-    path = cap.shelf.path("metrics-{}.db.gz", NOW_MS)
+    cap.store.aggregates.merge(rows)
+    path = cap.shelf.file("metrics-{}.db.gz", NOW_MS)
     path.parent.mkdir(parents=True)
     path.write_bytes(bytes(200_000))
     cap.step_within(0.9)
@@ -304,11 +314,11 @@ def test_texts_go_with_the_pending_samples_of_their_priority(cap: Cap) -> None:
 
 def test_windows_know_how_many_uploaded_samples_are_left(cap: Cap) -> None:
     """What is deleted here is not waited for by the audit."""
-    put(cap.store, series_of(2, 2000, chunk=1))
+    put(cap.store, series_of(2, 2000, became=UPLOADED))
     cap.step_within(0.7)
     uploaded = "SELECT count(*) FROM samples WHERE chunk > 0"
     counted = "SELECT sum(samples) FROM windows"
-    assert cap.store.connection.execute(uploaded).get == cap.store.connection.execute(counted).get
+    assert cap.store._connection.execute(uploaded).get == cap.store._connection.execute(counted).get
     assert 0 < left(cap.store)[2] < 2000
 
 

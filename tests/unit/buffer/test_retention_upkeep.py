@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffer.slices import LEAST_ROWS, MOST_ROWS, SLICE_S, Pace
-from buffer.store import Store
-from buffer.upkeep import upkeep
-from buffer.upkeep.archive import Archive
-from buffer.upkeep.retention import Retention
-from buffer.upkeep.sacrifice import Sacrifice
-from buffer.upkeep.upkeep import FOLD_PAGES, IDLE_S, RETRY_S, Upkeep
+from buffer.pace import LEAST_ROWS, MOST_ROWS, SLICE_S, Pace
+from buffer.retention import tasks
+from buffer.retention.archive import Archive
+from buffer.retention.retention import Retention
+from buffer.retention.size_cap import SizeCap
+from buffer.retention.tasks import CHECKPOINT_PAGES, IDLE_S, RETRY_S, RetentionTasks
+from buffer.storage.store import Store
 from common import config
 from common.instruments import Instruments
 from common.log import Log
@@ -28,7 +28,7 @@ from common.service import Service
 from tests.unit.buffer.aged import NOW_MS, PENDING, Put, put
 from tests.unit.buffer.databases import DEVICE, storage
 
-TASKS = (Sacrifice, Archive, Retention)
+TASKS = (SizeCap, Archive, Retention)
 
 
 class Desk:
@@ -42,12 +42,12 @@ class Desk:
         self.results: dict[str, Callable[[], bool]] = {task.name: lambda: False for task in TASKS}
         for task in TASKS:
             monkeypatch.setattr(task, "step", lambda own, _now_ms: self._step(own.name))
-        monkeypatch.setattr(upkeep, "SETTLE_S", 0.0)
+        monkeypatch.setattr(tasks, "SETTLE_S", 0.0)
         settings = SimpleNamespace(settings=SimpleNamespace(storage=storage(path)))
         process = SimpleNamespace(
             loop=self, instruments=self.instruments, log=Log("test"), config=settings, event=print
         )
-        self.upkeep = Upkeep(cast(Service, process), self.store, lambda: self.busy)
+        self.upkeep = RetentionTasks(cast(Service, process), self.store, lambda: self.busy)
 
     def every(self, interval_s: float, step: Callable[[], None]) -> Timer:
         """Stand in for the loop."""
@@ -149,20 +149,20 @@ def test_a_replaced_database_gets_new_tasks(desk: Desk) -> None:
     desk.store.path.unlink()
     desk.store.open()
     desk.turns(3)
-    assert 0 == desk.store.connection.execute("SELECT count(*) FROM upkeep").get
+    assert 0 == desk.store._connection.execute("SELECT count(*) FROM upkeep").get
     assert 0 == sum(desk.instruments.counter("storage.upkeep_failures_total", task=task.name) for task in TASKS)
 
 
-def test_without_room_for_its_marks_upkeep_begins_later(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_room_to_begin_retention_begins_later(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk is not asked every second, and not before a minute is over."""
     attempts: list[int] = []
 
-    def full(_connection: apsw.Connection) -> None:
+    def full(*_: object) -> None:
         attempts.append(1)
         raise apsw.FullError("full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("buffer.upkeep.sacrifice.Marks", full)
+        patch.setattr("buffer.retention.size_cap.SizeCap.__init__", full)
         assert [] == desk.turns(5)
     assert 1 == len(attempts)
     desk.upkeep._again_s["start"] -= RETRY_S
@@ -172,17 +172,17 @@ def test_without_room_for_its_marks_upkeep_begins_later(desk: Desk, monkeypatch:
 def test_the_log_is_folded_in_after_upkeeps_own_pages_alone(desk: Desk) -> None:
     """What ingest writes waits for the hourly checkpoint, or flash would be written more often than it has to be."""
     before = desk.store.database_bytes()
-    put(desk.store, [Put(NOW_MS + n, "x" * 1000, 1, PENDING) for n in range(3 * FOLD_PAGES)])
+    put(desk.store, [Put(NOW_MS + n, "x" * 1000, 1, PENDING) for n in range(3 * CHECKPOINT_PAGES)])
     desk.turns(6)
     assert before == desk.store.database_bytes()
 
     def write() -> bool:
-        put(desk.store, [Put(n, "x" * 1000) for n in range(5 * FOLD_PAGES)])
+        put(desk.store, [Put(n, "x" * 1000) for n in range(5 * CHECKPOINT_PAGES)])
         return True
 
     desk.results["size_cap"] = write
     desk.turns(2)
-    assert desk.store.database_bytes() > 3 * FOLD_PAGES * 1000
+    assert desk.store.database_bytes() > 3 * CHECKPOINT_PAGES * 1000
 
 
 @given(st.lists(st.floats(1e-7, 10), max_size=50))

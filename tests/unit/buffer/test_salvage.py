@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from buffer.damage import refill
-from buffer.damage.salvage import Progress, Salvage, load, save
-from buffer.store import Store
+from buffer.recovery.salvage import Salvage, SalvageProgress
+from buffer.storage import fate
+from buffer.storage.restore import CheckpointMap, Ids
+from buffer.storage.store import Store
 from common.sample import NORMAL, Batch, Sample
-from tests.unit.buffer.databases import DEVICE, NOW_MS, V1, V1_OF_THE_PRD, V2, storage
+from tests.unit.buffer.databases import DEVICE, NOW_MS, storage
 
 
 def fill(store: Store, batches: int, *, first: int = 0) -> None:
@@ -36,7 +38,7 @@ def salvaged(path: Path, store: Store, room: Callable[[], bool] = lambda: True) 
 def states(store: Store) -> list[tuple[Any, ...]]:
     """Return every sample with its state and batch, in order."""
     query = "SELECT metric_name, tags, timestamp_ms, metric_value, value_text, uploaded, batch_id FROM metrics"
-    return sorted(store.connection.execute(query).fetchall(), key=str)
+    return sorted(store._connection.execute(query).fetchall(), key=str)
 
 
 @pytest.fixture
@@ -47,14 +49,14 @@ def old(tmp_path: Path) -> Path:
     rows = store.pending.rows(NORMAL, NOW_MS * 2, 600)
     store.pending.mark_uploaded(NORMAL, rows[:300], "first", 0)
     store.pending.mark_uploaded(NORMAL, rows[300:590], "second", 1)
-    store.pending.mark_refused(NORMAL, rows[590:])
-    store.connection.execute("INSERT INTO sessions VALUES ('s1', ?, NULL, 'active', NULL)", (NOW_MS,))
-    store.connection.execute("UPDATE samples SET session = 1 WHERE id <= 50")
-    store.connection.execute(
+    store.pending.mark_quarantined(NORMAL, rows[590:])
+    store._connection.execute("INSERT INTO sessions VALUES ('s1', ?, NULL, 'active', NULL)", (NOW_MS,))
+    store._connection.execute("UPDATE samples SET session = 1 WHERE id <= 50")
+    store._connection.execute(
         "INSERT INTO events (timestamp_ms, kind, severity, source, text, session) VALUES (?, 'k', 'info', 's', 't', 1)",
         (NOW_MS,),
     )
-    store.connection.execute(
+    store._connection.execute(
         "INSERT INTO aggregates VALUES (60000, ?, 1, 1, 3, 2, 3, 500, 4)", (NOW_MS // 60_000 * 60_000,)
     )
     store.checkpoint()
@@ -72,7 +74,7 @@ def test_deleted_rows_do_not_come_back(tmp_path: Path) -> None:
     """Pages on the list of free pages still hold what was deleted; they are left out."""
     store = Store(storage(tmp_path / "m.db"), DEVICE)
     fill(store, 200)
-    store.connection.execute("DELETE FROM samples WHERE id <= 2000")
+    store._connection.execute("DELETE FROM samples WHERE id <= 2000")
     store.checkpoint()
     other = Store(storage(tmp_path / "fresh.db"), DEVICE)
     salvaged(tmp_path / "m.db", other)
@@ -91,17 +93,17 @@ def test_everything_is_put_back_in_its_state(old: Path, fresh: Store) -> None:
     assert sorted([*expected, *mine], key=str) == states(fresh)
     assert [before + after for before, after in zip(pending, [0, 0, 40, 0], strict=True)] == fresh.pending.counts
     assert (1100, 0, 0) == (salvage.progress.samples, salvage.progress.known, salvage.lost)
-    assert [(50,)] == fresh.connection.execute("SELECT count(*) FROM metrics WHERE session_id = 's1'").fetchall()
+    assert [(50,)] == fresh._connection.execute("SELECT count(*) FROM metrics WHERE session_id = 's1'").fetchall()
     for table, rows in (("events", 1), ("aggregates", 1)):
-        assert rows == fresh.connection.execute(f"SELECT count(*) FROM {table}").get
-    assert fresh.connection.execute("PRAGMA integrity_check").get == "ok"
+        assert rows == fresh._connection.execute(f"SELECT count(*) FROM {table}").get
+    assert fresh._connection.execute("PRAGMA integrity_check").get == "ok"
 
 
 def test_salvaging_twice_changes_nothing(old: Path, fresh: Store) -> None:
     """Whatever was done before a kill is folded when it is done again."""
     salvaged(old, fresh)
     expected, pending = states(fresh), list(fresh.pending.counts)
-    fresh.connection.execute("DELETE FROM salvage")
+    fresh._connection.execute("DELETE FROM salvage")
     again = salvaged(old, fresh)
     assert (expected, pending) == (states(fresh), fresh.pending.counts)
     assert (0, 1100) == (again.progress.samples, again.progress.known)
@@ -113,13 +115,13 @@ def test_uploaded_wins_over_pending(old: Path, fresh: Store) -> None:
     assert [0, 0, 200, 0] == fresh.pending.counts
     salvaged(old, fresh)
     assert [0, 0, 400, 0] == fresh.pending.counts
-    assert fresh.connection.execute("SELECT count(*) FROM samples WHERE chunk IS NULL").get == 400
+    assert fresh._connection.execute("SELECT count(*) FROM samples WHERE chunk IS NULL").get == 400
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 5, 8])
 def test_a_kill_costs_a_slice(old: Path, fresh: Store, stop_after: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A salvage that is begun again after any slice goes on behind it, and counts every sample once."""
-    monkeypatch.setattr("buffer.slices.FIRST_ROWS", 100)
+    monkeypatch.setattr("buffer.pace.FIRST_ROWS", 100)
     salvaged_to, total = -1, 0
     for _ in range(100):
         salvage = Salvage(old, fresh, lambda: True)
@@ -158,38 +160,14 @@ def test_samples_of_a_lost_series_are_counted_as_lost(old: Path, fresh: Store) -
     assert (1000, 100) == (salvage.progress.samples, salvage.lost)
 
 
-@pytest.mark.parametrize("tables", [V1, V1_OF_THE_PRD, V2])
-def test_samples_of_the_older_versions_are_salvaged(tmp_path: Path, fresh: Store, tables: str) -> None:
-    """A file that is damaged before it was migrated gives its rows all the same."""
-    path = tmp_path / "older.db"
-    connection = sqlite3.connect(path)
-    connection.executescript(tables)
-    have = {row[1] for row in connection.execute("PRAGMA table_info(metrics)")}
-    row = {
-        "timestamp": NOW_MS, "timestamp_ms": NOW_MS, "metric_name": "cpu.load", "metric_value": 1.5, "uploaded": 1,
-        "device_id": "d", "tags": '{"core":"1"}', "priority": 1, "dedup_key": "k",
-    }  # fmt: skip
-    row = {name: value for name, value in row.items() if name in have}
-    connection.execute(
-        f"INSERT INTO metrics ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
-    )
-    connection.commit()
-    connection.close()
-    with path.open("r+b") as file:
-        file.write(b"\0" * 100)
-    assert salvaged(path, fresh).is_ours
-    tags = '{"core":"1"}' if "tags" in have else "{}"
-    state = (1, path.name) if "uploaded" in have else (0, None)
-    assert [("cpu.load", tags, NOW_MS, 1.5, None, *state)] == states(fresh)
-
-
 def test_what_both_files_share_keeps_its_ids(old: Path) -> None:
     """A copy of the log alone refers to series that are in the database in use, not in the copy."""
     store = Store(storage(old), DEVICE)
-    with store.connection as connection:
-        save(connection, "copy.db", Progress(first_frame=7, shared=refill.shared_ids(connection)))
-    progress, _ = load(store.connection, "copy.db")
+    with store.transaction():
+        store.restore.save("copy.db", asdict(SalvageProgress(first_frame=7, shared=store.restore.shared_ids())))
+    progress = SalvageProgress(**store.restore.load("copy.db")[0])
     assert (7, {"series": 11, "sessions": 1, "clocks": 1, "chunks": 2}) == (progress.first_frame, progress.shared)
-    ids = refill.Ids(shared=progress.shared)
+    ids = Ids(shared=progress.shared)
     assert (11, None) == (ids.series_id(11, is_text=False), ids.series_id(12, is_text=False))
-    assert (2, 102) == tuple(refill.Chunks(99, 5, 2).map(chunk) for chunk in (2, 3))
+    known = [CheckpointMap(99, 5, 2).map(fate.uploaded_in(number)) for number in (2, 3)]
+    assert [fate.uploaded_in(2), fate.uploaded_in(102)] == known

@@ -14,9 +14,9 @@ from typing import Any
 import apsw
 import pytest
 
-from buffer import schema
-from buffer.schema import UnknownSchemaError
-from buffer.store import Store
+from buffer.storage import migrations
+from buffer.storage.migrations import UnknownSchemaError
+from buffer.storage.store import Store
 from common.sample import NORMAL
 from tests.harness import ROOT
 from tests.unit.buffer.databases import (
@@ -66,14 +66,14 @@ def assert_current(path: Path) -> None:
     assert {name for name in names if name.startswith("old")} == set()
     indexes = {row[0] for row in query(path, "SELECT name FROM sqlite_master WHERE type = 'index'")}
     assert indexes >= {"ux_metrics_dedup", "idx_uploaded"}
-    assert schema.VERSION == query(path, "SELECT max(version) FROM schema_version")[0][0]
+    assert migrations.VERSION == query(path, "SELECT max(version) FROM schema_version")[0][0]
 
 
 def test_a_fresh_file_is_current(path: Path) -> None:
     """Version 0 is no file at all."""
     assert 0 == opened(path)
     assert_current(path)
-    assert schema.VERSION == opened(path)
+    assert migrations.VERSION == opened(path)
 
 
 def test_an_empty_file_is_a_fresh_one(path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_file_of_the_first_milestone_is_migrated(path: Path) -> None:
         (2, NOW_MS + 1, "cpu.temperature", 46.0, "{}", None, DEVICE, 0, 2),
         (3, NOW_MS + 2, "my.own", -1.25, "{}", None, DEVICE, 0, 2),
     ] == query(path, VIEW)
-    assert [(schema.VERSION,)] == query(path, "SELECT version FROM schema_version")
+    assert [(migrations.VERSION,)] == query(path, "SELECT version FROM schema_version")
 
 
 def test_a_file_of_the_prds_schema_is_migrated(path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_file_of_the_second_milestone_is_migrated(path: Path) -> None:
         "SELECT id, batch_id, chunk_index, last_uploaded_id, last_uploaded_timestamp, upload_time, metrics_count "
         "FROM upload_checkpoints WHERE batch_id = 'b-1'",
     )
-    assert [(2,), (schema.VERSION,)] == query(path, "SELECT version FROM schema_version ORDER BY id")
+    assert [(2,), (migrations.VERSION,)] == query(path, "SELECT version FROM schema_version ORDER BY id")
 
 
 def test_duplicates_are_folded(path: Path) -> None:
@@ -269,7 +269,7 @@ def test_a_migrated_file_goes_on_as_any_other(path: Path) -> None:
 
 def test_the_wal_does_not_grow_with_the_file_that_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A card that has room for the file has room for its migration."""
-    monkeypatch.setattr(schema, "SLICE_ROWS", 500)
+    monkeypatch.setattr(migrations, "SLICE_ROWS", 500)
     make(path, V2, [v2_row(number, tags=json.dumps({"core": "x" * 200})) for number in range(30_000)])
     sizes: list[int] = []
     log = path.with_name("metrics.db-wal")
@@ -281,7 +281,7 @@ def test_the_wal_does_not_grow_with_the_file_that_is_migrated(path: Path, monkey
 
 def test_progress_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An operator who waits sees how many rows are copied."""
-    monkeypatch.setattr(schema, "SLICE_ROWS", 10)
+    monkeypatch.setattr(migrations, "SLICE_ROWS", 10)
     make(path, V2, [v2_row(number) for number in range(25)])
     told: list[int] = []
     Store(storage(path), DEVICE, told.append).close()
@@ -294,7 +294,7 @@ class PowerCut(BaseException):
 
 def test_a_migration_that_is_cut_off_after_any_slice_is_resumed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever slice was the last, opening again finishes and gives the same file as an undisturbed migration."""
-    monkeypatch.setattr(schema, "SLICE_ROWS", 7)
+    monkeypatch.setattr(migrations, "SLICE_ROWS", 7)
     rows = mixed_rows(42)
     whole = path.with_name("whole.db")
     make(whole, V2, rows)
@@ -345,10 +345,10 @@ def content_without_times(path: Path) -> dict[str, list[tuple[Any, ...]]]:
 MIGRATING = """
 import sys
 from pathlib import Path
-from buffer import schema
-from buffer.store import Store
+from buffer.storage import migrations
+from buffer.storage.store import Store
 from tests.unit.buffer.databases import DEVICE, storage
-schema.SLICE_ROWS = 50
+migrations.SLICE_ROWS = 50
 print("go", flush=True)
 Store(storage(Path(sys.argv[1])), DEVICE)
 print("done", flush=True)
@@ -394,7 +394,7 @@ def test_migrating_is_idempotent(path: Path) -> None:
     make(path, V2, mixed_rows(200))
     opened(path)
     before = content(path)
-    assert (schema.VERSION, schema.VERSION) == (opened(path), opened(path))
+    assert (migrations.VERSION, migrations.VERSION) == (opened(path), opened(path))
     assert before == content(path)
 
 

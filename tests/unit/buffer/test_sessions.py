@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from buffer.store import Store
+from buffer.storage.store import Store
 from common.sample import Batch
 from tests.unit.buffer.databases import DEVICE, NOW_MS, batch, query, storage
 

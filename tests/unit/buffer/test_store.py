@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buffer import schema, series
-from buffer.series import canonical_tags, series_key
-from buffer.store import Store
+from buffer.storage import migrations, series
+from buffer.storage.series import canonical_tags, series_key
+from buffer.storage.store import Store
 from common.sample import NORMAL
 from tests.unit.buffer.databases import DEVICE, NOW_MS, batch, query, storage
 
@@ -85,7 +85,7 @@ def test_another_device_id_is_for_new_rows_alone(store: Store, path: Path) -> No
     renamed = Store(storage(path), "box-2")
     assert (1, 0) == renamed.write([batch(("a", 2))])[:2]
     assert [DEVICE, "box-2"] == [
-        renamed.series(row.series_id).device_id for row in renamed.pending.rows(2, NOW_MS + 1, 9)
+        renamed.series.by_id(row.series_id).device_id for row in renamed.pending.rows(2, NOW_MS + 1, 9)
     ]
     renamed.close()
 
@@ -94,13 +94,13 @@ def test_a_write_that_fails_leaves_nothing_of_it(store: Store, path: Path) -> No
     """Half a chunk is never visible; the series made in it are forgotten, and the next write succeeds whole."""
     store.write([batch(("first", 0))])
     pages = query(path, "PRAGMA page_count")[0][0]
-    store.connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()
+    store._connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()
     large = [batch(*((f"metric.{n}", n, {"l": "x" * 500}) for n in range(500)), seq=2)]
     with pytest.raises(apsw.FullError):
         store.write(large)
     assert [(1, 1)] == query(path, "SELECT (SELECT count(*) FROM samples), (SELECT count(*) FROM series)")
     assert [0, 0, 1, 0] == store.pending.counts
-    store.connection.execute("PRAGMA max_page_count = 1000000").fetchall()
+    store._connection.execute("PRAGMA max_page_count = 1000000").fetchall()
     assert (500, 0) == store.write(large)[:2]
     assert [0, 0, 501, 0] == store.pending.counts
     assert [] == query(path, "SELECT * FROM samples WHERE series_id NOT IN (SELECT id FROM series)")
@@ -135,7 +135,7 @@ def test_a_checkpoint_reports_its_three_integers_and_the_bytes(store: Store) -> 
 def test_the_documented_pragmas_are_in_force(store: Store) -> None:
     """WAL, NORMAL, in-memory temporaries, and the log folded in by us alone."""
     values = [
-        store.connection.execute(f"PRAGMA {name}").get
+        store._connection.execute(f"PRAGMA {name}").get
         for name in ("journal_mode", "synchronous", "temp_store", "wal_autocheckpoint", "busy_timeout")
     ]
     assert ["wal", 1, 2, 0, 5000] == values
@@ -147,8 +147,8 @@ def test_the_book_of_series_is_bounded(store: Store, monkeypatch: pytest.MonkeyP
     for number in range(10):
         store.write([batch(*(("m", n, {"l": f"{number}-{n}"}) for n in range(90)), seq=number)])
     rows = store.pending.rows(NORMAL, NOW_MS + 1, 900)
-    assert 900 == len({store.series(row.series_id).tags["l"] for row in rows})
-    assert all(len(known) <= 100 for known in (store.book._by_identity, store.book._by_id))
+    assert 900 == len({store.series.by_id(row.series_id).tags["l"] for row in rows})
+    assert all(len(known) <= 100 for known in (store.series._by_identity, store.series._by_id))
 
 
 TAGS = st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=4)
@@ -188,4 +188,4 @@ def test_every_dedup_key_is_there_and_unique(store: Store, path: Path) -> None:
 def test_the_version_is_recorded_once(store: Store, path: Path) -> None:
     """`SELECT version FROM schema_version` answers with the current one."""
     Store(storage(path), DEVICE).close()
-    assert [(schema.VERSION,)] == query(path, "SELECT version FROM schema_version")
+    assert [(migrations.VERSION,)] == query(path, "SELECT version FROM schema_version")

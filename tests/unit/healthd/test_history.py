@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from buffer.store import Store
+from buffer.storage.store import Store
 from healthd.page import history
 from healthd.page.history import History, UnreadableError
 from tests.unit.buffer.databases import DEVICE, NOW_MS, batch, storage
@@ -98,5 +98,5 @@ def test_a_reader_keeps_no_transaction(store: Store, reader: History) -> None:
     """The log can be emptied after it."""
     store.write([batch((RTT, 1.0, {}))])
     reader.plots("24h", NOW_MS)
-    busy, *_ = store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
+    busy, *_ = store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
     assert 0 == busy

@@ -1,0 +1,134 @@
+"""Is the database file sound? What the buffer asks before it relies on one, and what it does if not.
+
+Reads the file and its log; a damaged or foreign one is moved aside and a fresh one started, so that the
+buffer always runs. Fails only with what is not the file's fault: no room, no permission, no device.
+How much is checked: `storage/inspection.py`. Damage deeper down shows when it is read; then `rescue.py` does the same
+at run time.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+from buffer.recovery.aside import Aside
+from buffer.recovery.frames import Log
+from buffer.recovery.pages import FRACTIONS
+from buffer.recovery.salvage import SalvageProgress
+from buffer.storage import database, errors, migrations
+from buffer.storage.store import Store
+from common.events import Event
+from common.service import Service
+
+
+class Verdict(NamedTuple):
+    """What is wrong with a file, and whether it is ours at all."""
+
+    reason: str
+    foreign: bool = False
+
+
+def open_store(service: Service) -> Store:
+    """Open the database, or a fresh one where the one that is there is damaged.
+
+    Raises:
+        errors.Error: there is no room, no permission or no device.
+        OSError: the same.
+    """
+    path = service.config.settings.storage.path
+    aside = Aside(path)
+    moved = aside.finish_move()
+    if moved is not None:
+        service.log.warning("finished moving a damaged database", path=str(path), moved_to=str(moved))
+    found = _examine(service)
+    if isinstance(found, Store):
+        return found
+    replace(service, aside, found)
+    return _new_store(service)
+
+
+def replace(service: Service, aside: Aside, verdict: Verdict) -> Path:
+    """Move the database aside and report it.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    moved = aside.move(verdict.reason, foreign=verdict.foreign)
+    service.instruments.count("storage.corruptions_total", kind="foreign" if verdict.foreign else "database")
+    what = "a file that is not ours was moved aside" if verdict.foreign else "a damaged database was moved aside"
+    service.log.error(what, reason=verdict.reason, moved_to=str(moved))
+    service.event(Event("database_replaced", f"{what}, to {moved.name}: {verdict.reason}"))
+    return moved
+
+
+def _examine(service: Service) -> Store | Verdict:
+    """Return the store of a sound file, or what is wrong with it."""
+    path = service.config.settings.storage.path
+    unclean = database.size(database.log_of(path)) > 0
+    try:
+        store = _new_store(service)
+        try:
+            problem = store.find_damage(unclean=unclean)
+            if problem is None and unclean and store.migrated_from == migrations.VERSION:
+                _keep_hidden_commits(service, store)  # a migration has written over them already
+        except BaseException:
+            store.abandon()
+            raise
+    except migrations.UnknownSchemaError as error:
+        return Verdict(str(error), foreign=_has_valid_header(path))
+    except errors.Error as error:
+        misread = isinstance(error, errors.ReadOnlyError) and not _has_valid_header(path)
+        if not (misread or isinstance(error, errors.SqlError) or database.is_damage(error)):
+            raise
+        return Verdict(f"{type(error).__name__}: {error}")
+    except ValueError as error:  # a column holds what was never written to it, such as text that is no UTF-8
+        return Verdict(f"{type(error).__name__}: {error}")
+    if problem is None:
+        return store
+    store.abandon()
+    return Verdict(problem)
+
+
+def _new_store(service: Service) -> Store:
+    settings = service.config.settings
+
+    def progress(rows: int) -> None:
+        service.log.info("migrating", rows_copied=rows)
+
+    return Store(settings.storage, settings.device.id, progress, settings.clock.sync_wait_s)
+
+
+def _keep_hidden_commits(service: Service, store: Store) -> None:
+    """Copy a log that holds commits SQLite does not see, behind a damaged or torn frame, before it writes over them."""
+    path = service.config.settings.storage.path
+    valid = store.frames_in_log()
+    log = Log(database.log_of(path))
+    try:
+        if not log.has_commit_after(valid):
+            return
+    finally:
+        log.close()
+    kept = Aside(path).copy_log()
+    with store.transaction():
+        progress = SalvageProgress(first_frame=valid, shared=store.restore.shared_ids())
+        store.restore.save(kept.name, asdict(progress))
+    store.checkpoint()
+    service.instruments.count("storage.corruptions_total", kind="log")
+    service.log.warning(
+        "commits behind a torn or damaged frame of the log, kept to be salvaged",
+        frames_valid=valid,
+        kept_as=str(kept),
+    )
+
+
+def _has_valid_header(path: Path) -> bool:
+    """Return whether the file header is valid."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # no connection of this process has it open
+    try:
+        header = os.pread(descriptor, 100, 0)
+    finally:
+        os.close(descriptor)
+    formats, encoding = set(header[18:20]), int.from_bytes(header[56:60], "big")
+    return not header or (formats <= {1, 2} and header[21:24] == FRACTIONS and encoding == 1)

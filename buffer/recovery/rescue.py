@@ -1,0 +1,191 @@
+"""A database that turns out to be damaged while it is in use is replaced; damaged ones are salvaged.
+
+Reads what the store noticed, emits a fresh database within a second and then, slice by slice between the
+work of others, the rows of the old one. Fails with nothing: what the surroundings do not allow (no room,
+no permission) is reported and tried again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from buffer import free_space
+from buffer.recovery import checkup
+from buffer.recovery.aside import FOREIGN, SALVAGED, Aside
+from buffer.recovery.salvage import Salvage, SalvageProgress
+from buffer.storage import database, errors
+from buffer.storage.store import Store
+from common.events import Event
+from common.service import Service
+
+WATCH_S = 1.0
+REPLACE_EVERY_S = 10.0  # memory or a card that is broken itself damages the next one too
+REST = 2.0  # times the length of a slice, then the next: a third of a core
+RETRY_S = 30.0  # while the disk is full
+REPORT_EVERY_S = 10.0
+
+
+class Rescue:
+    """Watch over the database file.
+
+    Args:
+        service: whose loop, counters, log and facts these are.
+        store: the database.
+        replaced: called when a fresh database has taken the place of a damaged one.
+    """
+
+    def __init__(self, service: Service, store: Store, replaced: Callable[[], None]) -> None:
+        self._service = service
+        self._store = store
+        self._replaced = replaced
+        self._aside = Aside(store.path)
+        self._salvage: Salvage | None = None
+        self._work: Iterator[None] | None = None
+        self._closed = False  # given up, and nothing in its place yet
+        self._unfinished = True  # there may be something to be salvaged
+        self._moved: Path | None = None  # and its series are not written down yet
+        self._known: dict[int, Any] = {}
+        self._last_s = -REPLACE_EVERY_S
+        self._reported_s = 0.0
+        service.facts["salvage"] = None
+        for kind in ("database", "log", "foreign"):
+            service.instruments.count("storage.corruptions_total", 0, kind=kind)
+        for name in ("salvaged", "unsalvaged"):
+            service.instruments.count(f"storage.{name}_samples_total", 0)
+        self._timer = service.loop.every(WATCH_S, self.step)
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether rows of a damaged database are still on their way."""
+        return self._unfinished
+
+    def step(self) -> None:
+        """Replace what is damaged, else salvage one slice."""
+        try:
+            if self._store.damage is not None or self._closed:
+                self._replace()
+            else:
+                self._slice()
+        except errors.Error as error:
+            self._store.notice(error)
+            self._give_up(error)
+        except OSError as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """Stop; the next start goes on from here."""
+        self._forget()
+
+    def _replace(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._last_s < REPLACE_EVERY_S:
+            return
+        self._last_s = now_s
+        self._forget()
+        damage = self._store.damage
+        if not self._closed:
+            self._store.abandon()
+            self._closed = True
+        if damage is not None:
+            verdict = checkup.Verdict(f"{type(damage).__name__}: {damage}")
+            self._moved = checkup.replace(self._service, self._aside, verdict)
+            self._known = self._store.series.known()
+            self._store.damage = None
+        self._store.open()
+        self._closed, self._unfinished = False, True
+        if self._moved is not None:
+            with self._store.transaction():
+                self._store.restore.save(self._moved.name, asdict(SalvageProgress()), self._known)
+            self._moved = None
+        self._replaced()
+
+    def _slice(self) -> None:
+        if self._work is None and not self._begin():
+            return
+        current, work = self._salvage, self._work
+        assert work is not None and current is not None  # noqa: S101, PT018 - _begin made them
+        began_s, before, done = time.monotonic(), current.progress.samples, current.progress.done
+        try:
+            next(work)
+        except StopIteration:
+            self._finish(current)
+        else:
+            self._report_progress(current)
+            took_s = time.monotonic() - began_s
+            if current.progress.done > done:
+                current.pace.took(took_s)
+            self._timer.postpone(time.monotonic() + (RETRY_S if current.waiting else REST * took_s))
+        finally:
+            self._service.instruments.count("storage.salvaged_samples_total", current.progress.samples - before)
+
+    def _begin(self) -> bool:
+        """Start with the newest file that is not salvaged yet; False where there is none."""
+        waiting = self._aside.unfinished() if self._unfinished else []
+        self._unfinished = bool(waiting)
+        if not waiting:
+            return False
+        path = waiting[-1]
+        self._salvage = Salvage(path, self._store, self._has_room)
+        self._work = self._salvage.work()
+        self._service.log.info("salvaging", file=path.name, done_percent=self._salvage.percent)
+        return True
+
+    def _finish(self, done: Salvage) -> None:
+        progress = done.progress
+        report = {
+            "state": SALVAGED if done.is_ours else FOREIGN,
+            "samples_salvaged": progress.samples,
+            "samples_known": progress.known,
+            "samples_lost_estimate": done.lost,
+        }
+        database.sync_log(self._store.path)  # the report is on the disk at once; the rows have to be there before
+        self._aside.report(done.path, report)
+        done.finish()
+        self._service.instruments.count("storage.unsalvaged_samples_total", done.lost)
+        dropped = self._aside.prune()
+        self._service.log.warning(
+            "salvage is finished", file=done.path.name, **report, deleted=[path.name for path in dropped]
+        )
+        lost = f", about {done.lost} could not be read" if done.lost else ""
+        text = f"{done.path.name}: {progress.samples} samples were taken over, {progress.known} were known{lost}"
+        self._service.event(Event("database_salvaged", text))
+        self._forget()
+
+    def _report_progress(self, done: Salvage) -> None:
+        fact = {
+            "file": done.path.name,
+            "done_percent": done.percent,
+            "samples": done.progress.samples,
+            "waiting": done.waiting,
+        }
+        self._service.facts["salvage"] = fact
+        now_s = time.monotonic()
+        if now_s - self._reported_s >= REPORT_EVERY_S:
+            self._reported_s = now_s
+            self._service.log.info("salvaging", **fact)
+
+    def _has_room(self) -> bool:
+        """Tell whether salvaged rows, their log and its checkpoint leave room for what comes from the producers."""
+        storage = self._service.config.settings.storage
+        free = free_space.free_bytes(self._store.path)
+        needed = storage.reserve_size + min(storage.wal_checkpoint_size_mb << 20, storage.max_size // 20)
+        if free is None or free >= needed:
+            return True
+        return bool(self._aside.prune(0))
+
+    def _give_up(self, error: Exception) -> None:
+        """Report what the surroundings do not allow; the next step tries again."""
+        self._service.failed(error)
+        self._forget()
+        if self._store.damage is None and not self._closed:
+            self._timer.postpone(time.monotonic() + RETRY_S)
+
+    def _forget(self) -> None:
+        if self._salvage is not None:
+            self._salvage.close()
+        self._salvage, self._work = None, None
+        self._service.facts["salvage"] = None

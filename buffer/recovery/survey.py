@@ -1,0 +1,104 @@
+"""First look through a damaged database: its small tables, and the pages worth a second look.
+
+Rows of `samples` can be put back only when their series are known, and these may stand anywhere in the
+file. So it is read twice: here every page, keeping the small tables; by `salvage.py` the pages with rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from buffer.recovery.pages import File, is_overflow
+from buffer.recovery.shapes import recognise
+from buffer.storage.found import FoundCheckpoint, FoundClock, FoundSeries, FoundSession, Identity
+
+PAGES_PER_TURN = 256  # 1 MiB: 5 ms from the page cache, 15 ms from an SD card
+LOOK_AT = 8  # records from all over a page tell what it holds; some may be damaged
+BLOCK_PAGES = 16_384  # 64 MiB
+
+NOTHING, ROWS, FREE = 0, 1, 2
+
+
+class Survey:
+    """What a file holds.
+
+    Args:
+        file: the file, with its log read.
+        hints: series that were known when it was moved aside, by their ids in it.
+
+    Attributes:
+        series, sessions, clocks: the rows of these tables, by their ids in that file.
+        last_checkpoint: highest id in `upload_checkpoints`.
+        readable: pages that can be read.
+        unreadable: pages that cannot.
+    """
+
+    def __init__(self, file: File, hints: Mapping[int, Identity] = MappingProxyType({})) -> None:
+        self._file = file
+        self._hints = hints
+        self.series: dict[int, Identity] = {}
+        self.sessions: dict[int, FoundSession] = {}
+        self.clocks: dict[int, FoundClock] = {}
+        self.last_checkpoint = 0
+        self.readable = 0
+        self.unreadable = file.missing_pages
+        self._kinds = bytearray(file.pages + 1)
+        for number in file.free_pages():
+            if number < len(self._kinds):
+                self._kinds[number] = FREE
+
+    def read(self) -> Iterator[None]:
+        """Look at every page, giving way now and then."""
+        for number in range(1, len(self._kinds)):
+            if self._kinds[number] != FREE:
+                self._look_at(number)
+            if number % PAGES_PER_TURN == 0:
+                yield
+        self.series = {**self._hints, **self.series}
+
+    def worthwhile(self, done: int) -> Iterator[tuple[int, int]]:
+        """Yield the pages with rows, each with how many are done after it.
+
+        The newest block comes first, because what is pending is in it; within a block pages ascend, because
+        an index is filled best in the order of time.
+
+        Args:
+            done: how many were done before, by an earlier process.
+        """
+        last = len(self._kinds) - 1
+        position = 0
+        for block in reversed(range(0, last, BLOCK_PAGES)):
+            for number in range(block + 1, min(block + BLOCK_PAGES, last) + 1):
+                position += 1
+                if self._kinds[number] == ROWS and position > done:
+                    yield number, position
+
+    def _look_at(self, number: int) -> None:
+        contents = self._file.contents(number)
+        readable = False
+        for content in contents:
+            page = self._file.records(content, number, LOOK_AT)
+            if page is None:
+                readable = readable or is_overflow(content)
+                continue
+            readable = True
+            kinds = [type(found) for record in page[0] if (found := recognise(record)) is not None]
+            if set(kinds) & {FoundSeries, FoundSession, FoundClock, FoundCheckpoint}:
+                self._keep(content, number)
+            if set(kinds) - {FoundSeries, FoundSession, FoundClock}:
+                self._kinds[number] = ROWS
+        self.readable += readable
+        self.unreadable += not readable
+
+    def _keep(self, content: bytes, number: int) -> None:
+        records, _ = self._file.records(content, number) or ([], 0)
+        for found in map(recognise, records):
+            if isinstance(found, FoundSeries):
+                self.series[found.id] = found.identity
+            elif isinstance(found, FoundSession):
+                self.sessions[found.rowid] = found
+            elif isinstance(found, FoundClock):
+                self.clocks[found.id] = found
+            elif isinstance(found, FoundCheckpoint):
+                self.last_checkpoint = max(self.last_checkpoint, found.id)

@@ -1,0 +1,196 @@
+"""What is given up when the database and its archive outgrow `storage.max_size`, and in which order.
+
+Archives, oldest first; aggregates, oldest first; samples the server has, verified ones before others; at
+last pending samples, a lower priority to its end before a higher one is touched, thinned before deleted.
+Each slice is one transaction and counted; it stops as soon as there is room.
+
+What counts is pages in use (pages minus free ones): SQLite reuses a freed page, and shrinking the file
+would write flash twice for space that the next hours need again. The file stays at its high-water mark.
+Fails with errors.Error or OSError; the next check begins anew.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from buffer.pace import Pace
+from buffer.retention.archive_folder import ArchiveFolder
+from buffer.retention.thinning import SPAN_MS, Halving, ThinningQueue
+from buffer.storage import aggregates, errors, samples
+from buffer.storage.audit_windows import WINDOW_MS
+from buffer.storage.progress import Thinned
+from buffer.storage.store import Store
+from common import settings
+from common.events import Event
+from common.instruments import Instruments
+from common.log import Log
+from common.sample import PRIORITIES
+
+CHECK_MS = 2_000  # at 50,000 samples/s the file outgrows its limit by 7 MB in this time, at 10,000/min by 25 kB
+ARCHIVE_CHECK_MS = 60_000  # the archive's folders: a system call for each of up to 120 files
+ROOM_SHARE = 0.01  # of max_size is freed beyond what is needed, so that the next time is not the next check
+LOOKS_PER_SLICE = 500  # spans, one index look-up each: 5 ms from a warm cache
+
+
+class SizeCap:
+    """Keep within `storage.max_size`.
+
+    Args:
+        store: the database, whose pending counts are kept right.
+        folder: the archive.
+        config: returns the section in force.
+        instruments, log, report: take what was given up.
+
+    Attributes:
+        pace: how many rows a slice may take.
+    """
+
+    name = "size_cap"
+    rest = 1.0  # half a core: 28,000 samples/s given up, measured; what comes in must not outrun it
+
+    def __init__(
+        self,
+        store: Store,
+        folder: ArchiveFolder,
+        config: Callable[[], settings.Storage],
+        instruments: Instruments,
+        log: Log,
+        report: Callable[[Event], None],
+    ) -> None:
+        self._store = store
+        self._folder = folder
+        self._config = config
+        self._instruments = instruments
+        self._log = log
+        self._report = report
+        self._episode: Iterator[None] | None = None
+        self._checked_ms = -CHECK_MS
+        self._archive_ms, self._archive_bytes = -ARCHIVE_CHECK_MS, 0
+        self._given_up: Counter[str] = Counter()
+        self.pace = Pace()
+
+    def step(self, now_ms: int) -> bool:
+        """Give up one slice if that is needed; return True for "more now"."""
+        if self._episode is None:
+            if 0 <= now_ms - self._checked_ms < CHECK_MS:
+                return False
+            self._checked_ms = now_ms
+            if self._measure(now_ms) <= self._config().max_size:
+                return False
+            self._episode = self._give_up(now_ms)
+        try:
+            next(self._episode)
+        except StopIteration:
+            self._episode = None
+            return False
+        except (errors.Error, OSError):
+            self._episode = None
+            raise
+        return True
+
+    def used_bytes(self) -> int:
+        """Return what the limit applies to, as it is now."""
+        return self._store.used_bytes() + self._folder.size_bytes()
+
+    def _measure(self, now_ms: int) -> int:
+        if not 0 <= now_ms - self._archive_ms < ARCHIVE_CHECK_MS:
+            self._archive_ms, self._archive_bytes = now_ms, self._folder.size_bytes()
+        used = self._store.used_bytes() + self._archive_bytes
+        self._instruments.gauge("storage.used_bytes", used)
+        self._instruments.gauge("storage.archive_size_bytes", self._archive_bytes)
+        return used
+
+    def _is_too_much(self) -> bool:
+        return self._store.used_bytes() + self._archive_bytes > self._config().max_size * (1 - ROOM_SHARE)
+
+    def _give_up(self, now_ms: int) -> Iterator[None]:
+        yield from self._give_up_archives()
+        yield from self._give_up_aggregates()
+        yield from self._give_up_uploaded()
+        for priority in reversed(PRIORITIES):
+            yield from self._give_up_pending(priority, now_ms)
+        yield from self._delete_settled(0, samples.LATEST_MS)  # texts of times without a number
+        self._log.warning("storage.max_size reached", still_too_much=self._is_too_much(), **self._given_up)
+        amounts = ", ".join(f"{count} {what}" for what, count in self._given_up.items())
+        self._report(Event("samples_given_up", f"storage.max_size was reached; given up: {amounts or 'nothing'}"))
+        self._given_up.clear()
+
+    def _give_up_archives(self) -> Iterator[None]:
+        files = self._folder.files()
+        self._archive_bytes = sum(file.size_bytes for file in files)
+        for file in files:
+            if not self._is_too_much():
+                return
+            self._folder.drop(file)
+            self._archive_bytes -= file.size_bytes
+            self._shed("archive", 1)
+            yield
+
+    def _give_up_aggregates(self) -> Iterator[None]:
+        for width_ms in (aggregates.FIVE_MINUTES_MS, aggregates.MINUTE_MS):  # the wider ones are the older ones
+            while self._is_too_much():
+                with self._store.transaction():
+                    rows = self._store.aggregates.oldest(width_ms, samples.LATEST_MS, self.pace.rows)
+                    self._store.aggregates.delete(rows)
+                if not rows:
+                    break
+                self._shed("aggregates", len(rows))
+                yield
+
+    def _give_up_uploaded(self) -> Iterator[None]:
+        """Delete all but pending samples, window by window: verified ones first, the oldest of each first."""
+        for start_ms in self._store.windows.with_samples():
+            if not self._is_too_much():
+                return
+            yield from self._delete_settled(start_ms, start_ms + WINDOW_MS)
+
+    def _delete_settled(self, start_ms: int, end_ms: int, priorities: Sequence[int] = PRIORITIES) -> Iterator[None]:
+        """Delete what is not pending in a span of time, as long as that is needed."""
+        after = samples.before(start_ms)
+        while self._is_too_much():
+            limit = self.pace.rows
+            with self._store.transaction():
+                rows = self._store.samples.read(after, end_ms, limit)
+                gone = [row for row in rows if not row.fate.is_pending and row.priority in priorities]
+                self._store.samples.delete(row.id for row in gone)
+                self._store.windows.deleted(gone)
+            self._shed("uploaded", sum(row.fate.is_uploaded for row in gone))
+            only_here = Counter(row.priority for row in gone if row.fate.is_only_here)
+            for priority in priorities:
+                self._lost("size_cap", priority, only_here[priority])
+            yield
+            if len(rows) < limit:
+                return
+            after = rows[-1].key
+
+    def _give_up_pending(self, priority: int, now_ms: int) -> Iterator[None]:
+        if not self._is_too_much() or not self._store.pending.counts[priority]:
+            return
+        queue = ThinningQueue(now_ms)
+        done = self._store.progress.thinned(priority)
+        for looks, start_ms in enumerate(self._store.pending.spans(priority, SPAN_MS), 1):
+            queue.add(start_ms, done.get(start_ms, Thinned()))
+            if looks % LOOKS_PER_SLICE == 0:
+                yield
+        while self._is_too_much() and queue:
+            start_ms, state = queue.pop()
+            halving = Halving(self._store, priority, start_ms, state)
+            while self._is_too_much() and not halving.finished:
+                lost = halving.slice(self.pace.rows)
+                self._lost("size_cap" if halving.deletes else "thinned", priority, lost)
+                yield
+            if not halving.deletes:
+                queue.add(start_ms, halving.state)
+            elif halving.finished:  # and what else of this priority no server will ever have: texts, refused ones
+                yield from self._delete_settled(start_ms, start_ms + SPAN_MS, (priority,))
+
+    def _shed(self, tier: str, rows: int) -> None:
+        if rows:
+            self._instruments.count("storage.shed_total", rows, tier=tier)
+            self._given_up[f"shed_{tier}"] += rows
+
+    def _lost(self, reason: str, priority: int, samples: int) -> None:
+        if samples:
+            self._instruments.count("storage.lost_samples_total", samples, reason=reason, priority=str(priority))
+            self._given_up[f"{reason}_p{priority}"] += samples

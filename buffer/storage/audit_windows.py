@@ -1,0 +1,143 @@
+"""Audit windows: five minutes of sample time each, and what is known of them at the server."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import apsw
+
+from buffer.storage import fate
+from buffer.storage.samples import StoredSample
+
+# The finest span the server is asked about, and the widest aggregate: each aggregate lies in one window.
+WINDOW_MS = 300_000
+
+# What `windows.state` holds; a window without a row has no uploaded samples.
+TO_AUDIT = 0
+VERIFIED = 1  # the server has what is here
+SENT_AGAIN = 2  # it had not; to be audited once more
+DIFFERS = 3  # for good
+_OPEN = f"state IN ({TO_AUDIT}, {SENT_AGAIN})"
+
+
+def start_of(timestamp_ms: int) -> int:
+    """Return the start of the window that a time lies in."""
+    return timestamp_ms // WINDOW_MS * WINDOW_MS
+
+
+def count(times_ms: Iterable[int]) -> Counter[int]:
+    """Count times by the start of their window."""
+    return Counter(map(start_of, times_ms))
+
+
+class AuditWindow(NamedTuple):
+    """One window.
+
+    Attributes:
+        start_ms: of the window.
+        uploaded_ms: when something of it was last marked uploaded.
+        resends: how often something of it was sent again.
+    """
+
+    start_ms: int
+    uploaded_ms: int
+    resends: int
+
+
+class AuditProgress(NamedTuple):
+    """How far the audit has come.
+
+    Attributes:
+        verified_until_ms: everything uploaded before it is verified; None where nothing was uploaded yet.
+        unverified: uploaded samples in windows that are to be audited.
+    """
+
+    verified_until_ms: int | None
+    unverified: int
+
+
+class AuditWindows:
+    """The table `windows`.
+
+    Args:
+        connection: the database; what changes something joins the transaction that is open.
+    """
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def uploaded(self, times_ms: Iterable[int], now_ms: int) -> None:
+        """Count samples that were uploaded; a verified window that gets some is to be audited again."""
+        self._connection.executemany(
+            "INSERT INTO windows (start_ms, state, uploaded_ms, samples) VALUES (?, ?, ?, ?) ON CONFLICT (start_ms) "
+            "DO UPDATE SET uploaded_ms = excluded.uploaded_ms, samples = samples + excluded.samples, "
+            f"state = CASE state WHEN {VERIFIED} THEN {TO_AUDIT} ELSE state END",
+            [(start_ms, TO_AUDIT, now_ms, samples) for start_ms, samples in count(times_ms).items()],
+        )
+
+    def not_uploaded(self, times_ms: Iterable[int]) -> None:
+        """Take out samples that are pending again."""
+        self._connection.executemany(
+            "UPDATE windows SET samples = max(0, samples - ?) WHERE start_ms = ?",
+            [(samples, start_ms) for start_ms, samples in count(times_ms).items()],
+        )
+
+    def deleted(self, samples: Iterable[StoredSample]) -> None:
+        """Take out samples that are deleted on this device: the uploaded ones among them."""
+        self.not_uploaded(sample.timestamp_ms for sample in samples if sample.fate.is_uploaded)
+
+    def next_open(self, after_ms: int, closed_ms: int) -> AuditWindow | None:
+        """Return the oldest window after a time that is to be audited, and ended and was uploaded before another."""
+        query = (
+            f"SELECT start_ms, uploaded_ms, resends FROM windows WHERE {_OPEN} AND start_ms > ? AND start_ms <= ? "
+            "AND uploaded_ms <= ? ORDER BY start_ms LIMIT 1"
+        )
+        row = self._connection.execute(query, (after_ms, closed_ms - WINDOW_MS, closed_ms)).fetchone()
+        return None if row is None else AuditWindow(*row)
+
+    def get(self, start_ms: int) -> AuditWindow | None:
+        """Return a window, None where there is none."""
+        query = "SELECT start_ms, uploaded_ms, resends FROM windows WHERE start_ms = ?"
+        row = self._connection.execute(query, (start_ms,)).fetchone()
+        return None if row is None else AuditWindow(*row)
+
+    def is_verified(self, start_ms: int) -> bool:
+        """Tell whether the server has all of a window."""
+        query = "SELECT state FROM windows WHERE start_ms = ?"
+        return bool(self._connection.execute(query, (start_ms,)).get == VERIFIED)
+
+    def set(self, start_ms: int, state: int, resends: int) -> None:
+        """Write down what was found of a window."""
+        update = "UPDATE windows SET state = ?, resends = ? WHERE start_ms = ?"
+        self._connection.execute(update, (state, resends, start_ms))
+
+    def series(self, start_ms: int) -> list[tuple[int, int]]:
+        """Return id and number of uploaded samples of each series in a window."""
+        query = (
+            "SELECT series_id, count(*) FROM samples WHERE timestamp_ms >= ? AND timestamp_ms < ? "
+            f"AND {fate.IS_UPLOADED} GROUP BY series_id"
+        )
+        rows: list[Any] = self._connection.execute(query, (start_ms, start_ms + WINDOW_MS)).fetchall()
+        return rows
+
+    def progress(self) -> AuditProgress:
+        """Return how far the audit has come."""
+        query = f"SELECT min(start_ms), sum(samples) FROM windows WHERE {_OPEN}"
+        open_from_ms, samples = self._connection.execute(query).get
+        newest_ms: int | None = self._connection.execute("SELECT max(start_ms) FROM windows").get
+        if open_from_ms is None and newest_ms is not None:
+            open_from_ms = newest_ms + WINDOW_MS
+        return AuditProgress(open_from_ms, samples or 0)
+
+    def with_samples(self) -> list[int]:
+        """Return the start of each window with uploaded samples: verified ones first, the oldest of each first."""
+        query = f"SELECT start_ms FROM windows WHERE samples > 0 ORDER BY state != {VERIFIED}, start_ms"
+        return [start_ms for (start_ms,) in self._connection.execute(query)]
+
+    def forget(self, before_ms: int) -> int:
+        """Delete the windows that start before a time; return how many."""
+        with self._connection:
+            self._connection.execute("DELETE FROM windows WHERE start_ms < ?", (before_ms,))
+        return self._connection.changes()

@@ -1,0 +1,186 @@
+"""When a sample really was: one clock for each step of the wall clock, and pending samples rebased after it.
+
+A board without a battery boots with a plausible wrong time. Every batch carries CLOCK_BOOTTIME, which no step
+moves, so its true time is that plus the offset of the two clocks now. A step of more than two seconds makes
+a new clock; batches and pending samples of the same boot are moved over to it, once. What was uploaded
+before stays as it was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+
+from buffer.storage import fate
+from common import clock
+from common.sample import Batch
+
+STEP_MS = 2_000  # NTP steps beyond 128 ms and slews below; two seconds is no jitter of ours
+DRIFT_MS = 500  # what a slewed clock may drift before the row is updated
+FUTURE_MS = 5 * 60_000  # a batch of another boot cannot be checked; it is not from the future
+PAST_MS = 60 * 60_000
+SLICE_ROWS = 5_000
+_BOOT_ID = clock.boot_id()
+MAX_BUMPS = 50  # milliseconds a moved sample may give way to one that is there
+
+
+@dataclass(frozen=True)
+class ClockReading:
+    """The clocks of one instant: Unix milliseconds, milliseconds since boot, and which boot."""
+
+    wall_ms: int
+    boottime_ms: int
+    boot_id: str
+
+    @property
+    def offset_ms(self) -> int:
+        """Wall clock minus time since boot."""
+        return self.wall_ms - self.boottime_ms
+
+
+def now() -> ClockReading:
+    """Read the clocks."""
+    return ClockReading(clock.wall_ms(), clock.boottime_ms(), _BOOT_ID)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where a batch belongs in time.
+
+    Attributes:
+        timestamp_ms: true as far as it can be known.
+        clock: row of `clocks`, None for a batch of another boot.
+        moved: "" where the batch's own time stands, else "rebased" or "clamped".
+    """
+
+    timestamp_ms: int
+    clock: int | None
+    moved: str = ""
+
+
+class Clocks:
+    """The clocks of this boot, in the database.
+
+    Args:
+        connection: joins the transaction that is open, or makes its own.
+        sync_wait_s: how long after boot samples may wait for the clock to be synchronised.
+        read: gives the clocks of this instant.
+    """
+
+    def __init__(self, connection: apsw.Connection, sync_wait_s: float, read: Callable[[], ClockReading] = now) -> None:
+        self._connection = connection
+        self._sync_wait_ms = int(1000 * sync_wait_s)
+        self._read = read
+        self._boot_id = read().boot_id
+        query = "SELECT id, offset_ms FROM clocks WHERE boot_id = ? ORDER BY id DESC LIMIT 1"
+        last: tuple[int, int] | None = connection.execute(query, (self._boot_id,)).get
+        self._id, self._offset_ms = last or (0, 0)
+        self.stale = self._other_clocks()
+        self._to_rebase = set(self.stale)
+
+    def check(self) -> int:
+        """Compare the clocks; return by how many milliseconds the wall clock was stepped, 0 if it was not.
+
+        Raises:
+            apsw.Error: the new clock could not be written; it will be found again.
+        """
+        offset_ms = self._read().offset_ms
+        step_ms = offset_ms - self._offset_ms
+        if self._id and abs(step_ms) <= STEP_MS:
+            if abs(step_ms) > DRIFT_MS:
+                self._connection.execute("UPDATE clocks SET offset_ms = ? WHERE id = ?", (offset_ms, self._id))
+                self._offset_ms = offset_ms
+            return 0
+        first = not self._id
+        if not first:
+            self._move_events(step_ms)
+        self._connection.execute("INSERT INTO clocks (boot_id, offset_ms) VALUES (?, ?)", (self._boot_id, offset_ms))
+        self._id, self._offset_ms = self._connection.last_insert_rowid(), offset_ms
+        self.stale = self._other_clocks()
+        self._to_rebase = set(self.stale)
+        return 0 if first else step_ms
+
+    def place(self, batch: Batch) -> Placed:
+        """Return the true time of a batch."""
+        if not batch.boottime_ms or not batch.boot_id or batch.boot_id != self._boot_id:
+            wall_ms = self._read().wall_ms
+            from_the_future = batch.timestamp_ms - wall_ms > FUTURE_MS
+            return Placed(wall_ms, None, "clamped") if from_the_future else Placed(batch.timestamp_ms, None)
+        true_ms = batch.boottime_ms + self._offset_ms
+        error_ms = batch.timestamp_ms - true_ms
+        if abs(error_ms) <= STEP_MS:
+            return Placed(batch.timestamp_ms, self._id)
+        known = any(abs(error_ms + self._offset_ms - offset_ms) <= STEP_MS for offset_ms in self.stale.values())
+        wild = not known and not -PAST_MS <= error_ms <= FUTURE_MS
+        return Placed(true_ms, self._id, "clamped" if wild else "rebased")
+
+    def against(self, boot_id: str, offset_ms: int) -> int | None:
+        """Return by how much a clock of another file has to be moved to the current one, None if it is another boot's.
+
+        Raises:
+            apsw.Error: there was no current clock yet and it could not be written.
+        """
+        if boot_id != self._boot_id:
+            return None
+        self.check()
+        step_ms = self._offset_ms - offset_ms
+        return step_ms if abs(step_ms) > STEP_MS else 0
+
+    @property
+    def current(self) -> int:
+        """Return the row of the current clock, 0 before the first check."""
+        return self._id
+
+    @property
+    def unsynchronised(self) -> int | None:
+        """Return the current clock while it is known to be unsynchronised and young: its samples wait."""
+        if self._read().boottime_ms > self._sync_wait_ms or not clock.is_kept() or clock.is_synchronised() is not False:
+            return None
+        return self._id
+
+    def rebase(self, leased: Collection[int] = ()) -> int:
+        """Move a slice of pending samples of this boot's earlier clocks to the current one.
+
+        Args:
+            leased: samples that are on their way to the server; they stay as they are sent.
+
+        Returns:
+            How many were moved; 0 when there are none left that may be.
+        """
+        query = f"SELECT id, timestamp_ms FROM samples WHERE {fate.IS_PENDING} AND clock = ? LIMIT ?"
+        for clock_id in sorted(self._to_rebase):
+            found: list[Any] = self._connection.execute(query, (clock_id, SLICE_ROWS + len(leased))).fetchall()
+            if not found:
+                self._to_rebase.discard(clock_id)  # what becomes pending again belongs to no clock
+            rows = [row for row in found if row[0] not in leased]
+            if rows:
+                step_ms = self._offset_ms - self.stale[clock_id]
+                with self._connection:
+                    for row_id, timestamp_ms in rows:
+                        self._move(row_id, timestamp_ms + step_ms)
+                return len(rows)
+        return 0
+
+    def _move_events(self, step_ms: int) -> None:
+        """Set the events of this boot right: they are all local, none was sent."""
+        update = "UPDATE events SET timestamp_ms = timestamp_ms + ? WHERE timestamp_ms BETWEEN ? AND ?"
+        until_ms = self._offset_ms + self._read().boottime_ms
+        self._connection.execute(update, (step_ms, self._offset_ms, until_ms))
+
+    def _move(self, row_id: int, timestamp_ms: int) -> None:
+        """Give one sample its true time, or the next free millisecond where another one has it."""
+        update = "UPDATE OR IGNORE samples SET timestamp_ms = ?, clock = ? WHERE id = ?"
+        for bump_ms in range(MAX_BUMPS):
+            self._connection.execute(update, (timestamp_ms + bump_ms, self._id, row_id))
+            if self._connection.changes():
+                return
+        self._connection.execute(
+            "UPDATE samples SET chunk = ?, clock = ? WHERE id = ?", (fate.QUARANTINED.code, self._id, row_id)
+        )
+
+    def _other_clocks(self) -> dict[int, int]:
+        query = "SELECT id, offset_ms FROM clocks WHERE boot_id = ? AND id != ?"
+        return dict(self._connection.execute(query, (self._boot_id, self._id)).fetchall())  # type: ignore[arg-type]

@@ -1,0 +1,67 @@
+"""Whether an open database is sound: what is asked before it is relied on.
+
+Always that every table and column is there and that a sample can be written; all pages only after an unclean end, and
+only as many as fit into two seconds, for a large file must not delay the start. Damage deeper down shows when it is
+read.
+"""
+
+from __future__ import annotations
+
+import time
+
+import apsw
+
+from buffer.storage import schema
+
+CHECK_S = 2.0
+CHECK_EVERY = 10_000  # steps of SQLite's machine between two looks at the clock, about 1 ms
+
+
+def find_damage(connection: apsw.Connection, *, unclean: bool) -> str | None:
+    """Return what is wrong with a database, or None; see `Store.find_damage`."""
+    missing = _missing_columns(connection)
+    if missing:
+        return f"not in the file: {', '.join(missing[:3])}"
+    _probe(connection)
+    return _quick_check(connection) if unclean else None
+
+
+def _missing_columns(connection: apsw.Connection) -> list[str]:
+    """Return the columns that a fresh file would have and this one has not: its schema is damaged."""
+    fresh = apsw.Connection(":memory:")
+    try:
+        fresh.execute(schema.TABLES)
+        query = (
+            "SELECT m.name || '.' || c.name FROM sqlite_master AS m, pragma_table_info(m.name) AS c "
+            "WHERE m.type = 'table' UNION ALL SELECT name FROM sqlite_master WHERE type = 'index'"
+        )
+        have = {name for (name,) in connection.execute(query)}
+        return [name for (name,) in fresh.execute(query) if name not in have]
+    finally:
+        fresh.close()
+
+
+def _probe(connection: apsw.Connection) -> None:
+    """Write a sample as ingest does, and take it back; nothing of it reaches the disk."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(
+            "INSERT OR IGNORE INTO samples (timestamp_ms, series_id, value, priority, chunk) VALUES (?, 0, 0, 0, NULL)",
+            (time.time_ns() // 1_000_000,),
+        )
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _quick_check(connection: apsw.Connection) -> str | None:
+    """Return what SQLite finds wrong in the time there is, or None."""
+    deadline_s = time.monotonic() + CHECK_S
+    connection.set_progress_handler(lambda: time.monotonic() > deadline_s, CHECK_EVERY)
+    try:
+        answer = str(connection.execute("PRAGMA quick_check(1)").get)
+    except apsw.InterruptError:
+        return None  # so far it is sound
+    finally:
+        connection.set_progress_handler(None)
+    return None if answer == "ok" else answer

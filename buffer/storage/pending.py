@@ -1,0 +1,177 @@
+"""What waits for its upload: the rows that a lease takes, and what ends their waiting.
+
+Takes the rows of a chunk and what became of it: accepted by the server, or in quarantine. Each is one transaction; a
+second answer for the same row changes nothing. Fails with apsw.Error, and nothing is changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import apsw
+
+from buffer.storage import fate
+from buffer.storage.audit_windows import WINDOW_MS, AuditWindows
+from buffer.storage.checkpoints import Checkpoints, Extent
+from buffer.storage.fate import QUARANTINED, Fate, uploaded_in
+from common import clock
+from common.sample import PRIORITIES
+
+_PENDING = f"FROM samples INDEXED BY idx_uploaded WHERE {fate.IS_PENDING} AND priority = ?"
+
+
+class PendingSample(NamedTuple):
+    """One pending sample."""
+
+    id: int
+    timestamp_ms: int
+    series_id: int
+    value: float
+
+
+class Pending:
+    """The pending samples of a database.
+
+    Args:
+        connection: the one that writes.
+        unsynchronised: returns the key of the clock whose samples still wait for the true time, or None.
+
+    Attributes:
+        counts: pending samples of each priority; what inserts or deletes them keeps it true.
+
+    Raises:
+        apsw.Error: they could not be counted.
+    """
+
+    def __init__(self, connection: apsw.Connection, unsynchronised: Callable[[], int | None]) -> None:
+        self._connection = connection
+        self._unsynchronised = unsynchronised
+        self._checkpoints = Checkpoints(connection)
+        self._windows = AuditWindows(connection)
+        self.counts = self.counted()
+
+    def counted(self) -> list[int]:
+        """Return what the file itself says about `counts`."""
+        query = f"SELECT count(*) {_PENDING}"
+        return [int(self._connection.execute(query, (priority,)).get) for priority in PRIORITIES]
+
+    def rows(self, priority: int, before_ms: int, limit: int, since_ms: int = 0) -> list[PendingSample]:
+        """Return pending samples of a priority from a time on and older than another, oldest first."""
+        query = (
+            f"SELECT id, timestamp_ms, series_id, value {_PENDING} AND timestamp_ms >= ? AND timestamp_ms < ? "
+            "AND clock IS NOT ? ORDER BY timestamp_ms, id LIMIT ?"
+        )
+        bounds = (priority, since_ms, before_ms, self._unsynchronised() or -1, limit)
+        rows = [PendingSample(*row) for row in self._connection.execute(query, bounds)]
+        for row in rows:
+            if not (isinstance(row.value, (int, float)) and math.isfinite(row.value)):
+                raise apsw.CorruptError(f"sample {row.id} is pending and no number")
+        return rows
+
+    def at(self, series_key: bytes, timestamp_ms: int, priority: int) -> list[PendingSample]:
+        """Return the pending sample of a series at a time, if there is one."""
+        query = (
+            "SELECT samples.id, timestamp_ms, series_id, value FROM samples JOIN series ON series.id = series_id "
+            f"WHERE series_key = ? AND timestamp_ms = ? AND priority = ? AND {fate.IS_PENDING}"
+        )
+        return [PendingSample(*row) for row in self._connection.execute(query, (series_key, timestamp_ms, priority))]
+
+    def not_due(self, priority: int, since_ms: int) -> int:
+        """Count pending samples of a priority that are not older than a time."""
+        query = f"SELECT count(*) {_PENDING} AND timestamp_ms >= ?"
+        return int(self._connection.execute(query, (priority, since_ms)).get)
+
+    def oldest_ms(self, priority: int) -> int | None:
+        """Return the timestamp of the oldest pending sample of a priority."""
+        return self._first_ms(priority, 0)
+
+    def spans(self, priority: int, width_ms: int) -> Iterator[int]:
+        """Yield the start of each span of a width that has pending samples of a priority, oldest first."""
+        found = self._first_ms(priority, 0)
+        while found is not None:
+            start_ms = found - found % width_ms
+            yield start_ms
+            found = self._first_ms(priority, start_ms + width_ms)
+
+    def slice(self, priority: int, after: tuple[int, int], before_ms: int, limit: int) -> list[tuple[int, int, int]]:
+        """Return timestamp, id and series of the pending samples that follow a (timestamp, id), oldest first."""
+        query = (
+            f"SELECT timestamp_ms, id, series_id {_PENDING} AND (timestamp_ms, id) > (?, ?) AND timestamp_ms < ? "
+            "ORDER BY timestamp_ms, id LIMIT ?"
+        )
+        rows: list[Any] = self._connection.execute(query, (priority, *after, before_ms, limit)).fetchall()
+        return rows
+
+    def mark_uploaded(self, priority: int, rows: Sequence[PendingSample], batch_id: str, chunk_index: int) -> int:
+        """Mark samples as uploaded and write their checkpoint; return how many were still pending."""
+        with self._connection:
+            now_ms, samples = clock.wall_ms(), [(row.id, row.timestamp_ms) for row in rows]
+            checkpoint = self._checkpoints.add(batch_id, chunk_index, samples, now_ms)
+            marked = self._mark(uploaded_in(checkpoint), priority, rows)
+            self._windows.uploaded((row.timestamp_ms for row in rows), now_ms)
+        self.counts[priority] -= marked
+        return marked
+
+    def mark_quarantined(self, priority: int, rows: Sequence[PendingSample]) -> int:
+        """Mark samples as refused by the server: kept, never sent again; return how many were pending."""
+        with self._connection:
+            marked = self._mark(QUARANTINED, priority, rows)
+        self.counts[priority] -= marked
+        return marked
+
+    def requeue_series(self, start_ms: int, series_ids: Iterable[int]) -> int:
+        """Make the uploaded samples of some series in an audit window pending again; return how many.
+
+        Joins the transaction that is open, as does `requeue_chunks`.
+        """
+        where = f"timestamp_ms >= ? AND timestamp_ms < ? AND series_id = ? AND {fate.IS_UPLOADED}"
+        return self._requeue(where, [(start_ms, start_ms + WINDOW_MS, series_id) for series_id in series_ids])
+
+    def requeue_chunks(self, extents: Iterable[Extent]) -> int:
+        """Make the samples of some chunks pending again; return how many."""
+        return self._requeue("id BETWEEN ? AND ? AND chunk = ?", [(*found[:2], found.fate.code) for found in extents])
+
+    def _requeue(self, where: str, bindings: Iterable[tuple[int | None, ...]]) -> int:
+        """Make samples pending again; they belong to no clock any more: they keep the time they were sent by."""
+        times_ms: list[int] = []
+        update = f"UPDATE samples SET chunk = NULL, clock = NULL WHERE {where} RETURNING priority, timestamp_ms"
+        for parameters in bindings:
+            changed: list[Any] = self._connection.execute(update, parameters).fetchall()
+            for priority, timestamp_ms in changed:
+                self.counts[priority] += 1
+                times_ms.append(timestamp_ms)
+        self._windows.not_uploaded(times_ms)
+        return len(times_ms)
+
+    def _first_ms(self, priority: int, since_ms: int) -> int | None:
+        query = f"SELECT timestamp_ms {_PENDING} AND timestamp_ms >= ? ORDER BY timestamp_ms LIMIT 1"
+        found: int | None = self._connection.execute(query, (priority, since_ms)).get
+        return found
+
+    def _mark(self, became: Fate, priority: int, rows: Sequence[PendingSample]) -> int:
+        """Set the fate of pending rows: of exactly these, for an id of a deleted row may be another row's by now."""
+        before = self._connection.total_changes()
+        self._connection.executemany(
+            f"UPDATE samples SET chunk = ? WHERE id = ? AND {fate.IS_PENDING} AND timestamp_ms = ? AND series_id = ?",
+            [(became.code, row.id, row.timestamp_ms, row.series_id) for row in rows],
+        )
+        marked = self._connection.total_changes() - before
+        if marked < len(rows):
+            self._assert_sound(priority, rows)
+        return marked
+
+    def _assert_sound(self, priority: int, rows: Sequence[PendingSample]) -> None:
+        """Fail where a row that was not marked would be leased again: its index entry differs from the row.
+
+        Raises:
+            apsw.CorruptError: the index of pending samples is damaged.
+        """
+        in_index = f"SELECT 1 {_PENDING} AND timestamp_ms = ? AND id = ?"
+        in_table = f"SELECT 1 FROM samples NOT INDEXED WHERE id = ? AND timestamp_ms = ? AND {fate.IS_PENDING}"
+        for row in rows:
+            if self._connection.execute(in_index, (priority, row.timestamp_ms, row.id)).get and not (
+                self._connection.execute(in_table, (row.id, row.timestamp_ms)).get
+            ):
+                raise apsw.CorruptError(f"sample {row.id} is pending in the index and not in the table")

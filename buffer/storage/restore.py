@@ -1,0 +1,268 @@
+"""Rows found in a damaged file, written into the database in use under the ids they get there.
+
+Every method joins the transaction that is open, and doing it twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import apsw
+
+from buffer.storage import fate
+from buffer.storage.audit_windows import AuditWindows
+from buffer.storage.clocks import Clocks
+from buffer.storage.fate import Fate, uploaded_in
+from buffer.storage.found import (
+    Found,
+    FoundAggregate,
+    FoundCheckpoint,
+    FoundClock,
+    FoundEvent,
+    FoundSample,
+    FoundSession,
+    Identity,
+)
+from buffer.storage.series import SeriesIndex
+from common import clock
+from common.sample import PRIORITIES
+
+TABLE = "CREATE TABLE IF NOT EXISTS salvage (name TEXT PRIMARY KEY, progress TEXT NOT NULL, hints TEXT)"
+
+Row = tuple[Any, ...]  # timestamp_ms, series_id, value, session, clock, priority, Fate
+
+
+class Change(NamedTuple):
+    """What a write did.
+
+    Attributes:
+        inserted: samples that are new.
+        pending: by how much the pending ones of each priority became more, or fewer.
+    """
+
+    inserted: int
+    pending: list[int]
+
+
+class CheckpointMap(NamedTuple):
+    """What ids of checkpoints become.
+
+    Attributes:
+        shift: added to them.
+        last: highest id of a checkpoint that was found; a higher one was in a part that is lost.
+        shared: ids up to this mean the same in both files.
+    """
+
+    shift: int
+    last: int
+    shared: int
+
+    @property
+    def unknown(self) -> int:
+        """Return the checkpoint that stands for those that were not found."""
+        return self.shift + self.last + 1
+
+    def map(self, found: Fate) -> Fate:
+        """Return what a fate in the damaged file is here."""
+        if not found.is_uploaded or (found.code or 0) <= self.shared:
+            return found
+        return uploaded_in(min(self.shift + (found.code or 0), self.unknown))
+
+
+@dataclass
+class Ids:
+    """Ids of the damaged file and what they are here.
+
+    Attributes:
+        series: id here, and whether it is of text; None where that is not known.
+        sessions, clocks: id here.
+        steps_ms: by how much pending samples of an earlier clock of this boot have to be moved.
+        shared: highest id by table that means the same in both files.
+    """
+
+    series: dict[int, tuple[int, bool]] = field(default_factory=dict)
+    sessions: dict[int, int] = field(default_factory=dict)
+    clocks: dict[int, int] = field(default_factory=dict)
+    steps_ms: dict[int, int] = field(default_factory=dict)
+    shared: dict[str, int] = field(default_factory=dict)
+
+    def series_id(self, old: int, *, is_text: bool) -> int | None:
+        """Return the series of a sample, None where it is lost or does not fit the sample."""
+        known = self.series.get(old)
+        if known is not None:
+            return known[0] if known[1] == is_text else None
+        return old if old <= self.shared.get("series", 0) else None
+
+    def session(self, old: int | None) -> int | None:
+        """Return a session, None where it is lost."""
+        return old if old is not None and old <= self.shared.get("sessions", 0) else self.sessions.get(old or 0)
+
+    def clock(self, old: int | None) -> int | None:
+        """Return a clock, None where it is lost."""
+        return old if old is not None and old <= self.shared.get("clocks", 0) else self.clocks.get(old or 0)
+
+    def row(self, sample: FoundSample, checkpoints: CheckpointMap) -> Row | None:
+        """Return the row of a sample, None where its series is lost."""
+        series = self.series_id(sample.series, is_text=isinstance(sample.value, str))
+        if series is None:
+            return None
+        step_ms = self.steps_ms.get(sample.clock or 0, 0) if sample.fate.is_pending else 0
+        references = self.session(sample.session), self.clock(sample.clock)
+        became = checkpoints.map(sample.fate)
+        return sample.timestamp_ms + step_ms, series, sample.value, *references, sample.priority, became
+
+
+class Restore:
+    """Write what was found.
+
+    Args:
+        connection: the database in use.
+        series: its series.
+        clocks: returns its clocks.
+    """
+
+    def __init__(self, connection: apsw.Connection, series: SeriesIndex, clocks: Callable[[], Clocks]) -> None:
+        self._connection = connection
+        self._series = series
+        self._clocks = clocks
+        self._windows = AuditWindows(connection)
+
+    def load(self, name: str) -> tuple[dict[str, Any], dict[int, Identity]]:
+        """Return how far the salvage of a file has come, and the series that were known when it was moved aside."""
+        query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'salvage'"
+        row: Any = None
+        if self._connection.execute(query).get:
+            row = self._connection.execute("SELECT progress, hints FROM salvage WHERE name = ?", (name,)).fetchone()
+        progress, hints = row or (None, None)
+        known = {int(series): Identity(*identity) for series, identity in json.loads(hints or "{}").items()}
+        return json.loads(progress or "{}"), known
+
+    def save(self, name: str, progress: Mapping[str, Any], hints: Mapping[int, Any] | None = None) -> None:
+        """Note how far the salvage of a file has come."""
+        self._connection.execute(TABLE)
+        self._connection.execute(
+            "INSERT INTO salvage (name, progress, hints) VALUES (?1, ?2, ?3) "
+            "ON CONFLICT (name) DO UPDATE SET progress = ?2, hints = ifnull(?3, hints)",
+            (name, json.dumps(progress), json.dumps(hints) if hints else None),
+        )
+
+    def forget(self, name: str) -> None:
+        """Forget how far it has come."""
+        self._connection.execute(TABLE)
+        self._connection.execute("DELETE FROM salvage WHERE name = ?", (name,))
+
+    def shared_ids(self) -> dict[str, int]:
+        """Return the highest ids in use: what a copy of this database made now shares with it."""
+        tables = {"series": "series", "sessions": "sessions", "clocks": "clocks", "chunks": "upload_checkpoints"}
+        query = "SELECT ifnull(max(rowid), 0) FROM {}"
+        return {name: int(self._connection.execute(query.format(table)).get) for name, table in tables.items()}
+
+    def reserve_checkpoints(self, count: int) -> int:
+        """Keep ids of checkpoints free; return the one before the first of them."""
+        table = "'upload_checkpoints'"
+        self._connection.execute(
+            f"INSERT INTO sqlite_sequence (name, seq) SELECT {table}, 0 "
+            f"WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = {table})"
+        )
+        last = int(self._connection.execute(f"SELECT seq FROM sqlite_sequence WHERE name = {table}").get)
+        self._connection.execute(f"UPDATE sqlite_sequence SET seq = seq + ? WHERE name = {table}", (count,))
+        return last
+
+    def unknown_checkpoint(self, checkpoint: int, name: str) -> None:
+        """Make the checkpoint that stands for those that are lost."""
+        self._connection.execute(
+            "INSERT OR IGNORE INTO upload_checkpoints (id, batch_id, chunk_index) VALUES (?, ?, 0)", (checkpoint, name)
+        )
+
+    def references(
+        self,
+        series: Mapping[int, Identity],
+        sessions: Iterable[FoundSession],
+        clocks: Iterable[FoundClock],
+        shared: dict[str, int],
+    ) -> Ids:
+        """Write series, sessions and clocks; return what their ids are here."""
+        ids = Ids(shared=shared)
+        for old, one in series.items():
+            entry = self._series.find(one.name, one.device_id, json.loads(one.tags), is_text=one.is_text)
+            ids.series[old] = entry.id, one.is_text
+        for session in sessions:
+            ids.sessions[session.rowid] = self._session(session)
+        for found in clocks:
+            step_ms = self._clocks().against(found.boot_id, found.offset_ms)
+            if step_ms is not None:
+                ids.clocks[found.id], ids.steps_ms[found.id] = self._clocks().current, step_ms
+            else:
+                ids.clocks[found.id] = self._clock(found)
+        return ids
+
+    def samples(self, rows: Sequence[Row]) -> Change:
+        """Write samples; one that is here as pending and was uploaded there is uploaded."""
+        inserted, pending = 0, [0] * len(PRIORITIES)
+        for priority in PRIORITIES:
+            mine = [(*row[:6], row[6].code) for row in rows if row[5] == priority]
+            settled = [row for row in mine if row[6] is not None]
+            pending[priority] = self._insert([row for row in mine if row[6] is None])
+            new = self._insert(settled)
+            inserted += pending[priority] + new
+            self._windows.uploaded((row[0] for row in settled if Fate(row[6]).is_uploaded), clock.wall_ms())
+            if new < len(settled):
+                pending[priority] -= self._settle([(row[6], row[0], row[1], priority) for row in settled])
+        return Change(inserted, pending)
+
+    def others(self, found: Iterable[Found], ids: Ids, checkpoints: CheckpointMap) -> None:
+        """Write checkpoints, events and aggregates."""
+        for row in found:
+            if isinstance(row, FoundCheckpoint) and row.id > checkpoints.shared:
+                self._connection.execute(
+                    "INSERT OR IGNORE INTO upload_checkpoints (id, batch_id, chunk_index, first_uploaded_timestamp, "
+                    "last_uploaded_timestamp, upload_time, metrics_count) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (checkpoints.map(uploaded_in(row.id)).code, *row[1:]),
+                )
+            elif isinstance(row, FoundEvent):
+                self._event(row, ids.session(row.session))
+            elif isinstance(row, FoundAggregate) and (series := ids.series_id(row.series, is_text=False)) is not None:
+                self._connection.execute(
+                    "INSERT OR IGNORE INTO aggregates (width_ms, start_ms, series_id, min, max, avg, last, last_ms, "
+                    "count) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (row.width_ms, row.start_ms, series, *row.numbers),
+                )
+
+    def _session(self, found: FoundSession) -> int:
+        self._connection.execute(
+            "INSERT OR IGNORE INTO sessions (id, start_time, end_time, status, metadata) VALUES (?, ?, ?, ?, ?)",
+            found.columns,
+        )
+        return int(self._connection.execute("SELECT rowid FROM sessions WHERE id = ?", found.columns[:1]).get)
+
+    def _clock(self, found: FoundClock) -> int:
+        key = found.boot_id, found.offset_ms
+        self._connection.execute("INSERT OR IGNORE INTO clocks (boot_id, offset_ms) VALUES (?, ?)", key)
+        return int(self._connection.execute("SELECT id FROM clocks WHERE boot_id = ? AND offset_ms = ?", key).get)
+
+    def _event(self, found: FoundEvent, session: int | None) -> None:
+        self._connection.execute(
+            "INSERT INTO events (timestamp_ms, kind, severity, source, text, session) SELECT ?1, ?2, ?3, ?4, ?5, ?6 "
+            "WHERE NOT EXISTS "
+            "(SELECT 1 FROM events WHERE timestamp_ms = ?1 AND kind = ?2 AND source = ?4 AND text = ?5)",
+            (*found[:5], session),
+        )
+
+    def _insert(self, rows: Sequence[Row]) -> int:
+        return self._changes(
+            "INSERT OR IGNORE INTO samples (timestamp_ms, series_id, value, session, clock, priority, chunk) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+
+    def _settle(self, keys: Sequence[Row]) -> int:
+        where = f"timestamp_ms = ? AND series_id = ? AND priority = ? AND {fate.IS_PENDING}"
+        return self._changes(f"UPDATE samples SET chunk = ? WHERE {where}", keys)
+
+    def _changes(self, statement: str, rows: Sequence[Row]) -> int:
+        before = self._connection.total_changes()
+        self._connection.executemany(statement, rows)
+        return self._connection.total_changes() - before

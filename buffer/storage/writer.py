@@ -1,0 +1,176 @@
+"""Batches to rows: where each sample belongs in time, series and session, and which samples are new.
+
+Joins the transaction that is open. What was there already is left as it is. On a key collision between samples of
+two clocks, the new sample is inserted up to 50 ms later.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apsw
+
+from buffer.storage import fate
+from buffer.storage.clocks import MAX_BUMPS, Clocks, Placed
+from buffer.storage.events import Events, is_event
+from buffer.storage.series import SeriesIndex
+from buffer.storage.sessions import Sessions, is_session
+from common.sample import CRITICAL, PRIORITIES, Batch, Sample
+
+INSERT = (
+    "INSERT OR IGNORE INTO samples (timestamp_ms, series_id, value, session, clock, priority, chunk) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+EXACT_FLOAT = 2.0**53  # whole floats below it are stored as integers: 1-6 bytes instead of 8
+
+
+class _Row(NamedTuple):
+    """A sample as it is inserted, in the order of `INSERT`."""
+
+    timestamp_ms: int
+    series_id: int
+    value: float | str
+    session: int | None
+    clock: int | None
+    priority: int
+    chunk: int | None  # `Fate.code`
+
+
+@dataclass
+class Entered:
+    """How some batches were entered.
+
+    Attributes:
+        samples: how many there were.
+        inserted: how many of them are new.
+        pending: how many of each priority are new and wait for their upload.
+        moved: how many were given another time, by reason.
+        refused: how many events and sessions could not be understood.
+    """
+
+    samples: int = 0
+    inserted: int = 0
+    pending: list[int] = field(default_factory=lambda: [0] * len(PRIORITIES))
+    moved: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
+
+
+class SampleWriter:
+    """Insert batches, with the series, clocks, sessions and events that they need.
+
+    Args:
+        connection: the database.
+        device_id: label of every sample.
+        sync_wait_s: how long after boot samples wait for an unsynchronised clock.
+        directory: where the sessions' files go.
+    """
+
+    def __init__(self, connection: apsw.Connection, device_id: str, sync_wait_s: float, directory: Path) -> None:
+        self._connection = connection
+        self._device_id = device_id
+        self._sync_wait_s = sync_wait_s
+        self._directory = directory
+        self.series = SeriesIndex(connection)
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what a transaction made that was rolled back."""
+        self.series.forget()
+        self.clocks = Clocks(self._connection, self._sync_wait_s)
+        self.sessions = Sessions(self._connection, self._directory)
+        self.events = Events(self._connection)
+
+    def enter(self, batches: Iterable[Batch]) -> Entered:
+        """Enter batches.
+
+        Raises:
+            apsw.Error: the database refuses; the transaction is to be rolled back, then `forget`.
+        """
+        entered = Entered()
+        rows = self._rows(batches, entered)
+        before = self._connection.total_changes()
+        self._connection.executemany(INSERT, [row for row in rows if row.chunk is not None])
+        for priority in PRIORITIES:
+            waiting = [row for row in rows if row.chunk is None and row.priority == priority]
+            entered.pending[priority] = _insert(self._connection, waiting)
+        entered.inserted += self._connection.total_changes() - before
+        entered.pending[CRITICAL] += self._enter_totals()
+        return entered
+
+    def _rows(self, batches: Iterable[Batch], entered: Entered) -> list[_Row]:
+        """Turn batches into rows, making series as they appear; enter events and sessions."""
+        rows = []
+        for batch in batches:
+            placed = self.clocks.place(batch)
+            if placed.moved:
+                entered.moved[placed.moved] += len(batch.samples)
+            entered.samples += len(batch.samples)
+            for sample in batch.samples:
+                if is_event(sample) or is_session(sample):
+                    self._enter_special(sample, placed, entered)
+                else:
+                    rows.append(self._row(sample, placed))
+        return rows
+
+    def _row(self, sample: Sample, placed: Placed) -> _Row:
+        is_text = isinstance(sample.value, str)
+        series = self.series.find(sample.name, self._device_id, sample.tags, is_text=is_text)
+        session = self.sessions.at(placed.timestamp_ms)
+        became = fate.LOCAL if is_text else fate.PENDING
+        return _Row(
+            placed.timestamp_ms, series.id, _compact(sample.value), session, placed.clock, series.priority, became.code
+        )
+
+    def _enter_special(self, sample: Sample, placed: Placed, entered: Entered) -> None:
+        """Enter an event or the state of a session."""
+        if is_session(sample):
+            is_new = self.sessions.enter(sample)
+        else:
+            session = self.sessions.at(placed.timestamp_ms)
+            is_new = self.events.enter(sample, placed.timestamp_ms, placed.clock, session)
+        entered.refused += is_new is None
+        entered.inserted += bool(is_new)
+
+    def _enter_totals(self) -> int:
+        """Enter how many events there are by now, each total as the newest of its series."""
+        count = 0
+        for total in self.events.totals():
+            row = self._row(total.sample, Placed(total.timestamp_ms, total.clock))
+            for bump_ms in range(MAX_BUMPS):  # two events of a kind in a millisecond, in two transactions
+                self._connection.execute(INSERT, row._replace(timestamp_ms=row.timestamp_ms + bump_ms))
+                if self._connection.changes():
+                    count += 1
+                    break
+        return count
+
+
+def _insert(connection: apsw.Connection, rows: list[_Row]) -> int:
+    """Insert rows; return how many of them are new."""
+    before = connection.total_changes()
+    connection.executemany(INSERT, rows)
+    if connection.total_changes() - before < len(rows):
+        _insert_later(connection, rows)
+    return connection.total_changes() - before
+
+
+def _insert_later(connection: apsw.Connection, rows: Iterable[_Row]) -> None:
+    """On a key collision between samples of two clocks, insert the new one up to 50 ms later."""
+    query = "SELECT clock FROM samples WHERE timestamp_ms = ? AND series_id = ?"
+    for row in rows:
+        for bump_ms in range(MAX_BUMPS):
+            later = row._replace(timestamp_ms=row.timestamp_ms + bump_ms)
+            connection.execute(INSERT, later)
+            there: Any = connection.execute(query, (later.timestamp_ms, later.series_id)).get
+            if there is None or row.clock is None or there == row.clock:
+                break
+
+
+def _compact(value: float | str) -> float | str:
+    """Store a whole float as the integer it is; it reads back equal."""
+    if isinstance(value, float) and value.is_integer() and -EXACT_FLOAT < value < EXACT_FLOAT:
+        return int(value)
+    return value

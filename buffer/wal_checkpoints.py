@@ -1,0 +1,74 @@
+"""When the write-ahead log is copied into the database: hourly, when it has grown, and at the end.
+
+Emits duration and result as metrics and a log line. A database that refuses keeps everything in its log, and is
+asked again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from buffer import free_space
+from buffer.storage import errors
+from buffer.storage.store import Store
+from common.service import Service
+
+CHECK_S = 10.0  # at 50,000 samples/s the log grows by 60 MB in this time
+RETRY_S = 60.0  # on a full disk: a checkpoint may free more than it takes, but an attempt costs flash
+
+
+class WalCheckpoints:
+    """The WAL checkpoints of a database.
+
+    Args:
+        service: whose loop, configuration, metrics and log these are.
+        store: the database.
+        is_paused: tells whether the database takes no writes at the moment.
+    """
+
+    def __init__(self, service: Service, store: Store, is_paused: Callable[[], bool]) -> None:
+        self._service = service
+        self._store = store
+        self._is_paused = is_paused
+        self._last_s = time.monotonic()
+        self._failed = False
+        service.loop.every(CHECK_S, self.step, first_s=CHECK_S)
+
+    def step(self) -> None:
+        """Checkpoint when the interval is over or the log has grown too large."""
+        since_s = time.monotonic() - self._last_s
+        if self._is_due(since_s) or since_s >= self._service.config.settings.storage.wal_checkpoint_interval_s:
+            self.checkpoint()
+
+    def checkpoint(self) -> bool:
+        """Copy the log into the database; False where the database refuses."""
+        self._last_s = began_s = time.monotonic()
+        try:
+            result = self._store.checkpoint()
+        except errors.Error as error:
+            self._store.notice(error)
+            self._service.failed(error, error_code=errors.code(error))
+            self._failed = True
+            return False
+        self._failed = False
+        duration_ms = round((time.monotonic() - began_s) * 1000, 2)
+        reclaimed = result.old_bytes - result.new_bytes
+        self._service.instruments.gauge("storage.wal_checkpoint_duration_ms", duration_ms)
+        self._service.instruments.gauge("storage.wal_bytes_reclaimed", reclaimed)
+        self._service.log.info(
+            "WAL checkpoint",
+            duration_ms=duration_ms,
+            busy=result.busy,
+            log_frames=result.log_frames,
+            frames_checkpointed=result.checkpointed_frames,
+            bytes_reclaimed=reclaimed,
+        )
+        return True
+
+    def _is_due(self, since_s: float) -> bool:
+        settings, wal_bytes = self._service.config.settings.storage, self._store.wal_bytes()
+        if self._is_paused() or self._failed:
+            return wal_bytes > 0 and since_s >= RETRY_S
+        free_bytes = free_space.free_bytes(self._store.path) or 0  # the database grows by what is in the log
+        return wal_bytes >= min(settings.wal_checkpoint_size_mb << 20, settings.max_size // 8, free_bytes)
