@@ -75,7 +75,7 @@ def load(
     given = frozenset(_paths(tree, ""))
     own = tree.pop("collectors", None)
     settings = _build(Settings, tree, "", problems)
-    sections = _collectors(own, collectors, problems)
+    sections = _collectors(own, collectors, settings, problems)
     if problems.messages:
         where = f"{file}: " if file else ""
         raise ConfigError([where + message for message in problems.messages])
@@ -192,7 +192,9 @@ def _misspelt(environ: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _collectors(raw: Any, known: Mapping[str, type[Any] | None] | None, problems: Problems) -> dict[str, Any]:
+def _collectors(
+    raw: Any, known: Mapping[str, type[Any] | None] | None, settings: Settings, problems: Problems
+) -> dict[str, Any]:
     raw = {} if raw is None else raw
     if not isinstance(raw, dict):
         problems.add("collectors", "expected a section for each collector")
@@ -202,10 +204,20 @@ def _collectors(raw: Any, known: Mapping[str, type[Any] | None] | None, problems
     for name in sorted(raw.keys() - known.keys()):
         problems.add(f"collectors.{name}", f"no such collector; there are {', '.join(sorted(known))}")
     return {
-        name: _build(kind, raw.get(name), f"collectors.{name}", problems)
+        name: _with_shared(_build(kind, raw.get(name), f"collectors.{name}", problems), settings)
         for name, kind in known.items()
         if kind is not None
     }
+
+
+def _with_shared(section: Any, settings: Settings) -> Any:
+    """Return a collector's section with the sections of `Settings` that it shares."""
+    shared = {
+        field.name: getattr(settings, field.metadata["shared"])
+        for field in dataclasses.fields(section)
+        if "shared" in field.metadata
+    }
+    return dataclasses.replace(section, **shared)
 
 
 def _build(kind: type[Section], raw: Any, path: str, problems: Problems) -> Section:
@@ -217,6 +229,8 @@ def _build(kind: type[Section], raw: Any, path: str, problems: Problems) -> Sect
     values: dict[str, Any] = {}
     names = set()
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if "shared" in field.metadata:
+            continue
         if "section" in field.metadata:
             names.add(field.name)
             inner = join(path, field.name)

@@ -21,6 +21,8 @@ COLLECTOR_NAMES = {
     "srt.packet_loss": ("srt",),
 }
 
+OLD_ALERTS = ("collectors", "derived", "alerts")  # until version 0.1
+
 # Documented keys that live elsewhere here.
 MOVED = {
     ("remote", "upload", "mode"): ("remote", "mode"),
@@ -61,6 +63,7 @@ def translate(tree: dict[str, Any], problems: Problems) -> list[str]:
     warnings = []
     for old, new in MOVED.items():
         _move(tree, old, new, problems)
+    _move_alerts(tree, problems)
     for path in WITHOUT_EFFECT:
         value = _pop(tree, path)
         if value not in (None, {}):
@@ -128,6 +131,19 @@ def _move(tree: dict[str, Any], old: tuple[str, ...], new: tuple[str, ...], prob
     if new[-1] not in section:
         section[new[-1]] = value
         problems.written_at(".".join(new), ".".join(old))
+
+
+def _move_alerts(tree: dict[str, Any], problems: Problems) -> None:
+    """Move every key of the alerts' old section, misspelt ones too: the loader names them."""
+    old = _pop(tree, OLD_ALERTS)
+    if not isinstance(old, dict):
+        return
+    section = _section(tree, "alerts")
+    for name, value in old.items():
+        now = "clear_hold" if name == "hold" else str(name)
+        if now not in section:
+            section[now] = value
+            problems.written_at(f"alerts.{now}", ".".join((*OLD_ALERTS, name)))
 
 
 def _pop(tree: dict[str, Any], path: tuple[str, ...]) -> Any:

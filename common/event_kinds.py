@@ -26,10 +26,11 @@ KINDS: dict[str, Kind] = {
     # the stream
     "stream_started": Kind(INFO, "The encoder runs: a session begins."),
     "stream_restarted": Kind(WARNING, "The encoder died and was started again, within the same session."),
+    "stream_interrupted": Kind(ERROR, "The encoder is gone while the sender still runs; belaUI starts it again."),
     "stream_ended": Kind(INFO, "It was stopped: the session is over."),
-    "stream_failed": Kind(ERROR, "The encoder is gone while the sender still runs."),
+    "stream_failed": Kind(ERROR, "The encoder was not started again within 15 s; the sender still runs."),
     "bitrate_cut": Kind(WARNING, "The encoder's bitrate was lowered, and which rule of its controller fits."),
-    "alert_raised": Kind(CRITICAL, "A number was beyond its line for the hold time."),
+    "alert_raised": Kind(CRITICAL, "A number has crossed its threshold, for its hold where it has one."),
     "alert_cleared": Kind(INFO, "It is back, or not known any more.", clears="alert_raised"),
     # the connection
     "srt_lost": Kind(CRITICAL, "The connection was closed, or the receiver silent for 3 s, while the encoder runs."),

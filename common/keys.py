@@ -57,6 +57,11 @@ def section(kind: type[Any]) -> Any:
     return field(default_factory=kind, metadata={"section": kind})
 
 
+def shared(kind: type[Any], path: str) -> Any:
+    """Declare a field of a collector's section that is a section of `Settings`, e.g. `alerts`: written there alone."""
+    return field(default_factory=kind, metadata={"shared": path})
+
+
 def text(*, pattern: str = "") -> Parser:
     """Accept text; a pattern has to match all of it."""
 

@@ -17,10 +17,12 @@ from pathlib import Path
 import zmq
 
 from common import catalog, clock, lock, wire
+from common.changes import Changes
 from common.instruments import Instruments
 from common.log import Log
 from common.outbox import Entry, Key, Outbox
 from common.sample import Batch, Sample, is_deliverable
+from common.thresholds import Alerts
 
 RESEND_AFTER_S = 10.0  # twice the buffer's commit interval without an ack: the ack was lost
 RESEND_AFTER_MAX_S = 80.0  # a paused buffer (disk full) is not asked more often than this
@@ -39,6 +41,7 @@ class Publisher:
 
     Attributes:
         socket: for the run loop's poller; `receive` when it is readable.
+        changes: knows what cannot wait for the next commit.
 
     Raises:
         AlreadyRunning: another process publishes under this name.
@@ -48,6 +51,7 @@ class Publisher:
         self._producer = producer
         self._instruments = instruments
         self._log = log
+        self.changes = Changes(Alerts())
         self.epoch = clock.new_epoch()
         self._boot_id = clock.boot_id()
         self._seq = 0
@@ -65,7 +69,7 @@ class Publisher:
         return self._window.samples
 
     def publish(self, samples: Sequence[Sample], timestamp_ms: int, *, urgent: bool = False) -> None:
-        """Send samples as one batch; P0 among them makes it urgent."""
+        """Send samples as one batch; P0 among them, or what changes the verdict, makes it urgent."""
         kept = []
         has_date = wire.EARLIEST_MS <= timestamp_ms <= wire.LATEST_MS  # a batch from 1970 would never be acked
         for sample in samples:
@@ -75,7 +79,7 @@ class Publisher:
                 reason = "not_finite" if has_date else "no_date"
                 self._count_lost(reason, 1, catalog.find(sample.name).priority)
         if has_date:
-            self._enter(kept, timestamp_ms, urgent)
+            self._enter(kept, timestamp_ms, self.changes.take(kept) or urgent)
         self._flush()
 
     def heartbeat(self, heartbeat: wire.Heartbeat) -> None:

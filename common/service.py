@@ -83,6 +83,7 @@ class Service:
         """Make this process a producer of samples."""
         settings = self.config.settings.run
         self.publisher = Publisher(self.name, self.run_dir, self.instruments, self.log, settings.window_samples)
+        self.publisher.changes.alerts = self.config.settings.alerts
         self.epoch = self.publisher.epoch
         self._reporter = Reporter(self.name, self.publisher, self.log, self.instruments)
         self.loop.on_readable(self.publisher.socket, self.publisher.receive)
@@ -193,6 +194,8 @@ class Service:
         if fixed:
             self.log.warning("some of it takes effect with the next start", keys=fixed)
         self.config = loaded
+        if self.publisher is not None:
+            self.publisher.changes.alerts = loaded.settings.alerts
         self._heartbeat.interval_s = loaded.settings.run.heartbeat_interval_s
         for step in self._on_reload:
             step(loaded)

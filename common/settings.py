@@ -11,6 +11,7 @@ from pathlib import Path
 
 from common.keys import boolean, choice, duration, integer, key, path, section, size, text, url
 from common.remote import Remote
+from common.thresholds import Alerts
 
 PRIORITY_NAMES = ("critical", "high", "normal", "low")
 
@@ -191,3 +192,4 @@ class Settings:
     remote: Remote = section(Remote)
     health: Health = section(Health)
     monitoring: Monitoring = section(Monitoring)
+    alerts: Alerts = section(Alerts)

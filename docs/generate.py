@@ -1,4 +1,4 @@
-"""Write what can be generated: docs/metrics.md, docs/events.md, docs/configuration.md and deploy/config.yaml.
+"""Write what can be generated: pages of docs/, deploy/config.yaml, the dashboards and vmalert's rules.
 
 `python -m docs.generate` writes them, `--check` says which are out of date (exit code 1); a test does the latter.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from common.catalog.ranges import ANY, COUNT
 from common.event_kinds import KINDS
 from common.keys import KeySpec
 from common.settings import PRIORITY_NAMES, Settings
+from deploy.grafana import __main__ as dashboards
+from docs import derived_page
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -141,7 +144,7 @@ def _sections() -> Iterator[tuple[str, type[Any]]]:
     """Yield every section with its key path, outer before inner."""
     yield from _nested("", Settings)
     for name in registry.names():
-        yield f"collectors.{name}", registry.load(name).Config
+        yield from _nested(f"collectors.{name}", registry.load(name).Config)
 
 
 def _nested(path: str, section: type[Any]) -> Iterator[tuple[str, type[Any]]]:
@@ -164,6 +167,8 @@ PAGES = {
     ROOT / "docs" / "events.md": events_page,
     ROOT / "docs" / "configuration.md": configuration_page,
     ROOT / "deploy" / "config.yaml": config_file,
+    ROOT / "docs" / "derived.md": derived_page.text,
+    **{path: functools.partial(str, text) for path, text in dashboards.files().items()},
 }
 
 

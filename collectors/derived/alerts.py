@@ -1,126 +1,129 @@
-"""The alerts: which number crosses which line for how long; a part of the derived collector.
+"""The alerts: which number has crossed its threshold; a part of the derived collector.
 
-An alert is raised when its number has been beyond the line for as long as the hold time, and cleared when it has
-been on the good side of the line and its margin for as long: one event for each, however it wavers.
+Each sample is judged by its own time as it comes: an alert is raised by the first one beyond its threshold, or by the
+first one after which the number has been beyond for the hold (processor and bitrate). It is over when the number has
+given back a tenth of the threshold for `alerts.clear_hold`: one event for each, however it wavers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from collectors.derived.heard import Heard
+from common import thresholds
 from common.events import Event
-from common.keys import duration, key, number
 from common.sample import Sample
+from common.thresholds import THRESHOLDS, Alerts, Threshold
 
-MARGIN = 0.1  # of the line: what has to be given back before an alert is over
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Section collectors.derived.alerts; 0 switches one off."""
-
-    packet_loss_percent: float = key(number(0, 100), "5", "packet loss above it")
-    rtt_ms: float = key(number(0, 60_000), "500", "round trip above it")
-    frame_drop_percent: float = key(number(0, 100), "1", "frames dropped above it")
-    buffer_percent: float = key(number(0, 100), "90", "use of the send buffer above it")
-    bitrate_percent: float = key(number(0, 100), "50", "bitrate below this share of its target")
-    cpu_celsius: float = key(number(0, 200), "85", "temperature above it")
-    cpu_percent: float = key(number(0, 100), "90", "use of the processor above it")
-    memory_megabytes: float = key(number(0, 1_000_000), "100", "available memory below it")
-    hold_s: float = key(duration(0, 3600), "10s", "how long before it is said", name="hold")
-    cpu_hold_s: float = key(duration(0, 3600), "30s", "the same for cpu_percent", name="cpu_hold")
+LEAST_S = 12.0  # two intervals of the quickest sources and a commit
+FIRST_SPACING_S = 30.0  # until the second sample comes
+FORGET_SPACINGS = 3
 
 
-class Alert(NamedTuple):
-    """What is looked at.
+@dataclass
+class AlertState:
+    """One alert.
 
     Attributes:
-        name: label of `alert.active`.
-        key: of `Lines`.
-        unit: of the number, for people.
-        above: it is bad above the line, else below it.
+        active: it is raised.
+        heard_s: time of the last sample.
+        spacing_s: time between the last two.
+        changing_s: time of the first sample on the other side, None while on this one.
     """
 
-    name: str
-    key: str
-    unit: str
-    above: bool = True
+    active: bool = False
+    heard_s: float = 0.0
+    spacing_s: float = FIRST_SPACING_S
+    changing_s: float | None = None
+
+    def hear(self, at_s: float) -> None:
+        """Note that its number has come."""
+        if self.heard_s:
+            self.spacing_s = at_s - self.heard_s
+        self.heard_s = at_s
+
+    def is_stale(self, now_s: float) -> bool:
+        """Tell whether its number should have come long ago."""
+        return now_s - self.heard_s > max(LEAST_S, FORGET_SPACINGS * self.spacing_s)
 
 
-ALERTS = {
-    "srt.packet_loss_percent": Alert("packet_loss", "packet_loss_percent", "%"),
-    "srt.rtt_ms": Alert("high_round_trip", "rtt_ms", "ms"),
-    "encoder.frame_drop_percent": Alert("frames_dropped", "frame_drop_percent", "%"),
-    "srt.buffer_utilization_percent": Alert("buffer_full", "buffer_percent", "%"),
-    "bitrate": Alert("low_bitrate", "bitrate_percent", "% of the target", above=False),
-    "cpu.temperature": Alert("overheating", "cpu_celsius", "°C"),
-    "cpu.usage_percent": Alert("processor_busy", "cpu_percent", "%"),
-    "memory": Alert("low_memory", "memory_megabytes", "MB", above=False),
-}
-INPUTS = (
-    *(name for name in ALERTS if "." in name),
-    *("encoder.bitrate_bits_per_second", "encoder.bitrate_target_bits_per_second", "memory.available_bytes"),
-)
+class AlertStates:
+    """Every alert's state, by its name; those that are off or have no number are not there.
 
-
-class Alerts:
-    """Every alert's state."""
+    Attributes:
+        states: of each alert whose number is known.
+    """
 
     def __init__(self) -> None:
-        self._active: dict[str, bool] = {}
-        self._changing_s: dict[str, float] = {}
+        self.states: dict[str, AlertState] = {}
+        self._wholes: dict[str, float] = {}
 
-    def look(self, heard: Heard, lines: Lines, now_s: float) -> Iterator[Sample | Event]:
-        """Yield each alert's state, and an event for each that changes; nothing of one without its number."""
-        for source, alert in ALERTS.items():
-            line, value = getattr(lines, alert.key), _value(source, heard, now_s)
-            if not line or value is None:
-                yield from self._forget(alert, "off" if not line else "its number is not known any more")
+    def take(self, samples: Iterable[Sample], at_s: float, alerts: Alerts) -> Iterator[Event]:
+        """Judge the samples of one moment; yield an event for each alert that changes.
+
+        Args:
+            samples: of one batch.
+            at_s: their time, seconds.
+            alerts: the configuration.
+        """
+        values = {sample.name: float(sample.value) for sample in samples if _counts(sample)}
+        self._wholes |= {row.of: values[row.of] for row in THRESHOLDS if row.of in values}
+        for threshold in THRESHOLDS:
+            value = thresholds.value_of(threshold, values.get(threshold.metric), self._wholes.get(threshold.of))
+            if value is not None and thresholds.limit(threshold, alerts):
+                yield from self._judge(threshold, value, at_s, alerts)
+
+    def forget(self, now_s: float, alerts: Alerts, *, live: bool) -> Iterator[Event]:
+        """End the alerts whose number is not there any more."""
+        for threshold in THRESHOLDS:
+            state = self.states.get(threshold.alert)
+            if state is None:
                 continue
-            hold_s = lines.cpu_hold_s if alert.key == "cpu_percent" else lines.hold_s
-            yield from self._judge(alert, line, value, hold_s, now_s)
-            yield Sample("alert.active", int(self._active.get(alert.name, False)), {"alert": alert.name})
+            if threshold.streams and not live:
+                why = "no stream is live any more"
+            elif not thresholds.limit(threshold, alerts):
+                why = "the alert was switched off"
+            elif state.is_stale(now_s):
+                why = "its number is not known any more"
+            else:
+                continue
+            del self.states[threshold.alert]
+            if state.active:
+                yield Event("alert_cleared", f"{_words(threshold)}: {why}", threshold.alert)
 
-    def _judge(self, alert: Alert, line: float, value: float, hold_s: float, now_s: float) -> Iterator[Event]:
-        active = self._active.get(alert.name, False)
-        if not _wants_change(alert, line, value, active=active):
-            self._changing_s.pop(alert.name, None)
-            return
-        since_s = self._changing_s.setdefault(alert.name, now_s)
-        if now_s - since_s < hold_s:
-            return
-        del self._changing_s[alert.name]
-        self._active[alert.name] = not active
-        words, side = alert.name.replace("_", " "), "above" if alert.above else "below"
-        if active:
-            yield Event("alert_cleared", f"{words}: {value:.4g} {alert.unit} again", alert.name)
+    def _judge(self, threshold: Threshold, value: float, at_s: float, alerts: Alerts) -> Iterator[Event]:
+        state = self.states.setdefault(threshold.alert, AlertState())
+        state.hear(at_s)
+        at = thresholds.limit(threshold, alerts)
+        if state.active:
+            wants, hold_s = thresholds.is_clear(threshold, value, at), alerts.clear_hold_s
         else:
-            text = f"{words}: {value:.4g} {alert.unit}, {side} {line:g} for {now_s - since_s:.0f} s"
-            yield Event("alert_raised", text, alert.name)
-
-    def _forget(self, alert: Alert, why: str) -> Iterator[Event]:
-        self._changing_s.pop(alert.name, None)
-        if self._active.pop(alert.name, False):
-            yield Event("alert_cleared", f"{alert.name.replace('_', ' ')}: {why}", alert.name)
-
-
-def _wants_change(alert: Alert, line: float, value: float, *, active: bool) -> bool:
-    """Tell whether a number is on the other side: for an active alert beyond the margin."""
-    if alert.above:
-        return value <= line * (1 - MARGIN) if active else value > line
-    return value >= line * (1 + MARGIN) if active else value < line
+            wants = thresholds.is_beyond(value, at, above=threshold.above)
+            hold_s = thresholds.hold_s(threshold, alerts)
+        if not wants:
+            state.changing_s = None
+            return
+        state.changing_s = at_s if state.changing_s is None else state.changing_s
+        lasted_s = at_s - state.changing_s
+        if lasted_s >= hold_s:
+            state.active, state.changing_s = not state.active, None
+            yield _event(threshold, value, at, lasted_s, raised=state.active)
 
 
-def _value(source: str, heard: Heard, now_s: float) -> float | None:
-    if source == "bitrate":
-        rate = heard.value("encoder.bitrate_bits_per_second", now_s)
-        target = heard.value("encoder.bitrate_target_bits_per_second", now_s)
-        return 100 * rate / target if rate is not None and target else None
-    if source == "memory":
-        available = heard.value("memory.available_bytes", now_s)
-        return None if available is None else available / 1e6
-    tags = {"core": "all"} if source == "cpu.usage_percent" else {}
-    return heard.value(source, now_s, **tags)
+def _counts(sample: Sample) -> bool:
+    """Tell whether a sample is a number of a threshold; of the processor's cores the sum alone is."""
+    if isinstance(sample.value, str) or sample.name not in thresholds.METRICS:
+        return False
+    return sample.tags.get("core", thresholds.CORES_ALL) == thresholds.CORES_ALL
+
+
+def _event(threshold: Threshold, value: float, at: float, lasted_s: float, *, raised: bool) -> Event:
+    number = f"{_words(threshold)}: {value:.4g} {threshold.unit}"
+    if not raised:
+        return Event("alert_cleared", f"{number} again", threshold.alert)
+    side, held = "above" if threshold.above else "below", f" for {lasted_s:.0f} s" if lasted_s else ""
+    return Event("alert_raised", f"{number}, {side} {at:g}{held}", threshold.alert)
+
+
+def _words(threshold: Threshold) -> str:
+    return threshold.alert.replace("_", " ")

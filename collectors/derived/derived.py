@@ -1,34 +1,43 @@
-"""What is made of other collectors' numbers: scores, alerts, and why the bitrate was cut.
+"""What is made of other sources' numbers: scores, alerts, and why the bitrate was cut.
 
-Reads: what the buffer has committed of srt.*, srtla.*, encoder.*, cpu.* and memory.*; nothing of the machine.
-Source: docs/derived.md has every formula, with its inputs and weights.
-Emits: stream.health_score (0-100), network.stability_index (0-100), encoder.efficiency (0-1),
-    stream.latency_estimate_ms, stream.reliability_percent (of the readings since the stream began),
-    alert.active{alert} (1 or 0). Events alert_raised, alert_cleared, bitrate_cut.
+Reads: what the buffer has committed of stream.state, srt.*, srtla.*, encoder.*, hdmi.*, audio.*, cpu.* and memory.*;
+    nothing of the machine.
+Source: docs/derived.md has every formula, with its inputs and weights; common/thresholds.py the thresholds.
+Emits: while the stream is live, from what was measured since then: stream.health_score (0-100),
+    network.stability_index (0-100), encoder.efficiency (0-1), stream.latency_estimate_ms, stream.reliability_percent
+    (of the readings since the stream is live). alert.active{alert} (1 or 0), those of the stream only while it is
+    live. Events alert_raised, alert_cleared, bitrate_cut.
 Errors: what lacks one of its inputs is absent.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from collectors.derived import alerts, scores
-from collectors.derived.alerts import Alerts, Lines
+from collectors.derived import scores, stream_state
+from collectors.derived.alerts import AlertStates
 from collectors.derived.bitrate_rules import Cut, reason
 from collectors.derived.heard import Heard
+from collectors.derived.scores import Inputs
 from collectors.host import Host
+from common import clock
 from common.events import Event
-from common.keys import boolean, duration, key, number, section
+from common.keys import boolean, duration, key, number, shared
 from common.sample import Sample
+from common.thresholds import METRICS, THRESHOLDS, Alerts
 
+STATE = "stream.state"
 INPUTS = (
     *("srt.connected", "srt.packet_loss_percent", "srt.rtt_ms", "srt.latency_ms", "srt.send_buffer_bytes"),
     *("srt.bitrate_bits_per_second", "srt.retransmit_percent", "srtla.link_up"),
     *("encoder.bitrate_bits_per_second", "encoder.bitrate_target_bits_per_second", "encoder.frame_drop_percent"),
-    *("encoder.latency_ms", "encoder.frame_rate"),
+    *("encoder.latency_ms", "encoder.frame_rate", "encoder.frame_rate_target"),
+    *("hdmi.connected", "hdmi.locked", "audio.running"),
 )
+MAX_UNJUDGED = 1_000  # moments between two looks
 
 
 @dataclass(frozen=True)
@@ -37,48 +46,88 @@ class Config:
 
     enabled: bool = key(boolean(), "true", "collect it")
     interval_s: float = key(duration(0.1, 86_400), "5s", "time between two collects", name="interval")
+    watch_interval_s: float = key(duration(0.1, 60), "1s", "how often alerts are judged", name="watch_interval")
     cut_percent: float = key(number(1, 100), "20", "a bitrate that falls by this much at once is an event")
-    alerts: Lines = section(Lines)
+    alerts: Alerts = shared(Alerts, "alerts")
 
 
 class State:
     """What was heard, and what came of it."""
 
     def __init__(self) -> None:
-        self.heard = Heard({*INPUTS, *alerts.INPUTS})
-        self.alerts = Alerts()
+        self.heard = Heard(INPUTS)
+        self.live_ms: int | None = None
+        self.alerts = AlertStates()
+        self.unjudged: deque[tuple[float, list[Sample]]] = deque(maxlen=MAX_UNJUDGED)
         self.bitrate: float | None = None
         self.cut: tuple[float, float] | None = None  # from, to: judged when the other numbers have come
         self.good = self.looked = 0
 
 
 def hear(samples: Sequence[Sample], timestamp_ms: int, _producer: str, state: State) -> None:
-    """Take in what was committed."""
-    state.heard.take(samples, timestamp_ms, time.monotonic())
+    """Take in what was committed; what was measured before the stream is live tells nothing of it."""
+    for sample in samples:
+        if sample.name == STATE:
+            _follow(sample.value == stream_state.LIVE, timestamp_ms, state)
+    is_live = state.live_ms is not None and timestamp_ms >= state.live_ms
+    counted = METRICS if is_live else _JUDGED_ALWAYS
+    judged = [sample for sample in samples if sample.name in counted]
+    if judged:
+        state.unjudged.append((timestamp_ms / 1000, judged))
+    if is_live:
+        state.heard.take(samples, timestamp_ms, time.monotonic())
 
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
     """Yield every score whose inputs are there, every alert, and an event for a cut."""
-    now_s = host.now_s
-    yield from state.alerts.look(state.heard, config.alerts, now_s)
-    for name, value in _scores(state.heard, now_s):
+    yield from _judge(config, state)
+    for name, alert in state.alerts.states.items():
+        yield Sample("alert.active", int(alert.active), {"alert": name})
+    if state.live_ms is None:
+        return
+    for name, value in _scores(state.heard, host.now_s):
         if value is not None:
             yield Sample(name, value)
-    yield from _reliability(state, now_s)
-    yield from _cut(state, config.cut_percent, now_s)
-    state.heard.forget(now_s)
+    yield from _reliability(state, host.now_s)
+    yield from _cut(state, config.cut_percent, host.now_s)
+    state.heard.forget(host.now_s)
+
+
+def watch(_host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
+    """Yield what has crossed a threshold since the last look."""
+    for event in _judge(config, state):
+        yield event
+        if event.subject in state.alerts.states:
+            yield Sample("alert.active", int(state.alerts.states[event.subject].active), {"alert": event.subject})
+
+
+_JUDGED_ALWAYS = frozenset(row.metric for row in THRESHOLDS if not row.streams)
+
+
+def _follow(is_live: bool, timestamp_ms: int, state: State) -> None:
+    """Begin to listen when the stream comes to live, and forget all of it when it is not any more."""
+    if is_live and state.live_ms is None:
+        state.live_ms = timestamp_ms
+    elif not is_live:
+        state.live_ms = None
+        state.heard = Heard(INPUTS)
+        state.bitrate = state.cut = None
+        state.good = state.looked = 0
+
+
+def _judge(config: Config, state: State) -> Iterator[Event]:
+    while state.unjudged:
+        at_s, samples = state.unjudged.popleft()
+        yield from state.alerts.take(samples, at_s, config.alerts)
+    yield from state.alerts.forget(clock.wall_ms() / 1000, config.alerts, live=state.live_ms is not None)
 
 
 def _scores(heard: Heard, now_s: float) -> Iterator[tuple[str, float | None]]:
     def now(name: str) -> float | None:
         return heard.value(name, now_s)
 
-    rtt, latency = now("srt.rtt_ms"), now("srt.latency_ms")
-    rate, target = now("encoder.bitrate_bits_per_second"), now("encoder.bitrate_target_bits_per_second")
-    share = rate / target if rate is not None and target else None
-    drops = now("encoder.frame_drop_percent")
-    score = scores.health(now("srt.packet_loss_percent"), rtt, latency, share, drops)
-    yield "stream.health_score", 0.0 if now("srt.connected") == 0 else score
+    rtt, latency, rate = now("srt.rtt_ms"), now("srt.latency_ms"), now("encoder.bitrate_bits_per_second")
+    yield "stream.health_score", scores.health(_inputs(heard, now_s))
     ups = [value for _, value in heard.each("srtla.link_up", now_s)]
     yield "network.stability_index", scores.stability(heard.readings("srt.rtt_ms", now_s), ups)
     sent, again = now("srt.bitrate_bits_per_second"), now("srt.retransmit_percent")
@@ -86,11 +135,35 @@ def _scores(heard: Heard, now_s: float) -> Iterator[tuple[str, float | None]]:
     yield "stream.latency_estimate_ms", scores.latency(now("encoder.latency_ms"), latency, rtt)
 
 
+def _inputs(heard: Heard, now_s: float) -> Inputs:
+    def now(name: str) -> float | None:
+        return heard.value(name, now_s)
+
+    sounds = [value for _, value in heard.each("audio.running", now_s)]
+    return Inputs(
+        loss=now("srt.packet_loss_percent"),
+        rtt=scores.share(now("srt.rtt_ms"), now("srt.latency_ms")),
+        bitrate=scores.share(now("encoder.bitrate_bits_per_second"), now("encoder.bitrate_target_bits_per_second")),
+        drops=now("encoder.frame_drop_percent"),
+        frames=scores.share(now("encoder.frame_rate"), now("encoder.frame_rate_target")),
+        sound=max(sounds, default=None),
+        connected=now("srt.connected"),
+        picture=_picture(heard, now_s),
+    )
+
+
+def _picture(heard: Heard, now_s: float) -> float | None:
+    """Return 0 while no HDMI input has a source, or the one that has cannot make sense of it; None if unknown."""
+    inputs = [value for _, value in heard.each("hdmi.connected", now_s)]
+    if inputs and not any(inputs):
+        return 0.0
+    return 0.0 if len(inputs) == 1 and heard.value("hdmi.locked", now_s) == 0 else max(inputs, default=None)
+
+
 def _reliability(state: State, now_s: float) -> Iterator[Sample]:
     """Yield in which share of the readings the receiver answered and frames came."""
     connected, frames = state.heard.value("srt.connected", now_s), state.heard.value("encoder.frame_rate", now_s)
     if connected is None or frames is None:
-        state.good = state.looked = 0
         return
     state.looked += 1
     state.good += bool(connected and frames)

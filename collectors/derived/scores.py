@@ -1,45 +1,82 @@
 """The scores: a few numbers for many, each from named inputs; a part of the derived collector. Pure.
 
-docs/derived.md has every formula. A score one of whose inputs is absent is absent.
+docs/derived.md has every formula, its numbers generated from here. A score one of whose inputs is absent is absent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean, pstdev
+from typing import NamedTuple
 
-# What each part may take from a perfect 100, and between which values it takes nothing and all of it.
-LOSS_WEIGHT, LOSS_PERCENT = 30.0, (0.0, 10.0)
-RTT_WEIGHT, RTT_SHARE = 25.0, (1 / 5, 1 / 2)  # of the latency: belacoder cuts at 1/5, goes to its minimum at 1/3
-BITRATE_WEIGHT, BITRATE_SHARE = 25.0, (0.9, 0.3)  # of the target
-DROP_WEIGHT, DROP_PERCENT = 20.0, (0.0, 5.0)
 
+class Part(NamedTuple):
+    """What one input may take from a perfect 100.
+
+    Attributes:
+        name: field of `Inputs`.
+        input: what it is, for people.
+        weight: what it takes at most.
+        none, all: it takes nothing up to the first value and all from the second on, in between in proportion.
+        needed: without it there is no score; else it takes nothing.
+    """
+
+    name: str
+    input: str
+    weight: float
+    none: float
+    all: float
+    needed: bool = True
+
+
+class Inputs(NamedTuple):
+    """What the health score is made of; None for what is not known.
+
+    Attributes:
+        loss: packets lost, percent.
+        rtt: round trip as a share of the negotiated latency.
+        bitrate: share of the target, 1 for all of it.
+        drops: frames dropped, percent.
+        frames: frames encoded as a share of those asked for.
+        sound: 1 while sound comes, 0 while none does.
+        connected, picture: 0 while the receiver does not answer, or there is no picture to encode.
+    """
+
+    loss: float | None = None
+    rtt: float | None = None
+    bitrate: float | None = None
+    drops: float | None = None
+    frames: float | None = None
+    sound: float | None = None
+    connected: float | None = None
+    picture: float | None = None
+
+
+PARTS = (
+    Part("loss", "`srt.packet_loss_percent`", 30, 0, 10),
+    # Of the latency: belacoder cuts at 1/5, goes to its minimum at 1/3.
+    Part("rtt", "`srt.rtt_ms` as a share of `srt.latency_ms`", 25, 0.2, 0.5),
+    Part("bitrate", "`encoder.bitrate_bits_per_second` as a share of the target", 25, 0.9, 0.3),
+    Part("drops", "`encoder.frame_drop_percent`", 20, 0, 5),
+    Part("frames", "`encoder.frame_rate` as a share of `encoder.frame_rate_target`", 60, 0.95, 0.5, needed=False),
+    Part("sound", "`audio.running`: 0 while a sound card is open and gives nothing", 30, 1, 0, needed=False),
+)
 STEADY_READINGS = 6
 
 
-def health(
-    loss_percent: float | None,
-    rtt_ms: float | None,
-    latency_ms: float | None,
-    bitrate: float | None,
-    drops: float | None,
-) -> float | None:
-    """Return how well a stream does, 0 to 100.
-
-    Args:
-        loss_percent: packets lost.
-        rtt_ms: round trip.
-        latency_ms: the latency negotiated.
-        bitrate: share of the target, 1 for all of it.
-        drops: frames dropped, percent.
-    """
-    if loss_percent is None or rtt_ms is None or not latency_ms or bitrate is None or drops is None:
-        return None
-    penalty = LOSS_WEIGHT * _between(loss_percent, LOSS_PERCENT)
-    penalty += RTT_WEIGHT * _between(rtt_ms / latency_ms, RTT_SHARE)
-    penalty += BITRATE_WEIGHT * _between(bitrate, BITRATE_SHARE)
-    penalty += DROP_WEIGHT * _between(drops, DROP_PERCENT)
-    return round(100 - penalty, 1)
+def health(inputs: Inputs) -> float | None:
+    """Return how well a viewer is served, 0 to 100: nothing is left of it without a connection or a picture."""
+    if inputs.connected == 0 or inputs.picture == 0 or inputs.frames == 0:
+        return 0.0
+    penalty = 0.0
+    for part in PARTS:
+        value: float | None = getattr(inputs, part.name)
+        if value is None:
+            if part.needed:
+                return None
+            continue
+        penalty += part.weight * _between(value, part.none, part.all)
+    return round(max(0.0, 100 - penalty), 1)
 
 
 def stability(rtts_ms: Sequence[float], link_ups: Sequence[float]) -> float | None:
@@ -69,6 +106,11 @@ def latency(encoder_ms: float | None, latency_ms: float | None, rtt_ms: float | 
     return round(encoder_ms + latency_ms + rtt_ms / 2, 1)
 
 
-def _between(value: float, span: tuple[float, float]) -> float:
+def share(part: float | None, whole: float | None) -> float | None:
+    """Return a part of a whole, None where either is not known."""
+    return part / whole if part is not None and whole else None
+
+
+def _between(value: float, none: float, all_: float) -> float:
     """Return how far a value is from the first of two to the second, 0 to 1."""
-    return min(1.0, max(0.0, (value - span[0]) / (span[1] - span[0])))
+    return min(1.0, max(0.0, (value - none) / (all_ - none)))

@@ -1,22 +1,27 @@
-"""The session: one stream from its start to its end, and what it was like.
+"""The session: one stream from its start to its end, the state it is in, and what it was like.
 
 Reads: proc/*/{comm,stat} of belacoder and srtla_send, proc/uptime; what the buffer has committed of the stream.
-Source: belaUI.js starts both, and starts belacoder again 2 s after it died; belacoder.c ends with its connection.
-Emits: a text sample `session` at the start, at the end and when it was found anew, with a summary at the end;
-    session.info{session_id} (1) and session.duration_seconds while a stream runs. Events stream_started,
-    stream_restarted, stream_ended, stream_failed.
-Errors: without proc/uptime the start is when it was first seen. belacoder gone while srtla_send stays has failed.
+Source: `stream_state.py` decides the state; belacoder.c ends with its connection.
+Emits: stream.state (1 starting, 2 live, 3 ending, 4 ended) at each change and with each collect, after the end each
+    minute, and not before a first start; a text sample `session` at the start, when it was found again, and at the end
+    with how it ended and the means of its live time; session.info{session_id} (1) and session.duration_seconds while a
+    stream runs. Events stream_started, stream_restarted, stream_interrupted, stream_ended, stream_failed.
+Errors: without proc/uptime the start is when it was first seen. What was measured outside of live is in no mean.
 """
 
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from collectors import belabox
+from collectors.derived import stream_state
+from collectors.derived.heard import Heard
+from collectors.derived.stream_state import Seen, StreamState
 from collectors.host import Host
 from collectors.process_table import ProcessTable, Program
 from common import clock
@@ -24,14 +29,23 @@ from common.events import Event
 from common.keys import boolean, duration, key
 from common.sample import Sample
 
-ENDED_S = 15.0  # belaUI starts belacoder again after 2 s: until then it is the same stream
 NAMESPACE = uuid.UUID("7b1f0a3e-8a53-5b0e-9c55-1d5f0c0d2c11")
+ACTIVE, COMPLETED, FAILED = "active", "completed", "failed"  # as the table `sessions` has it
+ENDING_S = 0.9  # the next look after the one at which the encoder was gone
+REPEATED_S = 60.0  # while nothing runs
+SUMMARY_S = 1.0  # after the end: what was measured before it has been committed by then
 AVERAGED = {
     "encoder.bitrate_bits_per_second": "bitrate_bits_per_second",
     "srt.rtt_ms": "rtt_ms",
     "srt.packet_loss_percent": "packet_loss_percent",
     "encoder.frame_drop_percent": "frame_drop_percent",
     "stream.health_score": "health_score",
+}
+LIFE_SIGNS = ("srt.connected", "encoder.frame_rate")
+HOW = {
+    stream_state.STOPPED: "the stream was stopped",
+    stream_state.CRASHED: "the encoder is gone and was not started again",
+    stream_state.CUT_OFF: "the connection was lost and the encoder was not started again",
 }
 
 
@@ -53,34 +67,64 @@ class Mean(NamedTuple):
 
 @dataclass
 class Session:
-    """A stream that runs."""
+    """A stream, from its start until its summary is written.
+
+    Attributes:
+        id: the same however often this process is restarted.
+        start_ms: when its first encoder was started.
+        program: the encoder.
+        last_ms: when the encoder was seen last.
+        restarts: encoders that followed the first one.
+        how: how it ended, see `stream_state`.
+        live_ms: spans in which it was live: begin, and end or None.
+        means: of what was measured in these.
+    """
 
     id: str
     start_ms: int
     program: Program
-    last_s: float
+    last_ms: int
     restarts: int = 0
+    how: str = ""
+    live_ms: list[tuple[int, int | None]] = field(default_factory=list)
     means: dict[str, Mean] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        """What its row calls it: active, completed or failed."""
+        return ACTIVE if not self.how else COMPLETED if self.how == stream_state.STOPPED else FAILED
 
     def add(self, name: str, value: float) -> None:
         """Add a reading to its mean."""
         readings, mean = self.means.get(name, Mean(0, 0.0))
         self.means[name] = Mean(readings + 1, mean + (value - mean) / (readings + 1))
 
+    def was_live(self, timestamp_ms: int) -> bool:
+        """Tell whether the stream was live at a moment."""
+        return any(begin <= timestamp_ms and (end is None or timestamp_ms <= end) for begin, end in self.live_ms)
+
 
 class State:
-    """The stream that runs, if one does."""
+    """The stream that runs, if one does; the one that has just ended, until its summary is written."""
 
     def __init__(self) -> None:
+        self.stream = StreamState()
+        self.heard = Heard(LIFE_SIGNS)
         self.session: Session | None = None
+        self.ended: tuple[Session, float] | None = None
+        self.announced = False
+        self.told_s = float("-inf")
         self.table = ProcessTable(belabox.ENCODERS | belabox.SENDERS)
         self.boot_id = clock.boot_id()
 
 
 def hear(samples: Sequence[Sample], timestamp_ms: int, _producer: str, state: State) -> None:
-    """Add to the running stream's means."""
-    session = state.session
+    """Add what was measured while the stream was live to its means."""
+    session = state.session or (state.ended[0] if state.ended else None)
     if session is None or timestamp_ms < session.start_ms:
+        return
+    state.heard.take(samples, timestamp_ms, time.monotonic())
+    if not session.was_live(timestamp_ms):
         return
     for sample in samples:
         if sample.name in AVERAGED and not isinstance(sample.value, str):
@@ -88,57 +132,112 @@ def hear(samples: Sequence[Sample], timestamp_ms: int, _producer: str, state: St
 
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
-    """Yield which stream runs."""
+    """Yield which state the stream is in, and which session runs."""
     yield from watch(host, config, state)
-    if state.session is not None:
+    wait_s = 0.0 if state.stream.runs else REPEATED_S
+    if state.stream.state != stream_state.IDLE and host.now_s - state.told_s > wait_s:
+        state.told_s = host.now_s
+        yield Sample("stream.state", state.stream.state)
+    if state.session is not None and state.stream.state != stream_state.ENDING:
         yield Sample("session.info", 1, {"session_id": state.session.id})
         yield Sample("session.duration_seconds", round((clock.wall_ms() - state.session.start_ms) / 1000, 1))
 
 
 def watch(host: Host, _config: Config, state: State) -> Iterator[Sample | Event]:
     """Yield what has begun or ended since the last look."""
-    encoder = belabox.encoder(state.table.look(host))
+    programs = state.table.look(host)
+    encoder, now_ms = belabox.encoder(programs), clock.wall_ms()
+    stream, restarts = state.stream, state.stream.restarts
+    seen = Seen(
+        encoder.pid if encoder else None,
+        any(program.name in belabox.SENDERS for program in programs),
+        *_signs(state, host.now_s),
+    )
+    changed = stream.look(seen, host.now_s)
+    if changed:
+        state.told_s = host.now_s
+        yield Sample("stream.state", stream.state)
+        _follow_live(state, now_ms)
     if encoder is not None:
-        yield from _runs(host, encoder, state)
-    elif state.session is not None and host.now_s - state.session.last_s >= ENDED_S:
-        yield from _ended(host, state.session, state)
+        yield from _runs(host, encoder, state, restarted=stream.restarts > restarts)
+    elif state.session is not None:
+        yield from _gone(state.session, state, host.now_s)
+    yield from _summary(state, host.now_s)
 
 
-def _runs(host: Host, encoder: Program, state: State) -> Iterator[Sample | Event]:
+def _signs(state: State, now_s: float) -> tuple[bool | None, bool | None]:
+    """Return whether the receiver answers and whether frames come, each None where nobody says."""
+    connected, frames = (state.heard.value(name, now_s) for name in LIFE_SIGNS)
+    return None if connected is None else bool(connected), None if frames is None else frames > 0
+
+
+def _follow_live(state: State, now_ms: int) -> None:
+    """Note from when to when the stream is live; a new start has heard nothing yet."""
+    session = state.session
+    if state.stream.state == stream_state.STARTING:
+        state.heard = Heard(LIFE_SIGNS)
+    if session is None:
+        return
+    if state.stream.state == stream_state.LIVE:
+        session.live_ms.append((now_ms, None))
+    elif session.live_ms and session.live_ms[-1][1] is None:
+        session.live_ms[-1] = session.live_ms[-1][0], session.last_ms
+
+
+def _runs(host: Host, encoder: Program, state: State, *, restarted: bool) -> Iterator[Sample | Event]:
     session = state.session
     if session is None:
         session = state.session = _begin(host, encoder, state.boot_id)
-        yield _said(session, "active", None, state.boot_id)
+        yield _sample(session, state.boot_id)
         yield Event("stream_started", f"{encoder.name} runs, session {session.id}")
-    elif encoder.pid != session.program.pid:
-        session.program, session.restarts = encoder, session.restarts + 1
-        yield Event("stream_restarted", f"{encoder.name} was started again, for the {session.restarts}. time")
-    session.last_s = host.now_s
+    elif restarted:
+        session.program, session.restarts = encoder, state.stream.restarts
+        text = f"{encoder.name} had ended and was started again, restart {session.restarts} of this stream"
+        yield Event("stream_restarted", text)
+    session.last_ms = clock.wall_ms()
+    state.announced = False
 
 
 def _begin(host: Host, encoder: Program, boot_id: str) -> Session:
-    """Return a session whose id is the same however often this process begins anew."""
+    """Return a session whose id is the same however often this process is restarted."""
     uptime_s = belabox.uptime_s(host)
     age_s = max(0.0, uptime_s - encoder.started_s) if uptime_s is not None else 0.0
-    name = f"{boot_id} {encoder.pid} {encoder.started_s}"
-    return Session(str(uuid.uuid5(NAMESPACE, name)), clock.wall_ms() - int(1000 * age_s), encoder, host.now_s)
+    name, now_ms = f"{boot_id} {encoder.pid} {encoder.started_s}", clock.wall_ms()
+    return Session(str(uuid.uuid5(NAMESPACE, name)), now_ms - int(1000 * age_s), encoder, now_ms)
 
 
-def _ended(host: Host, session: Session, state: State) -> Iterator[Sample | Event]:
-    state.session = None
-    failed = any(program.name in belabox.SENDERS for program in state.table.look(host))
-    end_ms = clock.wall_ms() - int(1000 * (host.now_s - session.last_s))
-    yield _said(session, "failed" if failed else "completed", end_ms, state.boot_id)
-    lasted = f"after {(end_ms - session.start_ms) / 60_000:.1f} min"
-    if failed:
-        yield Event("stream_failed", f"the encoder is gone and was not started again, {lasted}")
-    else:
-        yield Event("stream_ended", f"the stream was stopped {lasted}")
+def _gone(session: Session, state: State, now_s: float) -> Iterator[Sample | Event]:
+    """Yield the end, or that the encoder is gone while the sender stays; a stop takes both within a moment."""
+    if state.stream.state == stream_state.ENDING:
+        if not state.announced and now_s - state.stream.since_s >= ENDING_S:
+            state.announced = True
+            text = f"{session.program.name} has ended while srtla_send still runs; belaUI starts it again after 2 s"
+            yield Event("stream_interrupted", text)
+    elif state.stream.state == stream_state.ENDED:
+        session.how = state.stream.how
+        state.session, state.ended = None, (session, now_s)
+        yield _sample(session, state.boot_id)
+        lasted = f"after {(session.last_ms - session.start_ms) / 60_000:.1f} min"
+        yield Event("stream_ended" if session.status == COMPLETED else "stream_failed", f"{HOW[session.how]}, {lasted}")
 
 
-def _said(session: Session, status: str, end_ms: int | None, boot_id: str) -> Sample:
+def _summary(state: State, now_s: float) -> Iterator[Sample]:
+    """Yield the ended session again, once what was measured before its end has been heard."""
+    if state.ended is not None and now_s - state.ended[1] >= SUMMARY_S:
+        yield _sample(state.ended[0], state.boot_id)
+        state.ended = None
+
+
+def _sample(session: Session, boot_id: str) -> Sample:
     metadata: dict[str, Any] = {"boot_id": boot_id, "program": session.program.name, "restarts": session.restarts}
-    if end_ms is not None:
+    if session.how:
+        metadata["how"] = session.how
         metadata["summary"] = {name: round(mean, 2) for name, (_, mean) in sorted(session.means.items())}
-    said = {"id": session.id, "status": status, "start_ms": session.start_ms, "end_ms": end_ms, "metadata": metadata}
-    return Sample("session", json.dumps(said, separators=(",", ":")))
+    content = {
+        "id": session.id,
+        "status": session.status,
+        "start_ms": session.start_ms,
+        "end_ms": session.last_ms if session.how else None,
+        "metadata": metadata,
+    }
+    return Sample("session", json.dumps(content, separators=(",", ":")))

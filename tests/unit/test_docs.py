@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from collectors import registry
+from common import config
 from tests import requirements_page
 from tests.harness import ROOT
 
@@ -41,6 +45,31 @@ assert plain == uncommented, "uncommented"
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def _keys(path: tuple[str, ...], folder: Path) -> Iterator[str]:
+    """Give every key below a path, as the loader itself lists them when one is misspelt."""
+    tree: dict[str, object] = {"misspelt": {}}
+    for name in reversed(path):
+        tree = {name: tree}
+    file = folder / "config.yaml"
+    file.write_text(json.dumps(tree), encoding="utf-8")
+    try:
+        config.load(file, {}, registry.sections())
+    except config.ConfigError as error:
+        listed = re.search(r"misspelt: (?:unknown key; here are|no such \w+; there are) (.*)", error.messages[0])
+        for name in listed[1].split(", ") if listed else ():
+            yield from _keys((*path, name), folder)
+        if not listed:
+            yield ".".join(path)
+
+
+def test_every_key_is_on_the_page_and_in_the_example(tmp_path: Path) -> None:
+    """Whatever the loader takes is documented: its own list of keys, and no other."""
+    keys = {*_keys((), tmp_path), *_keys(("collectors",), tmp_path)}
+    page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    assert sorted(keys) == sorted(re.findall(r"^\| `([a-z0-9_.]+)` \|", page, re.MULTILINE))
+    assert {"alerts.rtt_ms", "storage.retention.full_resolution", "collectors.cpu.interval"} <= keys
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

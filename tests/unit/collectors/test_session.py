@@ -1,4 +1,4 @@
-"""A stream's session: begun, restarted, ended, failed; the same one for whoever looks anew."""
+"""A stream's session: its states, its end and how it came, its means; the same one after a restart of the collector."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from collectors.derived import session
+from collectors.derived import session, stream_state
 from collectors.host import Host
 from common import clock
 from common.events import Event
@@ -27,6 +27,7 @@ class Board:
         self._now_s = 100.0
         self.state = session.State()
         self.start("boot", 1, 0)
+        self.start("srtla_send", 3900, 90_000)
         (root / "proc/uptime").write_text("1000.00 2000.00\n")
 
     def start(self, name: str, pid: int, started: int) -> None:
@@ -42,12 +43,18 @@ class Board:
             file.unlink()
         (self._host.root / f"proc/{pid}").rmdir()
 
+    def live(self) -> None:
+        """Let the receiver answer, and look."""
+        session.hear([Sample("srt.connected", 1)], clock.wall_ms(), "srt", self.state)
+        self.look()
+        assert self.state.stream.state == stream_state.LIVE
+
     def look(self, after_s: float = 1.0) -> tuple[list[dict[str, Any]], list[str]]:
         """Let some time pass and look; return what was said of sessions, and the kinds of events."""
         self._now_s += after_s
         self._host.begin(self._now_s)
         found = list(session.watch(self._host, session.Config(), self.state))
-        said = [json.loads(str(item.value)) for item in found if isinstance(item, Sample)]
+        said = [json.loads(str(item.value)) for item in found if isinstance(item, Sample) and item.name == "session"]
         return said, [item.kind for item in found if isinstance(item, Event)]
 
 
@@ -63,20 +70,38 @@ def test_nothing_runs(board: Board) -> None:
 
 
 def test_a_stream_from_its_start_to_its_end(board: Board) -> None:
-    """It began when the encoder did, and ended when it was seen last; its means are in the summary."""
+    """It began when the encoder did and ended when it was seen last; in its means is what was measured live."""
     board.start("belacoder", 4000, 99_000)
     said, kinds = board.look()
     assert (["stream_started"], "active", None) == (kinds, said[0]["status"], said[0]["end_ms"])
     assert abs(clock.wall_ms() - 10_000 - said[0]["start_ms"]) < 2_000
+    session.hear([Sample("srt.rtt_ms", 9_999.0)], clock.wall_ms(), "srt", board.state)
+    board.live()
     for rtt in (50.0, 70.0):
         session.hear([Sample("srt.rtt_ms", rtt)], clock.wall_ms(), "srt", board.state)
     session.hear([Sample("srt.rtt_ms", 9_999.0)], said[0]["start_ms"] - 1, "srt", board.state)
     board.stop(4000)
-    assert ([], []) == board.look(5)
-    ended, kinds = board.look(10)
+    board.stop(3900)
+    ended, kinds = board.look()
     assert (["stream_ended"], "completed", said[0]["id"]) == (kinds, ended[0]["status"], ended[0]["id"])
-    assert ended[0]["end_ms"] < clock.wall_ms() - 14_000
+    assert "stopped" == ended[0]["metadata"]["how"]
     assert {"rtt_ms": 60.0} == ended[0]["metadata"]["summary"]
+
+
+def test_what_was_measured_before_the_end_and_heard_after_it_is_in_the_summary(board: Board) -> None:
+    """The buffer commits it together with the end; the session's row is written again."""
+    board.start("belacoder", 4000, 99_000)
+    board.look()
+    board.live()
+    measured_ms = clock.wall_ms()
+    board.look()
+    board.stop(4000)
+    board.stop(3900)
+    board.look()
+    session.hear([Sample("srt.rtt_ms", 40.0)], measured_ms, "srt", board.state)
+    session.hear([Sample("srt.rtt_ms", 9_999.0)], measured_ms + 60_000, "srt", board.state)
+    again, kinds = board.look()
+    assert ([], {"rtt_ms": 40.0}) == (kinds, again[0]["metadata"]["summary"])
     assert ([], []) == board.look()
 
 
@@ -85,21 +110,36 @@ def test_a_restart_is_the_same_stream(board: Board) -> None:
     board.start("belacoder", 4000, 90_000)
     first = board.look()[0][0]["id"]
     board.stop(4000)
-    board.look(2)
+    assert [[], ["stream_interrupted"]] == [board.look()[1], board.look()[1]]
     board.start("belacoder", 4001, 99_900)
     assert ([], ["stream_restarted"]) == board.look()
     assert board.state.session is not None
     assert (first, 1) == (board.state.session.id, board.state.session.restarts)
 
 
-def test_an_encoder_that_is_not_started_again_has_failed(board: Board) -> None:
-    """The sender still runs: nobody stopped the stream."""
-    board.start("srtla_send", 3900, 90_000)
+@pytest.mark.parametrize(("connected", "how"), [(1, "crashed"), (0, "cut_off")])
+def test_an_encoder_that_is_not_started_again_has_failed(board: Board, connected: int, how: str) -> None:
+    """The sender still runs: nobody stopped the stream. It says whether the connection was gone before."""
+    board.start("belacoder", 4000, 90_000)
+    board.look()
+    board.live()
+    session.hear([Sample("srt.connected", connected)], clock.wall_ms(), "srt", board.state)
+    board.look()
+    board.stop(4000)
+    board.look()
+    said, kinds = board.look(15)
+    assert (["stream_failed"], "failed", how) == (kinds, said[0]["status"], said[0]["metadata"]["how"])
+
+
+def test_a_stop_that_takes_the_encoder_first_is_a_stop(board: Board) -> None:
+    """A look between the ends of the two programs makes no event of it."""
     board.start("belacoder", 4000, 90_000)
     board.look()
     board.stop(4000)
-    said, kinds = board.look(15)
-    assert (["stream_failed"], "failed") == (kinds, said[0]["status"])
+    assert ([], []) == board.look(0.1)
+    board.stop(3900)
+    said, kinds = board.look()
+    assert (["stream_ended"], ["completed"]) == (kinds, [one["status"] for one in said])
 
 
 def test_who_looks_anew_finds_the_same_session(board: Board) -> None:
@@ -116,6 +156,7 @@ def test_its_id_is_a_label_of_one_metric(board: Board, tmp_path: Path) -> None:
     board.start("belacoder", 4000, 90_000)
     host = Host(tmp_path, now_s=200.0)
     samples = [s for s in session.collect(host, session.Config(), board.state) if isinstance(s, Sample)]
-    assert ["session", "session.info", "session.duration_seconds"] == [sample.name for sample in samples]
+    names = [sample.name for sample in samples]
+    assert ["stream.state", "session", "session.info", "session.duration_seconds"] == names
     assert board.state.session is not None
-    assert {"session_id": board.state.session.id} == samples[1].tags
+    assert {"session_id": board.state.session.id} == samples[2].tags

@@ -300,7 +300,7 @@ def test_a_variable_reaches_into_a_section_that_is_commented_out(tmp_path: Path,
     [
         ("BELABOX_HEALTH__PORT", "x", "health.port (BELABOX_HEALTH__PORT): expected a whole number from 0 to 65535"),
         ("BELABOX_REMOTE__NO", "1", "remote.no (BELABOX_REMOTE__NO): unknown key; here are "),
-        ("BELABOX_NO__URL", "1", "no (BELABOX_NO__URL): unknown key; here are clock, device, "),
+        ("BELABOX_NO__URL", "1", "no (BELABOX_NO__URL): unknown key; here are alerts, clock, device, "),
         ("BELABOX_COLLECTORS__FAN__INTERVAL", "1s", "collectors.fan (BELABOX_COLLECTORS__FAN__INTERVAL): no such"),
         ("BELABOX_DEVICE__ID__X", "1", "device.id.x: BELABOX_DEVICE__ID__X does not name a key"),
         ("BELABOX_REMOTE__RETRY", "{}", "remote.retry (BELABOX_REMOTE__RETRY): expected a section, got '{}'"),

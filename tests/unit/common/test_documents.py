@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from common import documents
+from collectors.derived import derived
+from common import config, documents
 from common.config import ConfigError
+from common.thresholds import Alerts
 from tests.unit.common.test_config import errors, load
 
 
@@ -113,6 +115,26 @@ def test_a_moved_key_takes_effect_and_an_own_one_wins(tmp_path: Path) -> None:
     assert 7.0 == load(tmp_path, "remote: {upload: {interval: 7s}}\n").settings.remote.upload_interval_s
     both = "remote: {upload: {interval: 7s}, upload_interval: 9s}\n"
     assert 9.0 == load(tmp_path, both).settings.remote.upload_interval_s
+
+
+def test_the_alerts_were_the_derived_collectors(tmp_path: Path) -> None:
+    """A file of version 0.1 keeps its thresholds, and a misspelt one is named where it stands."""
+    alerts = _with_derived(tmp_path, "collectors: {derived: {alerts: {rtt_ms: 800, hold: 3s}}}\n")
+    assert (800.0, 3.0) == (alerts.rtt_ms, alerts.clear_hold_s)
+    both = "collectors: {derived: {alerts: {rtt_ms: 800}}}\nalerts: {rtt_ms: 900}\n"
+    assert 900.0 == _with_derived(tmp_path, both).rtt_ms
+    with pytest.raises(ConfigError, match=r"alerts.rtt \(collectors.derived.alerts.rtt\): unknown key"):
+        _with_derived(tmp_path, "collectors: {derived: {alerts: {rtt: 800}}}\n")
+
+
+def _with_derived(tmp_path: Path, text: str) -> Alerts:
+    """Return the thresholds that the derived collector works with."""
+    file = tmp_path / "derived.yaml"
+    file.write_text(text, encoding="utf-8")
+    loaded = config.load(file, {}, {"derived": derived.Config})
+    assert loaded.settings.alerts == loaded.collectors["derived"].alerts
+    alerts: Alerts = loaded.collectors["derived"].alerts
+    return alerts
 
 
 @pytest.mark.parametrize("text", ["collection: 5\n", "remote: 5\n", "collection: {collectors: 5}\n", "buffer: 5\n"])

@@ -22,7 +22,7 @@ def specs(kind: type[Any], path: str) -> Iterator[tuple[str, KeySpec]]:
     for field in dataclasses.fields(kind):
         if "section" in field.metadata:
             yield from specs(field.metadata["section"], f"{path}{field.name}.")
-        else:
+        elif "key" in field.metadata:
             yield f"{path}{field.metadata['key'].name or field.name}", field.metadata["key"]
 
 

@@ -1,0 +1,66 @@
+"""Which samples cannot wait for the next commit: those that change what the page says.
+
+A number that has crossed a threshold either way, and a state that is another one now, are committed at once, so that
+alerts and the page have them within a second; in calm there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from common import thresholds
+from common.sample import Sample
+from common.thresholds import THRESHOLDS, Alerts
+
+STATES = frozenset(
+    {
+        *("stream.state", "srt.connected", "srtla.link_up"),
+        *("hdmi.connected", "hdmi.locked", "audio.running", "network.link_up", "modem.connected"),
+    }
+)
+FLOWS = frozenset({"encoder.frame_rate"})  # news where it stops or begins
+_OF = {row.metric: row for row in THRESHOLDS}
+_WHOLES = frozenset(row.of for row in THRESHOLDS if row.of)
+
+_Key = tuple[str, frozenset[tuple[str, str]]]
+
+
+class Changes:
+    """What was told last of each series that counts.
+
+    Attributes:
+        alerts: the thresholds in force.
+    """
+
+    def __init__(self, alerts: Alerts) -> None:
+        self.alerts = alerts
+        self._last: dict[_Key, object] = {}
+        self._wholes: dict[str, float] = {}
+
+    def take(self, samples: Iterable[Sample]) -> bool:
+        """Take the samples of one batch; tell whether one of them is news. What is first seen is, if it is not well."""
+        found = False
+        for sample in samples:
+            if sample.name in _WHOLES and not isinstance(sample.value, str):
+                self._wholes[sample.name] = sample.value
+        for sample in samples:
+            state = self._state(sample)
+            if state is not None:
+                key = sample.name, frozenset(sample.tags.items())
+                found = self._last.get(key, thresholds.OK) != state or found
+                self._last[key] = state
+        return found
+
+    def _state(self, sample: Sample) -> object:
+        """Return what may not change unnoticed, None where the sample is no such thing."""
+        if isinstance(sample.value, str):
+            return None
+        if sample.name in STATES:
+            return sample.value
+        if sample.name in FLOWS:
+            return thresholds.OK if sample.value else thresholds.ERROR
+        row = _OF.get(sample.name)
+        if row is None or sample.tags.get("core", thresholds.CORES_ALL) != thresholds.CORES_ALL:
+            return None
+        value = thresholds.value_of(row, sample.value, self._wholes.get(row.of))
+        return thresholds.level(row, self.alerts, value) or None
