@@ -180,7 +180,8 @@ def is_beyond(value: float, at: float, *, above: bool) -> bool:
 
 def is_clear(threshold: Threshold, value: float, at: float) -> bool:
     """Tell whether a value has given back enough for its alert to be over."""
-    return value <= at * (1 - CLEARS_AT) if threshold.above else value >= at * (1 + CLEARS_AT)
+    margin = round(CLEARS_AT * at, 9)  # 1.1 times 100 is 110, not a little more
+    return value <= at - margin if threshold.above else value >= at + margin
 
 
 def worst(levels: Iterator[str]) -> str:

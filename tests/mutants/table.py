@@ -20,5 +20,6 @@ MODULES: dict[str, tuple[str, ...]] = {
     "shipper/pace/mode.py": ("tests/unit/shipper/test_mode.py",),
     "shipper/pace/backoff.py": ("tests/unit/shipper/test_backoff.py",),
     "healthd/watchdog.py": ("tests/unit/healthd/test_watchdog.py", "tests/unit/healthd/test_watchdog_limits.py"),
-    "collectors/derived/alerts.py": ("tests/unit/collectors/test_derived.py",),
+    "collectors/derived/alerts.py": ("tests/unit/collectors/test_alerts.py",),
+    "common/thresholds.py": ("tests/unit/collectors/test_alerts.py",),
 }

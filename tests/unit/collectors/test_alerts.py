@@ -91,6 +91,15 @@ def test_it_is_over_when_the_number_has_given_back_a_tenth(name: str) -> None:
     assert [] == feed.kinds(*[case.good] * 100)
 
 
+@pytest.mark.parametrize(("name", "at", "margin"), [("packet_loss", 5.0, 4.5), ("low_memory", 100e6, 110e6)])
+def test_a_number_on_the_threshold_is_good_and_one_on_the_margin_too(name: str, at: float, margin: float) -> None:
+    """The limits belong to the good side, of an alert that has to be above its threshold and of one below it."""
+    feed = Feed(name)
+    assert [] == feed.kinds(at, at)
+    assert ["alert_raised"] == feed.kinds(PRD[name].bad)
+    assert ["alert_cleared"] == feed.kinds(*[margin] * 11)
+
+
 @pytest.mark.parametrize("name", PRD)
 def test_a_number_that_flaps_is_few_events(name: str) -> None:
     """An hour of a number that changes sides each second, and of one that does so every 20 s."""
