@@ -14,11 +14,11 @@ from common.thresholds import THRESHOLDS, Alerts
 
 STATES = frozenset(
     {
-        *("stream.state", "srt.connected", "srtla.link_up"),
-        *("hdmi.connected", "hdmi.locked", "audio.running", "network.link_up", "modem.connected"),
+        *("verdict.level", "stream.state", "srt.connected", "srtla.link_up"),
+        *("hdmi.connected", "hdmi.locked", "network.link_up", "modem.connected"),
     }
 )
-FLOWS = frozenset({"encoder.frame_rate"})  # news where it stops or begins
+FLOWS = frozenset({"encoder.frame_rate", "audio.sample_rate_hertz"})  # news where it stops or begins
 _OF = {row.metric: row for row in THRESHOLDS}
 _WHOLES = frozenset(row.of for row in THRESHOLDS if row.of)
 

@@ -17,6 +17,16 @@ from common.sample import Batch
 BATCHES_PER_TURN = 200  # then the reader's other work gets its turn
 
 
+def subscribe(run_dir: Path, topic: bytes) -> zmq.Socket[bytes]:
+    """Return a subscription to a topic of the feed, whose socket may come later."""
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+    socket.setsockopt(zmq.RECONNECT_IVL, 100)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+    socket.subscribe(topic)
+    socket.connect(f"ipc://{run_dir / 'feed.ipc'}")
+    return socket
+
+
 class Feed:
     """A subscription to the feed.
 
@@ -28,11 +38,7 @@ class Feed:
     """
 
     def __init__(self, run_dir: Path) -> None:
-        self.socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
-        self.socket.setsockopt(zmq.RECONNECT_IVL, 100)
-        self.socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
-        self.socket.subscribe(wire.COMMITTED_TOPIC)
-        self.socket.connect(f"ipc://{run_dir / 'feed.ipc'}")
+        self.socket = subscribe(run_dir, wire.COMMITTED_TOPIC)
 
     def batches(self) -> Iterator[Batch]:
         """Give what has come, up to one turn's worth."""

@@ -2,11 +2,11 @@
 
 import sys
 
-from common import service
-from healthd import stage
+from common.service import main, options_parser
+from healthd.service import build
 
 if __name__ == "__main__":
-    parser = service.options_parser(
+    parser = options_parser(
         "healthd", "Watch the heartbeats of all processes, answer /health and /metrics, publish self-metrics."
     )
-    sys.exit(service.main(stage.build, parser.parse_args()))
+    sys.exit(main(build, parser.parse_args()))

@@ -10,8 +10,9 @@ from typing import Any
 
 from common import clock
 from common.log import Log
+from common.thresholds import ERROR, OK
 from common.token_file import TokenFile
-from healthd import report, rollup, selfmetrics
+from healthd import report, selfmetrics
 from healthd.access import LOGIN, Access
 from healthd.connection import JSON, Answer, Request
 from healthd.page import files
@@ -116,14 +117,14 @@ def _json(status: int, body: dict[str, Any]) -> Answer:
 
 def _health(view: View, now_s: float) -> Answer:
     body = report.health(view, now_s, clock.wall_ms())
-    return _json(503 if body["status"] == rollup.ERROR else 200, body)
+    return _json(503 if body["status"] == ERROR else 200, body)
 
 
 def _ready(view: View, now_s: float) -> Answer:
     if view.uploads and not view.uploaded:
         return _json(503, {"status": "waiting for the first upload"})
     status = view.status(now_s)
-    return _json(200 if status == rollup.OK else 503, {"status": status})
+    return _json(200 if status == OK else 503, {"status": status})
 
 
 def _metrics(view: View) -> Answer:

@@ -13,12 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from common import wire
+from common import status, wire
+from common.status import CollectorStatus, SourceStatus
 from healthd import procfs
 
 MAX_PROCESSES = 200  # names are given by the senders; a confused one does not fill the memory
 EPOCHS_KEPT = 8  # starts of one name told apart, should two processes of it take turns
 STALE_INTERVALS = 3
+
+COLLECTED = "last_collection_ms"
 
 RUNNING, STOPPING = wire.STATES
 
@@ -50,7 +53,8 @@ class Beat:
         started_s: when the process began.
         epochs: its starts seen here, the latest last.
         restarts: starts seen beyond the first.
-        happened_s: by name of a fact ``last_…_ms``, when that was.
+        happened_s: by name of a field ``last_…_ms``, when that was; of a source's, after its name and a dot.
+        sources: of a collector, the status of each of its sources by name.
     """
 
     said: wire.Heartbeat
@@ -59,6 +63,7 @@ class Beat:
     epochs: tuple[str, ...]
     restarts: int
     happened_s: Mapping[str, float]
+    sources: Mapping[str, SourceStatus]
 
     def is_stale(self, now_s: float) -> bool:
         """Tell whether the next heartbeat should have come long ago."""
@@ -129,7 +134,8 @@ def _beat(said: wire.Heartbeat, old: Beat | None, now_s: float) -> Beat:
         restarts += bool(epochs)
         epochs = (*epochs, said.epoch)[-EPOCHS_KEPT:]
     started_s = old.started_s if old and same_start else now_s - _age_s(said)
-    return Beat(said, now_s, started_s, epochs, restarts, _happened_s(said, old, now_s))
+    sources = status.read(CollectorStatus, said.facts).sources
+    return Beat(said, now_s, started_s, epochs, restarts, _happened_s(said, sources, old, now_s), sources)
 
 
 def _age_s(said: wire.Heartbeat) -> float:
@@ -138,24 +144,33 @@ def _age_s(said: wire.Heartbeat) -> float:
     return used.age_s if used else max(0, said.timestamp_ms - said.started_ms) / 1000
 
 
-def _happened_s(said: wire.Heartbeat, old: Beat | None, now_s: float) -> dict[str, float]:
-    """Date the facts ``last_…_ms``.
+def _times(said: wire.Heartbeat, sources: Mapping[str, SourceStatus]) -> dict[str, object]:
+    """Return the fields ``last_…_ms`` of a heartbeat, those of sources too."""
+    own = {field: value for field, value in said.facts.items() if field.startswith("last_") and field.endswith("_ms")}
+    return {**own, **{f"{name}.{COLLECTED}": source.last_collection_ms for name, source in sources.items()}}
+
+
+def _happened_s(
+    said: wire.Heartbeat, sources: Mapping[str, SourceStatus], old: Beat | None, now_s: float
+) -> dict[str, float]:
+    """Date the fields ``last_…_ms``.
 
     One that has not changed keeps its date. One that changed between two heartbeats of a start happened
     between them, whatever the wall clock says.
     """
     dates = {}
-    for fact, raw in said.facts.items():
+    before = _times(old.said, old.sources) if old is not None else {}
+    for field, raw in _times(said, sources).items():
         value = _number(raw)
-        if value is None or not (fact.startswith("last_") and fact.endswith("_ms")):
+        if value is None:
             continue
-        if old is not None and fact in old.happened_s and old.number(fact) == value:
-            dates[fact] = old.happened_s[fact]
+        if old is not None and field in old.happened_s and before.get(field) == value:
+            dates[field] = old.happened_s[field]
             continue
         age_s = max(0.0, (said.timestamp_ms - value) / 1000)
         if old is not None and old.said.epoch == said.epoch:
             age_s = min(age_s, now_s - old.received_s)
-        dates[fact] = now_s - age_s
+        dates[field] = now_s - age_s
     return dates
 
 

@@ -5,15 +5,16 @@ Unknown values are null, never 0. Ages and times are counted at the moment of as
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from common import VERSION, clock, wire
-from healthd import heartbeats, rollup
+from common.thresholds import ERROR, OK
+from healthd import advice, heartbeats, rollup
 from healthd.heartbeats import Beat
 from healthd.programs import Known
 from healthd.rollup import Reason, Verdict
+from healthd.stream import NOTHING, StreamVerdict
 
 # A look at everything every second, blocked for at most a second by a supervisord that hangs: beyond
 # this the loop itself hangs (a log pipe that nobody reads), and what it found is history.
@@ -32,6 +33,7 @@ class View:
         uploaded: an upload has succeeded since this process looks.
         clock_synchronised: by NTP; None where the kernel does not say.
         path: of the report.
+        stream: the verdict on the stream.
     """
 
     known: Known
@@ -41,6 +43,7 @@ class View:
     uploaded: bool
     clock_synchronised: bool | None
     path: str
+    stream: StreamVerdict = NOTHING
 
     def status(self, now_s: float) -> str:
         """Return the verdict's word, or error when it is history."""
@@ -50,7 +53,7 @@ class View:
         """Return the reasons for the status."""
         if now_s - self.made_s <= HUNG_S:
             return self.verdict.reasons
-        hung = Reason("healthd", rollup.ERROR, "hung", "hangs; what is reported is as of then", self.made_s)
+        hung = Reason("healthd", ERROR, "hung", "hangs; what is shown is as old as it says", self.made_s)
         return hung, *self.verdict.reasons
 
 
@@ -78,9 +81,12 @@ def health(view: View, now_s: float, wall_ms: int) -> dict[str, Any]:
                 "severity": reason.severity,
                 "text": reason.text,
                 "since": clock.rfc3339(wall_ms - int((now_s - reason.since_s) * 1000)),
+                "meaning": advice.of(reason.rule).meaning,
+                "advice": advice.of(reason.rule).todo,
             }
             for reason in reasons
         ],
+        "stream": _stream(view.stream),
         "collectors": {name: _collector(name, view) for name in verdict.collectors},
         "uploader": _uploader(view, shipper, buffer, reasons),
         "storage": _storage(shipper, buffer),
@@ -93,20 +99,49 @@ def health(view: View, now_s: float, wall_ms: int) -> dict[str, Any]:
     }
 
 
+def _stream(stream: StreamVerdict) -> dict[str, Any]:
+    return {
+        "state": stream.state,
+        "status": stream.level,
+        "text": stream.title,
+        "since": _rfc3339(stream.since_ms),
+        "reasons": [
+            {
+                "part": reason.part,
+                "severity": reason.level,
+                "text": reason.title,
+                "since": clock.rfc3339(reason.since_ms),
+                "meaning": advice.of(reason.rule).meaning,
+                "advice": advice.of(reason.rule).todo,
+            }
+            for reason in stream.reasons
+        ],
+    }
+
+
 def _collector(name: str, view: View) -> dict[str, Any]:
-    beat, found = view.known.beats.get(name), view.verdict.collectors[name]
+    found = view.verdict.collectors[name]
+    process, beat = _process_of(name, view.known)
+    source = beat.sources.get(name) if beat else None
     return {
         "status": found.status,
-        "last_collection": _when(beat, "last_collection_ms"),
-        "metrics_collected": _counted(beat, "collector.metrics_collected_total"),
-        "last_error": found.error or (beat.error if beat else None),
+        "process": process,
+        "last_collection": _rfc3339(source.last_collection_ms) if source else None,
+        "metrics_collected": _counted(beat, "collector.metrics_collected_total", name),
+        "last_error": found.error or (source.error if source else None),
     }
+
+
+def _process_of(source: str, known: Known) -> tuple[str, Beat | None]:
+    """Return the process that a source is in, and its heartbeat."""
+    found = ((process, beat) for process, beat in known.beats.items() if source in beat.sources)
+    return next(found, (source, known.beats.get(source)))
 
 
 def _uploader(view: View, shipper: Beat | None, buffer: Beat | None, reasons: tuple[Reason, ...]) -> dict[str, Any]:
     status = rollup.worst(reasons, "shipper", "uploader") if view.uploads else rollup.DISABLED
     return {
-        "status": rollup.STARTING if status == rollup.OK and shipper is None else status,
+        "status": rollup.STARTING if status == OK and shipper is None else status,
         "last_upload": _when(shipper, "last_upload_ms"),
         "metrics_uploaded": _number(shipper, "metrics_uploaded"),
         "upload_failures": _number(shipper, "upload_failures"),
@@ -158,7 +193,10 @@ def _number(beat: Beat | None, fact: str) -> float | None:
 
 def _when(beat: Beat | None, fact: str) -> str | None:
     """Return a fact in milliseconds as RFC 3339, or None where it is not a time of this century."""
-    value = _number(beat, fact)
+    return _rfc3339(_number(beat, fact))
+
+
+def _rfc3339(value: float | None) -> str | None:
     return clock.rfc3339(int(value)) if value is not None and wire.EARLIEST_MS <= value <= wire.LATEST_MS else None
 
 
@@ -167,11 +205,8 @@ def _first_total(fact: str, *beats: Beat | None) -> int | None:
     return next((total for beat in beats if beat and (total := beat.total(fact)) is not None), None)
 
 
-def _counted(beat: Beat | None, counter: str) -> int | None:
-    """Return a counter of a process, over all of its tags."""
-    values = _values(heartbeats.readings(beat), counter) if beat else []
-    return int(sum(values)) if values else None
-
-
-def _values(readings: Iterable[heartbeats.Reading], name: str) -> list[float]:
-    return [r.value for r in readings if r.name == name and not isinstance(r.value, heartbeats.Histogram)]
+def _counted(beat: Beat | None, counter: str, collector: str) -> int | None:
+    """Return a counter of a source."""
+    found = (one for one in (heartbeats.readings(beat) if beat else ()) if one.name == counter)
+    values = [one.value for one in found if one.tags.get("collector") == collector]
+    return int(sum(value for value in values if not isinstance(value, heartbeats.Histogram))) if values else None

@@ -2,38 +2,42 @@
 
 Degraded: a collector or another process fails, uploads are late (2 upload intervals), samples pile up.
 Error: every collector fails, uploads are very late (20 intervals) and samples pile up, they pile up
-beyond a second limit, or the buffer or the shipper is gone. A tunnel of ten minutes alone is no error.
+beyond a second limit, the server does not let this device in or is not the server, or the buffer or the shipper is
+gone. A tunnel of ten minutes alone is no error. `advice.RECORDER` has the rules with what to do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from common.settings import Settings
-from healthd.heartbeats import Beat
+from common.thresholds import DEGRADED, ERROR, OK
+from healthd.heartbeats import COLLECTED, Beat
+from healthd.page.tile import Tile
 from healthd.programs import OFF, Condition, Known, conditions, is_collector
 
-OK, DEGRADED, ERROR = "ok", "degraded", "error"
 DISABLED, STARTING = "disabled", "starting"  # of a part, never of the whole
 
 DEGRADED_INTERVALS, ERROR_INTERVALS = 2, 20  # of remote.upload_interval
 SILENT_COLLECTS = 3  # collect intervals without a sample
 
+_BAD = frozenset({DEGRADED, ERROR})
 _RANKS = {OK: 0, DEGRADED: 1, ERROR: 2}
 
 _Found = tuple[str, str, str, str]  # part, severity, rule, text
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """Where the lines are.
+class Limits:
+    """From where on the recorder is degraded or in error.
 
     Attributes:
         uploads: samples are meant to be uploaded at all.
         degraded_age_s, error_age_s: age of the last moment at which nothing due was left to upload.
         degraded_pending, error_pending: samples past their lane's due time.
         error_pending_alone: as many are an error whatever the age.
+        skew_ms: a larger difference to the server's clock is degraded.
     """
 
     uploads: bool
@@ -42,6 +46,7 @@ class Thresholds:
     degraded_pending: int
     error_pending: int
     error_pending_alone: int
+    skew_ms: int = 2000
 
     @property
     def essential(self) -> tuple[str, ...]:
@@ -69,8 +74,8 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class CollectorStatus:
-    """How a collector does.
+class SourceHealth:
+    """How a source of a collector does.
 
     Attributes:
         status: ok, error, disabled or starting.
@@ -89,44 +94,59 @@ class Verdict:
         status: ok, degraded or error.
         reasons: empty if and only if ok.
         conditions: of every process, by name.
-        collectors: status of each process that collects, by name.
+        collectors: how each source of the collectors does, by name; a collector's own name before it was heard of.
         due: samples past their lane's due time, None while nobody says.
     """
 
     status: str = OK
     reasons: tuple[Reason, ...] = ()
     conditions: Mapping[str, Condition] = field(default_factory=dict)
-    collectors: Mapping[str, CollectorStatus] = field(default_factory=dict)
+    collectors: Mapping[str, SourceHealth] = field(default_factory=dict)
     due: int | None = None
 
 
-def thresholds(settings: Settings) -> Thresholds:
-    """Return the configured lines; ages that are not configured follow remote.upload_interval."""
+def limits(settings: Settings) -> Limits:
+    """Return the configured limits; ages that are not configured follow remote.upload_interval."""
     degraded, error = settings.health.degraded_threshold, settings.health.error_threshold
     interval_s = settings.remote.upload_interval_s
-    return Thresholds(
+    return Limits(
         uploads=settings.remote.enabled,
         degraded_age_s=degraded.upload_age_seconds or DEGRADED_INTERVALS * interval_s,
         error_age_s=error.upload_age_seconds or ERROR_INTERVALS * interval_s,
         degraded_pending=degraded.pending_metrics,
         error_pending=error.pending_metrics,
         error_pending_alone=error.pending_metrics_alone,
+        skew_ms=settings.monitoring.clock_skew_warn_threshold_ms,
     )
 
 
-def assess(known: Known, lines: Thresholds, now_s: float, before: Verdict | None = None) -> Verdict:
-    """Judge what is known; a reason that held `before` keeps its date."""
-    states = conditions(known, lines.essential, now_s)
-    collectors = {
-        name: _collector(known.beats.get(name), condition, now_s)
+def assess(
+    known: Known, limits: Limits, now_s: float, before: Verdict | None = None, tiles: Iterable[Tile] = ()
+) -> Verdict:
+    """Judge what is known.
+
+    Args:
+        known: of the processes.
+        limits: the configured ones.
+        now_s: monotonic time.
+        before: a reason that held then keeps its date.
+        tiles: numbers that are judged by themselves.
+    """
+    states = conditions(known, limits.essential, now_s)
+    by_process = {
+        name: _sources(name, known.beats.get(name), condition, now_s)
         for name, condition in states.items()
         if is_collector(name, known)
     }
+    collectors = {source: health for sources in by_process.values() for source, health in sources.items()}
     due = _due(known, states)
     found = [
-        *_collectors(collectors),
-        *(reason for name in states.keys() - collectors.keys() for reason in _process(name, states, known, lines)),
-        *(_uploads(known, lines, due, now_s) if lines.uploads else ()),
+        *(reason for name in by_process for reason in _collector(name, states[name].trouble, by_process[name])),
+        *_all_collectors(collectors),
+        *(reason for name in states.keys() - by_process.keys() for reason in _process(name, states, known, limits)),
+        *(_uploads(known, limits, due, now_s) if limits.uploads else ()),
+        *(_server(known, states, limits) if limits.uploads else ()),
+        *((tile.id, tile.level, tile.id, f"{tile.label} {tile.text}") for tile in tiles if tile.level in _BAD),
         *_surroundings(known, states),
     ]
     dates = {(reason.part, reason.rule): reason.since_s for reason in before.reasons} if before else {}
@@ -143,58 +163,95 @@ def worst(reasons: tuple[Reason, ...], *parts: str) -> str:
     return max(severities, key=_RANKS.__getitem__, default=OK)
 
 
-def _collector(beat: Beat | None, condition: Condition, now_s: float) -> CollectorStatus:
-    if condition.state == OFF or (beat is not None and beat.said.facts.get("enabled") is False):
-        return CollectorStatus(DISABLED)
-    if condition.trouble:
-        return CollectorStatus(ERROR, condition.trouble)
-    if beat is None or condition.state == "starting":
-        return CollectorStatus(STARTING)
-    error = beat.error or _lateness(beat, now_s)
-    return CollectorStatus(ERROR, error) if error else CollectorStatus(OK)
+def title(reason: Reason) -> str:
+    """Return a reason as one short sentence."""
+    return reason.text if reason.part in {"disk", "budget"} else f"{reason.part.capitalize()}: {reason.text}"
 
 
-def _lateness(beat: Beat, now_s: float) -> str | None:
+def _sources(name: str, beat: Beat | None, condition: Condition, now_s: float) -> dict[str, SourceHealth]:
+    """Return how each source of a collector does; what is wrong with the process is wrong with all of them."""
+    if beat is None or not beat.sources:
+        return {name: _unheard(condition)}
+    return {source: _source(source, beat, condition, now_s) for source in sorted(beat.sources)}
+
+
+def _unheard(condition: Condition) -> SourceHealth:
+    if condition.state == OFF:
+        return SourceHealth(DISABLED)
+    return SourceHealth(ERROR, condition.trouble) if condition.trouble else SourceHealth(STARTING)
+
+
+def _source(name: str, beat: Beat, condition: Condition, now_s: float) -> SourceHealth:
+    status = beat.sources[name]
+    if condition.state == OFF or not status.enabled:
+        return SourceHealth(DISABLED)
+    if condition.trouble or condition.state == "starting":
+        return _unheard(condition)
+    error = status.error or _lateness(name, beat, now_s)
+    return SourceHealth(ERROR, error) if error else SourceHealth(OK)
+
+
+def _lateness(name: str, beat: Beat, now_s: float) -> str | None:
     """Say how long nothing was collected, if too long; who never had anything to read is not late with it."""
-    interval_s, collected_s = beat.number("collect_interval_s"), beat.happened_s.get("last_collection_ms")
+    interval_s, collected_s = beat.sources[name].interval_s, beat.happened_s.get(f"{name}.{COLLECTED}")
     if interval_s is None or collected_s is None:
         return None
     limit_s = SILENT_COLLECTS * interval_s + beat.said.interval_s
     return f"has collected nothing for {limit_s:g} s" if now_s - collected_s > limit_s else None
 
 
-def _collectors(collectors: Mapping[str, CollectorStatus]) -> Iterator[_Found]:
-    enabled = [collector for collector in collectors.values() if collector.status != DISABLED]
-    failing = {name: collector.error for name, collector in collectors.items() if collector.status == ERROR}
-    for name, error in failing.items():
-        yield name, DEGRADED, "failing", error or "fails"
-    if failing and len(failing) == len(enabled):
+def _collector(process: str, trouble: str | None, sources: Mapping[str, SourceHealth]) -> Iterator[_Found]:
+    """Yield what is wrong with a collector's process, or else with its sources."""
+    if trouble:
+        yield process, DEGRADED, "gone", trouble
+        return
+    for name, health in sources.items():
+        if health.status == ERROR:
+            yield name, DEGRADED, "failing", health.error or "fails"
+
+
+def _all_collectors(sources: Mapping[str, SourceHealth]) -> Iterator[_Found]:
+    enabled = [health.status for health in sources.values() if health.status != DISABLED]
+    if enabled and all(status == ERROR for status in enabled):
         yield "collectors", ERROR, "all_failing", "every collector fails"
 
 
-def _process(name: str, states: Mapping[str, Condition], known: Known, lines: Thresholds) -> Iterator[_Found]:
+def _process(name: str, states: Mapping[str, Condition], known: Known, limits: Limits) -> Iterator[_Found]:
     trouble, beat = states[name].trouble, known.beats.get(name)
     if trouble:
-        yield name, ERROR if name in lines.essential else DEGRADED, "gone", trouble
+        yield name, ERROR if name in limits.essential else DEGRADED, "gone", trouble
     elif beat is not None and beat.error is not None and name != "shipper":
         # An upload that fails is no reason yet: how long uploads fail is judged, not that they do.
         yield name, DEGRADED, "failing", beat.error
 
 
-def _uploads(known: Known, lines: Thresholds, due: int | None, now_s: float) -> Iterator[_Found]:
+def _uploads(known: Known, limits: Limits, due: int | None, now_s: float) -> Iterator[_Found]:
     shipper = known.beats.get("shipper")
     if shipper is not None:
         age_s = now_s - shipper.happened_s.get("last_current_ms", shipper.started_s)
         said = f": {shipper.error}" if shipper.error else ""
-        if age_s > lines.error_age_s and due is not None and due > lines.error_pending:
-            text = f"nothing uploaded for {lines.error_age_s:g} s and more than {lines.error_pending} samples due"
+        if age_s > limits.error_age_s and due is not None and due > limits.error_pending:
+            text = f"nothing uploaded for {limits.error_age_s:g} s and more than {limits.error_pending} samples due"
             yield "uploader", ERROR, "late", text + said
-        elif age_s > lines.degraded_age_s:
-            yield "uploader", DEGRADED, "late", f"nothing uploaded for {lines.degraded_age_s:g} s{said}"
-    if due is not None and due > lines.error_pending_alone:
-        yield "uploader", ERROR, "pending", f"more than {lines.error_pending_alone} samples due"
-    elif due is not None and due > lines.degraded_pending:
-        yield "uploader", DEGRADED, "pending", f"more than {lines.degraded_pending} samples due"
+        elif age_s > limits.degraded_age_s:
+            yield "uploader", DEGRADED, "late", f"nothing uploaded for {limits.degraded_age_s:g} s{said}"
+    if due is not None and due > limits.error_pending_alone:
+        yield "uploader", ERROR, "pending", f"more than {limits.error_pending_alone} samples due"
+    elif due is not None and due > limits.degraded_pending:
+        yield "uploader", DEGRADED, "pending", f"more than {limits.degraded_pending} samples due"
+
+
+def _server(known: Known, states: Mapping[str, Condition], limits: Limits) -> Iterator[_Found]:
+    """Yield what somebody has to mend at the server, or between it and here."""
+    shipper = known.beats.get("shipper")
+    if shipper is None or states["shipper"].trouble:
+        return
+    refusal, skew_ms = shipper.text("refusal"), shipper.number("skew_ms")
+    if refusal:
+        yield "uploader", ERROR, "refused", f"the server does not take samples from this device: {refusal}"
+    if skew_ms is not None and abs(skew_ms) > limits.skew_ms:
+        side = "ahead of" if skew_ms > 0 else "behind"
+        yield "time", DEGRADED, "skew", f"this clock is {abs(skew_ms) / 1000:.1f} s {side} the server's"
 
 
 def _surroundings(known: Known, states: Mapping[str, Condition]) -> Iterator[_Found]:

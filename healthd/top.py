@@ -66,7 +66,7 @@ def _watch(settings: Settings) -> int:
         while True:
             size = shutil.get_terminal_size()
             try:
-                terminal = Terminal(size.columns, colour="NO_COLOR" not in os.environ)
+                terminal = Terminal(size.columns, colour="NO_COLOR" not in os.environ, height=size.lines - 1)
                 seen = time.monotonic(), terminal.lines(_ask(settings))
                 lines = seen[1]
             except _UnreachableError as error:

@@ -35,7 +35,7 @@ INPUTS = (
     *("srt.bitrate_bits_per_second", "srt.retransmit_percent", "srtla.link_up"),
     *("encoder.bitrate_bits_per_second", "encoder.bitrate_target_bits_per_second", "encoder.frame_drop_percent"),
     *("encoder.latency_ms", "encoder.frame_rate", "encoder.frame_rate_target"),
-    *("hdmi.connected", "hdmi.locked", "audio.running"),
+    *("hdmi.connected", "hdmi.locked", "audio.sample_rate_hertz"),
 )
 MAX_UNJUDGED = 1_000  # moments between two looks
 
@@ -139,14 +139,14 @@ def _inputs(heard: Heard, now_s: float) -> Inputs:
     def now(name: str) -> float | None:
         return heard.value(name, now_s)
 
-    sounds = [value for _, value in heard.each("audio.running", now_s)]
+    rates = [value for _, value in heard.each("audio.sample_rate_hertz", now_s)]
     return Inputs(
         loss=now("srt.packet_loss_percent"),
         rtt=scores.share(now("srt.rtt_ms"), now("srt.latency_ms")),
         bitrate=scores.share(now("encoder.bitrate_bits_per_second"), now("encoder.bitrate_target_bits_per_second")),
         drops=now("encoder.frame_drop_percent"),
         frames=scores.share(now("encoder.frame_rate"), now("encoder.frame_rate_target")),
-        sound=max(sounds, default=None),
+        sound=None if not rates else float(any(rates)),
         connected=now("srt.connected"),
         picture=_picture(heard, now_s),
     )

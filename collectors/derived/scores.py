@@ -59,7 +59,14 @@ PARTS = (
     Part("bitrate", "`encoder.bitrate_bits_per_second` as a share of the target", 25, 0.9, 0.3),
     Part("drops", "`encoder.frame_drop_percent`", 20, 0, 5),
     Part("frames", "`encoder.frame_rate` as a share of `encoder.frame_rate_target`", 60, 0.95, 0.5, needed=False),
-    Part("sound", "`audio.running`: 0 while a sound card is open and gives nothing", 30, 1, 0, needed=False),
+    Part(
+        "sound",
+        "sound: 0 while `audio.sample_rate_hertz` is 0 for each card that is captured from",
+        30,
+        1,
+        0,
+        needed=False,
+    ),
 )
 STEADY_READINGS = 6
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from common.catalog.row import COUNTER, GAUGE, HISTOGRAM, INFO, row
+from common.sample import HIGH
 
 OWN = (
+    row("verdict.level", GAUGE, "", "verdict", "What the page says: 0 nothing is wrong, 1 degraded, 2 error.", HIGH),
     row("collector.metrics_collected_total", COUNTER, "", "collector", "Samples collected."),
     row("collector.metrics_failed_total", COUNTER, "", "collector", "Items that could not be read."),
     row("collector.collects_skipped_total", COUNTER, "", "collector", "Deadlines missed because a collect overran."),

@@ -1,12 +1,12 @@
 """The newest value of every series, as the buffer committed it.
 
-Reads: batches of the feed. Fails: what is older than three intervals of its producer counts as absent, so that
-a picture of now never holds yesterday's numbers.
+Reads: batches of the feed. Fails: what is older than three intervals of its series, or whose source's process is
+gone, counts as absent, so that a picture of now never holds old numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from common import events
@@ -16,11 +16,14 @@ KEPT = (
     *("srt.", "srtla.", "encoder.", "audio.", "hdmi.", "modem.", "stream.", "alert.", "battery.", "power."),
     *("cpu.usage_percent", "cpu.temperature", "system.info", "memory.", "filesystem.", "network.total_"),
 )
+LASTING = frozenset({"stream.state"})  # as it is until it is another one, or its source is gone
+SESSION = "session"
 MAX_SERIES = 2_000
 STALE_INTERVALS = 3
 LEAST_STALE_S = 10.0  # a commit may wait for five seconds
+FIRST_SPACING_S = 30.0  # until the second reading comes
 
-_Key = tuple[str, frozenset[tuple[str, str]]]
+_Labels = frozenset[tuple[str, str]]
 
 
 class Value(NamedTuple):
@@ -30,31 +33,36 @@ class Value(NamedTuple):
         value: the reading.
         tags: its labels.
         since_ms: the time of the first of those with this value, Unix milliseconds.
-        heard_s: monotonic time of the last.
-        producer: whose it is.
+        timestamp_ms: the time of the last.
+        heard_s: monotonic time at which that came.
+        spacing_s: time between the last two.
+        source: whose it is.
     """
 
     value: float
     tags: Mapping[str, str]
     since_ms: int
+    timestamp_ms: int
     heard_s: float
-    producer: str
+    spacing_s: float
+    source: str
 
 
 class Latest:
     """What was heard last; written by the loop, read by any thread.
 
     Attributes:
-        intervals_s: how often a producer collects, by name.
         events: how many events were heard.
         heard_s: monotonic time of the last batch, None before the first.
+        session: the last text that was said of a session, "" for none.
     """
 
     def __init__(self) -> None:
-        self.intervals_s: Mapping[str, float] = {}
         self.events = 0
         self.heard_s: float | None = None
-        self._values: dict[_Key, Value] = {}
+        self.session = ""
+        self._values: dict[str, dict[_Labels, Value]] = {}
+        self._count = 0
 
     def take(self, batch: Batch, now_s: float) -> None:
         """Keep the values of a batch."""
@@ -62,30 +70,42 @@ class Latest:
         for sample in batch.samples:
             if sample.name == events.SAMPLE:
                 self.events += 1
-            elif sample.name.startswith(KEPT) and not isinstance(sample.value, str):
-                key = (sample.name, frozenset(sample.tags.items()))
-                old = self._values.get(key)
-                same = old is not None and old.value == sample.value
-                since_ms = old.since_ms if old is not None and same else batch.timestamp_ms
-                if old is not None or len(self._values) < MAX_SERIES:
-                    self._values[key] = Value(sample.value, sample.tags, since_ms, now_s, batch.producer)
+            elif isinstance(sample.value, str):
+                self.session = sample.value if sample.name == SESSION else self.session
+            elif sample.name.startswith(KEPT):
+                self._keep(sample.name, sample.value, sample.tags, batch, now_s)
 
     def rows(self, name: str, now_s: float) -> list[Value]:
         """Return the fresh values of a metric, by their labels."""
-        found = [value for (of, _), value in list(self._values.items()) if of == name and self._is_fresh(value, now_s)]
-        return sorted(found, key=lambda value: sorted(value.tags.items()))
+        found = [value for value in list(self._values.get(name, {}).values()) if _is_fresh(name, value, now_s)]
+        return sorted(found, key=lambda value: sorted(value.tags.items())) if len(found) > 1 else found
 
     def number(self, name: str, now_s: float, **tags: str) -> float | None:
         """Return the fresh value of a series, or of the first one that has these labels; None where there is none."""
         rows = self.rows(name, now_s)
         return next((row.value for row in rows if all(row.tags.get(tag) == text for tag, text in tags.items())), None)
 
-    def forget(self, now_s: float) -> None:
-        """Drop what is stale: a modem that was pulled does not come back with its labels."""
-        for key, value in list(self._values.items()):
-            if not self._is_fresh(value, now_s):
-                del self._values[key]
+    def forget(self, now_s: float, gone: Collection[str] = ()) -> None:
+        """Drop what is stale, and what sources that are gone have said: a modem that was pulled does not come back."""
+        for name, rows in list(self._values.items()):
+            for labels, value in list(rows.items()):
+                if value.source in gone or not _is_fresh(name, value, now_s):
+                    del rows[labels]
+                    self._count -= 1
 
-    def _is_fresh(self, value: Value, now_s: float) -> bool:
-        limit_s = max(LEAST_STALE_S, STALE_INTERVALS * self.intervals_s.get(value.producer, LEAST_STALE_S))
-        return now_s - value.heard_s <= limit_s
+    def _keep(self, name: str, value: float, tags: Mapping[str, str], batch: Batch, now_s: float) -> None:
+        rows, labels = self._values.setdefault(name, {}), frozenset(tags.items())
+        old = rows.get(labels)
+        if old is None and self._count >= MAX_SERIES:
+            return
+        since_ms, spacing_s = batch.timestamp_ms, FIRST_SPACING_S
+        if old is not None:
+            since_ms = old.since_ms if old.value == value else since_ms
+            spacing_s = max(0.0, (batch.timestamp_ms - old.timestamp_ms) / 1000)
+        self._count += old is None
+        rows[labels] = Value(value, tags, since_ms, batch.timestamp_ms, now_s, spacing_s, batch.producer)
+
+
+def _is_fresh(name: str, value: Value, now_s: float) -> bool:
+    limit_s = max(LEAST_STALE_S, STALE_INTERVALS * value.spacing_s)
+    return name in LASTING or now_s - value.heard_s <= limit_s

@@ -1,7 +1,8 @@
 """The picture as lines of text, for a terminal or a pipe. Pure.
 
-Reads: what `/api/now` answers. Emits: lines no wider than asked for, in colour where that is wanted. A level is
-always a word or a sign too, never a colour alone.
+Reads: what `/api/now` answers. Emits: lines no wider and, where asked for, no more than fit, in colour where that is
+wanted; what matters most comes first, and what was left out is said. A level is always a word or a sign too, never a
+colour alone.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from healthd.page.fact import DEGRADED, ERROR, IDLE, OK
+from common.thresholds import DEGRADED, ERROR, OK
+from healthd.page.tile import IDLE
 from healthd.page.wording import DASH, lasting
 
 SIGNS = {OK: "+", IDLE: "-", DEGRADED: "!", ERROR: "X", "": " "}
 
 _COLOURS = {OK: "32", DEGRADED: "33", ERROR: "31;1", IDLE: "36"}
-_LABEL, _VALUE, _GAP = 16, 20, 2  # two columns on a terminal of 80
+_LABEL, _VALUE, _GAP = 17, 19, 2  # two columns on a terminal of 80
 _COLUMN = 2 + _LABEL + _VALUE + _GAP
 _LINKS = (32, 12, 9, 8)
 _BAR = 10
+_MAX_REASONS = 4  # of each verdict, where room is scarce
 
 
 class Terminal:
@@ -27,37 +30,62 @@ class Terminal:
     Args:
         width: columns.
         colour: with escape sequences.
+        height: lines; None for as many as there are.
     """
 
-    def __init__(self, width: int = 100, *, colour: bool = False) -> None:
+    def __init__(self, width: int = 100, *, colour: bool = False, height: int | None = None) -> None:
         self._width = max(40, width)
         self._colour = colour
+        self._height = height
 
     def lines(self, picture: Mapping[str, Any]) -> list[str]:
-        """Return the picture, verdict first."""
-        return list(self._all(picture))
+        """Return the picture, verdicts first; where it does not fit, without its last part and with a word on that."""
+        parts = [list(part) for part in self._parts(picture)]
+        lines = [line for part in parts for line in part]
+        if self._height is None or len(lines) <= self._height:
+            return lines
+        shown: list[str] = []
+        for at, part in enumerate(parts):
+            if len(shown) + len(part) > self._height - 1:
+                left = len(parts) - at
+                return [*shown[: self._height - 1], f"… {left} more parts: make the window higher, or --once | less"]
+            shown += part
+        return shown
 
-    def _all(self, picture: Mapping[str, Any]) -> Iterator[str]:
-        device, verdict = picture["device"], picture["verdict"]
-        name = device["name"] or device["id"]
-        yield self._cut(f"{name}   belabox-metrics {device['version']}")
-        yield ""
-        title = f"{SIGNS[verdict['level']]} {verdict['title']}"
-        yield self._painted(self._cut(f"{title}  ({verdict['text']})"), verdict["level"])
-        for reason in picture["reasons"]:
-            since = lasting((picture["timestamp_ms"] - reason["since_ms"]) / 1000)
-            yield self._painted(
-                self._cut(f"  {SIGNS[reason['level']]} {reason['title']}, for {since}"), reason["level"]
-            )
-        for group in picture["groups"]:
-            yield from self._group(group["title"], [self._fact(fact) for fact in group["facts"]])
-            if group["id"] == "stream" and picture["links"]:
-                yield from self._links(picture["links"])
-        yield from self._group("Processes", [self._process(process) for process in picture["processes"]])
+    def _parts(self, picture: Mapping[str, Any]) -> Iterator[Iterator[str]]:
+        yield self._head(picture)
+        groups = {group["id"]: group for group in picture["groups"]}
+        if groups["stream"]["tiles"]:
+            yield self._tiles(groups["stream"])
+        if picture["links"]:
+            yield self._links(picture["links"])
+        yield self._tiles(groups["device"])
+        yield self._tiles(groups["delivery"])
+        yield self._group("Processes", [self._process(process) for process in picture["processes"]])
+
+    def _head(self, picture: Mapping[str, Any]) -> Iterator[str]:
+        device = picture["device"]
+        yield self._cut(f"{device['name'] or device['id']}   belabox-metrics {device['version']}")
+        for verdict in picture["verdicts"]:
+            title = f"{SIGNS[verdict['level']]} {verdict['title']}"
+            yield self._painted(self._cut(f"{title}. {verdict['text']}"), verdict["level"])
+            most = len(verdict["reasons"]) if self._height is None else _MAX_REASONS
+            for reason in verdict["reasons"][:most]:
+                yield from self._reason(reason, picture["timestamp_ms"])
+
+    def _reason(self, reason: Mapping[str, Any], now_ms: int) -> Iterator[str]:
+        since = lasting((now_ms - reason["since_ms"]) / 1000)
+        title = self._cut(f"  {SIGNS[reason['level']]} {reason['title']}, for {since}")
+        yield self._painted(title, reason["level"])
+        yield self._cut(f"    {reason['todo']}")
+
+    def _tiles(self, group: Mapping[str, Any]) -> Iterator[str]:
+        return self._group(group["title"], [self._tile(tile) for tile in group["tiles"]])
 
     def _group(self, title: str, cells: Sequence[str]) -> Iterator[str]:
         """Yield cells in as many columns as there is room for, read down and then across."""
-        yield ""
+        if self._height is None:
+            yield ""
         yield title
         columns = max(1, self._width // _COLUMN)
         rows = -(-len(cells) // columns)
@@ -65,19 +93,20 @@ class Terminal:
             yield "".join(cells[row::rows]).rstrip()
 
     def _links(self, links: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-        yield ""
+        if self._height is None:
+            yield ""
         heads = zip(("carries", "RTT", "loss"), _LINKS[1:], strict=True)
         yield self._cut(f"{'Links':<{_LINKS[0] + 2}}{''.join(f'{head:>{width}}' for head, width in heads)}")
         for link in links:
             name = f"{link['name']}  {link['modem']}".strip()
             if link["level"] != OK:
-                name = f"{name} ({link['state']})"
+                name = f"{link['name']} ({link['state']})"
             numbers = (f"{link[key]:>{width}}" for key, width in zip(("rate", "rtt", "loss"), _LINKS[1:], strict=True))
             text = f"{SIGNS[link['level']]} {name:<{_LINKS[0]}.{_LINKS[0]}}{''.join(numbers)}  {_bar(link['share'])}"
             yield self._painted(self._cut(text), link["level"])
 
-    def _fact(self, fact: Mapping[str, Any]) -> str:
-        return self._cell(fact["label"], fact["text"], fact["level"])
+    def _tile(self, tile: Mapping[str, Any]) -> str:
+        return self._cell(tile["label"], tile["text"], tile["level"])
 
     def _process(self, process: Mapping[str, Any]) -> str:
         restarts = f", {process['restarts']} restarts" if process["restarts"] else ""
@@ -85,7 +114,7 @@ class Terminal:
 
     def _cell(self, label: str, text: str, level: str) -> str:
         room = min(_COLUMN, self._width) - _GAP
-        plain = f"{SIGNS[level]} {label:<{_LABEL}.{_LABEL}}{text}"[:room]
+        plain = f"{SIGNS[level]} {label:<{_LABEL}.{_LABEL}} {text}"[:room]
         return self._painted(f"{plain:<{room}}", level) + " " * _GAP
 
     def _cut(self, text: str) -> str:

@@ -45,8 +45,9 @@ def text(browser: Chrome, selector: str) -> str:
 
 
 def verdict(browser: Chrome) -> str:
-    """Return the verdict's words, its reasons included."""
-    return f"{text(browser, '#title')}\n{text(browser, '#reasons')}"
+    """Return the words of both verdicts, their reasons included."""
+    parts = ("#stream-verdict h1", "#recorder-verdict h2", "#stream-reasons", "#recorder-reasons")
+    return "\n".join(text(browser, part) for part in parts)
 
 
 def wait_told(browser: Chrome, words: str, timeout_s: float = 60) -> None:
@@ -56,7 +57,8 @@ def wait_told(browser: Chrome, words: str, timeout_s: float = 60) -> None:
 
 def wait_well(browser: Chrome) -> None:
     """Wait until the verdict is a good one."""
-    wait_for("a good verdict", lambda: verdict(browser).startswith(("Stream healthy", "Ready")), 60)
+    good = ("Stream healthy\nAll is recorded", "The stream runs\nAll is recorded", "No stream\nAll is recorded")
+    wait_for("good verdicts", lambda: verdict(browser).startswith(good), 60)
 
 
 def test_stopping_a_stage_changes_the_verdict_and_back(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
@@ -107,7 +109,7 @@ def test_a_device_that_is_gone_is_said_to_be(run_dir: Path, vm: FakeVm, quick: d
         browser.get(address(pipeline))
         wait_for("the page to be live", lambda: text(browser, "#connection") == "live")
         pipeline.supervisorctl("stop", "healthd")
-        wait_for("the news", lambda: text(browser, "#title") == "Device not reachable")
+        wait_for("the news", lambda: text(browser, "#stream-verdict h1") == "Device not reachable")
         assert "not reachable since" in text(browser, "#connection")
         assert browser.execute_script("return document.body.classList.contains('lost')")
         pipeline.supervisorctl("start", "healthd")

@@ -27,14 +27,14 @@ function put(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-export function drawFacts(list, facts) {
-  keep(list, facts, (fact) => fact.id,
-    (fact) => element("div", {}, element("dt", {}, fact.label), element("dd")),
-    (row, fact) => {
-      row.dataset.level = fact.level;
-      put(row.querySelector("dt"), fact.label);
-      put(row.querySelector("dd"), fact.text);
-      drawMeter(gauge(row, fact.share !== null), fact.share, fact.label);
+export function drawTiles(list, tiles) {
+  keep(list, tiles, (tile) => `${tile.id} ${tile.label}`,
+    (tile) => element("div", {}, element("dt", {}, tile.label), element("dd")),
+    (row, tile) => {
+      row.dataset.level = tile.level;
+      put(row.querySelector("dt"), tile.label);
+      put(row.querySelector("dd"), tile.text);
+      drawMeter(gauge(row, tile.share !== null), tile.share, tile.label);
     });
 }
 
@@ -61,14 +61,21 @@ function drawMeter(row, share, label) {
 
 export function drawReasons(section, reasons, nowMs) {
   section.hidden = reasons.length === 0;
-  keep(section.querySelector("ul"), reasons, (reason) => `${reason.part} ${reason.title}`,
-    () => element("li", {}, element("strong"), element("small")),
+  keep(section.querySelector("ul"), reasons, (reason) => `${reason.part} ${reason.since_ms} ${reason.text}`,
+    () => element("li", {}, element("strong"), element("small"), element("span")),
     (row, reason) => {
       row.dataset.level = reason.level;
       put(row.querySelector("strong"), reason.title);
-      const since = new Date(reason.since_ms).toLocaleTimeString();
-      put(row.querySelector("small"), `since ${since}, ${lasting(nowMs - reason.since_ms)}`);
+      put(row.querySelector("small"), `since ${time(reason.since_ms)}, ${lasting(nowMs - reason.since_ms)}`);
+      put(row.querySelector("span"), `${reason.text} ${reason.todo}`);
     });
+}
+
+// A moment of today by its time, an older one with its date.
+export function time(ms) {
+  const moment = new Date(ms);
+  const today = moment.toDateString() === new Date().toDateString();
+  return today ? moment.toLocaleTimeString() : moment.toLocaleString();
 }
 
 function lasting(ms) {

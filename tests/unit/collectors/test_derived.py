@@ -120,7 +120,7 @@ PICTURES: dict[str, tuple[dict[str, float], float]] = {
     "not locked": ({"hdmi.connected": 1, "hdmi.locked": 0}, 0.0),
     "locked": ({"hdmi.connected": 1, "hdmi.locked": 1}, 100.0),
     "stalled": ({"encoder.frame_rate": 0.0, "encoder.frame_rate_target": 30}, 0.0),
-    "no sound": ({"audio.running": 0}, 70.0),
+    "no sound": ({"audio.sample_rate_hertz": 0}, 70.0),
     "half of the frames": ({"encoder.frame_rate": 15.0, "encoder.frame_rate_target": 30}, 40.0),
 }
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from common import wire
+from common import status, wire
+from common.status import CollectorStatus
 from healthd.heartbeats import Beat
 from healthd.programs import Known
-from healthd.rollup import Thresholds
+from healthd.rollup import Limits
 from healthd.supervisor import Program, Supervision
 
 NOW_S = 10_000.0
 WALL_MS = 1_795_000_000_000  # 2026-11-18T11:06:40Z
 UPTIME_S = 5_000.0
 
-LINES = Thresholds(
+LIMITS = Limits(
     uploads=True,
     degraded_age_s=60,
     error_age_s=600,
@@ -58,14 +60,17 @@ def beat(
     times = {fact: WALL_MS - int(age * 1000) for fact, age in ages_s.items()}
     said = heartbeat(process, **{**fields, "facts": {**times, **fields.get("facts", {})}})
     happened_s = {fact: NOW_S - age for fact, age in ages_s.items()}
-    return Beat(said, NOW_S - age_s, NOW_S - UPTIME_S, (said.epoch,), restarts, happened_s)
+    sources = status.read(CollectorStatus, said.facts).sources
+    return Beat(said, NOW_S - age_s, NOW_S - UPTIME_S, (said.epoch,), restarts, happened_s, sources)
 
 
 def collector(process: str = "cpu", *, collected_s: float | None = 5.0, **fields: Any) -> Beat:
-    """Return the heartbeat of a collector with an interval of 10 s."""
-    facts = {"enabled": True, "collect_interval_s": 10.0, **fields.pop("facts", {})}
-    ages_s = {} if collected_s is None else {"last_collection_ms": collected_s}
-    return beat(process, ages_s=ages_s, facts=facts, **fields)
+    """Return the heartbeat of a collector with one source of its name, whose interval is 10 s; `source`: its fields."""
+    collected_ms = None if collected_s is None else WALL_MS - int(collected_s * 1000)
+    source = {"enabled": True, "interval_s": 10.0, "last_collection_ms": collected_ms, **fields.pop("source", {})}
+    made = beat(process, facts={"sources": {process: source}, **fields.pop("facts", {})}, **fields)
+    happened_s = {} if collected_s is None else {f"{process}.last_collection_ms": NOW_S - collected_s}
+    return replace(made, happened_s={**made.happened_s, **happened_s})
 
 
 def shipper(*, current_s: float | None = 5.0, due: Sequence[int] | None = (0, 1, 2, 3), **fields: Any) -> Beat:

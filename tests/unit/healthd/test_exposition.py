@@ -12,7 +12,7 @@ from healthd.heartbeats import Reading
 from healthd.rollup import assess
 from healthd.selfmetrics import readings
 from tests.harness import require
-from tests.unit.healthd.build import LINES, NOW_S, beat, collector, known, shipper
+from tests.unit.healthd.build import LIMITS, NOW_S, beat, collector, known, shipper
 
 OF_EACH = ("collector.", "publisher.")
 OWN = (*OF_EACH, "storage.", "uploader.", "time.")
@@ -37,7 +37,7 @@ def scraped() -> str:
         beat("buffer", readings=[reading(name) for name in names if name.startswith("storage.")]),
         shipper(readings=[reading(name) for name in names if name.startswith(("uploader.", "time."))]),
     )
-    return exposition(readings(everything, assess(everything, LINES, NOW_S))).decode()
+    return exposition(readings(everything, assess(everything, LIMITS, NOW_S))).decode()
 
 
 def test_prometheus_checker_finds_nothing() -> None:
@@ -67,7 +67,7 @@ def test_a_histogram_is_a_proper_one() -> None:
     """Buckets are cumulative and end with +Inf; count and sum follow."""
     value = ["histogram", "storage.commit_duration_seconds", {}, [[0.1, 10.0], [1, 2, 5], 99.5]]
     everything = known(beat("buffer", readings=[value]))
-    text = exposition(readings(everything, assess(everything, LINES, NOW_S))).decode()
+    text = exposition(readings(everything, assess(everything, LIMITS, NOW_S))).decode()
     lines = [line for line in text.splitlines() if line.startswith("storage_commit_duration_seconds")]
     assert [
         'storage_commit_duration_seconds_bucket{le="0.1"} 1.0',

@@ -20,7 +20,7 @@ from healthd.programs import Known
 from healthd.report import View
 from healthd.rollup import assess
 from tests.harness import wait_for
-from tests.unit.healthd.build import LINES, NOW_S, beat, known
+from tests.unit.healthd.build import LIMITS, NOW_S, beat, known
 from tests.unit.healthd.test_report import view
 
 
@@ -259,4 +259,4 @@ def test_the_verdict_is_only_read() -> None:
     for path in ("/health", "/metrics"):
         ask(endpoints_of(before), path)
     assert before == view(known())
-    assert assess(known(), LINES, NOW_S) == before.verdict
+    assert assess(known(), LIMITS, NOW_S) == before.verdict

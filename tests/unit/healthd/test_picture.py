@@ -1,4 +1,4 @@
-"""What the page shows of now: the verdict, its reasons, and nothing that is not known."""
+"""What the page shows of now: the verdicts, their reasons, and nothing that is not known."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from typing import Any
 import pytest
 
 from common.sample import Batch, Sample
-from healthd.page.latest import LEAST_STALE_S, Latest
+from common.thresholds import Alerts
+from healthd import stream
+from healthd.page import delivery
+from healthd.page.latest import FIRST_SPACING_S, STALE_INTERVALS, Latest
 from healthd.page.picture import picture
 from healthd.page.wording import DASH, ago, bits, lasting, number, of, percent, size
 from healthd.report import HUNG_S, View
 from healthd.rollup import Verdict, assess
-from tests.unit.healthd.build import LINES, NOW_S, WALL_MS, known, shipper
+from tests.unit.healthd.build import LIMITS, NOW_S, WALL_MS, known, shipper
 
 LINK = {"interface": "wwan0", "ip": "10.0.0.2"}
 STREAM = {
-    "srt.connected": 1, "srt.uptime_seconds": 125, "srt.rtt_ms": 60.0, "srt.packet_loss_percent": 0.4,
+    "stream.state": 2, "srt.connected": 1,
+    "srt.uptime_seconds": 125, "srt.rtt_ms": 60.0, "srt.packet_loss_percent": 0.4,
     "srt.bitrate_bits_per_second": 6.2e6, "encoder.bitrate_bits_per_second": 5.8e6,
     "encoder.bitrate_target_bits_per_second": 6e6, "hdmi.connected": 1, "stream.health_score": 97.0,
     "srtla.link_up": 1, "srtla.link_bits_per_second": 2e6, "srtla.link_rtt_ms": 41.0,
@@ -38,37 +42,48 @@ def latest(values: Mapping[str, float], heard_s: float = NOW_S - 1) -> Latest:
     return seen
 
 
-def view(verdict: Verdict | None = None, made_s: float = NOW_S) -> View:
-    """Return the view of a healthy pipeline, or with another verdict."""
+def view(verdict: Verdict | None = None, made_s: float = NOW_S, seen: Latest | None = None) -> View:
+    """Return the view of a healthy pipeline and of what was heard, or with another verdict."""
     healthy = known(shipper(facts={"mode": "realtime", "pending": [0, 1, 2, 3]}))
-    return View(healthy, verdict or assess(healthy, LINES, NOW_S), made_s, True, True, True, "/health")
+    said = stream.assess(seen or Latest(), Alerts(), NOW_S, WALL_MS)
+    return View(healthy, verdict or assess(healthy, LIMITS, NOW_S), made_s, True, True, True, "/health", said)
+
+
+def picture_of(seen: Latest, **fields: Any) -> dict[str, Any]:
+    """Return the picture of what was heard."""
+    return picture(view(**fields, seen=seen), seen, {"id": "d", "name": "n"}, NOW_S, WALL_MS)
+
+
+def verdict_of(drawing: Mapping[str, Any], which: str = "stream") -> dict[str, Any]:
+    """Return one of the verdicts."""
+    return next(verdict for verdict in drawing["verdicts"] if verdict["id"] == which)
 
 
 def drawn(values: Mapping[str, float], **fields: Any) -> dict[str, Any]:
     """Return the picture as a browser decodes it."""
-    made = picture(view(**fields), latest(values), {"id": "d", "name": "n"}, NOW_S, WALL_MS)
+    made = picture_of(latest(values), **fields)
     decoded: dict[str, Any] = json.loads(json.dumps(made, allow_nan=False))
     return decoded
 
 
-def facts(drawing: Mapping[str, Any], group: str) -> dict[str, tuple[str, str]]:
-    """Return text and level of each fact of a group."""
-    found = next(each for each in drawing["groups"] if each["id"] == group)["facts"]
-    return {fact["id"]: (fact["text"], fact["level"]) for fact in found}
+def tiles(drawing: Mapping[str, Any], group: str) -> dict[str, tuple[str, str]]:
+    """Return text and level of each tile of a group."""
+    found = next(each for each in drawing["groups"] if each["id"] == group)["tiles"]
+    return {tile["id"]: (tile["text"], tile["level"]) for tile in found}
 
 
 def test_a_healthy_stream() -> None:
     """Its numbers have a text and a level each; what nobody measures has a dash and none."""
     drawing = drawn(STREAM)
     assert ("ok", "Stream healthy", []) == (
-        drawing["verdict"]["level"], drawing["verdict"]["title"], drawing["reasons"],
+        verdict_of(drawing)["level"], verdict_of(drawing)["title"], verdict_of(drawing)["reasons"],
     )  # fmt: skip
-    stream = facts(drawing, "stream")
-    assert ("5.8 of 6.0 Mbit/s", "ok") == stream["bitrate"]
-    assert ("60 ms", "ok") == stream["rtt"]
-    assert (DASH, "") == stream["buffer"]
-    assert "2 min 5 s" == stream["age"][0]
-    assert ["wwan0 (10.0.0.2)", "2.0 Mbit/s", "41 ms", "up"] == [
+    shown = tiles(drawing, "stream")
+    assert ("5.8 of 6.0 Mbit/s", "ok") == shown["low_bitrate"]
+    assert ("60 ms", "ok") == shown["high_round_trip"]
+    assert (DASH, "") == shown["buffer_full"]
+    assert "2 min 5 s" == shown["age"][0]
+    assert ["wwan0", "2.0 Mbit/s", "41 ms", "up"] == [
         drawing["links"][0][key] for key in ("name", "rate", "rtt", "state")
     ]
 
@@ -83,43 +98,53 @@ def test_what_machine_it_is(names: dict[str, str], system: str) -> None:
     seen.take(
         Batch("cpu", "e", 1, WALL_MS, 0, "boot", False, [Sample("system.info", 1, {"board": "B", **names})]), NOW_S
     )
-    shown = facts(picture(view(), seen, {"id": "d", "name": "n"}, NOW_S, WALL_MS), "device")
+    shown = tiles(picture_of(seen), "device")
     assert (("B", ""), (system, "")) == (shown["board"], shown["system"])
 
 
-def test_without_a_stream_it_is_ready() -> None:
-    """No stream is no trouble."""
-    assert ("idle", "Ready") == tuple(drawn({})["verdict"][key] for key in ("level", "title"))
+def test_both_verdicts_are_there() -> None:
+    """A stopped shipper is no lost stream, and a lost stream is no stopped shipper."""
+    broken = assess(known(without=("shipper",)), LIMITS, NOW_S)
+    drawing = drawn(STREAM, verdict=broken)
+    assert ("ok", "error") == (verdict_of(drawing)["level"], verdict_of(drawing, "recorder")["level"])
+    drawing = drawn({**STREAM, "srt.connected": 0})
+    assert ("error", "ok") == (verdict_of(drawing)["level"], verdict_of(drawing, "recorder")["level"])
+    assert "All is recorded" == verdict_of(drawing, "recorder")["title"]
 
 
-TROUBLES = {
-    "The receiver does not answer": ("error", {"srt.connected": 0}),
-    "No picture at the HDMI input": ("error", {"hdmi.connected": 0}),
-    "Link wwan0 (10.0.0.2) is down": ("degraded", {"srtla.link_up": 0}),
-}
+def test_a_reason_says_what_it_means_and_what_to_do() -> None:
+    """In words of whoever reads it."""
+    (reason,) = verdict_of(drawn({**STREAM, "srt.connected": 0}))["reasons"]
+    assert reason["title"] == "The receiver does not answer"
+    assert "viewers" in reason["text"]
+    assert "links" in reason["todo"]
 
 
-@pytest.mark.parametrize("title", TROUBLES)
-def test_what_is_wrong_with_the_stream_is_the_verdict(title: str) -> None:
-    """With its own sentence."""
-    level, values = TROUBLES[title]
-    verdict = drawn({**STREAM, **values})["verdict"]
-    assert (level, title) == (verdict["level"], verdict["title"])
+def test_the_disk_is_the_recorders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full one is amber on its tile and in the verdict."""
+    seen = latest({"filesystem.used_percent": 95.0})
+    found = assess(known(shipper()), LIMITS, NOW_S, tiles=delivery.disk(seen, NOW_S))
+    drawing = picture_of(seen, verdict=found)
+    assert ("95 %", "degraded") == tiles(drawing, "delivery")["disk"]
+    assert ("degraded", "Disk 95 %") == tuple(verdict_of(drawing, "recorder")[key] for key in ("level", "title"))
 
 
-def test_the_gravest_comes_first() -> None:
-    """And how many more there are is said."""
-    drawing = drawn({**STREAM, "srtla.link_up": 0, "srt.connected": 0})
-    assert ("The receiver does not answer", "and 1 more") == (drawing["verdict"]["title"], drawing["verdict"]["text"])
+def test_no_process_is_redder_than_the_verdict() -> None:
+    """One whose error is no reason yet is not marked."""
+    failing = known(shipper(error={"error": "timeout"}))
+    drawing = drawn(STREAM, verdict=assess(failing, LIMITS, NOW_S))
+    assert "ok" == verdict_of(drawing, "recorder")["level"]
+    assert {"ok"} == {process["level"] for process in drawing["processes"]}
 
 
-def test_an_alert_has_its_name() -> None:
-    """As people read it."""
+def test_a_link_has_the_name_of_its_carrier() -> None:
+    """As people call it, with its interface; the modem's model and signal are beside it."""
     seen = latest(STREAM)
-    alert = Sample("alert.active", 1, {"alert": "high_round_trip"})
-    seen.take(Batch("derived", "e", 1, WALL_MS, 0, "b", False, [alert]), NOW_S)
-    made = picture(view(), seen, {"id": "d", "name": ""}, NOW_S, WALL_MS)
-    assert "High round trip" == made["verdict"]["title"]
+    tags = {"interface": "wwan0", "carrier": "Vodafone", "model": "E3372", "technology": "LTE", "modem": "m1"}
+    signal = Sample("modem.signal_percent", 71, {"modem": "m1"})
+    seen.take(Batch("modem", "e", 1, WALL_MS, 0, "b", False, [Sample("modem.info", 1, tags), signal]), NOW_S)
+    link = picture_of(seen)["links"][0]
+    assert ("Vodafone (wwan0)", "10.0.0.2 · E3372 · LTE · 71 %") == (link["name"], link["modem"])
 
 
 def test_a_link_that_is_down_shows_no_numbers() -> None:
@@ -129,15 +154,21 @@ def test_a_link_that_is_down_shows_no_numbers() -> None:
 
 
 def test_old_numbers_are_gone() -> None:
-    """A collector that died leaves dashes, not its last words."""
-    made = picture(view(), latest(STREAM, NOW_S - 100), {"id": "d", "name": ""}, NOW_S, WALL_MS)
-    assert {(DASH, "")} == {value for key, value in facts(made, "stream").items() if key in {"rtt", "loss", "sent"}}
-    assert [] == made["links"]
+    """A collector that fell silent leaves dashes, not its last words."""
+    seen = latest({"cpu.temperature": 60.0}, NOW_S - STALE_INTERVALS * FIRST_SPACING_S - 1)
+    assert (DASH, "") == tiles(picture_of(seen), "device")["overheating"]
+
+
+def test_what_a_source_said_is_gone_with_its_process() -> None:
+    """At once, whatever its interval."""
+    seen = latest(STREAM)
+    seen.forget(NOW_S, gone={"srt"})
+    assert seen.number("srt.rtt_ms", NOW_S) is None
 
 
 def test_a_healthd_that_hung_says_so() -> None:
     """Its picture is as of then."""
-    assert "hangs" in drawn(STREAM, made_s=NOW_S - HUNG_S - 1)["verdict"]["title"]
+    assert "hangs" in verdict_of(drawn(STREAM, made_s=NOW_S - HUNG_S - 1), "recorder")["title"]
 
 
 def test_the_date_of_a_value_is_that_of_its_first_appearance() -> None:
@@ -149,15 +180,13 @@ def test_the_date_of_a_value_is_that_of_its_first_appearance() -> None:
 
 
 def test_a_value_lives_three_intervals() -> None:
-    """Of its producer's, ten seconds at least; then it is forgotten."""
+    """Of its own series, by its timestamps; then it is forgotten."""
     seen = latest({"srt.rtt_ms": 60.0}, NOW_S)
-    assert 60.0 == seen.number("srt.rtt_ms", NOW_S + LEAST_STALE_S)
-    seen.intervals_s = {"srt": 20.0}
-    assert 60.0 == seen.number("srt.rtt_ms", NOW_S + 60)
+    seen.take(batch({"srt.rtt_ms": 61.0}, WALL_MS + 20_000), NOW_S)
+    assert 61.0 == seen.number("srt.rtt_ms", NOW_S + 60)
     assert seen.number("srt.rtt_ms", NOW_S + 61) is None
     seen.forget(NOW_S + 61)
-    seen.intervals_s = {"srt": 1000.0}
-    assert seen.number("srt.rtt_ms", NOW_S + 61) is None
+    assert seen.number("srt.rtt_ms", NOW_S) is None
 
 
 def test_numbers_as_people_read_them() -> None:

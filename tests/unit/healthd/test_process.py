@@ -40,8 +40,8 @@ class Others:
         self.facts: dict[str, dict[str, Any]] = {
             "buffer": {"kind": "buffer", "pending": [0, 0, 3, 0]},
             "shipper": {"kind": "shipper", "due": [0, 0, 0, 0], "last_upload_ms": None},
-            "cpu": {"kind": "collector", "enabled": True, "collect_interval_s": 10.0},
-            "memory": {"kind": "collector", "enabled": True, "collect_interval_s": 10.0},
+            "cpu": {"kind": "collector"},
+            "memory": {"kind": "collector"},
         }
         self.errors: dict[str, str] = {}
         self._run_dir = run_dir
@@ -61,8 +61,9 @@ class Others:
     def _heartbeat(self, process: str, facts: dict[str, Any]) -> wire.Heartbeat:
         now_ms = clock.wall_ms()
         current = {"last_current_ms": now_ms} if process == "shipper" else {}
-        collected = {"last_collection_ms": now_ms} if facts["kind"] == "collector" else {}
         error = self.errors.get(process)
+        source = {"interval_s": 10.0, "last_collection_ms": now_ms, "error": error}
+        sources = {"sources": {process: source}} if facts["kind"] == "collector" else {}
         return wire.Heartbeat(
             process=process,
             pid=os.getpid(),
@@ -71,7 +72,7 @@ class Others:
             timestamp_ms=now_ms,
             interval_s=INTERVAL_S,
             error=None if error is None else {"error": error, "error_type": "Error", "timestamp_ms": now_ms},
-            facts={**facts, **current, **collected},
+            facts={**facts, **current, **sources},
             readings=[["counter", "collector.metrics_collected_total", {"collector": process}, 5]],
         )
 

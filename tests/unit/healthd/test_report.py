@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 
 from common import VERSION
+from healthd import advice
 from healthd.programs import Known
 from healthd.report import HUNG_S, View, health
 from healthd.rollup import assess
-from tests.unit.healthd.build import LINES, NOW_S, WALL_MS, beat, collector, known, program, shipper, supervision
+from tests.unit.healthd.build import LIMITS, NOW_S, WALL_MS, beat, collector, known, program, shipper, supervision
 
 LOCAL = "2026-11-18T11:06:40.000Z"
 
 
 def view(facts: Known, **fields: Any) -> View:
     """What the loop would have made of it."""
-    lines = replace(LINES, uploads=fields.get("uploads", True))
+    lines = replace(LIMITS, uploads=fields.get("uploads", True))
     given = {"uploads": True, "uploaded": True, "clock_synchronised": None, "path": "/health", **fields}
     return View(known=facts, verdict=assess(facts, lines, NOW_S), made_s=NOW_S, **given)
 
@@ -61,9 +62,11 @@ def test_everything_known_is_reported() -> None:
         "mode": "realtime",
         "budget": {"holding": [3]},
         "reasons": [],
+        "stream": {"state": "unknown", "status": "idle", "text": "Looking", "since": None, "reasons": []},
         "collectors": {
             "cpu": {
                 "status": "ok",
+                "process": "cpu",
                 "last_collection": "2026-11-18T11:06:35.000Z",
                 "metrics_collected": 1234,
                 "last_error": None,
@@ -126,10 +129,10 @@ def test_a_time_that_is_none_is_null(value: Any) -> None:
 @pytest.mark.parametrize(
     ("spoke", "expected"),
     [
-        (collector(error={"error": "EIO"}), ("error", "EIO")),
+        (collector(source={"error": "EIO"}), ("error", "EIO")),
         (collector(collected_s=99), ("error", "has collected nothing for 32 s")),
         (collector(age_s=60), ("error", "sends no heartbeats")),
-        (collector(facts={"enabled": False}), ("disabled", None)),
+        (collector(source={"enabled": False}), ("disabled", None)),
     ],
 )
 def test_a_collector_that_fails_says_why(spoke: Any, expected: tuple[str, str | None]) -> None:
@@ -143,9 +146,10 @@ def test_reasons_are_dated_by_the_wall_clock_of_now() -> None:
     said = known(collector(age_s=60), beat("buffer", age_s=60))
     lasting = view(said)
     made = health(lasting, NOW_S + 3, WALL_MS + 3_000)
+    words = {"meaning": advice.of("gone").meaning, "advice": advice.of("gone").todo}
     assert [
-        {"part": "buffer", "severity": "error", "text": "sends no heartbeats", "since": LOCAL},
-        {"part": "cpu", "severity": "degraded", "text": "sends no heartbeats", "since": LOCAL},
+        {"part": "buffer", "severity": "error", "text": "sends no heartbeats", "since": LOCAL, **words},
+        {"part": "cpu", "severity": "degraded", "text": "sends no heartbeats", "since": LOCAL, **words},
     ] == made["reasons"]
 
 

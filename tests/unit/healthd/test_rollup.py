@@ -9,11 +9,12 @@ import pytest
 from common import config
 from common.service import EXIT_OFF
 from healthd.programs import Condition, Known
-from healthd.rollup import Reason, Verdict, assess, thresholds
+from healthd.rollup import Reason, Verdict, assess, limits
 from healthd.supervisor import Supervision
-from tests.unit.healthd.build import LINES, NOW_S, UPTIME_S, beat, collector, known, program, shipper, supervision
+from tests.unit.healthd.build import LIMITS, NOW_S, UPTIME_S, beat, collector, known, program, shipper, supervision
 
 ERROR_DETAILS = {"error": "no such sensor", "error_type": "Error", "timestamp_ms": 1}
+FAILS = {"error": "no such sensor"}
 
 # Each: what is known, the status, and the (part, severity) of every reason.
 ROWS: dict[str, tuple[Known, str, list[tuple[str, str]]]] = {
@@ -61,23 +62,23 @@ ROWS: dict[str, tuple[Known, str, list[tuple[str, str]]]] = {
     ),
     "never current, but begun long ago": (known(shipper(current_s=None)), "degraded", [("uploader", "degraded")]),
     "an upload that fails is not yet a reason": (known(shipper(error=ERROR_DETAILS)), "ok", []),
-    "one collector reports an error": (known(collector(error=ERROR_DETAILS)), "degraded", [("cpu", "degraded")]),
+    "one collector reports an error": (known(collector(source=FAILS)), "degraded", [("cpu", "degraded")]),
     "3 collects and a heartbeat without a sample": (known(collector(collected_s=32.0)), "ok", []),
     "beyond that": (known(collector(collected_s=32.1)), "degraded", [("cpu", "degraded")]),
     "no such hardware": (known(collector(collected_s=None)), "ok", []),
-    "disabled, thus collects nothing": (known(collector(collected_s=9999, facts={"enabled": False})), "ok", []),
+    "disabled, thus collects nothing": (known(collector(collected_s=9999, source={"enabled": False})), "ok", []),
     "one collector silent for 3 intervals": (known(collector(age_s=6.0)), "ok", []),
     "beyond 3 intervals": (known(collector(age_s=6.1)), "degraded", [("cpu", "degraded")]),
     "announced silence of the shipper": (known(shipper(age_s=42.0, quiet_s=40.0)), "ok", []),
     "beyond the announced silence": (known(shipper(age_s=42.1, quiet_s=40.0)), "error", [("shipper", "error")]),
     "one collector said goodbye": (known(collector(state="stopping")), "degraded", [("cpu", "degraded")]),
     "every collector fails": (
-        known(collector("cpu", error=ERROR_DETAILS), collector("memory", age_s=60)),
+        known(collector("cpu", source=FAILS), collector("memory", age_s=60)),
         "error",
         [("collectors", "error"), ("cpu", "degraded"), ("memory", "degraded")],
     ),
     "every enabled collector fails": (
-        known(collector("cpu", error=ERROR_DETAILS), collector("memory", facts={"enabled": False})),
+        known(collector("cpu", source=FAILS), collector("memory", source={"enabled": False})),
         "error",
         [("collectors", "error"), ("cpu", "degraded")],
     ),
@@ -138,20 +139,20 @@ ROWS: dict[str, tuple[Known, str, list[tuple[str, str]]]] = {
 def test_each_row_gives_its_status_and_reasons(row: str) -> None:
     """Every row of the decision gives exactly its status and reasons, boundaries included."""
     facts, status, reasons = ROWS[row]
-    verdict = assess(facts, LINES, NOW_S)
+    verdict = assess(facts, LIMITS, NOW_S)
     assert (status, reasons) == (verdict.status, [(reason.part, reason.severity) for reason in verdict.reasons])
 
 
 def test_without_uploads_nothing_is_late() -> None:
     """With remote.enabled false neither ages nor pending samples nor the shipper's absence count."""
     facts = known(shipper(current_s=9999, due=[99_999, 0, 0, 0]), without=["shipper"])
-    assert Verdict().reasons == assess(facts, replace(LINES, uploads=False), NOW_S).reasons
+    assert Verdict().reasons == assess(facts, replace(LIMITS, uploads=False), NOW_S).reasons
 
 
 @pytest.mark.parametrize(("age_s", "expected"), [(10.0, "ok"), (10.1, "error")])
 def test_a_start_has_ten_seconds(age_s: float, expected: str) -> None:
     """Nothing heard yet is "starting" for ten seconds, then an error."""
-    verdict = assess(Known(NOW_S - age_s, {}), LINES, NOW_S)
+    verdict = assess(Known(NOW_S - age_s, {}), LIMITS, NOW_S)
     state = "starting" if expected == "ok" else "missing"
     assert (expected, state, state) == (
         verdict.status,
@@ -244,23 +245,23 @@ def test_heartbeats_and_supervisord_make_one_state(row: str) -> None:
     supervised, spoke, state, trouble = STATES[row]
     beats = {} if spoke is None else {"cpu": spoke}
     facts = Known(NOW_S - UPTIME_S, beats, supervised)
-    assert Condition(state, trouble) == assess(facts, LINES, NOW_S).conditions["cpu"]
+    assert Condition(state, trouble) == assess(facts, LIMITS, NOW_S).conditions["cpu"]
 
 
 def test_a_program_removed_from_supervisord_is_forgotten() -> None:
     """After `supervisorctl remove` a stopped collector is no trouble any more."""
     gone = known(collector("disk", state="stopping"), supervision=supervision())
-    verdict = assess(gone, LINES, NOW_S)
+    verdict = assess(gone, LIMITS, NOW_S)
     assert ("ok", False) == (verdict.status, "disk" in verdict.conditions)
 
 
 def test_a_reason_keeps_its_date_while_it_holds() -> None:
     """`since` is when a reason began, through a change of severity, and begins anew when it comes back."""
     late, very_late = known(shipper(current_s=61)), known(shipper(current_s=601, due=[0, 0, 0, 10_001]))
-    first = assess(late, LINES, NOW_S)
-    second = assess(very_late, LINES, NOW_S + 1, first)
-    third = assess(known(), LINES, NOW_S + 2, second)
-    fourth = assess(late, LINES, NOW_S + 3, third)
+    first = assess(late, LIMITS, NOW_S)
+    second = assess(very_late, LIMITS, NOW_S + 1, first)
+    third = assess(known(), LIMITS, NOW_S + 2, second)
+    fourth = assess(late, LIMITS, NOW_S + 3, third)
     dates = [{r.severity: r.since_s for r in v.reasons if r.rule == "late"} for v in (first, second, third, fourth)]
     assert [{"degraded": NOW_S}, {"error": NOW_S}, {}, {"degraded": NOW_S + 3}] == dates
 
@@ -269,7 +270,7 @@ def test_late_uploads_say_why() -> None:
     """The reason for late uploads carries what the shipper reports."""
     facts = known(shipper(current_s=61, error={"error": "401 Unauthorized"}))
     expected = Reason("uploader", "degraded", "late", "nothing uploaded for 60 s: 401 Unauthorized", NOW_S)
-    assert (expected,) == assess(facts, LINES, NOW_S).reasons
+    assert (expected,) == assess(facts, LIMITS, NOW_S).reasons
 
 
 @pytest.mark.parametrize(
@@ -293,16 +294,16 @@ def test_thresholds_follow_the_upload_interval_unless_configured(
     environment: dict[str, str], expected: tuple[int, ...]
 ) -> None:
     """Ages are multiples of remote.upload_interval; every line can be drawn elsewhere."""
-    lines = thresholds(config.load(None, environment).settings)
+    found = limits(config.load(None, environment).settings)
     assert expected == (
-        lines.degraded_age_s,
-        lines.error_age_s,
-        lines.degraded_pending,
-        lines.error_pending,
-        lines.error_pending_alone,
+        found.degraded_age_s,
+        found.error_age_s,
+        found.degraded_pending,
+        found.error_pending,
+        found.error_pending_alone,
     )
 
 
 def test_no_supervisord_is_no_trouble() -> None:
     """An empty list of programs judges nobody whom it does not know."""
-    assert "ok" == assess(known(supervision=Supervision(NOW_S)), LINES, NOW_S).status
+    assert "ok" == assess(known(supervision=Supervision(NOW_S)), LIMITS, NOW_S).status

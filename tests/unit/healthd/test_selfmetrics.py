@@ -12,12 +12,12 @@ from healthd import procfs
 from healthd.programs import Known
 from healthd.rollup import assess
 from healthd.selfmetrics import readings, samples
-from tests.unit.healthd.build import LINES, NOW_S, beat, collector, known, program, shipper, supervision
+from tests.unit.healthd.build import LIMITS, NOW_S, beat, collector, known, program, shipper, supervision
 
 
 def published(facts: Known, proc: Path) -> list[Sample]:
     """What healthd would publish."""
-    return list(samples(readings(facts, assess(facts, LINES, NOW_S), proc)))
+    return list(samples(readings(facts, assess(facts, LIMITS, NOW_S), proc)))
 
 
 def of(found: list[Sample], name: str) -> dict[tuple[str, ...], object]:
@@ -73,10 +73,10 @@ def test_a_histogram_becomes_cumulative_buckets(tmp_path: Path) -> None:
 
 def test_a_series_is_published_once(tmp_path: Path) -> None:
     """Where two processes claim one series, the first has it: two values of one millisecond are one too many."""
-    same = [["counter", "publisher.dropped_samples_total", {"reason": "window_full"}, 7]]
-    other = [["counter", "publisher.dropped_samples_total", {"reason": "window_full"}, 8]]
+    same = [["counter", "publisher.dropped_samples_total", {"reason": "outbox_full"}, 7]]
+    other = [["counter", "publisher.dropped_samples_total", {"reason": "outbox_full"}, 8]]
     found = published(known(collector("cpu", readings=same), collector("memory", readings=other)), tmp_path)
-    assert {("window_full",): 7} == of(found, "publisher.dropped_samples_total")
+    assert {("outbox_full",): 7} == of(found, "publisher.dropped_samples_total")
 
 
 def test_a_real_process_gives_samples_that_can_be_delivered() -> None:

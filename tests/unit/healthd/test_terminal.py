@@ -17,7 +17,7 @@ from healthd.page.picture import picture
 from healthd.page.terminal import SIGNS, Terminal
 from healthd.rollup import assess
 from tests.harness import ROOT
-from tests.unit.healthd.build import LINES, NOW_S, WALL_MS, known
+from tests.unit.healthd.build import LIMITS, NOW_S, WALL_MS, known
 from tests.unit.healthd.test_picture import STREAM, latest, view
 
 DEVICE = {"id": "belabox-001", "name": "Backpack"}
@@ -26,16 +26,35 @@ DEVICE = {"id": "belabox-001", "name": "Backpack"}
 def drawn(values: dict[str, float] | None = None, **options: Any) -> list[str]:
     """Return the lines for a healthy pipeline with some values of a stream."""
     seen = latest({**STREAM, **(values or {})})
-    return Terminal(**options).lines(picture(view(), seen, DEVICE, NOW_S, WALL_MS))
+    return Terminal(**options).lines(picture(view(seen=seen), seen, DEVICE, NOW_S, WALL_MS))
 
 
 def test_the_verdict_comes_first() -> None:
-    """Then what is wrong, then the numbers."""
+    """Then what is wrong and what to do, then the numbers."""
     lines = drawn({"srt.connected": 0})
     assert lines[0].startswith("Backpack")
-    assert lines[2].startswith("X The receiver does not answer")
-    assert any("Bitrate         5.8 of 6.0 Mbit/s" in line for line in lines)
-    assert any(line.startswith("+ wwan0 (10.0.0.2)") for line in lines)
+    assert lines[1].startswith("X The receiver does not answer")
+    assert lines[3].startswith("    Look at the links")
+    assert any("Bitrate           5.8 of 6.0 Mbit/s" in line for line in lines)
+    assert any(line.startswith("+ wwan0  10.0.0.2") for line in lines)
+
+
+BROKEN = {"srt.connected": 0, "hdmi.connected": 0, "srt.rtt_ms": 900.0}
+
+
+@pytest.mark.parametrize("values", [{}, BROKEN], ids=["well", "broken"])
+def test_what_matters_fits_a_small_terminal(values: dict[str, float]) -> None:
+    """80 by 24: verdicts, stream, links and device; what was left out is said, and no label touches its value."""
+    lines = drawn(values, height=23)
+    assert len(lines) <= 23
+    text = "\n".join(lines)
+    assert all(word in text for word in ("Bitrate ", "Packet loss ", "wwan0", "Receiver's buffer ", "All is recorded"))
+    assert "more parts" in lines[-1]
+
+
+def test_a_high_terminal_has_all_of_it() -> None:
+    """Nothing is left out where there is room."""
+    assert "more parts" not in "\n".join(drawn(height=80))
 
 
 @pytest.mark.parametrize("width", [40, 80, 81, 120, 200])
@@ -88,7 +107,8 @@ def top(run_dir: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_pipe_gets_the_picture_once(answering: dict[str, Any], tmp_path: Path) -> None:
     """With the token of the configuration."""
-    answering["body"] = json.dumps(picture(view(), latest(STREAM), DEVICE, NOW_S, WALL_MS)).encode()
+    seen = latest(STREAM)
+    answering["body"] = json.dumps(picture(view(seen=seen), seen, DEVICE, NOW_S, WALL_MS)).encode()
     token = tmp_path / "token"
     token.write_text("sesame\n", encoding="ascii")
     token.chmod(0o600)
@@ -114,6 +134,6 @@ def test_what_is_wrong_is_said(answering: dict[str, Any], tmp_path: Path) -> Non
 
 def test_the_verdict_of_a_broken_pipeline_is_its_reason() -> None:
     """A process that is gone is named."""
-    verdict = assess(known(without=("shipper",)), LINES, NOW_S)
+    verdict = assess(known(without=("shipper",)), LIMITS, NOW_S)
     lines = Terminal().lines(picture(view(verdict), latest({}), DEVICE, NOW_S, WALL_MS))
     assert lines[2].startswith("X Shipper: was never heard of")

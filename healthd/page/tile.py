@@ -1,19 +1,17 @@
-"""The one thing the page is made of."""
+"""The one thing the page is made of: a number with its name and its colour."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from healthd import rollup
-
-OK, DEGRADED, ERROR, IDLE = rollup.OK, rollup.DEGRADED, rollup.ERROR, "idle"
+IDLE = "idle"  # a level of a verdict: there is nothing to judge
 
 
-class Fact(NamedTuple):
+class Tile(NamedTuple):
     """One number on the page.
 
     Attributes:
-        id: stable, for whoever draws.
+        id: stable, for whoever draws; of one that can be amber or red, its rule in `healthd.advice`.
         label: its name.
         text: its value.
         level: ok, degraded, error, or "" where nothing is judged.

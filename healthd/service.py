@@ -1,0 +1,235 @@
+"""healthd as a process: it hears heartbeats and samples, judges them, answers over HTTP and ends what hangs.
+
+Reads: heartbeats at health.ipc (which it binds), supervisord's control socket, what the buffer commits.
+Emits: a view for the HTTP threads every second and whenever something critical was committed, the processes' own
+    metrics and its verdicts as samples, events of the watchdog.
+Fails: garbage is counted and dropped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import zmq
+
+from common import clock, lock, wire
+from common.config import Config
+from common.feed import Feed, subscribe
+from common.sample import Sample
+from common.service import Service
+from common.status import HealthdStatus
+from common.thresholds import RANKS
+from healthd import rollup, selfmetrics, stream
+from healthd.heartbeats import Heartbeats
+from healthd.listener import RETRY_S, Listener
+from healthd.notify import Notify
+from healthd.page import delivery
+from healthd.polling import Polling
+from healthd.programs import GRACE_S, Known
+from healthd.report import View
+from healthd.rollup import Reason, Verdict
+from healthd.supervisor import Supervisor
+from healthd.watchdog import Watchdog
+
+LOOK_S = 1.0  # also how often heartbeats are read: each wake-up costs ten times what reading one does
+NEWS_S = 0.2  # between two looks, however much critical is committed
+MOVES_S = 60.0  # a batch at least; this process alone gives one a minute
+
+MAX_MESSAGES = 1000  # of one step, so that a flood does not keep the timers waiting
+RECEIVE_QUEUE = 1000  # heartbeats of one process; what a hung healthd misses says nothing new
+MAX_MESSAGE_BYTES = 1024 * 1024  # a heartbeat with a hundred instruments is 10 KiB
+
+
+def build(options: argparse.Namespace) -> Service:
+    """Build healthd's process.
+
+    Raises:
+        AlreadyRunning: another healthd serves this run directory.
+        ConfigError: the configuration cannot be used.
+    """
+    service = Service("healthd", options)
+    lock.hold(service.run_dir / "healthd.lock", f"the run directory {service.run_dir}")
+    service.status = HealthdStatus()
+    healthd = Healthd(service)
+    service.loop.every(RETRY_S, healthd.listener.listen)
+    service.loop.on_readable(healthd.news, healthd.look_at_news)
+    service.on_reload(healthd.reload)
+    service.on_close(healthd.close)
+    return service
+
+
+class Healthd:
+    """The steps of the process.
+
+    Attributes:
+        listener: the HTTP server.
+        news: readable when something critical was committed.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._heartbeats = Heartbeats()
+        self._supervisor = Supervisor(service.run_dir / "supervisor.sock")
+        self._polling = Polling(self._supervisor)
+        self._watchdog = Watchdog(self._supervisor, service.event)
+        self._notify = Notify(os.environ)
+        self._started_s = self._looked_s = time.monotonic()
+        self._verdict = Verdict()
+        self._stream = stream.NOTHING
+        self._levels: dict[str, int] = {}
+        self._epochs: dict[str, str] = {}
+        self._uploaded = False
+        self._socket = bind(service.run_dir)
+        self._publisher = service.publishes()
+        self._feed = Feed(service.run_dir)
+        self.news = subscribe(service.run_dir, wire.DUE_TOPIC)
+        self.listener = Listener(service, self._view(self._started_s))
+        interval_s = service.config.settings.health.self_metrics_interval_s
+        self._look_timer = service.loop.every(LOOK_S, self.look)
+        self._publish_timer = service.loop.every(interval_s, self.publish, first_s=min(interval_s, GRACE_S))
+
+    def hear(self) -> None:
+        """Take the heartbeats that have come."""
+        for _ in range(MAX_MESSAGES):
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                self._heartbeats.accept(frames, time.monotonic())
+            except wire.WireError as error:
+                self._service.instruments.count("healthd.refused_heartbeats_total", reason=error.reason)
+                self._service.log.throttled_warning(error.reason, "dropped a message", error=str(error))
+
+    def look(self) -> None:
+        """Judge what is known and replace the view."""
+        self.hear()  # what was said before is older than supervisord's answer
+        now_s = self._looked_s = time.monotonic()
+        self._polling.look(self._heartbeats.beats, now_s)
+        shipper = self._heartbeats.beats.get("shipper")
+        self._uploaded = self._uploaded or (shipper is not None and "last_upload_ms" in shipper.happened_s)
+        before = self._verdict
+        self._judge(now_s)
+        acts = self._service.config.settings.health.watchdog
+        self._watchdog.look(self._known(), self._verdict.conditions, now_s, acts=acts)
+        self._tell_systemd(now_s)
+        self.listener.endpoints.show(self._view(now_s))
+        self._tell(before)
+        self._publish_levels()
+
+    def look_at_news(self) -> None:
+        """Look as soon as something critical was committed, but not more often than `NEWS_S` allows."""
+        for _ in range(MAX_MESSAGES):
+            try:
+                self.news.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+        self._look_timer.postpone(min(self._look_timer.due_s, max(time.monotonic(), self._looked_s + NEWS_S)))
+
+    def publish(self) -> None:
+        """Make samples of the heartbeats."""
+        readings = selfmetrics.readings(self._known(), self._verdict)
+        self._publisher.publish([*selfmetrics.samples(readings), *self._level_samples()], clock.wall_ms())
+
+    def reload(self, config: Config) -> None:
+        """Apply thresholds, listen again where address or token has changed, try what is off."""
+        self.listener.reopen(self._view(time.monotonic()))
+        self._publish_timer.interval_s = config.settings.health.self_metrics_interval_s
+        self.look()
+        self._watchdog.start_off(self._known(), self._verdict.conditions)
+        self.listener.listen()
+
+    def close(self) -> None:
+        """Answer no more and let go of the sockets."""
+        self._notify.leave()
+        self.listener.close()
+        self._feed.close()
+        self.news.close(linger=0)
+        self._socket.close(linger=0)
+
+    def _judge(self, now_s: float) -> None:
+        """Take what was committed since the last look, and judge recorder and stream."""
+        settings, latest = self._service.config.settings, self.listener.endpoints.latest
+        known, limits = self._known(), rollup.limits(settings)
+        for batch in self._feed.batches():
+            latest.take(batch, now_s)
+        tiles = (*delivery.disk(latest, now_s), *delivery.budget(known))
+        self._verdict = rollup.assess(known, limits, now_s, self._verdict, tiles)
+        latest.forget(now_s, self._gone())
+        self._stream = stream.assess(latest, settings.alerts, now_s, clock.wall_ms(), self._stream)
+
+    def _gone(self) -> set[str]:
+        """Return the sources whose process is not there, or was started again: what they said is old."""
+        gone = set()
+        for name, beat in self._heartbeats.beats.items():
+            condition = self._verdict.conditions.get(name)
+            restarted = self._epochs.get(name, beat.said.epoch) != beat.said.epoch
+            self._epochs[name] = beat.said.epoch
+            if restarted or (condition is not None and condition.trouble):
+                gone |= {name, *beat.sources}
+        return gone
+
+    def _tell_systemd(self, now_s: float) -> None:
+        """Say that it lives while samples are committed, or an operator has stopped what commits them."""
+        heard_s, health = self.listener.endpoints.latest.heard_s, self._service.config.settings.health
+        moves = heard_s is not None and now_s - heard_s <= max(MOVES_S, 3 * health.self_metrics_interval_s)
+        buffer = self._verdict.conditions.get("buffer")
+        if moves or (buffer is not None and buffer.state == "stopped"):
+            self._notify.moving(f"{self._verdict.status}: {len(self._verdict.reasons)} reasons")
+
+    def _known(self) -> Known:
+        return Known(self._started_s, dict(self._heartbeats.beats), self._polling.supervision)
+
+    def _view(self, now_s: float) -> View:
+        settings = self._service.config.settings
+        return View(
+            known=self._known(),
+            verdict=self._verdict,
+            made_s=now_s,
+            uploads=settings.remote.enabled,
+            uploaded=self._uploaded,
+            clock_synchronised=clock.is_synchronised(),
+            path=settings.health.path,
+            stream=self._stream,
+        )
+
+    def _publish_levels(self) -> None:
+        """Publish the verdicts at once when one has changed."""
+        levels = {"stream": RANKS.get(self._stream.level, 0), "recorder": RANKS[self._verdict.status]}
+        if levels != self._levels:
+            self._levels = levels
+            self._publisher.publish(self._level_samples(), clock.wall_ms())
+
+    def _level_samples(self) -> list[Sample]:
+        return [Sample("verdict.level", level, {"verdict": name}) for name, level in self._levels.items()]
+
+    def _tell(self, before: Verdict) -> None:
+        """Log what has changed; that everything stops when supervisord does is no news."""
+        supervision = self._polling.supervision
+        if supervision is not None and supervision.ending:
+            return
+        old, new = _by_rule(before), _by_rule(self._verdict)
+        for key, reason in new.items():
+            if key not in old or old[key].severity != reason.severity:
+                self._service.log.warning("trouble", part=reason.part, severity=reason.severity, reason=reason.text)
+        for key in old.keys() - new.keys():
+            self._service.log.info("trouble over", part=old[key].part, reason=old[key].text)
+        if before.status != self._verdict.status:
+            self._service.log.info("health changed", status=self._verdict.status, was=before.status)
+
+
+def bind(run_dir: Path) -> zmq.Socket[bytes]:
+    """Bind the socket for heartbeats; the file of a predecessor that was killed is replaced."""
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+    socket.setsockopt(zmq.RCVHWM, RECEIVE_QUEUE)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+    socket.subscribe(wire.STATUS_TOPIC)
+    socket.bind(f"ipc://{run_dir / 'health.ipc'}")
+    return socket
+
+
+def _by_rule(verdict: Verdict) -> dict[tuple[str, str], Reason]:
+    return {(reason.part, reason.rule): reason for reason in verdict.reasons}
