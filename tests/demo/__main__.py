@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from tests.demo.cue import Cue
 from tests.demo.kernel import Kernel
 from tests.demo.kernel_log import KernelLog
 from tests.demo.modems import Modems
@@ -30,7 +31,9 @@ PACKETS_STEP_S = 0.01  # an acknowledgement each
 class Player:
     """A board on which a stream plays; `packets` has it play on the loopback interface too."""
 
-    def __init__(self, root: Path, seed: int = 1, only: str | None = None, *, packets: bool = False) -> None:
+    def __init__(
+        self, root: Path, seed: int = 1, only: str | None = None, *, packets: bool = False, cue: Path | None = None
+    ) -> None:
         tree = Tree(RECORDED, root, without=STILL)
         self._claim = claim() if packets else None
         plays = self._claim.getsockname()[1] - PORT if self._claim else 0
@@ -38,6 +41,7 @@ class Player:
         self._parts = (Kernel(tree), KernelLog(tree), Modems(tree), Outside(tree))
         self._packets = Packets(loopback(), plays) if packets else None
         self._seed, self._only = seed, only
+        self._cue = Cue(cue, seed) if cue is not None else None
 
     def run(self) -> None:
         """Play on and on."""
@@ -60,7 +64,7 @@ class Player:
         self._programs.play(scene, elapsed_s, now_ms)
 
     def _scene(self, at_s: float) -> Scene:
-        return scene_at(at_s, self._seed, self._only)
+        return self._cue.scene(at_s) if self._cue is not None else scene_at(at_s, self._seed, self._only)
 
 
 def options() -> argparse.Namespace:
@@ -69,6 +73,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("root", type=Path, help="folder of the played board; replaced")
     parser.add_argument("--seed", type=int, default=1, help="another seed, another play")
     parser.add_argument("--episode", choices=sorted(EPISODES), help="play this episode alone, every minute")
+    parser.add_argument("--cue", type=Path, help="play the episode whose name this file has, `crash` too, else calm")
     parser.add_argument("--packets", action="store_true", help="play its packets on lo, too (needs CAP_NET_RAW)")
     return parser.parse_args()
 
@@ -78,7 +83,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     given = options()
     try:
-        player = Player(given.root, given.seed, given.episode, packets=given.packets)
+        player = Player(given.root, given.seed, given.episode, packets=given.packets, cue=given.cue)
     except OSError as error:
         sys.exit(f"{given.root}: {error.strerror or error}")
     with suppress(KeyboardInterrupt):

@@ -101,7 +101,7 @@ class Kernel:
             self._tree.put(f"sys/class/thermal/{zone.name}/temp", f"{round((scene.celsius - 0.4 * at) * 1000)}\n")
 
     def _media(self, scene: Scene, elapsed_s: float) -> None:
-        working = scene.streaming and scene.hdmi
+        working = scene.encodes and scene.hdmi
         self._interrupts[ENCODER] += FPS * elapsed_s if working else 0
         self._interrupts[CAPTURE] += 2 * FPS * elapsed_s if scene.hdmi else 0
         self._samples += 48_000 * elapsed_s if working else 0
@@ -120,7 +120,7 @@ class Kernel:
         self._tree.put("sys/kernel/debug/hdmirx/status", HDMI if scene.hdmi else "status: plugout\n")
 
     def _audio(self, scene: Scene) -> str:
-        if not (scene.streaming and scene.hdmi):
+        if not (scene.encodes and scene.hdmi):
             return "closed\n"
         read, at_s = int(self._samples), self._uptime_s
         return (
@@ -134,7 +134,7 @@ class Kernel:
 def _sessions(scene: Scene) -> str:
     """Return the encoder's table; without a stream it has no session."""
     head = "session iova range dump:\n"
-    if not scene.streaming:
+    if not scene.encodes:
         return head
     return (
         f"{head}session: pid={ENCODER_PID + scene.run} index=11\n device: {ENCODER}\n memory: 22 MiB\n{'-' * 108}\n"

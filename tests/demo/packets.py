@@ -85,7 +85,7 @@ class Packets:
 
     def play(self, scene: Scene, now_s: float, elapsed_s: float) -> None:
         """Send what belongs between the last call and this one."""
-        run = scene.run if scene.streaming else None
+        run = scene.run if scene.encodes else None
         if run != self._run:
             self._run, self._connects_s = run, now_s + CONNECTS_S
         up = [link for link in scene.links if link.up]

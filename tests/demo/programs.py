@@ -34,7 +34,8 @@ class Programs:
         self._tree = tree
         self._port, self._receiver_port = PORT + plays, RECEIVER_PORT + plays
         self._statistics_file = f"tmp/srtla-send-stats-{self._port}.json"
-        self._run: int | None = None
+        self._sender: int | None = None
+        self._encoder: int | None = None
         self._naks = [0.0] * 3
         self._sent = self._lost = 0.0
         settings = {
@@ -50,43 +51,45 @@ class Programs:
 
     def play(self, scene: Scene, elapsed_s: float, now_ms: int) -> None:
         """Write what the programs show at this moment."""
-        run = scene.run if scene.streaming else None
-        if run != self._run:
-            self._end()
-            if run is not None:
-                self._start(run)
-            self._run = run
+        self._follow(scene)
         ups = [link for link in scene.links if link.up]
         self._tree.put("proc/net/route", ROUTE_HEAD + "".join(_route(link) for link in ups))
         self._tree.put("tmp/srtla_ips", "".join(f"{link.ip}\n" for link in ups))
         self._tree.put("proc/net/fib_trie", "".join(f"  |-- {link.ip}\n     /32 host LOCAL\n" for link in ups))
         self._tree.put("proc/net/udp", UDP_HEAD + "".join(_socket(at, link) for at, link in enumerate(ups)))
-        if run is not None:
+        if scene.streaming:
             self._telemetry(scene, elapsed_s, now_ms)
             self._statistics(scene, elapsed_s)
 
-    def _start(self, run: int) -> None:
-        started = int(float(self._tree.read("proc/uptime").split()[0]) * 100)
-        arguments = {
-            SENDER_PID
-            + run: f"/usr/bin/srtla_send --stats-file /{self._statistics_file} {self._port} relay.example.org "
-            f"{self._receiver_port} /tmp/srtla_ips",
-            ENCODER_PID + run: f"/usr/bin/belacoder /tmp/belacoder_pipeline 127.0.0.1 {self._port} -d 0 "
-            f"-b /tmp/belacoder_br -l {LATENCY_MS}",
-        }
-        for pid, line in arguments.items():
-            name = line.split()[0].rpartition("/")[2]
-            self._tree.put(f"proc/{pid}/comm", f"{name}\n")
-            self._tree.put(f"proc/{pid}/cmdline", line.replace(" ", "\0") + "\0")
-            zeros = " ".join(["0"] * 17)
-            self._tree.put(f"proc/{pid}/stat", f"{pid} ({name}) S 1 {zeros} {started} 0 0\n")
-
-    def _end(self) -> None:
-        if self._run is not None:
-            self._tree.remove(f"proc/{SENDER_PID + self._run}")
-            self._tree.remove(f"proc/{ENCODER_PID + self._run}")
+    def _follow(self, scene: Scene) -> None:
+        """Start and end the programs: both with the stream, the encoder alone when it has died."""
+        if scene.streaming and self._sender is None:
+            self._sender = SENDER_PID + scene.run
+            self._start(
+                self._sender,
+                f"/usr/bin/srtla_send --stats-file /{self._statistics_file} {self._port} relay.example.org "
+                f"{self._receiver_port} /tmp/srtla_ips",
+            )
+        elif not scene.streaming and self._sender is not None:
+            self._tree.remove(f"proc/{self._sender}")
             self._tree.remove(self._statistics_file)
             self._tree.remove(STATISTICS)
+            self._sender = None
+        encoder = ENCODER_PID + scene.run if scene.encodes else None
+        if encoder != self._encoder and self._encoder is not None:
+            self._tree.remove(f"proc/{self._encoder}")
+        if encoder is not None and encoder != self._encoder:
+            line = f"/usr/bin/belacoder /tmp/belacoder_pipeline 127.0.0.1 {self._port} -d 0"
+            self._start(encoder, f"{line} -b /tmp/belacoder_br -l {LATENCY_MS}")
+        self._encoder = encoder
+
+    def _start(self, pid: int, line: str) -> None:
+        started = int(float(self._tree.read("proc/uptime").split()[0]) * 100)
+        name = line.split(maxsplit=1)[0].rpartition("/")[2]
+        self._tree.put(f"proc/{pid}/comm", f"{name}\n")
+        self._tree.put(f"proc/{pid}/cmdline", line.replace(" ", "\0") + "\0")
+        zeros = " ".join(["0"] * 17)
+        self._tree.put(f"proc/{pid}/stat", f"{pid} ({name}) S 1 {zeros} {started} 0 0\n")
 
     def _telemetry(self, scene: Scene, elapsed_s: float, now_ms: int) -> None:
         rows: list[dict[str, object]] = []

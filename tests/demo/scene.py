@@ -36,7 +36,7 @@ class Link(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """The board at a moment."""
+    """The board at a moment; `encodes` is False while the encoder has died and the sender has not."""
 
     streaming: bool
     run: int
@@ -44,6 +44,7 @@ class Scene(NamedTuple):
     bitrate_bps: int
     celsius: float
     links: tuple[Link, ...]
+    encodes: bool = True
 
 
 # Interface, address, round trip in ms, loss in percent, share of the bitrate.
@@ -69,13 +70,17 @@ def episode_at(at_s: float, only: str | None = None) -> str | None:
 
 def scene_at(at_s: float, seed: int = 1, only: str | None = None) -> Scene:
     """Return what the board does at a moment."""
+    return scene_of(episode_at(at_s, only), _runs(at_s, only), at_s, seed)
+
+
+def scene_of(episode: str | None, run: int, at_s: float, seed: int = 1) -> Scene:
+    """Return what the board does at a moment of an episode; `crash` is one that no cycle has."""
     chance = random.Random(f"{seed}/{int(at_s)}")
-    episode = episode_at(at_s, only)
-    streaming = episode != "stop"
-    bitrate_bps = _bitrate(at_s, episode, chance) if streaming else 0
+    streaming, encodes = episode != "stop", episode not in {"stop", "crash"}
+    bitrate_bps = _bitrate(at_s, episode, chance) if encodes else 0
     celsius = (88.0 if episode == "heat" else 62.0 if streaming else 51.0) + chance.uniform(-0.9, 0.9)
     links = tuple(_link(row, episode, bitrate_bps, chance) for row in LINKS)
-    return Scene(streaming, _runs(at_s, only), episode != "hdmi", bitrate_bps, celsius, links)
+    return Scene(streaming, run, episode != "hdmi", bitrate_bps, celsius, links, encodes)
 
 
 def _bitrate(at_s: float, episode: str | None, chance: random.Random) -> int:
