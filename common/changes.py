@@ -7,6 +7,7 @@ alerts and the page have them within a second; in calm there are none.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from common import thresholds
 from common.sample import Sample
@@ -23,6 +24,12 @@ _OF = {row.metric: row for row in THRESHOLDS}
 _WHOLES = frozenset(row.of for row in THRESHOLDS if row.of)
 
 _Key = tuple[str, frozenset[tuple[str, str]]]
+
+
+class Glimpse(NamedTuple):
+    """A reading between two collects of its source; it is published only where it is news."""
+
+    sample: Sample
 
 
 class Changes:

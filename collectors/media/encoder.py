@@ -27,6 +27,7 @@ from typing import NamedTuple
 from collectors import belabox, mpp
 from collectors.host import Host
 from collectors.media import interrupts
+from common.changes import Glimpse
 from common.events import Event
 from common.keys import boolean, duration, key
 from common.sample import Sample
@@ -89,10 +90,13 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
     yield Sample("encoder.info", 1, {**tags, "pipeline": belabox.pipeline_name(host) or ""})
 
 
-def watch(host: Host, _config: Config, state: State) -> Iterator[Event]:
-    """Yield an event when an open session stops to give frames, and one when it is over."""
-    frames = interrupts.count(host, ENCODER_ROW)
-    is_open = frames is not None and mpp.encoding(host, belabox.ENCODERS) is not None
+def watch(host: Host, _config: Config, state: State) -> Iterator[Event | Sample | Glimpse]:
+    """Yield an event when an open session stops to give frames, and one when it is over; and the bitrate of now."""
+    frames, session = interrupts.count(host, ENCODER_ROW), mpp.encoding(host, belabox.ENCODERS)
+    bitrate = mpp.number(session, "bitrate") if session is not None else None
+    if bitrate is not None:
+        yield Glimpse(Sample("encoder.bitrate_bits_per_second", bitrate))
+    is_open = frames is not None and session is not None
     if not is_open or frames != state.watched:
         state.watched, state.moved_s = frames, host.now_s
         if state.is_stalled:
@@ -100,6 +104,7 @@ def watch(host: Host, _config: Config, state: State) -> Iterator[Event]:
             yield Event("encoder_recovered", "the encoder gives frames again" if is_open else "the encoder was closed")
     elif not state.is_stalled and host.now_s - state.moved_s >= STALL_S:
         state.is_stalled = True
+        yield Sample("encoder.frame_rate", 0.0)
         yield Event("encoder_stalled", f"no frame from the encoder for {host.now_s - state.moved_s:.1f} s")
 
 

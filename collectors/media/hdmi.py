@@ -89,12 +89,14 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample | Even
         yield Sample("hdmi.info", 1, {"resolution": status.mode, "color_format": status.color})
 
 
-def watch(host: Host, _config: Config, state: State) -> Iterator[Event]:
-    """Yield an event when the signal goes or comes."""
+def watch(host: Host, _config: Config, state: State) -> Iterator[Event | Sample]:
+    """Yield an event when the signal goes or comes, and with it that it has."""
     power = video4linux.has_power(host)
     connected = power if power is not None else _connected(host, host.parse(STATUS, parse_status))
     if connected is not None:
-        yield from _signal(connected, state)
+        for event in _signal(connected, state):
+            yield event
+            yield Sample("hdmi.connected", int(connected), {"input": "hdmirx"})
 
 
 def parse_status(lines: Iterable[str]) -> Status | None:

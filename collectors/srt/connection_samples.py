@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from collectors.srt.link import MIN_SENT
 from collectors.srt.tap import Tap
+from common.changes import Glimpse
 from common.sample import Sample
 
 
@@ -51,6 +52,15 @@ def connection(tap: Tap, before: Totals, now_s: float, wall_s: float) -> Iterato
         yield Sample("srt.send_buffer_bytes", waiting * seen.packet_bytes)
 
 
+def at_once(tap: Tap, wall_s: float) -> Iterator[Glimpse]:
+    """Yield the round trip and the loss of now, for what cannot wait until the next collect."""
+    rtt_ms, loss = tap.connection.measured().rtt_ms, _lost_percent(tap, wall_s)
+    if rtt_ms is not None:
+        yield Glimpse(Sample("srt.rtt_ms", rtt_ms))
+    if loss is not None and not tap.missed_now:
+        yield Glimpse(Sample("srt.packet_loss_percent", loss))
+
+
 def _rates(before: Totals, now: Totals, packet_bytes: int | None) -> Iterator[Sample]:
     first, again = now.first - before.first, now.again - before.again
     if before.at_s is None or now.at_s is None or now.at_s <= before.at_s:
@@ -67,16 +77,22 @@ def _loss(tap: Tap, before: Totals, now: Totals, wall_s: float) -> Iterator[Samp
 
     Over links of different length much is reported that only comes later: its share is a figure of its own.
     """
-    windows = [link.window(wall_s) for link in tap.links.values()]
-    sent, lost = (sum(window[at] for window in windows) for at in (0, 1))
     first, reported = now.first - before.first, now.reported - before.reported
     share = None if before.at_s is None or first <= 0 else round(min(100.0, 100 * reported / first), 3)
     if share is not None:
         yield Sample("srt.reported_loss_percent", share)
-    if sent >= MIN_SENT:
-        yield Sample("srt.packet_loss_percent", round(100 * lost / sent, 3))
-    elif not windows and share is not None:
-        yield Sample("srt.packet_loss_percent", share)
+    lost = _lost_percent(tap, wall_s)
+    if lost is None and not tap.links:
+        lost = share
+    if lost is not None:
+        yield Sample("srt.packet_loss_percent", lost)
+
+
+def _lost_percent(tap: Tap, wall_s: float) -> float | None:
+    """Return what share of the last packets no link delivered; None without links, or after too few packets."""
+    windows = [link.window(wall_s) for link in tap.links.values()]
+    sent, lost = (sum(window[at] for window in windows) for at in (0, 1))
+    return round(100 * lost / sent, 3) if sent >= MIN_SENT else None
 
 
 def _measured(tap: Tap) -> Iterator[Sample]:

@@ -31,6 +31,7 @@ from collectors.srt.ring import Packet
 from collectors.srt.sender import Sender
 from collectors.srt.tap import Starts, Tap
 from collectors.srt.telemetry import LinkNumbers, Report
+from common.changes import Glimpse
 from common.events import Event
 from common.keys import boolean, duration, key, text
 from common.sample import Sample
@@ -95,8 +96,8 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
     yield from _changes(wall_s, state)
 
 
-def watch(host: Host, config: Config, state: State) -> Iterator[Event]:
-    """Read the tap, and yield an event when the connection or a link goes or comes."""
+def watch(host: Host, config: Config, state: State) -> Iterator[Event | Sample | Glimpse]:
+    """Read the tap, and yield an event when the connection or a link goes or comes; and what cannot wait."""
     wall_s = time.time()
     if state.starts is not None:
         state.kept = [*state.kept, *state.starts.packets()][-KEPT_STARTS:]
@@ -109,7 +110,12 @@ def watch(host: Host, config: Config, state: State) -> Iterator[Event]:
     _follow_list(host, state)
     if state.tap is not None:
         state.tap.drain(wall_s)
+        was_connected = state.was_connected
         yield from _changes(wall_s, state)
+        if state.was_connected is not None and state.was_connected != was_connected:
+            yield Sample("srt.connected", int(state.was_connected))
+        if state.was_connected:
+            yield from connection_samples.at_once(state.tap, wall_s)
 
 
 def _look(host: Host, config: Config, state: State) -> None:

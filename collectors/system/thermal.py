@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from collectors.host import Host
 from collectors.system import hwmon
 from collectors.system.hwmon import celsius, distinct
+from common.changes import Glimpse
 from common.keys import boolean, duration, key
 from common.sample import Sample
 
@@ -45,6 +46,7 @@ class Config:
 
     enabled: bool = key(boolean(), "true", "collect it")
     interval_s: float = key(duration(0.1, 86_400), "30s", "time between two collects", name="interval")
+    watch_interval_s: float = key(duration(0.1, 60), "4s", "how often it looks for heat", name="watch_interval")
 
 
 class State:
@@ -70,6 +72,13 @@ def collect(host: Host, _config: Config, _state: State) -> Iterator[Sample]:
         if throttled is not None:
             yield Sample("cpu.throttled", int(throttled), {"reason": reason})
     yield from hwmon.collect(host, zones)
+
+
+def watch(host: Host, _config: Config, _state: State) -> Iterator[Glimpse]:
+    """Yield the temperature of the hottest zone: heat that crosses its threshold does not wait for the next collect."""
+    hottest = max((temperature for temperature in _zones(host).values() if temperature is not None), default=None)
+    if hottest is not None:
+        yield Glimpse(Sample("cpu.temperature", hottest))
 
 
 def slowed(steps: Mapping[str, int | None]) -> bool | None:
