@@ -91,8 +91,11 @@ KINDS: dict[str, Kind] = {
     "gps_found": Kind(INFO, "It has one again.", clears="gps_lost"),
     "unit_failed": Kind(ERROR, "systemd says that a streaming unit has failed."),
     # the pipeline
-    "process_died": Kind(WARNING, "A process ended without a goodbye; supervisord starts it again."),
-    "process_hung": Kind(ERROR, "A process lived and was silent; it was ended to be started anew."),
+    "process_died": Kind(WARNING, "A process died: a bug, a signal, no memory. supervisord restarts it."),
+    "process_hung": Kind(
+        ERROR,
+        "A process sent no heartbeats and used no processor time: it hung. It was killed, supervisord restarts it.",
+    ),
     "process_fatal": Kind(ERROR, "supervisord has given up a process; it is tried again with growing waits."),
     "process_back": Kind(INFO, "It runs again.", clears="process_died"),
     "storage_paused": Kind(CRITICAL, "The database takes no writes: a full disk, or a lost permission or device."),

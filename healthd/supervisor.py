@@ -98,7 +98,7 @@ class Supervisor:
         self._programs: dict[str, Program] = {}
 
     def kill(self, program: Program) -> bool:
-        """Send SIGKILL to a program; tell whether supervisord did. It starts it anew."""
+        """Send SIGKILL to a program; tell whether supervisord did. It restarts it."""
         return self._tell("signalProcess", program.full_name, "KILL")
 
     def start(self, program: Program) -> bool:

@@ -1,7 +1,7 @@
 """`python -m healthd.top`: the page's verdict and numbers in a terminal; `make top` in a development tree.
 
 Reads: RUN_DIR/healthd.address, `/api/now` there, the token if one is configured.
-Emits: a screen that is drawn anew every second, until Ctrl-C; once, as plain text, where the output is no terminal.
+Emits: a screen that is redrawn every second, until Ctrl-C; once, as plain text, where the output is no terminal.
 Fails: exit 69 and a line that says why, if healthd does not answer; a screen says so and tries on.
 """
 

@@ -1,7 +1,7 @@
-"""What supervisord cannot see is ended here, and what it has given up is tried again; each is an event.
+"""A process that hangs is killed here, and one that supervisord has given up is tried again; each is an event.
 
 Reads: conditions of the processes, supervisord's list, /proc/<pid>/stat.
-Emits: SIGKILL, through supervisord, to a process that lives and is silent, so that it is started anew; a start,
+Emits: SIGKILL, through supervisord, to a process that lives and is silent, so that it is restarted; a start,
     with growing waits, of one that is FATAL; at a reload, of one that was off; events process_hung,
     process_fatal, process_died, process_back.
 Fails: nothing is lost by a kill, every stage is built for it. A silent process that works (its CPU time grows) or
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.events import Event
+from common.service import EXIT_OFF
 from healthd import procfs, supervisor
 from healthd.programs import OFF, Condition, Known
 from healthd.supervisor import Program, Supervisor
@@ -46,7 +47,7 @@ class Given:
 
 
 class Watchdog:
-    """The watch over the other processes.
+    """Watches over the other processes.
 
     Args:
         supervisor: through which it acts.
@@ -94,13 +95,14 @@ class Watchdog:
                 self._supervisor.start(program)
 
     def _follow(self, program: Program, known: Known) -> None:
-        """Say when a process has died without a goodbye, and when it is there again."""
+        """Report when a process has died without announcing its end, and when it runs again."""
         name, beat, before = program.name, known.beats.get(program.name), self._pids.get(program.name)
         gone = before is not None and program.pid != before
-        said_goodbye = beat is not None and beat.said.pid == before and beat.said.state == "stopping"
-        if gone and not said_goodbye and program.state not in {supervisor.STOPPED, supervisor.STOPPING}:
+        announced = beat is not None and beat.said.pid == before and beat.said.state == "stopping"
+        is_off = program.state == supervisor.EXITED and program.exit_status == EXIT_OFF
+        if gone and not announced and not is_off and program.state not in {supervisor.STOPPED, supervisor.STOPPING}:
             self._down.add(name)
-            self._report(Event("process_died", f"{name} ended without a goodbye: {_how(program)}", name))
+            self._report(Event("process_died", f"{name} died: {_how(program)}; supervisord restarts it", name))
         if program.pid:
             self._pids[name] = program.pid
         elif gone:
@@ -127,7 +129,9 @@ class Watchdog:
         if self._supervisor.kill(program):
             self._down.add(name)
             self._pids.pop(name, None)  # its death is no news
-            self._report(Event("process_hung", f"{name} lived and said nothing; it was ended to be started anew", name))
+            heard_s = program.changed_s if unheard or beat is None else beat.received_s
+            text = f"{name} sent no heartbeat for {now_s - heard_s:.0f} s; killed, supervisord restarts it"
+            self._report(Event("process_hung", text, name))
 
     def _is_busy(self, silence: Silence, now_s: float) -> bool:
         """Tell whether a process has worked in the last seconds, or waits for the disk."""
@@ -147,7 +151,7 @@ class Watchdog:
         if given is None:
             self._fatal[name] = Given(now_s + RETRY_S)
             self._down.add(name)
-            text = f"{name} could not be started, supervisord has given up; it is tried again in {RETRY_S:g} s"
+            text = f"{name} cannot be started, supervisord has given up; tried again in {RETRY_S:g} s. Its log says why"
             self._report(Event("process_fatal", text, name))
         elif now_s >= given.next_s and self._supervisor.start(program):
             given.wait_s = min(RETRY_MOST_S, 2 * given.wait_s)
@@ -156,5 +160,5 @@ class Watchdog:
 
 def _how(program: Program) -> str:
     if program.exit_status < 0:
-        return "by a signal"
-    return f"exit status {program.exit_status}" if program.exit_status else "it was killed, or ended by itself"
+        return "killed by a signal"
+    return f"exit status {program.exit_status}" if program.exit_status else "killed, or it ended by itself"

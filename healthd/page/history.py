@@ -3,7 +3,7 @@
 Reads: SQLite, with a read-only connection of its own that holds no transaction longer than one step of a plot, so
 that neither the writer nor a checkpoint waits. Samples lie in the order of time, not of series: a plot of a day on
 a busy device reads only a part of each step, as much of it as `MAX_ENTRIES` allows, and says so.
-Fails: a file that is not there, or damaged, or replaced, raises `UnreadableError`; the next call opens anew.
+Fails: a file that is not there, or damaged, or replaced, raises `UnreadableError`; the next call opens it again.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class History:
             raise UnreadableError(str(error)) from error
 
     def _open(self) -> apsw.Connection:
-        """Return the connection; a file that was moved aside and replaced is opened anew."""
+        """Return the connection; a file that was moved aside and replaced is opened again."""
         import apsw  # noqa: PLC0415 - as above
 
         inode = self._database.stat().st_ino

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.events import Event
+from common.service import EXIT_OFF
 from healthd.programs import OFF, Condition
 from healthd.supervisor import Program, Supervisor
 from healthd.watchdog import BUSY_S, PAUSE_S, RETRY_S, UNHEARD_S, Watchdog
@@ -146,7 +147,7 @@ def test_a_death_is_an_event_and_a_goodbye_is_none(play: Play) -> None:
     """Killed: died and back; stopped by an operator, or restarted with a goodbye: nothing."""
     play.look(RUNNING, program("cpu", pid=101, exit_status=-1), beats={"cpu": "running"})
     died = [event.text for event in play.events]
-    assert ["cpu ended without a goodbye: by a signal"] == died
+    assert ["cpu died: killed by a signal; supervisord restarts it"] == died
     assert ["process_died"] == play.kinds()
     play.look(RUNNING, program("cpu"))
     play.kinds()
@@ -155,6 +156,12 @@ def test_a_death_is_an_event_and_a_goodbye_is_none(play: Play) -> None:
     play.look(RUNNING, program("cpu"))
     play.look(RUNNING, program("cpu", pid=102), beats={"cpu": "stopping"})
     assert "process_died" not in play.kinds()
+
+
+def test_what_ends_because_it_is_off_did_not_die(play: Play) -> None:
+    """A collector that the configuration has switched off says so with its exit code."""
+    play.look(Condition(OFF), program("cpu", "EXITED", pid=0, exit_status=EXIT_OFF))
+    assert [] == play.kinds()
 
 
 def test_what_is_off_is_tried_at_a_reload(tmp_path: Path) -> None:
