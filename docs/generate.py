@@ -20,7 +20,7 @@ from common.event_kinds import KINDS
 from common.keys import KeySpec
 from common.settings import PRIORITY_NAMES, Settings
 from deploy.grafana import __main__ as dashboards
-from docs import derived_page
+from docs import derived_page, health_page
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -168,6 +168,7 @@ PAGES = {
     ROOT / "docs" / "configuration.md": configuration_page,
     ROOT / "deploy" / "config.yaml": config_file,
     ROOT / "docs" / "derived.md": derived_page.text,
+    ROOT / "docs" / "health.md": health_page.text,
     **{path: functools.partial(str, text) for path, text in dashboards.files().items()},
 }
 

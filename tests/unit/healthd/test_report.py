@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from common import VERSION
+from docs import health_page
 from healthd import advice
 from healthd.programs import Known
 from healthd.report import HUNG_S, View, health
@@ -192,3 +193,19 @@ def test_a_loop_that_hangs_is_an_error(age_s: float, expected: str) -> None:
     """When the view gets old, healthd itself is the trouble, and says so."""
     made = health(view(known()), NOW_S + age_s, WALL_MS)
     assert (expected, [] if expected == "ok" else ["healthd"]) == (made["status"], [r["part"] for r in made["reasons"]])
+
+
+def _paths(tree: dict[str, Any], path: str = "") -> set[str]:
+    """Return the path of each field; a name of a collector or process is NAME."""
+    named = path in {"collectors", "processes"}
+    found = set()
+    for name, value in tree.items():
+        inner = ".".join(filter(None, (path, "NAME" if named else name)))
+        found |= _paths(value, inner) if isinstance(value, dict) and inner != "budget" else {inner}
+    return found
+
+
+def test_every_field_is_on_its_page() -> None:
+    """What /health says is documented, and nothing else is."""
+    made = report(known(shipper(facts={"budget": {"daily": {}}})))
+    assert set(health_page.FIELDS) == _paths(made)

@@ -1,0 +1,190 @@
+"""docs/health.md: what /health says and when; its fields, reasons and advice from the code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from common import status
+from common.status import BufferStatus, ShipperStatus, SourceStatus
+from healthd import advice
+from healthd.advice import Advice
+from healthd.stream import STATES
+
+_SHIPPER, _BUFFER = status.fields_of(ShipperStatus), status.fields_of(BufferStatus)
+_SOURCE = status.fields_of(SourceStatus)
+
+# Every field of the body by its path; NAME stands for each name. What a process reports has its own words.
+FIELDS: Mapping[str, str] = {
+    "status": "ok, degraded or error: the recorder's, the worst of `reasons`",
+    "version": "of this software",
+    "uptime_seconds": "since healthd was started",
+    "timestamp": "the time of this answer",
+    "mode": _SHIPPER["mode"],
+    "budget": _SHIPPER["budget"],
+    "reasons": "why the status is not ok, the gravest first: `part`, `severity`, `text`, `since`, `meaning`, `advice`",
+    "stream.state": f"{', '.join(STATES)}, or unknown",
+    "stream.status": "ok, degraded, error, or idle while there is nothing to judge",
+    "stream.text": "the verdict's sentence",
+    "stream.since": "since when it is so",
+    "stream.reasons": "as above, of the stream",
+    "collectors.NAME.status": "ok, error, starting or disabled, of each source",
+    "collectors.NAME.process": "the collector that it is in",
+    "collectors.NAME.last_collection": _SOURCE["last_collection_ms"],
+    "collectors.NAME.metrics_collected": "samples since its process was started",
+    "collectors.NAME.last_error": _SOURCE["error"],
+    "uploader.status": "the worst of the reasons of uploader and shipper; disabled, starting",
+    "uploader.last_upload": _SHIPPER["last_upload_ms"],
+    "uploader.metrics_uploaded": _SHIPPER["metrics_uploaded"],
+    "uploader.upload_failures": _SHIPPER["upload_failures"],
+    "uploader.pending_metrics": "samples that are not uploaded",
+    "uploader.due_metrics": "those that have waited longer than their lane allows",
+    "uploader.retry_queue_size": _SHIPPER["retry_queue_size"],
+    "uploader.backoff_until": _SHIPPER["backoff_until_ms"],
+    "uploader.audit": _SHIPPER["audit"],
+    "uploader.verified_until": _SHIPPER["verified_until_ms"],
+    "uploader.unverified_samples": _SHIPPER["unverified_samples"],
+    "uploader.endpoint": _SHIPPER["endpoint"],
+    "uploader.last_error": "the last failure, null once the same works again",
+    "storage.database_size_bytes": _BUFFER["database_size_bytes"],
+    "storage.wal_size_bytes": _BUFFER["wal_size_bytes"],
+    "storage.free_bytes": _BUFFER["free_bytes"],
+    "storage.metrics_pending_upload": "samples that are not uploaded, as the buffer counts them",
+    "storage.oldest_metric_timestamp": _BUFFER["oldest_pending_ms"],
+    "storage.paused": _BUFFER["paused"],
+    "storage.last_error": "the last failure, null once the same works again",
+    "time.local": "this clock",
+    "time.skew_ms": _SHIPPER["skew_ms"],
+    "time.ntp_synced": "what the kernel says of it, null where it does not",
+    "processes.NAME.state": "running, starting, stopping, stopped, off, silent, missing, backoff, exited, fatal, unknown",
+    "processes.NAME.pid": "its process",
+    "processes.NAME.uptime_seconds": "since it was started",
+    "processes.NAME.restarts": "starts that healthd has seen beyond the first",
+    "processes.NAME.last_heartbeat_age_seconds": "since it reported last",
+    "processes.NAME.last_error": "why it does not run, or its last failure",
+}
+
+
+class Case(NamedTuple):
+    """What an operator meets, and what /health says of it; `rule` is "" where nothing is wrong."""
+
+    case: str
+    status: str
+    rule: str
+    text: str
+
+
+CASES = (
+    Case("the clock is 10 s ahead", "degraded", "skew", "10.0 s ahead of the server's"),
+    Case("the clock is 10 s behind", "degraded", "skew", "10.0 s behind the server's"),
+    Case("wrong token", "error", "refused", "HTTP 401"),
+    Case("token without the right to write", "error", "refused", "HTTP 403"),
+    Case("wrong path", "error", "refused", "HTTP 404"),
+    Case("captive portal", "error", "refused", "a web page answered, not the server"),
+    Case("dead zone of ten minutes", "degraded", "late", "nothing uploaded for 60 s: timed out"),
+    Case("the server came late", "ok", "", "the skew is unknown until it was measured"),
+    Case("a collector is off", "ok", "", ""),
+    Case("a collector was stopped", "degraded", "gone", "stopped by an operator"),
+    Case("the buffer is gone", "error", "gone", "sends no heartbeats"),
+    Case("the disk is full", "degraded", "paused", "the buffer takes no samples: database or disk is full"),
+)
+
+
+def text() -> str:
+    """Return the page."""
+    return "\n".join(
+        [
+            _HEAD,
+            *_table(advice.RECORDER, "/health"),
+            "",
+            "| case | status | reason | it says |",
+            "|---|---|---|---|",
+            *(f"| {one.case} | {one.status} | {f'`{one.rule}`' if one.rule else ''} | {one.text} |" for one in CASES),
+            _STREAM,
+            *_table(advice.STREAM, "stream"),
+            _FIELDS,
+            "| field | meaning |",
+            "|---|---|",
+            *(f"| `{path}` | {meaning} |" for path, meaning in FIELDS.items()),
+            _REST,
+        ]
+    )
+
+
+def _table(rules: Mapping[str, Advice], title: str) -> Iterator[str]:
+    yield f"| reason ({title}) | when | what it means | what to do |"
+    yield "|---|---|---|---|"
+    for rule, row in rules.items():
+        yield f"| `{rule}` | {row.when} | {row.meaning} | {row.todo} |"
+
+
+_HEAD = """# Health
+
+`healthd` listens on 127.0.0.1:9100 (`health.bind`, `health.port`) and answers even when everything else hangs.
+Generated by `make docs` from `common/status.py` and `healthd/advice.py`.
+
+| endpoint | answers |
+|---|---|
+| `/health` | 200 for ok and degraded, 503 for error; JSON with `status`, `reasons`, `stream` and every part |
+| `/health/live` | 200 while healthd runs |
+| `/health/ready` | 503 until the first successful upload, then 200 only while the status is ok |
+| `/metrics` | the same numbers for a Prometheus scraper |
+
+There are two verdicts, on the page, in the terminal, here and at the server (`verdict.level`): the **recorder** (what
+is collected, stored and delivered: `status`) and the **stream** (`stream.status`). A dead zone is not a broken stream,
+and a stopped buffer is not a lost stream. Each is the worst of what is shown beneath it; each reason says since when,
+what it means, and what to do.
+
+## The recorder
+
+| status | when |
+|---|---|
+| degraded | a source fails or is stopped; or no upload for 2 x `remote.upload_interval` although something was due; or more than 5,000 samples overdue; or the clock differs from the server's |
+| error | every source fails; or no upload for 20 x the interval **and** more than 10,000 overdue; or more than 20,000 overdue; or buffer or shipper gone; or the server does not let this device in, or is not the server |
+
+A tunnel of ten minutes alone is degraded, not an error. "Overdue" counts samples past their lane's due time:
+with a lane of 60 s, what waits less is not late. Thresholds: `health.degraded_threshold`,
+`health.error_threshold` in [configuration](configuration.md).
+"""
+
+_STREAM = """
+## The stream
+
+Its states are in [derived](derived.md), and so are the thresholds of its numbers. While it starts, nothing is judged;
+how it ended is said until the next one starts.
+"""
+
+_FIELDS = """
+## Every field
+
+Unknown is null, never 0; times are RFC 3339.
+"""
+
+_REST = """
+## What it does about it
+
+supervisord restarts what ends. healthd's watchdog (`health.watchdog`) does the rest, through supervisord, and
+each of its acts is an event:
+
+- A process that runs, but sends no heartbeat for three of its intervals and uses no CPU time, is ended with SIGKILL
+  and restarted. One that works, or waits for the disk, has 15 minutes; a fresh one 60 s.
+- A program that supervisord has given up (`FATAL`) is started again after 30 s, then after waits that double up to
+  10 minutes.
+
+Under systemd (`Type=notify`) the service is ready, and its watchdog is fed, only while batches really reach the
+database, or an operator has stopped the buffer. `supervisorctl stop healthd` takes that watchdog off until healthd is
+started again; one that is killed does not.
+
+## Who may read it
+
+On loopback, everybody on the device. Any other `health.bind` needs `health.token_file`, a file of mode 0600: every
+path but the login form, what draws it, and `/health/live` then answers 401 without `Authorization: Bearer` or the
+cookie that the form gives for 30 days. Another token ends all cookies. There are five wrong guesses a minute for
+an address.
+
+In a terminal, `make top` (on an installed device `python -m healthd.top --config …`) shows what the page shows,
+redrawn every second; in a pipe it prints it once.
+
+The page itself asks nothing of the internet. `/api/now` and `/api/live` hold what it shows now, `/api/plots` and
+`/api/events` what is in the database.
+"""
