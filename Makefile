@@ -11,7 +11,8 @@ export RUN_DIR CONFIG FILE
 # Most tests wait for processes, so a few at once share a core well. One is given out at a time, the long ones first:
 # nobody is left with a queue of them at the end.
 JOBS ?= 6
-PYTEST := pytest -n $(JOBS) --maxschedchunk 1 --durations 10
+# RESULTS=folder keeps what `python -m tests.summary folder` prints.
+PYTEST = pytest -n $(JOBS) --maxschedchunk 1 --durations 10 $(if $(RESULTS),--junitxml $(RESULTS)/$@.xml)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run demo stop status top logs reload backup doctor check-config test unit integration chaos mutants soak bench fleet \
@@ -81,6 +82,7 @@ unit: setup-dev ## unit tests alone; COVERAGE=1 measures the five packages, subp
 	@rm -f .coverage .coverage.*
 	@$(BIN)/python -m $(if $(COVERAGE),coverage run -m )$(PYTEST) tests/unit
 	@$(if $(COVERAGE),$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=85)
+	@$(if $(and $(COVERAGE),$(RESULTS)),$(BIN)/coverage json -q -o $(RESULTS)/coverage.json)
 
 integration: setup-dev tests/browser/node_modules ## tests with real processes
 	@$(BIN)/python -m $(PYTEST) tests/integration
