@@ -24,6 +24,7 @@ from collectors.srt.tap import Tap
 from common.sample import Sample
 from tests.bonding.network import Network, Relay
 from tests.bonding.srtla import Path, Receiver, Sender
+from tests.free_port import free_port
 from tests.harness import require, wait_for
 
 PACKET = 1316
@@ -95,13 +96,6 @@ def network() -> Iterator[Network]:
     made.start()
     yield made
     made.close()
-
-
-def free_port() -> int:
-    """Return a UDP port that nobody uses."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def tapped(srt_port: int, srtla_port: int, addresses: list[str]) -> Tap:
