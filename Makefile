@@ -15,7 +15,7 @@ JOBS ?= 6
 PYTEST = pytest -n $(JOBS) --maxschedchunk 1 --durations 10 $(if $(RESULTS),--junitxml $(RESULTS)/$@.xml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run demo stop status top logs reload backup doctor check-config test unit integration chaos mutants soak bench fleet \
+.PHONY: help setup setup-dev run demo stop status top logs reload backup doctor check-config test unit integration chaos fuzz mutants soak bench fleet \
 	wheelhouse test-install lint types format fixtures docs lock clean
 
 help: ## this list
@@ -94,6 +94,9 @@ chaos: setup-dev ## random kills and outages, every sample counted; damaged file
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 	@$(BIN)/python -m tests.chaos.corruption --cases 500 $(if $(SEED),--seed $(SEED))
 	@$(BIN)/python -m tests.chaos.power_cut --points 500 $(if $(SEED),--seed $(SEED))
+
+fuzz: setup-dev ## hostile bytes for everything that reads what others say, for MINUTES=10; SEED=
+	@FUZZ_MINUTES=$(or $(MINUTES),10) $(if $(SEED),FUZZ_SEED=$(SEED)) $(BIN)/python -m $(PYTEST) --timeout 0 tests/fuzz
 
 mutants: setup-dev ## change what decides delivery, one place at a time: a test has to notice; ONLY="outbox audit"
 	@$(BIN)/python -m tests.mutants $(ONLY)

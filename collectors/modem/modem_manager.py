@@ -129,8 +129,8 @@ class ModemManager:
         for path in paths[:MAX_BEARERS] if isinstance(paths, list) else ():
             try:
                 (rows,) = self._ask(Properties(DBusAddress(path, SERVICE, BEARER)).get_all())
-            except UnavailableError:
-                continue  # it went with the connection that it was
+            except (UnavailableError, TypeError, ValueError):
+                continue  # it went with the connection that it was, or is no object's path
             found = _values({BEARER: rows})[BEARER]
             if found.get("Connected"):
                 break
@@ -153,7 +153,13 @@ class ModemManager:
 
 def _values(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return properties without their D-Bus types."""
-    return {interface: {name: value for name, (_, value) in values.items()} for interface, values in rows.items()}
+    return {interface: _variants(values) for interface, values in rows.items()}
+
+
+def _variants(rows: Any) -> dict[str, Any]:
+    """Return what a dictionary of variants holds; what is none is left out."""
+    pairs = rows.items() if isinstance(rows, dict) else ()
+    return {name: pair[1] for name, pair in pairs if isinstance(pair, tuple) and len(pair) > 1}
 
 
 def _signal(rows: Mapping[str, Any]) -> dict[str, float]:
@@ -166,7 +172,7 @@ def _signal(rows: Mapping[str, Any]) -> dict[str, float]:
 
 def _numbers(rows: Any) -> dict[str, float]:
     """Return the numbers of a dictionary of variants; ModemManager says -32768 for "none"."""
-    pairs = ((name, _number(value)) for name, (_, value) in rows.items()) if isinstance(rows, dict) else ()
+    pairs = ((name, _number(value)) for name, value in _variants(rows).items())
     return {name: value for name, value in pairs if value is not None and value > -32_000}
 
 
@@ -198,5 +204,5 @@ def _port_of(own: Mapping[str, Any]) -> str:
 
 
 def _port(ports: Any) -> str:
-    rows = ports if isinstance(ports, list) else ()
-    return next((_text(name) for name, kind in rows if kind == NET_PORT), "")
+    rows = [row for row in ports if isinstance(row, tuple) and row] if isinstance(ports, list) else ()
+    return next((_text(name) for name, *kind in rows if kind == [NET_PORT]), "")

@@ -12,7 +12,6 @@ Errors: no answer, a status other than 200, or nothing understood is a fault and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -21,11 +20,12 @@ from typing import Any
 
 from collectors.host import Host
 from collectors.web import WebError, get
-from common import token_file
+from common import token_file, untrusted
 from common.events import Event
 from common.keys import boolean, duration, key, path, url
 from common.sample import Sample, Value
 from common.token_file import TokenFile
+from common.untrusted import UntrustedError
 
 RECORDED = "receiver"  # below any root but /: what the receiver answered when the tree was recorded
 KEY = "{key}"
@@ -83,8 +83,8 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
 def parse(text: str) -> dict[str, Value] | None:
     """Return what a receiver says of the first stream that it has, by metric; None where it is not understood."""
     try:
-        content = json.loads(text)
-    except ValueError:
+        content = untrusted.json_value(text)
+    except UntrustedError:
         return None
     rows = _streams(content)
     if rows is None:

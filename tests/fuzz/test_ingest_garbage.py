@@ -1,24 +1,22 @@
-"""The real buffer under a hundred thousand messages of garbage, beside a producer that behaves.
+"""The real buffer under many thousand messages of garbage, beside a producer that behaves.
 
-FUZZ_MESSAGES says how many, FUZZ_SEED which; both are printed.
+FUZZ_MINUTES says how many, FUZZ_SEED which; the seed is printed.
 """
 
 from __future__ import annotations
 
-import os
-import random
 import time
 from pathlib import Path
 
 from common.sample import Sample
 from tests.fuzz.garbage import Garbage
+from tests.fuzz.rounds import MINUTES, SEED
 from tests.unit.buffer.clients import Producer, RawProducer, Shipper
 from tests.unit.buffer.databases import query
 from tests.unit.common.child import buffer
 from tests.unit.common.peers import Ears, reading
 
-MESSAGES = int(os.environ.get("FUZZ_MESSAGES", "100000"))
-SEED = int(os.environ.get("FUZZ_SEED", str(random.SystemRandom().randrange(2**32))))
+MESSAGES = 50_000 * max(1, int(MINUTES))  # a fifth of a minute, where a core is free
 GARBAGE_PER_BATCH = 50
 SAMPLES_PER_BATCH = 10
 MAX_GROWTH_KB = 50 * 1024
@@ -41,7 +39,7 @@ def publish(producer: Producer, first: int, at_ms: int) -> int:
 
 def test_garbage_is_counted_and_costs_nobody_else_anything(run_dir: Path) -> None:
     """Good samples are stored once, bad ones counted once; the process is the same, not much larger, and answers."""
-    print(f"FUZZ_MESSAGES={MESSAGES} FUZZ_SEED={SEED}")
+    print(f"FUZZ_MINUTES={MINUTES:g} FUZZ_SEED={SEED}")
     now_ms = time.time_ns() // 1_000_000 - MESSAGES
     garbage = Garbage(SEED, now_ms)
     numbers = 0
