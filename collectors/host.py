@@ -39,6 +39,7 @@ class Host:
         absent: what was looked for and not found in this collect.
         faults: what was found and could not be read in this collect, with the reason.
         notes: what else a person should know of an item, in a sentence; no fault, said once.
+        on_read: told each path before it is read, in case the reading never ends.
     """
 
     root: Path = Path("/")
@@ -46,6 +47,7 @@ class Host:
     absent: set[str] = field(default_factory=set)
     faults: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    on_read: Callable[[str], None] = field(default=lambda _path: None)
 
     def begin(self, now_s: float | None = None) -> None:
         """Begin a collect: the clock is read once, yesterday's faults are forgotten."""
@@ -205,6 +207,7 @@ class Host:
 
     def _below(self, path: str) -> str:
         """Return a path, one from a configuration may begin with a slash, below the root."""
+        self.on_read(path)
         return os.path.join(self.root, path.lstrip("/"))
 
     def _unreadable(self, path: str, error: OSError | ValueError) -> None:

@@ -1,8 +1,13 @@
-"""Which sources there are: the modules with a `Config` in the folders below this one, a folder for each collector."""
+"""Which collectors and sources there are: a folder here is a collector, a module in it with a `Config` is a source.
+
+Found by reading the files, not by importing them. What a source is made of stands beside it, in modules without a
+`Config`; what several collectors read stands in this folder.
+"""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +29,24 @@ def names() -> list[str]:
     return list(_folders())
 
 
+def collectors() -> dict[str, list[str]]:
+    """Return the names of each collector's sources, both sorted."""
+    folders = _folders()
+    return {name: [source for source in folders if folders[source] == name] for name in sorted({*folders.values()})}
+
+
+def sources_of(name: str) -> list[str]:
+    """Return the sources of a collector, or the one source of that name.
+
+    Raises:
+        ModuleNotFoundError: there is neither.
+    """
+    found = collectors().get(name) or ([name] if name in _folders() else [])
+    if not found:
+        raise ModuleNotFoundError(f"no collector and no source {name!r}")
+    return found
+
+
 def load(name: str) -> ModuleType:
     """Import one source.
 
@@ -36,6 +59,7 @@ def load(name: str) -> ModuleType:
     return importlib.import_module(f"collectors.{collector}.{name}")
 
 
-def sections(own: str | None = None) -> dict[str, type[Any] | None]:
-    """Return the `Config` of every source by name; with `own`, only that one's, the others as None."""
-    return {name: load(name).Config if own in (None, name) else None for name in names()}
+def sections(own: Iterable[str] | None = None) -> dict[str, type[Any] | None]:
+    """Return the `Config` of every source by name; with `own`, only of those, the others as None."""
+    wanted = names() if own is None else list(own)
+    return {name: load(name).Config if name in wanted else None for name in names()}

@@ -103,10 +103,10 @@ class Outbox:
         return self._make_room(entry)
 
     def spool(self, entry: Entry) -> None:
-        """Write a batch of the window to the spool.
+        """Write a batch of the outbox to the spool.
 
         Raises:
-            OSError: the spool cannot be written; the batch is in the window all the same.
+            OSError: the spool cannot be written; the batch is in the outbox all the same.
         """
         if self._fd is None:
             return
@@ -150,7 +150,7 @@ class Outbox:
         return dropped
 
     def _shrink(self) -> None:
-        """Rid the spool of what is not in the window any more, once that is much or all of it."""
+        """Rid the spool of what is not in the outbox any more, once that is much or all of it."""
         if self._entries and self._spooled_bytes <= COMPACT_BYTES + 2 * self._unacked_bytes:
             return
         try:

@@ -1,9 +1,9 @@
 """A producer's end of the wire: samples in, batches out, acks back.
 
-Emits batches to the buffer and heartbeats to healthd over one XPUB socket. A batch stays in the window
-until the buffer acks it after COMMIT; all of the window is sent again when a subscription arrives anew
+Emits batches to the buffer and heartbeats to healthd over one XPUB socket. A batch stays in the outbox
+until the buffer acks it after COMMIT; all of the outbox is sent again when a new subscription arrives
 (the buffer restarted), and what stays unacked is sent again on a timer. Losing a batch takes a full
-window, and is counted.
+outbox, and is counted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import zmq
@@ -37,7 +37,7 @@ class Publisher:
         run_dir: where `ingest.ipc` and `health.ipc` are, and the spool goes.
         instruments: counts what is published and dropped.
         log: where drops are reported.
-        max_samples: bound of the window.
+        max_samples: bound of the outbox.
 
     Attributes:
         socket: for the run loop's poller; `receive` when it is readable.
@@ -49,6 +49,7 @@ class Publisher:
 
     def __init__(self, producer: str, run_dir: Path, instruments: Instruments, log: Log, max_samples: int) -> None:
         self._producer = producer
+        self._names = {producer}
         self._instruments = instruments
         self._log = log
         self.changes = Changes(Alerts())
@@ -58,18 +59,37 @@ class Publisher:
         self._subscribed = False
         self._unsent: deque[Key] = deque()
         self._resend_after_s = RESEND_AFTER_S
-        self._lock: int | None = None
-        self._window = self._open(run_dir / "spool", max_samples)
+        self._locks: list[int] = []
+        self._spool = run_dir / "spool"
+        self._outbox = self._open(max_samples)
         self._restore()
         self.socket = connect(run_dir, "ingest.ipc", "health.ipc")
 
     @property
     def unacked_samples(self) -> int:
         """How many samples wait for their ack."""
-        return self._window.samples
+        return self._outbox.samples
 
-    def publish(self, samples: Sequence[Sample], timestamp_ms: int, *, urgent: bool = False) -> None:
-        """Send samples as one batch; P0 among them, or what changes the verdict, makes it urgent."""
+    def take_over(self, names: Sequence[str]) -> None:
+        """Publish under further names too, each of them this process's alone; adopt what is left in their spools.
+
+        Raises:
+            AlreadyRunning: another process publishes under one of them.
+        """
+        self._names.update(names)
+        for name in names if self._locks else ():
+            if name != self._producer:
+                self._locks.append(lock.hold(self._spool / f"{name}.lock", f"producer {name}"))
+                self._adopt(self._spool / f"{name}.batches")
+        self._flush()
+
+    def publish(
+        self, samples: Sequence[Sample], timestamp_ms: int, *, urgent: bool = False, producer: str = ""
+    ) -> None:
+        """Send samples as one batch, in this process's name or another of its own.
+
+        P0 among them, or what changes the verdict, makes it urgent.
+        """
         kept = []
         has_date = wire.EARLIEST_MS <= timestamp_ms <= wire.LATEST_MS  # a batch from 1970 would never be acked
         for sample in samples:
@@ -79,7 +99,7 @@ class Publisher:
                 reason = "not_finite" if has_date else "no_date"
                 self._count_lost(reason, 1, catalog.find(sample.name).priority)
         if has_date:
-            self._enter(kept, timestamp_ms, self.changes.take(kept) or urgent)
+            self._enter(kept, timestamp_ms, self.changes.take(kept) or urgent, producer or self._producer)
         self._flush()
 
     def heartbeat(self, heartbeat: wire.Heartbeat) -> None:
@@ -105,7 +125,7 @@ class Publisher:
     def tick(self) -> None:
         """Send again what has waited too long for its ack; call it every few seconds."""
         late_s = time.monotonic() - self._resend_after_s
-        late = [e.key for e in self._window.entries() if e.sent_s is not None and e.sent_s < late_s]
+        late = [e.key for e in self._outbox.entries() if e.sent_s is not None and e.sent_s < late_s]
         if late and self._subscribed:
             self._resend_after_s = min(2 * self._resend_after_s, RESEND_AFTER_MAX_S)
             self._resend(late)
@@ -114,33 +134,33 @@ class Publisher:
     def close(self) -> None:
         """Ask for a commit, wait briefly for the acks and leave the rest to the spool."""
         deadline_s = time.monotonic() + EXIT_WAIT_S
-        if len(self._window) and self._subscribed:
+        if len(self._outbox) and self._subscribed:
             self.publish([], clock.wall_ms(), urgent=True)
-        while len(self._window) and self._subscribed and (rest_s := deadline_s - time.monotonic()) > 0:
+        while len(self._outbox) and self._subscribed and (rest_s := deadline_s - time.monotonic()) > 0:
             if self.socket.poll(int(rest_s * 1000) + 1):
                 self.receive()
-        if self._window.samples:
-            self._log.warning("left unacked samples in the spool", count=self._window.samples)
+        if self._outbox.samples:
+            self._log.warning("left unacked samples in the spool", count=self._outbox.samples)
         self.socket.close(linger=100)
-        self._window.close()
-        if self._lock is not None:
-            os.close(self._lock)
+        self._outbox.close()
+        for descriptor in self._locks:
+            os.close(descriptor)
 
-    def _open(self, spool: Path, max_samples: int) -> Outbox:
-        """Return the window, without a spool where there is no place for one."""
+    def _open(self, max_samples: int) -> Outbox:
+        """Return the outbox, without a spool where there is no place for one."""
         try:
-            spool.mkdir(mode=0o700, exist_ok=True)
-            self._lock = lock.hold(spool / f"{self._producer}.lock", f"producer {self._producer}")
-            return Outbox(spool / f"{self._producer}.batches", max_samples)
+            self._spool.mkdir(mode=0o700, exist_ok=True)
+            self._locks.append(lock.hold(self._spool / f"{self._producer}.lock", f"producer {self._producer}"))
+            return Outbox(self._spool / f"{self._producer}.batches", max_samples)
         except OSError as error:
             self._log.warning("no spool; what is unacked is lost if this process is killed", error=str(error))
             return Outbox(None, max_samples)
 
-    def _enter(self, samples: Sequence[Sample], timestamp_ms: int, urgent: bool) -> None:
-        """Put samples into the window as one batch, or as several where the buffer would refuse one as too large."""
+    def _enter(self, samples: Sequence[Sample], timestamp_ms: int, urgent: bool, producer: str) -> None:
+        """Put samples into the outbox as one batch, or as several where the buffer would refuse one as too large."""
         priority = min((catalog.find(sample.name).priority for sample in samples), default=0)
         batch = Batch(
-            self._producer,
+            producer,
             self.epoch,
             self._seq + 1,
             timestamp_ms,
@@ -152,35 +172,57 @@ class Publisher:
         payload = wire.encode_batch(batch)
         if len(samples) <= wire.MAX_SAMPLES and len(payload) <= wire.MAX_BATCH_BYTES:
             self._seq += 1
-            self._hold(Entry((self.epoch, self._seq), priority, len(samples), payload))
+            self._keep(Entry((self.epoch, self._seq), priority, len(samples), payload))
         elif len(samples) > 1:
             half = len(samples) // 2
-            self._enter(samples[:half], timestamp_ms, urgent)
-            self._enter(samples[half:], timestamp_ms, urgent)
+            self._enter(samples[:half], timestamp_ms, urgent, producer)
+            self._enter(samples[half:], timestamp_ms, urgent, producer)
         else:
             self._count_lost("too_large", 1, priority)
 
     def _restore(self) -> None:
         """Take over the batches an earlier process of this name did not get acked."""
-        entries = []
-        for payload in self._window.read_spool():
+        entries = list(self._left_in(self._outbox))
+        self._outbox.restore(entries)
+        if entries:
+            self._log.info("took over spooled batches", count=sum(entry.samples for entry in entries))
+
+    def _adopt(self, file: Path) -> None:
+        """Move to this process's spool what one that published under another name has left in its own."""
+        if not file.exists():
+            return
+        left = Outbox(file, 1)
+        try:
+            for entry in self._left_in(left):
+                self._hold(entry)
+                self._outbox.spool(entry)
+            file.unlink()
+            self._log.info("took over the spool of another name", file=file.name)
+        except OSError as error:  # it is in memory, and in its old place until the next start
+            self._log.warning("cannot move a spool", file=file.name, error=str(error))
+        finally:
+            left.close()
+
+    def _left_in(self, outbox: Outbox) -> Iterator[Entry]:
+        for payload in outbox.read_spool():
             try:
                 batch, _ = wire.decode_batch(payload)
             except wire.WireError as error:
                 self._log.warning("dropped a spooled batch", error=str(error))
                 continue
             priority = min((catalog.find(s.name).priority for s in batch.samples), default=0)
-            entries.append(Entry((batch.epoch, batch.seq), priority, len(batch.samples), payload))
-        self._window.restore(entries)
-        if entries:
-            self._log.info("took over spooled batches", count=sum(entry.samples for entry in entries))
+            yield Entry((batch.epoch, batch.seq), priority, len(batch.samples), payload)
 
     def _hold(self, entry: Entry) -> None:
-        for lost in self._window.add(entry):
-            self._count_lost("window_full", lost.samples, lost.priority)
+        for lost in self._outbox.add(entry):
+            self._count_lost("outbox_full", lost.samples, lost.priority)
         self._unsent.append(entry.key)
+
+    def _keep(self, entry: Entry) -> None:
+        """Hold a batch until it is acked, in the spool too."""
+        self._hold(entry)
         try:
-            self._window.spool(entry)
+            self._outbox.spool(entry)
         except OSError as error:
             self._log.throttled_warning("spool", "cannot write the spool", error=str(error))
 
@@ -201,15 +243,15 @@ class Publisher:
             self._log.throttled_warning("ack", "ignored an ack", error=str(error))
             return
         for ack in acks:
-            if ack.producer == self._producer and self._window.ack(ack.epoch, ack.seqs):
+            if ack.producer in self._names and self._outbox.ack(ack.epoch, ack.seqs):
                 self._resend_after_s = RESEND_AFTER_S
 
     def _resend_all(self) -> None:
         self._unsent.clear()
-        self._resend([entry.key for entry in self._window.entries()])
+        self._resend([entry.key for entry in self._outbox.entries()])
 
     def _resend(self, keys: list[Key]) -> None:
-        for entry in map(self._window.get, keys):
+        for entry in map(self._outbox.get, keys):
             if entry is not None:
                 entry.sent_s = None
         self._unsent.extend(keys)
@@ -219,7 +261,7 @@ class Publisher:
         if not self._unsent or not self._subscribed:
             return
         while self._unsent:
-            entry = self._window.get(self._unsent[0])
+            entry = self._outbox.get(self._unsent[0])
             if entry is not None:
                 try:
                     self.socket.send_multipart([wire.SAMPLE_TOPIC, entry.payload], zmq.NOBLOCK)
@@ -234,7 +276,7 @@ def connect(run_dir: Path, *endpoints: str) -> zmq.Socket[bytes]:
     socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
     socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # a restarted buffer's subscription must show, though known
     socket.setsockopt(zmq.XPUB_NODROP, 1)  # a full pipe is EAGAIN, not silence
-    socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing queues for a peer that is gone; the window holds it
+    socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing queues for a peer that is gone; the outbox holds it
     socket.setsockopt(zmq.RECONNECT_IVL, 100)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
     for endpoint in endpoints:

@@ -15,10 +15,10 @@ from common.publisher import Publisher
 
 
 class Reporter:
-    """Report the events of one process.
+    """Report the events of one process, or of one source in it.
 
     Args:
-        source: name of the process.
+        source: its name.
         publisher: how they get to the buffer.
         process_log: where they are logged too.
         instruments: counts what is held back.
@@ -54,4 +54,4 @@ class Reporter:
         event = timed.event
         say = self._log.info if events.severity(event.kind) == "info" else self._log.warning
         say(event.text, event=event.kind, **({"subject": event.subject} if event.subject else {}))
-        self._publisher.publish([events.sample(event, self._source)], timed.timestamp_ms)
+        self._publisher.publish([events.sample(event, self._source)], timed.timestamp_ms, producer=self._source)

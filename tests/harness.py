@@ -22,11 +22,8 @@ from urllib.request import urlopen
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-COLLECTORS = (
-    *("cpu", "memory", "disk", "network", "thermal"),
-    *("accelerator", "audio", "encoder", "events", "hdmi", "modem", "power", "srt", "derived", "session"),
-)
-STAGES = ("healthd", "buffer", "shipper", *(f"collectors:{name}" for name in COLLECTORS))
+COLLECTORS = ("system", "network", "modem", "media", "events", "derived", "srt")
+PROCESSES = ("healthd", "buffer", "shipper", *(f"collectors:{name}" for name in COLLECTORS))
 
 Result = TypeVar("Result")
 
@@ -147,9 +144,9 @@ class Pipeline:
         return {row[0]: int(row[3].rstrip(",")) for row in rows if "RUNNING" in row}
 
     def all_running(self) -> bool:
-        """Tell whether every stage is up."""
+        """Tell whether every process is up."""
         states = self.states()
-        return all(states.get(stage) == "RUNNING" for stage in STAGES)
+        return all(states.get(process) == "RUNNING" for process in PROCESSES)
 
     def kill(self, program: str, number: int = signal.SIGKILL) -> int:
         """Send a signal to a program's process; return the pid that got it."""

@@ -13,13 +13,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from collectors import registry
 from tests.bench import peers, usage
 from tests.bench.figures import Figure
 from tests.bench.usage import Use, Watch
-from tests.harness import COLLECTORS, Pipeline, wait_for
+from tests.harness import Pipeline, wait_for
 
 WARM_UP_S = 20.0  # first chunks, first scrape
-BUSY = {f"BELABOX_COLLECTORS__{name.upper()}__INTERVAL": "0.7s" for name in COLLECTORS}
+BUSY = {f"BELABOX_COLLECTORS__{name.upper()}__INTERVAL": "0.7s" for name in registry.names()}
 
 
 class Default(NamedTuple):

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from tests.fake_vm import FakeVm
-from tests.harness import STAGES, Pipeline, wait_for
+from tests.harness import PROCESSES, Pipeline, wait_for
 from tests.integration.conftest import QUICK
 from tests.scratch import scratch
 
@@ -45,7 +45,7 @@ def main() -> int:
     points: dict[str, list[tuple[float, float]]] = {}
     with scratch() as folder, FakeVm() as vm, Pipeline(folder, vm.import_url, QUICK) as pipeline:
         wait_for("all stages", pipeline.all_running)
-        pids = {stage: pipeline.pid(stage) for stage in STAGES}
+        pids = {stage: pipeline.pid(stage) for stage in PROCESSES}
         began_s = time.monotonic()
         end_s = began_s + max(options.hours * 3600, 2 * options.every)
         time.sleep(min(SETTLE_S, (end_s - began_s) / 4))
@@ -55,7 +55,7 @@ def main() -> int:
                 points.setdefault(name, []).append((hours, value))
             print(f"{hours:.2f} h, {len(vm.samples())} samples at the server", flush=True)
             time.sleep(options.every)
-        same = {stage: pipeline.pid(stage) for stage in STAGES} == pids
+        same = {stage: pipeline.pid(stage) for stage in PROCESSES} == pids
     print(f"{'what':<36}{'first':>12}{'last':>12}{'slope/h':>12}")
     for name, column in points.items():
         print(f"{name:<36}{column[0][1]:>12.0f}{column[-1][1]:>12.0f}{slope(column):>12.1f}")

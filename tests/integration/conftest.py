@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from collectors import registry
 from tests.chaos.server import RealServer
 from tests.fake_vm import FakeVm
-from tests.harness import COLLECTORS, require
+from tests.harness import require
 from tests.scratch import scratch
 
 # The same pipeline with its periods divided by ten or more; nothing is switched off.
 QUICK = {
-    **{f"BELABOX_COLLECTORS__{name.upper()}__INTERVAL": "1s" for name in COLLECTORS},
+    **{f"BELABOX_COLLECTORS__{name.upper()}__INTERVAL": "1s" for name in registry.names()},
     "BELABOX_RUN__HEARTBEAT_INTERVAL": "500ms",
     "BELABOX_STORAGE__COMMIT_INTERVAL": "200ms",
     "BELABOX_REMOTE__PRIORITY__HIGH": "500ms",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests import oracle
 from tests.fake_vm import FakeVm
-from tests.harness import STAGES, Pipeline, wait_for
+from tests.harness import PROCESSES, Pipeline, wait_for
 from tests.integration.conftest import QUICK
 from tests.integration.test_faults import arrived
 
@@ -71,11 +71,11 @@ def main() -> None:
         pipeline.add_program("oracle", f"{sys.executable} -m tests.oracle --ledger {ledger}")
         with pipeline:
             wait_for("all stages", pipeline.all_running, 60)
-            pids = {stage: pipeline.pid(stage) for stage in STAGES}
+            pids = {stage: pipeline.pid(stage) for stage in PROCESSES}
             wait_for("the reason", lambda: f"no address of {NAME}" in str(pipeline.health()[1].get("uploader")), 60)
             wait_for("a few tries", lambda: names.asked > 4, 60)
             assert not arrived(vm)
-            assert pids == {stage: pipeline.pid(stage) for stage in STAGES}, "a hang was taken for a fault"
+            assert pids == {stage: pipeline.pid(stage) for stage in PROCESSES}, "a hang was taken for a fault"
             names.answering.set()
             wait_for("samples", lambda: arrived(vm), 60)
             pipeline.supervisorctl("stop", "oracle")

@@ -15,7 +15,7 @@ import pytest
 
 from tests import log_server, oracle
 from tests.fake_vm import FakeVm
-from tests.harness import STAGES, Pipeline, wait_for
+from tests.harness import PROCESSES, Pipeline, wait_for
 
 # Longer by hand: `OUTAGE_S=180 make integration`.
 OUTAGE_S = float(os.environ.get("OUTAGE_S", "12"))
@@ -57,7 +57,7 @@ def test_kill_9_of_each_process_loses_and_doubles_nothing(run_dir: Path, vm: Fak
     pipeline, ledger = with_oracle(run_dir, vm, quick)
     with pipeline:
         wait_for("all stages", pipeline.all_running)
-        for stage in (*STAGES, "oracle"):
+        for stage in (*PROCESSES, "oracle"):
             wait_for("samples flowing", lambda: len(arrived(vm)) > 100)
             old = pipeline.kill(stage)
             wait_for(f"a new {stage}", lambda stage=stage, old=old: pipeline.pid(stage) not in {0, old})  # type: ignore[misc]
@@ -116,7 +116,7 @@ def test_a_process_that_hangs_and_goes_on_loses_nothing(
         settle(pipeline, vm, ledger)
 
 
-@pytest.mark.parametrize("stage", ["buffer", "shipper", "collectors:cpu"])
+@pytest.mark.parametrize("stage", ["buffer", "shipper", "collectors:system"])
 def test_a_process_that_hangs_for_good_is_restarted(
     run_dir: Path, vm: FakeVm, quick: dict[str, str], stage: str
 ) -> None:
@@ -189,7 +189,7 @@ def test_events_reach_the_server_for_logs(run_dir: Path, vm: FakeVm, quick: dict
         events = {"BELABOX_REMOTE__EVENTS__URL": logs.url}
         with Pipeline(run_dir, vm.import_url, {**quick, **events}) as pipeline:
             wait_for("all stages", pipeline.all_running)
-            for program in ("collectors:memory", "shipper", "buffer", "collectors:cpu"):
+            for program in ("collectors:network", "shipper", "buffer", "collectors:system"):
                 pipeline.kill(program)
                 wait_for("all stages", pipeline.all_running)
             texts = "SELECT id, text FROM events ORDER BY id"

@@ -16,7 +16,7 @@ from selenium.webdriver.common.by import By
 
 from tests.browser.chromium import DESKTOP, PHONE, chromium, complaints
 from tests.fake_vm import FakeVm
-from tests.harness import ROOT, STAGES, Pipeline, wait_for
+from tests.harness import PROCESSES, ROOT, Pipeline, wait_for
 
 AXE = ROOT / "tests/browser/node_modules/axe-core/axe.min.js"
 RUN_AXE = """
@@ -67,7 +67,7 @@ def test_stopping_a_stage_changes_the_verdict_and_back(run_dir: Path, vm: FakeVm
         browser.get(address(pipeline))
         wait_well(browser)
         took_s = {}
-        for stage in ("shipper", "buffer", "collectors:srt", "collectors:cpu"):
+        for stage in ("shipper", "buffer", "collectors:srt", "collectors:system"):
             expected = f"{stage.rpartition(':')[2].capitalize()}: stopped"
             pipeline.supervisorctl("stop", stage)
             began_s = time.monotonic()
@@ -143,14 +143,14 @@ def test_accessibility(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None
     if not AXE.exists():
         message = f"{AXE} is not there (`make test` installs it where there is npm): NOT TESTED"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    names = {stage.rpartition(":")[2] for stage in STAGES}
+    names = {stage.rpartition(":")[2] for stage in PROCESSES}
     with playing(run_dir, vm, quick) as pipeline:
-        pipeline.supervisorctl("stop", "collectors:cpu")
+        pipeline.supervisorctl("stop", "collectors:system")
         for size, dark in product((PHONE, DESKTOP), (False, True)):
             with chromium(run_dir, size, dark=dark) as browser:
                 browser.get(address(pipeline))
                 wait_for("links", lambda: text(browser, "#links tbody"), 60)
-                wait_told(browser, "Cpu")
+                wait_told(browser, "System")
                 assert {name for name in names if name not in text(browser, "#processes ul")} == set()
                 browser.execute_script(AXE.read_text(encoding="utf-8"))
                 assert [] == browser.execute_async_script(RUN_AXE), (size, dark)

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 from common import catalog
-from tests.harness import COLLECTORS, ROOT, STAGES, Pipeline, require, wait_for
+from tests.harness import COLLECTORS, PROCESSES, ROOT, Pipeline, require, wait_for
 
 # One metric of each collector that the recorded board has something for.
 PROOF = {
@@ -100,11 +100,11 @@ def test_supervisorctl_does_what_the_readme_says(run_dir: Path, quick: dict[str,
     """Status, stop, start, restart and tail work on single stages, and logs are one per process."""
     with Pipeline(run_dir, environment={**quick, "SERVER": "bundled"}) as pipeline:
         wait_for("all stages", pipeline.all_running)
-        assert set(pipeline.states()) >= set(STAGES)
-        assert "stopped" in pipeline.supervisorctl("stop", "collectors:cpu")
-        assert pipeline.states()["collectors:cpu"] == "STOPPED"
+        assert set(pipeline.states()) >= set(PROCESSES)
+        assert "stopped" in pipeline.supervisorctl("stop", "collectors:system")
+        assert pipeline.states()["collectors:system"] == "STOPPED"
         pipeline.wait_status("degraded")
-        assert "started" in pipeline.supervisorctl("start", "collectors:cpu")
+        assert "started" in pipeline.supervisorctl("start", "collectors:system")
         old = pipeline.pid("buffer")
         assert "started" in pipeline.supervisorctl("restart", "buffer")
         assert old != pipeline.pid("buffer")
@@ -185,19 +185,19 @@ def test_reload_takes_a_good_file_and_refuses_a_bad_one(run_dir: Path, quick: di
     with Pipeline(run_dir, environment={**environment, "SERVER": "none"}) as pipeline:
         wait_for("all stages", pipeline.all_running)
         wait_for("a first collect", lambda: memory_collects(pipeline) == 1)
-        pids = {stage: pipeline.pid(stage) for stage in STAGES}
+        pids = {stage: pipeline.pid(stage) for stage in PROCESSES}
         text = (run_dir / "config.yaml").read_text(encoding="utf-8")
         (run_dir / "config.yaml").write_text(text.replace("30s", "soon"), encoding="utf-8")
         pipeline.supervisorctl("signal", "HUP", "all")
-        wait_for("the refusal", lambda: "reload refused" in pipeline.log("memory"))
-        assert "collectors.memory.interval" in pipeline.log("memory")
+        wait_for("the refusal", lambda: "reload refused" in pipeline.log("system"))
+        assert "collectors.memory.interval" in pipeline.log("system")
         (run_dir / "config.yaml").write_text(text.replace("30s", "500ms"), encoding="utf-8")
         pipeline.supervisorctl("signal", "HUP", "all")
         wait_for("more collects", lambda: memory_collects(pipeline) > 3)
-        assert pids == {stage: pipeline.pid(stage) for stage in STAGES}
+        assert pids == {stage: pipeline.pid(stage) for stage in PROCESSES}
 
 
 def memory_collects(pipeline: Pipeline) -> int:
-    """Count the stored collects of the memory collector."""
+    """Count the stored collects of the source memory."""
     rows = pipeline.rows("SELECT count(*) FROM metrics WHERE metric_name = 'memory.total_bytes'")
     return int(rows[0][0]) if rows else 0

@@ -93,7 +93,7 @@ def test_every_collector_is_a_supervised_program() -> None:
     """A collector that nobody starts collects nothing."""
     conf = (ROOT / "supervisord.conf").read_text(encoding="utf-8")
     listed = re.search(r"(?m)^programs = (.*)$", conf)
-    script = "from collectors import registry; print(','.join(registry.names()))"
+    script = "from collectors import registry; print(','.join(registry.collectors()))"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert listed
     assert sorted(done.stdout.strip().split(",")) == sorted(listed[1].split(","))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from collectors import registry
-from common import config
+from common import config, yaml_file
 from common.config import Config, ConfigError
 from common.keys import boolean, choice, duration, integer, key, listing, regex, section
 from common.settings import Settings
@@ -225,8 +225,8 @@ def test_what_is_not_yaml_is_one_error(tmp_path: Path, text: str) -> None:
 )
 def test_loops_and_bombs_end_in_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """Anchors that contain themselves or unfold to billions, and size or depth beyond reason, are refused at once."""
-    assert config.MAX_NODES >= 5_000
-    monkeypatch.setattr(config, "MAX_NODES", 2_000)
+    assert yaml_file.MAX_NODES >= 5_000
+    monkeypatch.setattr(yaml_file, "MAX_NODES", 2_000)
     assert ["more than 2000 values, or nested deeper than 12"] == errors(tmp_path, text)
 
 

@@ -62,7 +62,7 @@ def test_an_ack_forgets_exactly_the_named() -> None:
     assert held.get(("e", 3)) is None
 
 
-def test_a_full_window_drops_the_oldest_of_the_lowest_priority() -> None:
+def test_a_full_outbox_drops_the_oldest_of_the_lowest_priority() -> None:
     """Low goes before normal, old before new, and what is critical goes last."""
     held = Outbox(None, 4)
     for seq, priority in enumerate([0, 2, 3, 2]):
@@ -202,7 +202,7 @@ def test_a_short_write_is_an_error_and_not_a_hole(tmp_path: Path, monkeypatch: p
     held.close()
 
 
-def test_a_full_disk_is_an_error_that_leaves_the_batch_in_the_window(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_that_leaves_the_batch_in_the_outbox(tmp_path: Path) -> None:
     """Spooling is a precaution: without it the batch is delivered all the same."""
     spool = tmp_path / "p.batches"
     spool.symlink_to("/dev/full")

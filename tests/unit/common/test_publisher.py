@@ -21,7 +21,7 @@ from common.lock import AlreadyRunning
 from common.log import Log
 from common.outbox import Entry, Outbox
 from common.publisher import Publisher
-from common.sample import Sample
+from common.sample import Batch, Sample
 from common.wire import Ack
 from tests.harness import ROOT, wait_for
 from tests.unit.common.peers import RawBuffer, serve
@@ -149,7 +149,7 @@ def test_a_reader_that_stops_costs_nothing_and_acks_make_room(run_dir: Path, mak
         text = "x" * 500  # a pipe is also what the kernel holds
         for number in range(count):
             producer.publish([Sample("m", text), Sample("n", number)], NOW_MS)
-        refused = sum(entry.sent_s is None for entry in producer._window.entries())
+        refused = sum(entry.sent_s is None for entry in producer._outbox.entries())
 
         def read_and_ack() -> bool:
             known = len(buffer.payloads)
@@ -188,7 +188,7 @@ def test_what_stays_unacked_is_sent_again_after_10_20_40_and_80_seconds(
         for _ in range(320):
             clock.now_s += 1
             producer.tick()
-            if producer._window.entries()[0].sent_s == clock.now_s:
+            if producer._outbox.entries()[0].sent_s == clock.now_s:
                 serve(producer, "a resend", lambda: buffer.take() == len(waits) + 2)
                 waits.append(clock.now_s - resent_s)
                 resent_s = clock.now_s
@@ -204,13 +204,13 @@ def test_what_stays_unacked_is_sent_again_after_10_20_40_and_80_seconds(
     monkeypatch.setattr(module, "time", time)
 
 
-def test_what_a_full_window_drops_is_counted_by_priority(
+def test_what_a_full_outbox_drops_is_counted_by_priority(
     make: Make, instruments: Instruments, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Oldest of the lowest priority first; each loss is in a counter of this producer, and one log line a minute."""
     producer = make(max_samples=3)
     publish(producer, 1, 2, 3, 4, 5, name="memory.total_bytes")
-    expected = {"producer": "p", "priority": "2", "reason": "window_full"}
+    expected = {"producer": "p", "priority": "2", "reason": "outbox_full"}
     assert 2 == instruments.counter("publisher.dropped_samples_total", **expected)
     assert 3 == producer.unacked_samples
     assert 1 == messages(caplog).count("dropped samples")
@@ -223,7 +223,7 @@ def test_drops_are_counted_when_the_spool_cannot_be_written_either(
     (run_dir / "spool").mkdir()
     (run_dir / "spool" / "p.batches").symlink_to("/dev/full")
     publish(make(max_samples=3), 1, 2, 3, 4, 5)
-    assert 2 == instruments.counter("publisher.dropped_samples_total", producer="p", priority="2", reason="window_full")
+    assert 2 == instruments.counter("publisher.dropped_samples_total", producer="p", priority="2", reason="outbox_full")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), True, 2**63, 10**400])
@@ -282,7 +282,7 @@ from pathlib import Path
 from common.instruments import Instruments
 from common.log import Log
 from common.publisher import Publisher
-from common.sample import Sample
+from common.sample import Batch, Sample
 producer = Publisher("p", Path(sys.argv[1]), Instruments(), Log("p"), 100_000)
 for number in range(int(sys.argv[2])):
     producer.publish([Sample("m", number), Sample("t", "text")], 1_760_193_000_000 + number)
@@ -329,7 +329,7 @@ def test_an_ack_of_one_epoch_says_nothing_of_another(run_dir: Path, make: Make) 
         assert [1, 1] == buffer.seqs
         buffer.ack(buffer.batches[:1])
         serve(producer, "one ack", lambda: producer.unacked_samples == 1)
-    assert [producer.epoch] == [one.key[0] for one in producer._window.entries()]
+    assert [producer.epoch] == [one.key[0] for one in producer._outbox.entries()]
 
 
 def test_a_spooled_batch_that_cannot_be_read_is_reported_and_left_out(
@@ -486,7 +486,7 @@ def test_acks_of_other_producers_are_ignored(run_dir: Path, make: Make) -> None:
         others = [Ack("q", producer.epoch, [1, 2]), Ack("p", "0123", [1, 2]), Ack("p", producer.epoch, [99])]
         buffer.say(wire.encode_acks([*others, Ack("p", producer.epoch, [2])]))
         serve(producer, "its own ack", lambda: producer.unacked_samples == 1)
-    assert [1] == [one.key[1] for one in producer._window.entries()]
+    assert [1] == [one.key[1] for one in producer._outbox.entries()]
 
 
 def test_a_heartbeat_with_nobody_listening_is_gone_without_an_error(make: Make) -> None:
@@ -502,6 +502,33 @@ def test_a_log_of_a_lost_sample_is_json_an_operator_can_search(make: Make, caplo
     publish(make(), float("nan"))
     fields = vars(caplog.records[0])["fields"]
     assert {"reason": "not_finite", "count": 1, "priority": 2} == json.loads(json.dumps(fields))
+
+
+def test_what_another_name_left_is_taken_over(run_dir: Path, make: Make) -> None:
+    """Batches spooled by processes whose work this one does now are delivered as they are, and their files are gone."""
+    make("cpu").close()
+    old = Outbox(run_dir / "spool" / "cpu.batches", 10)
+    left = wire.encode_batch(Batch("cpu", "0123", 7, NOW_MS, 1, "b", False, [Sample("m", 1)]))
+    entry = Entry(("0123", 7), 2, 1, left)
+    old.add(entry)
+    old.spool(entry)
+    old.close()
+    producer = make("system")
+    producer.take_over(["cpu", "memory"])
+    assert ["system.batches"] == [file.name for file in (run_dir / "spool").glob("*.batches")]
+    with RawBuffer(run_dir) as buffer:
+        serve(producer, "the old batch", lambda: buffer.take() == 1)
+        assert [left] == buffer.payloads
+        buffer.ack(buffer.batches)
+        serve(producer, "its ack", lambda: producer.unacked_samples == 0)
+    assert 0 == (run_dir / "spool" / "system.batches").stat().st_size
+
+
+def test_names_that_are_taken_over_are_in_use(run_dir: Path, make: Make) -> None:
+    """A source that runs in its collector cannot run beside it too: it would count everything twice."""
+    make("system").take_over(["cpu", "memory"])
+    with pytest.raises(AlreadyRunning, match="producer memory is in use"):
+        make("memory")
 
 
 def test_the_spool_is_private(run_dir: Path, make: Make) -> None:
@@ -520,4 +547,4 @@ def test_a_subscription_that_goes_away_stops_the_sending(run_dir: Path, make: Ma
         serve(producer, "the batch", lambda: buffer.take() == 1)
     serve(producer, "the end of the subscription", lambda: not producer._subscribed)
     publish(producer, 2)
-    wait_for("nothing", lambda: producer._window.entries()[1].sent_s is None, 1)
+    wait_for("nothing", lambda: producer._outbox.entries()[1].sent_s is None, 1)

@@ -1,10 +1,10 @@
-"""A collector's process: what it yields is published, what it waits for wakes it, what fails is an event."""
+"""The sources of a collector: what they yield is published, what they wait for wakes them, what fails is an event."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import zmq
 
-from collectors import stage
 from collectors.host import Host
-from collectors.stage import Collecting, Stage
+from collectors.schedule import Schedule
+from collectors.source import Source
 from common import publisher, wire
+from common.activity import Activity, noted
 from common.events import Event
 from common.sample import Sample
 from common.service import EXIT_OFF, Service
@@ -50,19 +51,29 @@ class State:
     descriptors: list[int] = field(default_factory=list)
     error: str = ""
     heard: list[Any] = field(default_factory=list)
+    during: Callable[[], object] = list
 
 
 class Rig:
-    """A stage around a collector that is made of its state, its loop turned by the test."""
+    """A schedule of sources, each made of its state; its loop is turned by the test."""
 
-    def __init__(self, run_dir: Path, *functions: str, config: Config) -> None:
-        module = ModuleType("probe")
-        self.state = State()
-        self.process = Service("probe", argparse.Namespace(config=None))
-        everything = {"collect": self._collect, "watch": self._watch, "hear": self._hear}
-        vars(module).update({name: everything[name] for name in ("collect", *functions)}, State=lambda: self.state)
-        self.stage = Stage(self.process, Collecting(module, Host(run_dir), config))
+    def __init__(self, run_dir: Path, *functions: str, config: Config, names: Sequence[str]) -> None:
+        self.service = Service("probe", argparse.Namespace(config=None))
+        self.states = {name: State() for name in names}
+        self.state = self.states[names[0]]
+        self.activity = Activity(run_dir, "probe")
+        published = self.service.publishes(names)
+        sources = [Source(name, self._module(name, functions), Host(run_dir), config) for name in names]
+        self.schedule = Schedule(self.service, published, self.activity, sources)
+        self.scheduled = self.schedule.scheduled
         self.buffer = RawBuffer(run_dir)
+
+    def _module(self, name: str, functions: Sequence[str]) -> ModuleType:
+        module = ModuleType(name)
+        everything = {"collect": self._collect, "watch": self._watch, "hear": self._hear}
+        vars(module).update({name: everything[name] for name in ("collect", *functions)})
+        vars(module).update(State=lambda: self.states[name])
+        return module
 
     def taken(self) -> list[tuple[str, Any]]:
         """Return name and value of what the buffer has got."""
@@ -73,20 +84,21 @@ class Rig:
         """Turn the loop until the buffer has what is expected."""
 
         def there() -> bool:
-            self.process.loop.every(0.01, lambda: None)
-            self.process.loop.turn()
+            self.service.loop.every(0.01, lambda: None)
+            self.service.loop.turn()
             return list(expected) == self.taken()
 
         wait_for(f"{expected}", there)
 
-    def _collect(self, *_: object) -> Iterator[Sample | Event]:
-        if self.state.error:
-            raise RuntimeError(self.state.error)
+    def _collect(self, _host: Host, _config: Config, state: State) -> Iterator[Sample | Event]:
+        if state.error:
+            raise RuntimeError(state.error)
+        state.during()
         yield Event("collector_recovered", "hello")
         yield Sample("m", 1)
 
-    def _watch(self, *_: object) -> Iterator[Sample | Event]:
-        for descriptor in self.state.descriptors:
+    def _watch(self, _host: Host, _config: Config, state: State) -> Iterator[Sample | Event]:
+        for descriptor in state.descriptors:
             yield Sample("seen", os.read(descriptor, 100).decode())
 
     def _hear(self, samples: Sequence[Sample], timestamp_ms: int, producer: str, state: State) -> None:
@@ -100,13 +112,13 @@ def rig(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(publisher, "EXIT_WAIT_S", 0)
     made: list[Rig] = []
 
-    def make(*functions: str, config: Config = ON) -> Rig:
-        made.append(Rig(run_dir, *functions, config=config))
+    def make(*functions: str, config: Config = ON, names: Sequence[str] = ("probe",)) -> Rig:
+        made.append(Rig(run_dir, *functions, config=config, names=names))
         return made[-1]
 
     yield make
     for one in made:
-        one.process.close()
+        one.service.close()
         one.buffer.close()
 
 
@@ -122,16 +134,16 @@ def test_a_readable_descriptor_wakes_the_collector(rig: Any) -> None:
     one = rig("watch")
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
-    one.stage.step()
+    one.scheduled[0].collect()
     one.until([("event", "hello"), ("m", 1)] * 2)
     one.state.descriptors = [reading]
     os.write(writing, b"x")
-    one.stage.watch()
+    one.scheduled[0].watch()
     os.write(writing, b"y")
     one.until([("event", "hello"), ("m", 1), ("event", "hello"), ("m", 1), ("seen", "x"), ("seen", "y")])
     os.close(writing)
     one.state.descriptors = []
-    one.stage.watch()
+    one.scheduled[0].watch()
     os.close(reading)
 
 
@@ -140,14 +152,14 @@ def test_a_collector_hears_what_is_committed(rig: Any, run_dir: Path) -> None:
     feed: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUB)
     feed.bind(f"ipc://{run_dir / 'feed.ipc'}")
     one = rig("hear")
-    one.stage.step()
+    one.scheduled[0].collect()
 
     def heard() -> bool:
         payload = one.buffer.payloads[-1] if one.buffer.take() else b""
         feed.send_multipart([wire.COMMITTED_TOPIC, b"garbage"])
         feed.send_multipart([wire.COMMITTED_TOPIC, payload])
-        one.process.loop.every(0.01, lambda: None)
-        one.process.loop.turn()
+        one.service.loop.every(0.01, lambda: None)
+        one.service.loop.turn()
         return bool(one.state.heard)
 
     wait_for("the feed", heard)
@@ -159,22 +171,48 @@ def test_a_failing_collector_is_an_event_and_its_recovery_another(rig: Any) -> N
     """Once each, however often it fails."""
     one = rig()
     one.state.error = "boom"
-    one.stage.step()
-    one.stage.step()
+    one.scheduled[0].collect()
+    one.scheduled[0].collect()
     one.state.error = ""
-    one.stage.step()
+    one.scheduled[0].collect()
     texts = ["probe: boom", "hello", "probe reads again"]
     one.until([*(("event", text) for text in texts), ("m", 1), ("event", "hello"), ("m", 1)])
+
+
+def test_a_source_that_raises_is_named_and_the_others_go_on(rig: Any) -> None:
+    """Its error is in its own status, and under its name come its events."""
+    one = rig(names=("broken", "sound"))
+    one.state.error = "boom"
+    one.until([("event", "broken: boom"), ("event", "hello"), ("m", 1)])
+    statuses = {scheduled.source.name: scheduled.status for scheduled in one.scheduled}
+    assert {"broken": "boom", "sound": None} == {name: status.error for name, status in statuses.items()}
+    assert statuses["broken"].last_collection_ms is None
+    assert statuses["sound"].last_collection_ms is not None
+    assert ["broken", "sound", "sound"] == [batch.producer for batch in one.buffer.batches]
+
+
+def test_where_a_source_is_at_work_can_be_read_from_outside(rig: Any, run_dir: Path) -> None:
+    """Its name and the path it reads, while it reads; nothing between its collects."""
+    one = rig(names=("slow", "other"))
+    host = Host(run_dir, on_read=one.activity.reading)
+    during = []
+    one.state.during = lambda: during.append((host.text("proc/stuck"), noted(run_dir, "probe")))
+    one.scheduled[0].collect()
+    assert [(None, ("slow", "proc/stuck"))] == during
+    assert ("", "") == noted(run_dir, "probe")
+
+
+def test_nothing_is_noted_of_a_process_that_never_ran(run_dir: Path) -> None:
+    """And a place where nothing can be written is no reason to fail."""
+    assert ("", "") == noted(run_dir, "nobody")
+    Activity(Path("/proc/absent"), "probe").begin("cpu")
 
 
 @pytest.mark.parametrize(
     ("config", "status"), [(Config(enabled=False), 0), (OffByDefault(enabled=True), 0), (OffByDefault(), EXIT_OFF)]
 )
-def test_a_collector_that_is_off_by_default_ends(
-    rig: Any, monkeypatch: pytest.MonkeyPatch, config: Config, status: int
-) -> None:
+def test_a_collector_that_is_off_by_default_ends(rig: Any, config: Config, status: int) -> None:
     """With a status of its own, unless it is enabled; one that an operator has disabled stays."""
-    monkeypatch.setattr(stage, "OFF_S", 0.0)
     one = rig(config=config)
-    one.stage.step()
-    assert (status, bool(status)) == (one.process.exit_code, one.process.loop.stopping)
+    one.schedule.end_while_off()
+    assert (status, bool(status)) == (one.service.exit_code, one.service.loop.stopping)

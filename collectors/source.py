@@ -1,0 +1,78 @@
+"""One source: a module with `Config`, `State` and `collect`, with its state, its section and the machine it reads.
+
+A module may have two functions more: `watch`, for what cannot wait for the next collect, and `hear`, for what the
+buffer has committed. What its state has as `descriptors` wakes it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from collectors.admission import admitted
+from collectors.host import Host
+from common.events import Event
+from common.sample import Batch, Sample
+
+
+class Seen(NamedTuple):
+    """What one reading gave."""
+
+    samples: list[Sample]
+    events: list[Event]
+
+
+class Source:
+    """A source with its state and its host."""
+
+    def __init__(self, name: str, module: ModuleType, host: Host, config: Any) -> None:
+        self.name = name
+        self.host = host
+        self.config = config
+        self._module = module
+        self._state = module.State()
+
+    @property
+    def watches(self) -> bool:
+        """Tell whether it reads between its collects too: every `watch_interval_s`, and when a descriptor is ready."""
+        return hasattr(self._module, "watch")
+
+    @property
+    def hears(self) -> bool:
+        """Tell whether it takes what is committed."""
+        return hasattr(self._module, "hear")
+
+    @property
+    def is_off_by_default(self) -> bool:
+        """Tell whether it collects only where the configuration says so."""
+        return not type(self.config)().enabled
+
+    @property
+    def descriptors(self) -> tuple[Any, ...]:
+        """Return what it waits for, open at the moment."""
+        return tuple(getattr(self._state, "descriptors", ()))
+
+    def collect(self) -> Seen:
+        """Read everything once."""
+        self.host.begin()
+        return _seen(admitted(self._module.collect(self.host, self.config, self._state), self.host))
+
+    def watch(self) -> Seen:
+        """Read what cannot wait for the next collect."""
+        self.host.begin()
+        return _seen(admitted(self._module.watch(self.host, self.config, self._state), self.host))
+
+    def hear(self, batch: Batch) -> None:
+        """Take in what was committed."""
+        self._module.hear(batch.samples, batch.timestamp_ms, batch.producer, self._state)
+
+
+def _seen(found: Iterable[Sample | Event]) -> Seen:
+    seen = Seen([], [])
+    for item in found:
+        if isinstance(item, Event):
+            seen.events.append(item)
+        else:
+            seen.samples.append(item)
+    return seen
