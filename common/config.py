@@ -7,20 +7,16 @@ Fails with `ConfigError`, whose messages each name the key path, what was given 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
-from common import documents
+from common import documents, yaml_file
 from common.keys import EnvironmentText, KeySpec
 from common.problems import Problems, join, shown
 from common.settings import Settings
 
 ENVIRONMENT_PREFIX = "BELABOX_"
-MAX_DEPTH = 12  # deeper is a loop of anchors, not a configuration
-MAX_NODES = 10_000  # a file with every key has 300; anchors can unfold a small file to billions
 
 Section = TypeVar("Section")
 
@@ -55,7 +51,10 @@ class Config:
 
 
 def load(
-    file: Path | None, environ: Mapping[str, str], collectors: Mapping[str, type[Any] | None] | None = None
+    file: Path | None,
+    environ: Mapping[str, str],
+    collectors: Mapping[str, type[Any] | None] | None = None,
+    read: Callable[[Path, Problems], dict[str, Any]] = yaml_file.read,
 ) -> Config:
     """Read and check a whole configuration.
 
@@ -64,12 +63,13 @@ def load(
         environ: environment variables; those of the form ``BELABOX_A__B`` override key ``a.b``.
         collectors: section type by collector name, None for a section that is somebody else's to read;
             None altogether leaves them all to the collectors.
+        read: how the file is read.
 
     Raises:
         ConfigError: with every error of the file and the environment.
     """
     problems = Problems()
-    tree = _Reader(problems).read(file) if file else {}
+    tree = read(file, problems) if file else {}
     warnings = [*documents.translate(tree, problems), *_misspelt(environ)]
     _override(tree, environ, problems)
     given = frozenset(_paths(tree, ""))
@@ -90,73 +90,6 @@ def _paths(tree: Mapping[str, Any], path: str) -> Iterator[str]:
             yield from _paths(value, inner)
         elif value is not None:
             yield inner
-
-
-class _Reader:
-    """YAML to plain values, refusing what YAML allows and an operator does not mean."""
-
-    def __init__(self, problems: Problems) -> None:
-        self._problems = problems
-        self._constructor = yaml.constructor.SafeConstructor()
-        self._nodes = 0
-
-    def read(self, file: Path) -> dict[str, Any]:
-        """Return the file's mapping; an error is noted, not raised."""
-        try:
-            with file.open(encoding="utf-8") as stream:
-                node = yaml.compose(stream, Loader=yaml.SafeLoader)
-            value = None if node is None else self._value(node, "", 0)
-        except OSError as error:
-            self._problems.add("", error.strerror or str(error))
-            return {}
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            self._problems.add("", f"not YAML: {_one_line(error)}")
-            return {}
-        except (_TooLargeError, RecursionError):
-            self._problems.add("", f"more than {MAX_NODES} values, or nested deeper than {MAX_DEPTH}")
-            return {}
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            self._problems.add("", "expected sections (a mapping) at the top level")
-            return {}
-        return value
-
-    def _value(self, node: yaml.Node, path: str, depth: int) -> Any:
-        self._nodes += 1
-        if depth > MAX_DEPTH or self._nodes > MAX_NODES:
-            raise _TooLargeError
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path, depth)
-        if isinstance(node, yaml.SequenceNode):
-            return [self._value(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(node.value)]
-        try:
-            return self._constructor.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            self._problems.add(path, _one_line(error))
-            return None
-
-    def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Any]:
-        mapping: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
-            if not isinstance(key_node, yaml.ScalarNode):
-                self._problems.add(path, f"expected a name as key, in line {line}")
-                continue
-            name = str(key_node.value)
-            inner = join(path, name)
-            if name in mapping:
-                self._problems.add(inner, f"given twice, again in line {line}")
-            mapping[name] = self._value(value_node, inner, depth + 1)
-        return mapping
-
-
-class _TooLargeError(Exception):
-    """The file has more in it, or anchors unfold to more, than any configuration."""
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _override(tree: dict[str, Any], environ: Mapping[str, str], problems: Problems) -> None:

@@ -15,13 +15,16 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple, TextIO
 
 from common import clock
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 THROTTLE_S = 60.0  # a repeating line comes once in this time, with how many were held back
 MAX_THROTTLED = 500  # keys remembered; an error's text may differ each time
+
+# Nothing of this is in a line; looking it up for each costs time and memory (the standard library's logging HOWTO).
+logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 _USERINFO = re.compile(r"(?<=://)\S*@")  # to the last @: a password with / or @ in it is common and invalid
 _BEARER = re.compile(r"(?i)(bearer\s+)[^\s\"',]+")
@@ -133,6 +136,15 @@ def _printable(line: str) -> str:
     return line.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+class _Direction(NamedTuple):
+    level: str
+    form: str
+    stream: TextIO | None
+
+
+_in_force: list[_Direction] = []
+
+
 def set_up(level: str, form: str, output: str) -> None:
     """Direct this process's log; calling it again (a reload) replaces the old direction.
 
@@ -145,6 +157,10 @@ def set_up(level: str, form: str, output: str) -> None:
         OSError: the file cannot be opened.
     """
     streams = {"stdout": sys.stdout, "stderr": sys.stderr}
+    direction = _Direction(level, form, streams.get(output))
+    if direction.stream is not None and direction in _in_force:
+        return  # supervisord has set it up before it forked this process: what is not written to is shared
+    _in_force[:] = [direction]
     handler = (
         logging.StreamHandler(streams[output])
         if output in streams

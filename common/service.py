@@ -10,13 +10,13 @@ import argparse
 import os
 import stat
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import zmq
 
-from common import VERSION, clock, config, log, status, wire
+from common import VERSION, clock, config, log, status, wire, yaml_file
 from common.config import Config, ConfigError
 from common.events import Event
 from common.instruments import Instruments
@@ -36,7 +36,7 @@ class Service:
 
     Args:
         name: as supervisord calls it, without the group.
-        options: parsed command line; needs `config`.
+        options: parsed command line; needs `config`, the file; may have it as `loaded` already.
         collectors: section type by collector name, for the process that collects.
 
     Attributes:
@@ -59,7 +59,7 @@ class Service:
         self.name = name
         self._file: Path | None = options.config
         self._collectors = collectors
-        self.config = self._load()
+        self.config = self._direct_log(getattr(options, "loaded", None) or self._load())
         self.log = log.Log(name)
         self.loop = Loop()
         self.instruments = Instruments()
@@ -75,17 +75,17 @@ class Service:
         self._on_close: list[Callable[[], None]] = []
         self.loop.on_reload(self._reload)
         self.publisher: Publisher | None = None
-        self._reporter: Reporter | None = None
+        self._reporters: dict[str, Reporter] = {}
         self._status: zmq.Socket[bytes] | None = None
         self.epoch = clock.new_epoch()
 
-    def publishes(self) -> Publisher:
-        """Make this process a producer of samples."""
+    def publishes(self, names: Sequence[str] = ()) -> Publisher:
+        """Make this process a producer of samples, under its own name and others of its own."""
         settings = self.config.settings.run
         self.publisher = Publisher(self.name, self.run_dir, self.instruments, self.log, settings.window_samples)
         self.publisher.changes.alerts = self.config.settings.alerts
+        self.publisher.take_over(names)
         self.epoch = self.publisher.epoch
-        self._reporter = Reporter(self.name, self.publisher, self.log, self.instruments)
         self.loop.on_readable(self.publisher.socket, self.publisher.receive)
         return self.publisher
 
@@ -104,10 +104,13 @@ class Service:
         self._error = {"error": text, "error_type": kind, "timestamp_ms": clock.wall_ms()}
         self.log.throttled_warning(f"{kind} {text}", "failed", error=text, error_type=kind, **fields)
 
-    def event(self, event: Event) -> None:
-        """Report an event; the process has to publish."""
-        assert self._reporter is not None, "publishes() first"  # noqa: S101 - a stage that forgot
-        self._reporter.report(event)
+    def event(self, event: Event, source: str = "") -> None:
+        """Report an event, of the process or of a source in it; the process has to publish."""
+        assert self.publisher is not None, "publishes() first"  # noqa: S101 - a service that forgot
+        name = source or self.name
+        if name not in self._reporters:
+            self._reporters[name] = Reporter(name, self.publisher, self.log, self.instruments)
+        self._reporters[name].report(event)
 
     def worked(self) -> None:
         """Forget the last failure: the same work succeeded again."""
@@ -130,8 +133,8 @@ class Service:
         """Finish the stage, say goodbye and let go of the sockets."""
         for step in self._on_close:
             step()
-        if self._reporter is not None:
-            self._reporter.close()
+        for reporter in self._reporters.values():
+            reporter.close()
         self.beat(state="stopping")
         if self.publisher is not None:
             self.publisher.close()
@@ -162,8 +165,9 @@ class Service:
             send_heartbeat(socket, heartbeat)
 
     def _tick(self) -> None:
-        if self.publisher is not None and self._reporter is not None:
-            self._reporter.tick()
+        for reporter in self._reporters.values():
+            reporter.tick()
+        if self.publisher is not None:
             self.publisher.tick()
         self.beat()
 
@@ -175,7 +179,9 @@ class Service:
             pass  # the one who subscribed is gone already
 
     def _load(self) -> Config:
-        loaded = config.load(self._file, os.environ, self._collectors)
+        return config.load(self._file, os.environ, self._collectors, yaml_file.read_apart)
+
+    def _direct_log(self, loaded: Config) -> Config:
         settings = loaded.settings.logging
         try:
             log.set_up(settings.level, settings.format, settings.output)
@@ -186,7 +192,7 @@ class Service:
     def _reload(self) -> None:
         """Take a new configuration as a whole, or keep the old one as a whole."""
         try:
-            loaded = self._load()
+            loaded = self._direct_log(self._load())
         except ConfigError as error:
             self.log.error("reload refused, the old configuration stays in force", errors=error.messages)  # noqa: TRY400
             return

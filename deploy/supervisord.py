@@ -1,25 +1,24 @@
-"""supervisord, whose Python programs share the memory of what they all import: `python deploy/supervisord.py -c …`.
+"""supervisord, whose Python processes share the memory of what they all import: `python deploy/supervisord.py -c …`.
 
 A dozen interpreters that each import the same libraries cost 13 MB each. Forked from a supervisord that has imported
-them already, they cost 8. Nothing else is different: the same supervisord.conf, the same `supervisorctl`, the same
-restarts; a plain `supervisord -c supervisord.conf` runs it as well, in more memory.
+and prepared everything (see `preload`), they cost 4. Nothing else is different: the same supervisord.conf, the same
+`supervisorctl`, the same restarts; a plain `supervisord -c supervisord.conf` runs it as well, in more memory.
 
 Reads: the command line of supervisord.
-Emits: for a program whose command is this interpreter with ``-m module``, a forked child that runs the module; for
-    any other, what supervisord would do.
+Emits: for a program whose command is this interpreter with ``-m`` and one of our packages, a forked child that runs it;
+    for any other, what supervisord would do.
 Fails: as an interpreter does: an exception is a traceback on stderr and exit status 1.
 
-A restart runs the code that is on the disk by then: where one of our files has changed since it was imported here,
-the child imports all of them anew.
+A restart runs the code that is on the disk by then.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found] # typeshed has the module around it alone
 import atexit
+import ctypes
 import gc
-import importlib
 import os
-import runpy
 import signal
 import sys
 import threading
@@ -27,30 +26,35 @@ import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from types import MappingProxyType
+from typing import Any, NoReturn
 
 from supervisor import supervisord
 from supervisor.options import ServerOptions
 
 ROOT = Path(__file__).absolute().parents[1]  # through the link to the release in use: an upgrade shows as other files
 sys.path.insert(0, str(ROOT))
-from deploy import odd_paths  # noqa: E402
+from deploy import odd_paths, preload  # noqa: E402
 from deploy.notify_relay import Relay  # noqa: E402
 
-# What nearly all processes import, with all that these import; for one process alone it would save nothing.
-PRELOADED = ("zmq", "msgpack", "yaml", "argparse", "pkgutil", "runpy", "collectors.stage", "collectors.registry")
-HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
+HANDLED = tuple(
+    map(int, (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2))
+)
 
-_Stamp: TypeAlias = "tuple[int, int] | None"
+# mallopt(3): one arena for all threads, and what is freed goes back to the kernel, also after a large upload or commit.
+MALLOC = {-8: 1, -1: 128 * 1024, -3: 128 * 1024}  # M_ARENA_MAX, M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
 
 _systemd = os.environ.pop("NOTIFY_SOCKET", "")  # where it listens, to this process alone; empty where nobody does
-_ours: dict[str, tuple[Path, _Stamp]] = {}  # by module: its file, and what that was when it was imported
 
 
 class Options(ServerOptions):  # type: ignore[misc] # supervisor has no types
     """supervisord's options, with another last step of starting a program, and one more socket in its loop."""
 
+    preloaded: preload.Preload
     _relay: Relay | None = None
+    _start: preload.Start | None = None
+    _argv: Sequence[str] = ()
+    _environ: Mapping[str, str] = MappingProxyType({})
 
     def openhttpservers(self, supervisord: Any) -> None:
         """Open supervisord's sockets, and the one to systemd."""
@@ -67,19 +71,46 @@ class Options(ServerOptions):  # type: ignore[misc] # supervisor has no types
             self.get_socket_map().pop(self._relay.fileno(), None)
             self._relay.close()
 
+    def check_execv_args(self, filename: str, argv: Sequence[str], st: Any) -> None:
+        """Prepare what the child needs; called before the fork."""
+        super().check_execv_args(filename, argv, st)
+        self._start, self._argv = None, argv
+        if str(Path(filename).absolute()) == sys.executable:
+            os.environ.update(self.configroot.supervisord.environment)  # it is every child's
+            self._environ = dict(os.environ)
+            self._start = self.preloaded.start(argv[1:], self._environ)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()  # or the child would write it too
+
+    def fork(self) -> int:
+        """Fork, under the child's name already: what is written before the fork is not copied."""
+        if self._start is not None:
+            _show(self._start.name, self._argv)
+        gc.freeze()
+        try:
+            return int(super().fork())
+        finally:
+            if self._start is not None and os.getpid() == _PID:
+                _show("supervisord", _ARGV)
+
     def execve(self, filename: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
         """Become the program; called in the forked child, whose descriptors are set up. Does not return."""
-        if len(argv) > 2 and argv[1] == "-m" and str(Path(filename).absolute()) == sys.executable:
-            become(argv[2], [filename, *argv[3:]], env)
+        if self._start is not None and self._start.environ == preload.ours(env):
+            become(self._start, {name: text for name, text in env.items() if self._environ.get(name) != text})
         super().execve(filename, argv, env)
 
 
-def become(module: str, argv: list[str], env: Mapping[str, str]) -> NoReturn:
-    """Run a module as ``python -m module`` would, in this process, and end it."""
-    _forget_parent(env)
-    _name(env.get("SUPERVISOR_PROCESS_NAME", module))
-    sys.argv = argv
-    status = _status(module)
+def become(start: preload.Start, changed: Mapping[str, str]) -> NoReturn:
+    """Run a service as its command would, in this process, and end it.
+
+    Args:
+        start: what was prepared for it.
+        changed: the environment variables that are not the parent's.
+    """
+    _forget_parent()
+    for name, text in changed.items():
+        os.environ[name] = text
+    status = _status(start)
     threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001 - as an interpreter does at its end
     atexit._run_exitfuncs()  # noqa: SLF001
     for stream in (sys.stdout, sys.stderr):
@@ -88,74 +119,59 @@ def become(module: str, argv: list[str], env: Mapping[str, str]) -> NoReturn:
     os._exit(status)
 
 
-def _forget_parent(env: Mapping[str, str]) -> None:
-    """Undo what an exec would have undone, and touch as little as possible: each page that is touched is copied."""
-    gc.freeze()
+def _forget_parent() -> None:
+    """Undo what an exec would have undone."""
     signal.set_wakeup_fd(-1)
     for number in HANDLED:
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ.clear()
-    os.environ.update(env)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - the process' own, until its end
-    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
-    sys.path[:1] = [os.getcwd(), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]  # noqa: PTH109
-    if any(_stamp(file) != stamp for file, stamp in _ours.values()):
-        for name in _ours:
-            sys.modules.pop(name, None)
+        _signal.signal(number, _signal.SIG_DFL)  # the module around it makes an enumeration of each, 150 KB
+    _signal.signal(signal.SIGINT, _signal.default_int_handler)
 
 
-def _name(name: str) -> None:
-    """Be told apart by `ps -e` and `top`, which show this name; the command line is supervisord's."""
+def _show(name: str, argv: Sequence[str]) -> None:
+    """Be told apart: by `top` in the short name, by `ps` and `pgrep -f` in the command line."""
     with suppress(OSError):
         Path("/proc/self/comm").write_text(name[:15], encoding="utf-8")
+    begin, end = _AREA
+    text = b"\0".join(map(os.fsencode, argv))[: max(0, end - begin - 1)]
+    ctypes.memmove(begin, text.ljust(end - begin, b"\0"), end - begin)
 
 
-def _status(module: str) -> int:
-    """Run a module; return the exit status."""
+def _command_line() -> tuple[tuple[int, int], list[str]]:
+    """Return where the kernel reads this process' command line (arg_start and arg_end of proc(5)), and what it is."""
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+        text = Path("/proc/self/cmdline").read_bytes().removesuffix(b"\0")
+        return (int(fields[45]), int(fields[46])), list(map(os.fsdecode, text.split(b"\0")))
+    except (OSError, IndexError, ValueError):
+        return (0, 0), []
+
+
+def _status(start: preload.Start) -> int:
+    """Run a service; return the exit status."""
+    try:
+        return preload.run(start)
     except SystemExit as error:
-        return _code(error.code)
+        return error.code if isinstance(error.code, int) else 1
     except BaseException:  # noqa: BLE001 - the interpreter would print it too
         traceback.print_exc()
         return 1
-    return 0
 
 
-def _code(code: Any) -> int:
-    """Return the exit status that an interpreter makes of what was given to `sys.exit`."""
-    if code is None:
-        return 0
-    if isinstance(code, int):
-        return code & 0xFF
-    print(code, file=sys.stderr)
-    return 1
+_PID = os.getpid()
+_AREA, _ARGV = _command_line()
 
 
-def _stamp(file: Path) -> _Stamp:
-    """Return what tells one version of a file from another."""
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
-
-
-def _preload() -> None:
-    for name in PRELOADED:
-        importlib.import_module(name)
-    for name, module in sys.modules.items():
-        file = getattr(module, "__file__", None)
-        if file and name != "__main__" and name.partition(".")[0] in {"common", "collectors"}:
-            _ours[name] = Path(file), _stamp(Path(file))
-    gc.collect()
-    gc.freeze()  # a collection in a child would touch, and so copy, every object that is shared
+def _tune_malloc() -> None:
+    libc = ctypes.CDLL(None)
+    for parameter, value in MALLOC.items() if hasattr(libc, "mallopt") else ():
+        libc.mallopt(parameter, value)
 
 
 if __name__ == "__main__":
-    _preload()
+    _tune_malloc()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # it is the children's too
+    Options.preloaded = preload.Preload()
     odd_paths.allow()
     supervisord.ServerOptions = Options
+    _show("supervisord", _ARGV)
     supervisord.main()

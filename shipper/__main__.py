@@ -3,8 +3,8 @@
 import sys
 
 from common import service
-from shipper import stage
 from shipper.http.token import ENVIRONMENT
+from shipper.stage import build
 
 if __name__ == "__main__":
     parser = service.options_parser(
@@ -12,4 +12,4 @@ if __name__ == "__main__":
         "Take samples from the buffer to VictoriaMetrics. The bearer token is in remote.auth.token_file, or "
         f"without one in the environment variable {ENVIRONMENT}.",
     )
-    sys.exit(service.main(stage.build, parser.parse_args()))
+    sys.exit(service.main(build, parser.parse_args()))
