@@ -123,6 +123,7 @@ class Scheduled:
         if not self._is_failing:
             self._is_failing = True
             self._service.event(Event("collector_failed", f"{name}: {error}", name), name)
+            self._service.beat()
 
     def _worked(self) -> None:
         self.status.error = None
@@ -130,6 +131,7 @@ class Scheduled:
             self._is_failing = False
             name = self.source.name
             self._service.event(Event("collector_recovered", f"{name} reads again", name), name)
+            self._service.beat()
 
     def _report(self, events: Iterable[Event]) -> None:
         for event in events:

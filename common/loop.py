@@ -1,11 +1,13 @@
 """The run loop: timers on a monotonic grid, sockets and signals in one poller, one step at a time.
 
-A step is never cut in half: signals only wake the poller. Deadlines missed because a step overran are
-skipped and counted, not made up for.
+The grid is one for all timers and all processes: the multiples of an interval on CLOCK_MONOTONIC. What is due at the
+same moment costs one wake-up, of the process and of those that hear from it. A step is never cut in half: signals only
+wake the poller. Deadlines missed because a step overran are skipped and counted, not made up for.
 """
 
 from __future__ import annotations
 
+import math
 import signal
 import socket
 import time
@@ -18,6 +20,7 @@ import zmq
 Step = Callable[[], None]
 
 READ_SIGNALS_BYTES = 4096
+ON_GRID = 1e-6  # of an interval: what floating point makes of its multiples
 
 
 class Timer:
@@ -48,11 +51,14 @@ class Timer:
 
     def advance(self, now_s: float) -> None:
         """Move to the next deadline of the grid that lies ahead."""
-        self.due_s += self.interval_s
-        if self.due_s <= now_s:
-            missed = int((now_s - self.due_s) // self.interval_s) + 1
-            self.skipped += missed
-            self.due_s += missed * self.interval_s
+        began = self.due_s / self._interval_s
+        was_on_grid = abs(began - round(began)) < ON_GRID
+        next_s = (math.floor(now_s / self._interval_s + ON_GRID) + 1) * self._interval_s
+        if was_on_grid:
+            self.skipped += max(0, round((next_s - self.due_s) / self._interval_s) - 1)
+        elif next_s - now_s < self._interval_s / 2:  # a rate over less would say little
+            next_s += self._interval_s
+        self.due_s = next_s
 
     def postpone(self, until_s: float) -> None:
         """Make the next deadline another one."""
@@ -76,7 +82,7 @@ class Loop:
         signal.signal(signal.SIGHUP, self._reload_wanted)  # unhandled it would kill a process that is still starting
 
     def every(self, interval_s: float, step: Step, *, first_s: float = 0.0) -> Timer:
-        """Do a step at once (or after `first_s`) and then on the grid of its interval."""
+        """Do a step at once (or after `first_s`) and then at the multiples of its interval, all processes together."""
         timer = Timer(step, interval_s, time.monotonic() + first_s)
         self._timers.append(timer)
         return timer

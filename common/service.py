@@ -7,7 +7,9 @@ A stage builds its steps on a `Service` and calls `run`. Exit codes: 0 asked to 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import os
+import signal
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +30,11 @@ from common.reporter import Reporter
 EXIT_OFF = 3  # supervisord expects it of programs that are off by default
 EXIT_ALREADY_RUNNING = 75  # EX_TEMPFAIL of sysexits.h
 EXIT_CONFIG = 78  # EX_CONFIG
+# Which process the kernel takes first when memory is short, of 1000: collectors, whose outbox is in a file, then what
+# watches and what uploads; the buffer as late as any other. What is there by configuration and higher stays.
+OOM_SCORES = {"buffer": 0, "healthd": 300, "shipper": 300}
+OOM_SCORE = 600
+STACK_SIGNAL = signal.SIGUSR1  # a process that hangs is asked for its stack, then killed
 DEFAULT_CONFIG = Path("/etc/belabox-metrics/config.yaml")
 
 
@@ -78,6 +85,7 @@ class Service:
         self._reporters: dict[str, Reporter] = {}
         self._status: zmq.Socket[bytes] | None = None
         self.epoch = clock.new_epoch()
+        self._parent = os.getppid() if "SUPERVISOR_ENABLED" in os.environ else None
 
     def publishes(self, names: Sequence[str] = ()) -> Publisher:
         """Make this process a producer of samples, under its own name and others of its own."""
@@ -101,8 +109,11 @@ class Service:
         """Log a failure and carry it in heartbeats until `worked`."""
         kind = type(error).__name__ if isinstance(error, BaseException) else "Error"
         text = log.SECRETS.redact(str(error))
+        was_well = self._error is None
         self._error = {"error": text, "error_type": kind, "timestamp_ms": clock.wall_ms()}
         self.log.throttled_warning(f"{kind} {text}", "failed", error=text, error_type=kind, **fields)
+        if was_well:
+            self.beat()
 
     def event(self, event: Event, source: str = "") -> None:
         """Report an event, of the process or of a source in it; the process has to publish."""
@@ -114,11 +125,15 @@ class Service:
 
     def worked(self) -> None:
         """Forget the last failure: the same work succeeded again."""
-        self._error = None
+        if self._error is not None:
+            self._error = None
+            self.beat()
 
     def run(self) -> int:
         """Report, work until asked to end, say goodbye; return the exit code."""
         settings = self.config.settings
+        faulthandler.register(STACK_SIGNAL, file=2, all_threads=False)
+        _give_way(OOM_SCORES.get(self.name, OOM_SCORE))
         self.log.info("started", version=VERSION, config=str(self._file or "defaults"), pid=os.getpid())
         for warning in self.config.warnings:
             self.log.warning("configuration", detail=warning)
@@ -169,6 +184,9 @@ class Service:
             reporter.tick()
         if self.publisher is not None:
             self.publisher.tick()
+        if self._parent is not None and self._parent != os.getppid():
+            self.log.warning("supervisord is gone, ends")
+            self.loop.stop()
         self.beat()
 
     def _ignore_subscriptions(self) -> None:
@@ -241,6 +259,16 @@ def main(build: Callable[[argparse.Namespace], Service], options: argparse.Names
         return process.run()
     finally:
         process.close()
+
+
+def _give_way(score: int) -> None:
+    """Raise the score by which the kernel chooses whom it ends, which needs no right."""
+    try:
+        with Path("/proc/self/oom_score_adj").open("r+", encoding="ascii") as file:
+            if int(file.read()) < score:
+                file.write(str(score))
+    except (OSError, ValueError):
+        pass  # no /proc: no choice
 
 
 def _private_directory(directory: Path) -> None:

@@ -33,7 +33,10 @@ class Run:
 
     dir: Path = key(path(), "/run/belabox-metrics", "sockets and spool; 0700; a tmpfs costs no flash", fixed=True)
     heartbeat_interval_s: float = key(
-        duration(0.2, 60), "2s", "how often each process reports to healthd", name="heartbeat_interval"
+        duration(0.2, 60),
+        "5s",
+        "how often each process reports to healthd; at once when something fails",
+        name="heartbeat_interval",
     )
     window_samples: int = key(
         integer(100, 1_000_000),

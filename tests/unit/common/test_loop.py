@@ -51,6 +51,27 @@ def test_deadlines_lie_on_a_grid_and_missed_ones_are_counted(now_s: float, due_s
     assert (due_s, skipped) == (timer.due_s, timer.skipped)
 
 
+@pytest.mark.parametrize(("began_s", "due_s"), [(103.0, 110.0), (105.0, 110.0), (105.1, 120.0), (109.9, 120.0)])
+def test_a_timer_joins_the_grid_of_all_processes(began_s: float, due_s: float) -> None:
+    """The multiples of its interval, the first of them half an interval away at least; nothing counts as missed."""
+    timer = Timer(nothing, 10.0, began_s)
+    timer.advance(began_s)
+    assert (due_s, 0) == (timer.due_s, timer.skipped)
+
+
+def test_timers_of_several_intervals_coincide(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever they were begun: one wake-up does for all of them."""
+    clock = Clock(1000.3)
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(loop, "_timeout_ms", lambda: 0)
+    timers = []
+    for interval_s in (0.5, 1.0, 2.0, 5.0, 10.0, 30.0):
+        timers.append(loop.every(interval_s, nothing))
+        loop.turn()
+        clock.now_s += 0.17
+    assert {0.0} == {timer.due_s % timer.interval_s for timer in timers}
+
+
 def test_a_timer_does_not_drift(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that is late by a little is not late by more the next time."""
     clock = Clock(100.0)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from common import VERSION
+from common.service import STACK_SIGNAL
 from tests.harness import wait_for
 from tests.unit.common.child import Child, buffer, memory
 from tests.unit.common.peers import Ears, RawBuffer, reading
@@ -28,6 +29,8 @@ def build(options):
     return running
 sys.exit(service.main(build, argparse.Namespace(config=None)))
 """
+
+PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-m', 'collectors', 'memory'])"
 
 
 def config_file(run_dir: Path, text: str) -> str:
@@ -256,6 +259,46 @@ def test_the_last_heartbeat_says_stopping(run_dir: Path) -> None:
             running.send(signal.SIGTERM)
             assert name == ears.wait_for("the goodbye", lambda said: said.state == "stopping").process
             assert 0 == running.wait()
+
+
+def test_an_orphan_ends(run_dir: Path) -> None:
+    """When its supervisord is gone; what is unacked is in the spool by then."""
+    with Child(run_dir, ["-c", PARENT], {"SUPERVISOR_ENABLED": "1"}) as running, Ears(run_dir) as ears:
+        pid = ears.wait_for("the start").pid
+        running.send(signal.SIGKILL)
+        running.wait_for_line("supervisord is gone, ends")
+        ears.wait_for("the goodbye", lambda said: (said.pid, said.state) == (pid, "stopping"))
+        wait_for("its end", lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_who_is_started_by_nobody_has_no_parent_to_lose(run_dir: Path) -> None:
+    """A process that an operator left running in a closed terminal goes on."""
+    with Child(run_dir, ["-c", PARENT]) as running, Ears(run_dir) as ears:
+        pid = ears.wait_for("the start").pid
+        running.send(signal.SIGKILL)
+        for _ in range(4):
+            assert "running" == ears.wait_for("it goes on", lambda said: said.pid == pid).state
+        os.kill(pid, signal.SIGTERM)
+        ears.wait_for("the goodbye", lambda said: said.state == "stopping")
+
+
+def test_the_kernel_takes_a_collector_first(run_dir: Path) -> None:
+    """When memory is short, and the buffer as late as any other process."""
+    with buffer(run_dir) as first, memory(run_dir) as second, Ears(run_dir) as ears:
+        for running in (first, second):
+            ears.wait_for("it runs", lambda said, pid=running.pid: said.pid == pid)  # type: ignore[misc]
+        scores = [Path(f"/proc/{one.pid}/oom_score_adj").read_text(encoding="ascii") for one in (first, second)]
+    own = int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii"))
+    assert [own, max(own, 600)] == list(map(int, scores))
+
+
+def test_a_process_shows_its_stack(run_dir: Path) -> None:
+    """On the signal that the watchdog sends before it ends one that hangs; it goes on if it does not hang."""
+    with memory(run_dir) as running, Ears(run_dir) as ears:
+        ears.wait_for("the start")
+        running.send(STACK_SIGNAL)
+        wait_for("the stack", lambda: "in turn" in running.text and "loop.py" in running.text)
+        ears.wait_for("it goes on")
 
 
 def test_without_healthd_a_process_works(run_dir: Path) -> None:
