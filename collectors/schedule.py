@@ -42,7 +42,7 @@ class Scheduled:
         self._publisher = publisher
         self._activity = activity
         self._known_gaps: Mapping[str, str] = {}
-        self._waiting_on: tuple[Any, ...] = ()
+        self._waiting_on: tuple[int, ...] = ()
         self._is_failing = False
         self._timer = service.loop.every(source.config.interval_s, self.collect)
         if source.watches:

@@ -49,9 +49,10 @@ class Source:
         return not type(self.config)().enabled
 
     @property
-    def descriptors(self) -> tuple[Any, ...]:
+    def descriptors(self) -> tuple[int, ...]:
         """Return what it waits for, open at the moment."""
-        return tuple(getattr(self._state, "descriptors", ()))
+        opened = getattr(self._state, "descriptors", ())
+        return tuple(one if isinstance(one, int) else one.fileno() for one in opened)
 
     def collect(self) -> Seen:
         """Read everything once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +49,7 @@ class OffByDefault(Config):
 class State:
     """What a collector of a test is told to do, and what it heard."""
 
-    descriptors: list[int] = field(default_factory=list)
+    descriptors: list[Any] = field(default_factory=list)
     error: str = ""
     heard: list[Any] = field(default_factory=list)
     during: Callable[[], object] = list
@@ -99,7 +100,8 @@ class Rig:
 
     def _watch(self, _host: Host, _config: Config, state: State) -> Iterator[Sample | Event]:
         for descriptor in state.descriptors:
-            yield Sample("seen", os.read(descriptor, 100).decode())
+            number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
+            yield Sample("seen", os.read(number, 100).decode())
 
     def _hear(self, samples: Sequence[Sample], timestamp_ms: int, producer: str, state: State) -> None:
         state.heard.append((producer, timestamp_ms, [s.name for s in samples]))
@@ -145,6 +147,22 @@ def test_a_readable_descriptor_wakes_the_collector(rig: Any) -> None:
     one.state.descriptors = []
     one.scheduled[0].watch()
     os.close(reading)
+
+
+def test_a_socket_wakes_the_collector_too(rig: Any) -> None:
+    """Not only the number of a descriptor."""
+    one = rig("watch")
+    ours, theirs = socket.socketpair()
+    one.until([("event", "hello"), ("m", 1)])
+    one.state.descriptors = [ours]
+    theirs.send(b"x")
+    one.scheduled[0].watch()
+    theirs.send(b"y")
+    one.until([("event", "hello"), ("m", 1), ("seen", "x"), ("seen", "y")])
+    one.state.descriptors = []
+    one.scheduled[0].watch()
+    ours.close()
+    theirs.close()
 
 
 def test_a_collector_hears_what_is_committed(rig: Any, run_dir: Path) -> None:
