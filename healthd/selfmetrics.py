@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from prometheus_client.utils import floatToGoString
-
 from common import VERSION
 from common.sample import Sample
 from healthd import heartbeats, procfs
@@ -48,7 +46,7 @@ def samples(found: Iterable[Reading]) -> Iterator[Sample]:
 
 def buckets(histogram: Histogram) -> list[tuple[str, float]]:
     """Return upper bounds and cumulative counts, the bounds written as Prometheus' clients write them."""
-    bounds = [*map(floatToGoString, histogram.bounds), "+Inf"]
+    bounds = [*(repr(float(bound)) for bound in histogram.bounds), "+Inf"]
     return list(zip(bounds, histogram.counts))  # noqa: B905 - equally long, checked when it came
 
 
