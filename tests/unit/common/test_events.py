@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,13 +23,12 @@ def test_an_endless_text_is_cut() -> None:
     assert "x" * 1000 == events.sample(Event(FAILED, "x" * 5000), "p").value
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_is_whole(kind: str) -> None:
+def test_each_kind_is_whole() -> None:
     """A known severity, a sentence, and what it ends exists and ends nothing itself."""
-    row = KINDS[kind]
-    assert row.severity in {INFO, WARNING, ERROR, CRITICAL}
-    assert row.help.endswith(".")
-    assert not row.clears or not KINDS[row.clears].clears
+    for kind, row in KINDS.items():
+        assert row.severity in {INFO, WARNING, ERROR, CRITICAL}, kind
+        assert row.help.endswith("."), kind
+        assert not row.clears or not KINDS[row.clears].clears, kind
 
 
 def test_a_burst_goes_through_then_one_a_minute() -> None:
