@@ -21,6 +21,8 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.patience import Patience
+
 ROOT = Path(__file__).resolve().parents[1]
 COLLECTORS = ("system", "network", "modem", "media", "events", "derived", "srt")
 PROCESSES = ("healthd", "buffer", "shipper", *(f"collectors:{name}" for name in COLLECTORS))
@@ -30,10 +32,10 @@ Result = TypeVar("Result")
 
 def wait_for(what: str, probe: Callable[[], Result], timeout_s: float = 30.0) -> Result:
     """Return the first true result of a probe; fail with its last one when the time is over."""
-    deadline_s = time.monotonic() + timeout_s
+    patience = Patience(timeout_s)
     result = probe()
     while not result:
-        if time.monotonic() > deadline_s:
+        if patience.is_over():
             pytest.fail(f"waited {timeout_s:g} s for {what}; last: {result!r}")
         time.sleep(0.05)
         result = probe()
@@ -181,9 +183,9 @@ class Pipeline:
     def wait_status(self, status: str, timeout_s: float = 30.0) -> None:
         """Wait until /health has a status; fail with its reasons."""
         last: dict[str, Any] = {}
-        deadline_s = time.monotonic() + timeout_s
+        patience = Patience(timeout_s)
         while last.get("status") != status:
-            if time.monotonic() > deadline_s:
+            if patience.is_over():
                 pytest.fail(f"waited {timeout_s:g} s for {status}; {last.get('status')}: {last.get('reasons')}")
             time.sleep(0.05)
             last = self.health()[1]

@@ -10,7 +10,6 @@ import logging
 import os
 import random
 import signal
-import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -25,6 +24,7 @@ from common.log import Log
 from common.publisher import Publisher
 from common.sample import PRIORITIES, Sample
 from common.service import Service
+from tests.patience import Patience
 
 WAIT_S = 20.0
 SLOTS = 100  # series
@@ -91,9 +91,9 @@ class Patient:
         Raises:
             AssertionError: it does not become so.
         """
-        deadline_s = time.monotonic() + timeout_s
+        patience = Patience(timeout_s)
         while not is_so():
-            assert time.monotonic() < deadline_s, f"waited {timeout_s:g} s until {what}; {self.buffer.status}"
+            assert not patience.is_over(), f"waited {timeout_s:g} s until {what}; {self.buffer.status}"
             self.turn()
 
     def publish(self, samples: int, name: str = "patient.number") -> Callable[[], bool]:
@@ -132,10 +132,10 @@ class Patient:
         Raises:
             AssertionError: it does not end.
         """
-        deadline_s = time.monotonic() + WAIT_S
+        patience = Patience(WAIT_S)
         for priority in PRIORITIES:
             while (lease := self.ask(op="lease", priority=priority, max_samples=5_000, before_ms=None)).get("lease"):
-                assert time.monotonic() < deadline_s, f"still leases: {lease['lease']}"
+                assert not patience.is_over(), f"still leases: {lease['lease']}"
                 samples = sum(len(group[3]) for group in lease["groups"])
                 self.ask(op="done", lease=lease["lease"], upto=samples, batch_id="all", chunk_index=0)
         assert [0] * len(PRIORITIES) == self.buffer.store.pending.counts

@@ -22,6 +22,7 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.server import RealServer
 from tests.harness import COLLECTORS, Pipeline
 from tests.integration.conftest import QUICK
+from tests.patience import Patience
 
 PROCESSES = ("buffer", "shipper", "healthd", "oracle", *(f"collectors:{name}" for name in COLLECTORS))
 # The ones that hold samples are hit as often as all others together.
@@ -118,10 +119,10 @@ class Storm:
         self._pipeline.supervisorctl("stop", "oracle")
         name = oracle.METRIC.replace(".", "_")
         self.ledger.published = oracle.published(ledger)
-        end_s = time.monotonic() + SETTLE_S
+        patience = Patience(SETTLE_S)
         while True:
             self.ledger.arrived = self._server.values(name)
-            if not self.ledger.lost or time.monotonic() > end_s:
+            if not self.ledger.lost or patience.is_over():
                 break
             time.sleep(1)
         rows = self._pipeline.rows("SELECT metric_value FROM metrics WHERE metric_name = ?", oracle.METRIC)

@@ -82,8 +82,11 @@ def writable(pid: int) -> set[str]:
     found = set()
     for number, target in targets(pid).items():
         if target.startswith("/"):
-            info = Path(f"/proc/{pid}/fdinfo/{number}")
-            flags = next((line.split()[1] for line in info.read_text().splitlines() if line.startswith("flags")), "0")
+            try:
+                lines = Path(f"/proc/{pid}/fdinfo/{number}").read_text(encoding="ascii").splitlines()
+            except OSError:
+                continue  # closed meanwhile
+            flags = next((line.split()[1] for line in lines if line.startswith("flags")), "0")
             if int(flags, 8) & (os.O_WRONLY | os.O_RDWR):
                 found.add(target)
     return found

@@ -132,7 +132,7 @@ def test_every_alert_fires_and_clears(server: RealServer) -> None:
             "-replay.rulesDelay=0s", "-remoteWrite.flushInterval=100ms", "-external.url=http://127.0.0.1",
             f"-datasource.queryStep={STEP_S}s",
         ],
-        capture_output=True, text=True, timeout=100, check=False,
+        capture_output=True, text=True, timeout=500, check=False,
     )  # fmt: skip
     assert 0 == done.returncode, done.stderr[-2000:]
     silent = set(CASES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from common.publisher import Publisher
 from common.sample import Batch
 from common.wire import Ack, Heartbeat
 from tests.harness import wait_for
+from tests.patience import Patience
 
 TIMEOUT_S = 20.0
 
@@ -119,9 +119,9 @@ def reading(said: Heartbeat, name: str, **tags: str) -> float:
 
 def serve(publisher: Publisher, what: str, until: Callable[[], object]) -> None:
     """Do what the run loop does for a publisher until a state is reached."""
-    deadline_s = time.monotonic() + TIMEOUT_S
+    patience = Patience(TIMEOUT_S)
     while not until():
-        if time.monotonic() > deadline_s:
+        if patience.is_over():
             pytest.fail(f"waited {TIMEOUT_S:g} s for {what}")
         if publisher.socket.poll(5):
             publisher.receive()
