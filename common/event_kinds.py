@@ -29,7 +29,7 @@ KINDS: dict[str, Kind] = {
     "stream_interrupted": Kind(ERROR, "The encoder is gone while the sender still runs; belaUI starts it again."),
     "stream_ended": Kind(INFO, "It was stopped: the session is over."),
     "stream_failed": Kind(ERROR, "The encoder was not started again within 15 s; the sender still runs."),
-    "bitrate_cut": Kind(WARNING, "The encoder's bitrate was lowered, and which rule of its controller fits."),
+    "bitrate_cut": Kind(WARNING, "The encoder's bitrate was lowered: by which rule, and what had happened."),
     "alert_raised": Kind(CRITICAL, "A number has crossed its threshold, for its hold where it has one."),
     "alert_cleared": Kind(INFO, "It is back, or not known any more.", clears="alert_raised"),
     # the connection

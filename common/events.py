@@ -28,11 +28,13 @@ class Event(NamedTuple):
         kind: a key of `KINDS`.
         text: one sentence with the numbers, for people; no secret in it.
         subject: which one of several, e.g. an interface; "" where there is only one.
+        timestamp_ms: when it was, where that is known better than that it is now; Unix milliseconds.
     """
 
     kind: str
     text: str
     subject: str = ""
+    timestamp_ms: int | None = None
 
 
 def severity(kind: str) -> str:

@@ -34,7 +34,8 @@ class Reporter:
     def report(self, event: Event) -> None:
         """Publish an event now, or hold it back if it has just been said often enough."""
         clean = event._replace(text=log.SECRETS.redact(event.text))
-        timed = self._limiter.offer(clean, clock.wall_ms(), time.monotonic())
+        at_ms = clock.wall_ms() if event.timestamp_ms is None else event.timestamp_ms
+        timed = self._limiter.offer(clean, at_ms, time.monotonic())
         if timed is None:
             self._instruments.count("events.held_back_total", kind=event.kind, source=self._source)
         else:

@@ -18,15 +18,15 @@ def control(kind: int, body: bytes = b"", second: int = 0, *, time_us: int = 0, 
 
 def ack(
     last: int, rtt_us: int = 50_000, variance_us: int = 5_000, free: int = 8_000,
-    rates: tuple[int, int, int] = (500, 4_000, 660_000), number: int = 0,
+    rates: tuple[int, int, int] = (500, 4_000, 660_000), number: int = 0, to: int = ENCODER,
 ) -> bytes:  # fmt: skip
     """Return a full acknowledgement of all packets before `last`; rates are packets/s, capacity and bytes/s."""
-    return control(ACK, struct.pack(">7I", last, rtt_us, variance_us, free, *rates), number)
+    return control(ACK, struct.pack(">7I", last, rtt_us, variance_us, free, *rates), number, to=to)
 
 
-def nak(*words: int, time_us: int = 0) -> bytes:
+def nak(*words: int, time_us: int = 0, to: int = ENCODER) -> bytes:
     """Return a loss report; a first word with the high bit begins a range."""
-    return control(NAK, struct.pack(f">{len(words)}I", *words), time_us=time_us)
+    return control(NAK, struct.pack(f">{len(words)}I", *words), time_us=time_us, to=to)
 
 
 def data(number: int, *, again: bool = False) -> bytes:

@@ -1,8 +1,9 @@
 """Why belacoder lowered the bitrate: which rule of its controller fits what was measured; a part of derived. Pure.
 
 Source: belacoder.c, update_bitrate(): thresholds on the round trip and on the packets waiting to be sent, with
-averages and jitter of its own, every 20 ms. Here they are worked out from one reading every few seconds, so that a
-cut between two readings can have no rule that fits: then it says so.
+averages and jitter of its own, every 20 ms. Where the packets are read, collectors/srt/controller.py follows it at that
+pace. Here its rules are worked out from one reading every few seconds, so that a cut between two readings can have no
+rule that fits: then it says so.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def _by_buffer(cut: Cut) -> str:
     if len(cut.buffered) < 2:
         return ""
     packets = [count / PACKET_BYTES for count in cut.buffered]
-    waiting, mean, jitter = packets[-1], fmean(packets[:-1]), pstdev(packets[:-1])
+    waiting = max(packets[-2:])  # one reading before the cut, one after it
+    mean, jitter = fmean(packets[:-1]), pstdev(packets[:-1])
     lines = (
         ("to the minimum", (mean + jitter) * 4),
         ("10 % at a time", max(LEAST_PACKETS, mean + max(3 * jitter, mean))),

@@ -34,7 +34,7 @@ INPUTS = (
     *("srt.connected", "srt.packet_loss_percent", "srt.rtt_ms", "srt.latency_ms", "srt.send_buffer_bytes"),
     *("srt.bitrate_bits_per_second", "srt.retransmit_percent", "srtla.link_up"),
     *("encoder.bitrate_bits_per_second", "encoder.bitrate_target_bits_per_second", "encoder.frame_drop_percent"),
-    *("encoder.latency_ms", "encoder.frame_rate", "encoder.frame_rate_target"),
+    *("encoder.latency_ms", "encoder.frame_rate", "encoder.frame_rate_target", "srt.bitrate_cuts_total"),
     *("hdmi.connected", "hdmi.locked", "audio.sample_rate_hertz"),
 )
 MAX_UNJUDGED = 1_000  # moments between two looks
@@ -174,6 +174,8 @@ def _cut(state: State, cut_percent: float, now_s: float) -> Iterator[Event]:
     heard, before, last = state.heard, state.bitrate, state.cut
     now = state.bitrate = heard.value("encoder.bitrate_bits_per_second", now_s)
     state.cut = None
+    if heard.value("srt.bitrate_cuts_total", now_s) is not None:
+        return  # who reads the packets knows better why, and when
     if before is not None and now is not None and now <= before * (1 - cut_percent / 100):
         state.cut = before, now
     if last is None:

@@ -37,6 +37,8 @@ class Bond:
         listed: source address of each link that is on the sender's list, in its order.
         interfaces: name of the interface of each address that ever was on it.
         missing: addresses that no interface has.
+        changed_s: monotonic time at which the list changed.
+        readdressed_s, left_s: wall clock at which a link was given another public address, and left the list.
         states: as they were reported last.
         reports: what the sender says of itself, by address; None before it was asked, or where it says nothing.
     """
@@ -48,6 +50,7 @@ class Bond:
     reports: Mapping[str, Report] | None = None
     changed_s: float | None = None
     readdressed_s: dict[str, float] = field(default_factory=dict)
+    left_s: dict[str, float] = field(default_factory=dict)
 
     def follow(self, host: Host, addresses: Sequence[str], tap: Tap | None) -> None:
         """Take in the sender's list as it is now."""
@@ -81,7 +84,7 @@ class Bond:
         if answers is False and link is not None:
             if link.refused:
                 return LinkState(DOWN, "the receiver does not accept its registration")
-            return LinkState(DOWN, "no answer" if link.was_up else "its registration was never answered")
+            return LinkState(DOWN, "no answer" if link.was_up else "its registration was never granted")
         report = self.reports.get(address) if self.reports else None
         if self.reports and (report is None or not report.is_up) and not answers:
             return LinkState(DOWN, "the sender says so")
@@ -98,8 +101,15 @@ class Bond:
             state, before = self.state(address, tap, now_s), self.states.get(address, UNKNOWN)
             if state.state != UNKNOWN:
                 self.states[address] = state.state
-                yield from _change(address, self.interfaces[address], before, state)
+                if state.state != before and state.state in {GONE, REMOVED}:
+                    self.left_s[address] = now_s
+                yield from _change(self.called(address), address, before, state)
             yield from self._readdressed(address, tap)
+
+    def called(self, address: str) -> str:
+        """Return what a link is called in words."""
+        interface = self.interfaces.get(address)
+        return f"link {interface} ({address})" if interface else f"link {address}"
 
     def _readdressed(self, address: str, tap: Tap | None) -> Iterator[Event]:
         link = tap.links.get(address) if tap is not None else None
@@ -107,7 +117,7 @@ class Bond:
         if at_s is not None and self.readdressed_s.get(address) != at_s:
             self.readdressed_s[address] = at_s
             what = "was registered again after a silence: its network had given it another public address"
-            yield Event("srtla_link_readdressed", f"{_called(address, self.interfaces[address])} {what}", address)
+            yield Event("srtla_link_readdressed", f"{self.called(address)} {what}", address)
 
 
 def samples(host: Host, bond: Bond, tap: Tap | None, now_s: float) -> Iterator[Sample]:
@@ -142,8 +152,7 @@ def samples(host: Host, bond: Bond, tap: Tap | None, now_s: float) -> Iterator[S
         yield from _efficiency(tap, now_s)
 
 
-def _change(address: str, interface: str, before: str, now: LinkState) -> Iterator[Event]:
-    link = _called(address, interface)
+def _change(link: str, address: str, before: str, now: LinkState) -> Iterator[Event]:
     if now.state == before:
         return
     if now.state in {DOWN, GONE} and before not in {DOWN, GONE}:
@@ -152,10 +161,6 @@ def _change(address: str, interface: str, before: str, now: LinkState) -> Iterat
         yield Event("srtla_link_up", f"{link} answers again", address)
     elif now.state == REMOVED:
         yield Event("srtla_link_removed", f"{link}: {now.why}", address)
-
-
-def _called(address: str, interface: str) -> str:
-    return f"link {interface} ({address})" if interface else f"link {address}"
 
 
 def _name(address: str, tap: Tap | None, names: dict[str, str]) -> str:

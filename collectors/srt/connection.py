@@ -30,6 +30,7 @@ from collectors.srt.filters import (
 SEQUENCES = 1 << 31  # numbers wrap here
 WINDOW = 1 << 15  # more than libsrt's largest flow window of 25,600 packets
 SILENT_S = 3.0  # an ACK comes every 10 ms, a keepalive each second; belacoder itself gives up after 6 s
+MEASURED_S = 5.0  # a collect
 TICK_S = 0.02  # of belacoder's controller
 
 _WORD = struct.Struct(">I")
@@ -106,7 +107,7 @@ class Connection:
         self._ack_number: int | None = None
         self._rtt_ms: float | None = None
         self._flags = bytearray(WINDOW)  # by number modulo WINDOW: reported lost
-        self._acks: deque[tuple[int, ...]] = deque(maxlen=1024)
+        self._acks: deque[tuple[float, tuple[int, ...]]] = deque(maxlen=1024)
         self._copies: deque[bytes] = deque(maxlen=_COPIES)
         self._heard_s: float | None = None
         self._unknown_until_s: float | None = None
@@ -144,6 +145,10 @@ class Connection:
             self._unknown_until_s = now_s + SILENT_S
         return None if now_s < self._unknown_until_s else False
 
+    def quiet_s(self, now_s: float) -> float | None:
+        """Return for how long nothing has come while packets wait for an acknowledgement, None where none does."""
+        return now_s - self._heard_s if self._heard_s is not None and self.waiting_packets() else None
+
     def miss(self, now_s: float) -> None:
         """Take in that packets were missed: what was heard last may be old, and what is counted has a hole."""
         self._unknown_until_s = now_s + SILENT_S
@@ -165,10 +170,9 @@ class Connection:
         distance = _distance(self.acked, self._sent) + 1
         return distance if distance < SEQUENCES // 2 else 0
 
-    def measured(self) -> Measured:
-        """Return what the ACKs since the last call said."""
-        acks = list(self._acks)
-        self._acks.clear()
+    def measured(self, now_s: float, over_s: float = MEASURED_S) -> Measured:
+        """Return what the ACKs of the last seconds said."""
+        acks = [ack for at_s, ack in self._acks if now_s - at_s <= over_s]
         if not acks:
             return Measured()
         rtts = [ack[1:3] for ack in acks if ack[1:3] != _FIRST_RTT]
@@ -200,7 +204,7 @@ class Connection:
         if kind == ACK and len(payload) >= _HEADER_BYTES + _ACK.size:
             self._ack(at_s, second, payload)
         elif kind == NAK:
-            self._nak(payload)
+            self._nak(at_s, payload)
         elif kind == SRT_KEEPALIVE:
             self._hear(at_s)
         elif kind == SHUTDOWN:
@@ -259,7 +263,7 @@ class Connection:
         self.acked = number
         if ack[1:3] != _FIRST_RTT:
             self._rtt_ms = ack[1] / 1000
-        self._acks.append(ack)
+        self._acks.append((at_s, ack))
         self._read(at_s)
 
     def _is_new_ack(self, ack_number: int) -> bool:
@@ -273,12 +277,13 @@ class Connection:
         if waiting is not None:
             self.readings.append(Reading(at_s, self._rtt_ms, waiting))
 
-    def _nak(self, payload: bytes) -> None:
+    def _nak(self, at_s: float, payload: bytes) -> None:
         """Take in a loss report, once however many links it comes over, and of it what can have been lost."""
         head = payload[4:32]  # its time, and what it begins with
         if self._sent is None or head in self._copies:
             return
         self._copies.append(head)
+        self._hear(at_s)
         left = WINDOW
         oldest = self.acked if self.acked is not None else self._sent - WINDOW // 2
         for low, high in _ranges(payload[_HEADER_BYTES:]):

@@ -10,6 +10,8 @@ from collectors.srt.tap import Tap
 from common.changes import Glimpse
 from common.sample import Sample
 
+AT_ONCE_S = 0.6  # a look
+
 
 @dataclass
 class Totals:
@@ -46,7 +48,7 @@ def connection(tap: Tap, before: Totals, now_s: float, wall_s: float) -> Iterato
         yield from _rates(before, now, seen.packet_bytes)
         yield from _loss(tap, before, now, wall_s)
     before.at_s, before.first, before.again, before.reported = now.at_s, now.first, now.again, now.reported
-    yield from _measured(tap)
+    yield from _measured(tap, wall_s)
     waiting = seen.waiting_packets()
     if waiting is not None and seen.packet_bytes is not None and not tap.missed_now:
         yield Sample("srt.send_buffer_bytes", waiting * seen.packet_bytes)
@@ -54,7 +56,7 @@ def connection(tap: Tap, before: Totals, now_s: float, wall_s: float) -> Iterato
 
 def at_once(tap: Tap, wall_s: float) -> Iterator[Glimpse]:
     """Yield the round trip and the loss of now, for what cannot wait until the next collect."""
-    rtt_ms, loss = tap.connection.measured().rtt_ms, _lost_percent(tap, wall_s)
+    rtt_ms, loss = tap.connection.measured(wall_s, AT_ONCE_S).rtt_ms, _lost_percent(tap, wall_s)
     if rtt_ms is not None:
         yield Glimpse(Sample("srt.rtt_ms", rtt_ms))
     if loss is not None and not tap.missed_now:
@@ -95,9 +97,9 @@ def _lost_percent(tap: Tap, wall_s: float) -> float | None:
     return round(100 * lost / sent, 3) if sent >= MIN_SENT else None
 
 
-def _measured(tap: Tap) -> Iterator[Sample]:
+def _measured(tap: Tap, wall_s: float) -> Iterator[Sample]:
     """Yield what the receiver said in its acknowledgements."""
-    seen, said = tap.connection, tap.connection.measured()
+    seen, said = tap.connection, tap.connection.measured(wall_s)
     if said.rtt_ms is not None and said.jitter_ms is not None:
         yield Sample("srt.rtt_ms", said.rtt_ms)
         yield Sample("srt.jitter_ms", said.jitter_ms)

@@ -22,6 +22,7 @@ from collectors.srt.filters import KEEPALIVE, REG1, REG2, REG3, REG_ERR, REG_NAK
 ACKED = 10  # packets that one answer names
 RTT_S = 2.0  # a round trip is the median over so long, or else the last one that is not older than
 RTT_KEPT_S = 10.0
+RECENT_S = 1.1  # two batches
 LOSS_S = 3.5  # over packets sent in so long, the newest of which have had the time to be answered; at least
 MIN_SENT = 50  # packets, in no more than
 KEPT_S = 45.0
@@ -107,11 +108,10 @@ class Link:
         if interface != self.interface:
             return
         kind = int.from_bytes(payload[:2], "big")
-        if kind in {REG_ERR, REG_NGP, REG_NAK}:
+        if kind in {REG_ERR, REG_NAK}:
             self.refused = True
-            return
-        if kind == REG2:
-            return  # the group is registered, the link is not yet
+        if kind in {REG_ERR, REG_NAK, REG_NGP, REG2}:
+            return  # the group is not known yet, or registered: the link is not
         if kind == REG3:
             self._register(at_s)
         elif kind == KEEPALIVE:
@@ -144,6 +144,39 @@ class Link:
         if fresh:
             return round(median(fresh) * 1000, 2)
         return round(self._rtts[-1][1] * 1000, 2) if self._rtts and now_s - self._rtts[-1][0] <= RTT_KEPT_S else None
+
+    def last_rtt_ms(self, now_s: float) -> float | None:
+        """Return the newest round trip, None where the last one is older than 2 s."""
+        return self._rtts[-1][1] * 1000 if self._rtts and now_s - self._rtts[-1][0] <= RTT_S else None
+
+    @property
+    def least_rtt_ms(self) -> float | None:
+        """The shortest round trip so far, of the last 512."""
+        return min(rtt for _, rtt in self._rtts) * 1000 if self._rtts else None
+
+    def silent_s(self, now_s: float) -> float:
+        """Return for how long an answer has been owed, 0 where none is."""
+        if self._waits_since_s is None:
+            return 0.0
+        return max(0.0, now_s - max(self._waits_since_s, self._answered_s or 0.0))
+
+    def unheard_s(self, now_s: float) -> float:
+        """Return for how long nothing has come over it, whether it is owed or not."""
+        return now_s - self._answered_s if self._answered_s is not None else math.inf
+
+    def recent_loss_percent(self, now_s: float, is_reported: Judge) -> float | None:
+        """Return what share of the last second's packets was reported lost and not named yet.
+
+        It is quicker than `loss_percent`, and takes what is only late for lost. None where too little was sent.
+        """
+        first = next((batch for batch in self._batches if now_s - batch.until_s <= RECENT_S), None)
+        if first is None or self.sent - first.sent < MIN_SENT // 2:
+            return None
+        fresh = [number for number, at_s in self._unanswered.items() if abs(at_s) > first.until_s]
+        lost = sum(is_reported(_big_endian(number)) for number in fresh)
+        lost += sum(at_s > first.until_s for at_s in self._lost.values())
+        lost += sum(at_s > first.until_s for at_s in self._earlier.values())
+        return min(100.0, 100 * lost / (self.sent - first.sent))
 
     def close_batch(self, now_s: float, is_lost: Judge) -> None:
         """End a batch of sent packets, and judge those that have had the time to be answered.
@@ -271,7 +304,7 @@ class Link:
         for number, sent_s in self._old(limit_s, over):
             del self._unanswered[number]
             first_s = self._earlier.pop(number, None)
-            if is_lost(int.from_bytes(number.to_bytes(4, sys.byteorder), "big")):
+            if is_lost(_big_endian(number)):
                 self._lost[number] = abs(sent_s)
                 if first_s is not None:
                     self._lost[number + _SECOND] = first_s
@@ -285,3 +318,8 @@ class Link:
                 break
             found.append((number, sent_s))
         return found
+
+
+def _big_endian(number: int) -> int:
+    """Return a packet's number from its four bytes as this machine reads them."""
+    return int.from_bytes(number.to_bytes(4, sys.byteorder), "big")

@@ -2,11 +2,11 @@
 
 Reads: packet headers on lo and on the uplinks (CAP_NET_RAW), the telemetry of senders that have it (`telemetry.py`),
     srt-live-transmit's statistics file where configured, proc/net/{udp,route,fib_trie}, the sender's list of addresses,
-    proc/*/{comm,stat,cmdline} of encoder and sender.
+    proc/*/{comm,stat,cmdline} of encoder and sender, proc/mpp_service/sessions-summary, tmp/belacoder_br.
 Source: draft-sharabayko-srt-01, srtla_send.c, srtla_rec.c, belacoder.c; the files beside this one name theirs.
 Emits: srt.* of the connection and srtla.* of each link{interface,ip}: see the metric reference. Totals count from
     the start of this process. Events srt_connected, srt_lost, srtla_link_down, srtla_link_up, srtla_link_removed,
-    srtla_link_readdressed, srt_source_silent, srt_source_back.
+    srtla_link_readdressed, bitrate_cut, srt_source_silent, srt_source_back.
 Errors: without the right to the tap a stock sender gives only its age, queues and drops. While packets were missed,
     what is made of their number is absent. When a sender's telemetry falls silent, that is an event.
 
@@ -27,13 +27,14 @@ from collectors.host import Host
 from collectors.process_table import ProcessTable, Program
 from collectors.srt import bond, connection_samples, sender, stats_file, telemetry
 from collectors.srt.bond import Bond
+from collectors.srt.cuts import Cuts
 from collectors.srt.ring import Packet
 from collectors.srt.sender import Sender
 from collectors.srt.tap import Starts, Tap
 from collectors.srt.telemetry import LinkNumbers, Report
 from common.changes import Glimpse
 from common.events import Event
-from common.keys import boolean, duration, key, text
+from common.keys import boolean, duration, key, number, text
 from common.sample import Sample
 
 TAPS_ANY_ROOT = os.environ.get("BELABOX_TEST_TAP") == "1"
@@ -54,6 +55,7 @@ class Config:
         text(), "/tmp/srtla.sock", "control socket of irlserver's srtla_send, if its command line does not say"  # noqa: S108 - its default
     )  # fmt: skip
     metrics_address: str = key(text(), "", "host:port of irlserver's srtla_send --metrics-bind, likewise")
+    cut_percent: float = key(number(1, 100), "20", "a bitrate that falls by this much at once is an event")
     stats_file: str = key(text(), "", "statistics file of srt-live-transmit; stands in for the tap on lo")
 
 
@@ -75,6 +77,7 @@ class State:
         self.is_silent: dict[str, bool] = {}
         self.totals = connection_samples.Totals()
         self.counted: dict[str, float | int] | None = None
+        self.cuts = Cuts()
 
     @property
     def descriptors(self) -> tuple[object, ...]:
@@ -94,6 +97,7 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
         yield from _connection(host, config, state, wall_s)
     yield from bond.samples(host, state.bond, state.tap, wall_s)
     yield from _changes(wall_s, state)
+    yield from _cuts(host, config, state, wall_s)
 
 
 def watch(host: Host, config: Config, state: State) -> Iterator[Event | Sample | Glimpse]:
@@ -116,6 +120,15 @@ def watch(host: Host, config: Config, state: State) -> Iterator[Event | Sample |
             yield Sample("srt.connected", int(state.was_connected))
         if state.was_connected:
             yield from connection_samples.at_once(state.tap, wall_s)
+        yield from _cuts(host, config, state, wall_s)
+
+
+def _cuts(host: Host, config: Config, state: State, wall_s: float) -> Iterator[Event]:
+    """Yield an event if the bitrate was lowered; by an engine whose rules are not belacoder's it is not known why."""
+    if state.tap is None or state.encoder is None or state.encoder.name == belabox.RESIDENT:
+        return
+    latency_ms = state.tap.connection.negotiated.latency_ms or belabox.option(host, state.encoder, "-l")
+    yield from state.cuts.look(host, state.tap, state.bond, latency_ms, config.cut_percent, wall_s)
 
 
 def _look(host: Host, config: Config, state: State) -> None:
@@ -155,6 +168,7 @@ def _follow_tap(host: Host, config: Config, state: State) -> None:
         if state.tap is None and found is not None:
             state.tap = Tap(found.port, found.receiver_port, sender.addresses(host, found))
             state.totals = connection_samples.Totals()
+            state.cuts = Cuts()
             state.tap.replay(state.kept)
             state.kept.clear()
     except OSError as error:
@@ -211,6 +225,8 @@ def _connection(host: Host, config: Config, state: State, wall_s: float) -> Iter
     if uptime_s is not None:
         yield Sample("srt.uptime_seconds", round(max(0.0, uptime_s - state.encoder.started_s), 1))
     yield Sample("srt.reconnects_total", state.reconnects)
+    if tap is not None and state.encoder.name != belabox.RESIDENT:
+        yield Sample("srt.bitrate_cuts_total", state.cuts.count)
     if config.stats_file:
         yield from _from_stats_file(host, config.stats_file, state)
         return

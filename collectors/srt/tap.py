@@ -162,6 +162,10 @@ class Tap:
         """Return the bytes of SRT's acknowledgements that have come over a link since the start."""
         return self._received.get(address, 0) * ACK_BYTES
 
+    def is_reported(self, number: int) -> bool:
+        """Return whether the receiver has reported a packet lost."""
+        return self.connection.is_reported(number)
+
     def receiver(self) -> str | None:
         """Return the receiver's address, None before anything was sent to it."""
         return None if self._receiver is None else socket.inet_ntoa(self._receiver.to_bytes(4, sys.byteorder))

@@ -35,6 +35,7 @@ SRT = (
     row("srt.latency_negotiated", GAUGE, "", "", "1: srt.latency_ms is in force; 0: it is asked for.", HIGH),
     row("srt.uptime_seconds", GAUGE, "seconds", "", "Age of the encoder's process: of this connection.", HIGH),
     row("srt.reconnects_total", COUNTER, "", "", "Times the encoder was started again within 15 s.", HIGH),
+    row("srt.bitrate_cuts_total", COUNTER, "", "", "Times the bitrate was lowered: events bitrate_cut.", HIGH),
     row("srt.packets_sent_total", COUNTER, "", "", "Data packets sent, repetitions included.", HIGH),
     row("srt.packets_received_total", COUNTER, "", "", "Data packets the receiver has acknowledged.", HIGH),
     row(

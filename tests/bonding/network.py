@@ -6,6 +6,7 @@ Written for tests, from the protocols' descriptions. Every packet is timed by th
 from __future__ import annotations
 
 import heapq
+import queue
 import random
 import selectors
 import socket
@@ -16,6 +17,14 @@ from collections.abc import Callable
 
 _SO_TIMESTAMPNS = 35  # asm-generic/socket.h; Python has no name for it
 _TIMESPEC = struct.Struct("@ll")
+
+
+def free_port() -> int:
+    """Return a UDP port of loopback that nobody uses."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
 
 Handler = Callable[[bytes, "tuple[str, int]"], None]
 
@@ -38,6 +47,7 @@ class Network(threading.Thread):
         self._late: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._is_over = False
+        self._asked: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._timers: list[tuple[float, Callable[[], None]]] = []
 
     def bind(self, address: str, port: int, handle: Handler) -> socket.socket:
@@ -60,12 +70,21 @@ class Network(threading.Thread):
         self._count += 1
         heapq.heappush(self._late, (time.monotonic() + delay_s, self._count, step))
 
+    def do(self, step: Callable[[], None]) -> None:
+        """Do something between two packets, and wait until it is done."""
+        done = threading.Event()
+        self._asked.put(step)
+        self._asked.put(done.set)
+        assert done.wait(10)
+
     def run(self) -> None:
         """Work until `close`."""
         while not self._is_over:
             rest_s = self._late[0][0] - time.monotonic() if self._late else 0.05
-            for key, _ in self._selector.select(max(0.0, min(rest_s, 0.05))):
+            for key, _ in self._selector.select(max(0.0, min(rest_s, 0.02))):
                 self._receive(key)
+            while not self._asked.empty():
+                self._asked.get()()
             while self._late and self._late[0][0] <= time.monotonic():
                 heapq.heappop(self._late)[2]()
 

@@ -235,7 +235,7 @@ class _Member:
     pending: list[int] = field(default_factory=list)
 
 
-Public = tuple[str, int]  # a link's address, and how often it was translated anew
+Public = tuple[str, int, int]  # a link's address and port, and how often they were translated to others
 
 
 class Receiver:
@@ -280,7 +280,7 @@ class Receiver:
     def _arrives(self, packet: bytes, sender: Address) -> None:
         """Put a packet on its link's network."""
         path, arrived_s = self._paths[sender[0]], self._network.arrived_s
-        public = path.address, path.translations
+        public = *sender, path.translations
         if not packet[0] & 0x80:
             path.data += 1
             if path.is_cut or self._network.chance.random() < path.loss:
@@ -298,6 +298,7 @@ class Receiver:
         if kind == REG1:
             if public not in self._members:
                 half = GROUP_BYTES // 2
+                self.forget()  # a sender that was started again
                 self._group = packet[2 : 2 + half] + bytes(self._network.chance.randrange(256) for _ in range(half))
                 self._reply(struct.pack(">H", REG2) + self._group, path, sender)
         elif kind == REG2:
@@ -363,6 +364,7 @@ def reported(packet: bytes) -> Iterable[int]:
     words = iter(number for (number,) in struct.iter_unpack(">I", packet[16 : len(packet) // 4 * 4]))
     for word in words:
         if word >> 31:
-            yield from range(word & 0x7FFF_FFFF, next(words) + 1)
+            first = word & 0x7FFF_FFFF
+            yield from range(first, min(next(words, 0) + 1, first + LOGGED))
         else:
             yield word

@@ -143,7 +143,7 @@ def test_the_packets_say_what_the_scene_says() -> None:
                 link.close_batch(now_s, seen.is_reported)
     assert seen.is_connected(now_s)
     assert Negotiated(LATENCY_MS, 8192) == seen.negotiated
-    assert seen.measured().rtt_ms == max(link.rtt_ms for link in scene.links) + 4
+    assert seen.measured(now_s).rtt_ms == max(link.rtt_ms for link in scene.links) + 4
     expected = TARGET_BPS * 0.9 / 8 / 1360 * (30 - CONNECTS_S)
     assert seen.acknowledged == pytest.approx(expected, rel=0.1)
     assert 0 < seen.reported < 0.03 * seen.acknowledged

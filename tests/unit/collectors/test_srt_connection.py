@@ -38,13 +38,13 @@ def test_round_trip_is_the_median_of_the_acks() -> None:
     """One slow answer is no slow link; and each answer counts once."""
     acks = ack(10, 40_000, 4_000, number=1), ack(20, 900_000, 90_000, number=2), ack(30, 50_000, 6_000, 7_990, number=3)
     seen = take(begun(), *acks)
-    assert Measured(50.0, 6.0, 7_990) == seen.measured()
-    assert Measured() == seen.measured()
+    assert Measured(50.0, 6.0, 7_990) == seen.measured(0.1)
+    assert Measured() == seen.measured(100.0)
 
 
 def test_what_was_not_measured_yet_is_absent() -> None:
     """Libsrt starts with 100 ms and 50 ms, which nobody measured."""
-    assert Measured(None, None, 8_000) == take(begun(), ack(10, 100_000, 50_000, number=1)).measured()
+    assert Measured(None, None, 8_000) == take(begun(), ack(10, 100_000, 50_000, number=1)).measured(0.1)
 
 
 def test_acknowledged_packets_are_counted_once() -> None:
@@ -199,7 +199,7 @@ def test_any_bytes_are_taken(packets: list[tuple[bool, bytes]]) -> None:
     seen = begun()
     for at, (is_from_encoder, packet) in enumerate(packets):
         seen.take(at / 100, packet, len(packet), is_from_encoder=is_from_encoder)
-    seen.measured()
+    seen.measured(1.0)
     assert min(seen.lost, seen.reported, seen.dropped, seen.acknowledged, seen.waiting_packets() or 0) >= 0
 
 
@@ -211,4 +211,4 @@ def test_packets_that_are_cut(kind: int, length: int) -> None:
     for is_from_encoder in (True, False):
         seen = begun()
         seen.take(0.0, whole[:length], len(whole), is_from_encoder=is_from_encoder)
-        seen.measured()
+        seen.measured(1.0)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.srt.filters import KEEPALIVE, REG1, REG2, REG3, REG_NGP
+from collectors.srt.filters import KEEPALIVE, REG1, REG2, REG3, REG_ERR, REG_NGP
 from collectors.srt.link import IDLE_SILENT_S, KEPT_S, LOSS_S, MIN_SENT, QUIET_S, RTT_KEPT_S, SILENT_S, Link
 from tests import srt_packets
 
@@ -139,7 +139,9 @@ def test_a_link_is_unknown_until_it_has_answered_its_registration() -> None:
     link.ask(10.0, word(REG2), INTERFACE)
     link.answer(10.1, word(REG2), INTERFACE)
     assert [None, False] == [link.is_up(10.0 + SILENT_S + more_s) for more_s in (-0.1, 0.1)]
-    link.answer(14.0, word(REG_NGP), INTERFACE)
+    link.answer(13.9, word(REG_NGP), INTERFACE)
+    assert (False, False) == (link.is_up(14.0), link.refused)
+    link.answer(14.0, word(REG_ERR), INTERFACE)
     assert (False, True) == (link.is_up(14.0), link.refused)
     link.answer(14.1, word(REG3), INTERFACE)
     assert (True, False, 1) == (link.is_up(14.2), link.refused, link.registrations)

@@ -1,0 +1,156 @@
+"""Why the bitrate was lowered: an event with the rule, its numbers and the cause, stamped when it happened.
+
+What the encoder is set to is read where the kernel tells (`/proc/mpp_service`); elsewhere it is followed by the rules.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from collectors import belabox, mpp
+from collectors.host import Host, unsigned
+from collectors.srt.bond import Bond
+from collectors.srt.causes import cause
+from collectors.srt.controller import LEAST_BPS, Controller, Decision
+from collectors.srt.tap import Tap
+from common.events import Event
+
+AT_ONCE_S = 2.0  # a fall within so long is one cut
+KEPT_S = 5.0
+CLEAR_S = 0.4  # until the next look: a link that has gone is silent for long enough then
+GRAVEST = ("to the minimum", "10 % at a time", "100 kbit/s at a time")
+
+
+class _Set(NamedTuple):
+    """What the encoder was set to at a time."""
+
+    at_s: float
+    bps: int
+
+
+class _Waiting(NamedTuple):
+    """A cut that was found, when it was, what is said of it, and its cause as far as it was clear at once."""
+
+    found_s: float
+    at_s: float
+    text: str
+    cause: str
+
+
+class Cuts:
+    """The cuts of one connection.
+
+    Attributes:
+        count: cuts reported since the start.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._controller = Controller(2000)
+        self._is_new = True
+        self._sent: tuple[float, int] | None = None
+        self._set: deque[_Set] = deque()
+        self._decisions: deque[Decision] = deque()
+        self._floor: int | None = None
+        self._named: Decision | None = None
+        self._waiting: _Waiting | None = None
+
+    def look(
+        self, host: Host, tap: Tap, bond: Bond, latency_ms: float | None, cut_percent: float, now_s: float
+    ) -> Iterator[Event]:
+        """Follow the controller, and yield an event if the bitrate has been lowered by so much at once.
+
+        Args:
+            host: where to read what the encoder is set to, and its limits.
+            tap: the packets; their readings are taken.
+            bond: the links.
+            latency_ms: in force.
+            cut_percent: by how much it has to fall.
+            now_s: wall clock, seconds.
+        """
+        rate = self._rate(tap, now_s)
+        readings = list(tap.connection.readings)
+        tap.connection.readings.clear()
+        session = mpp.encoding(host, belabox.ENCODERS)
+        is_set = mpp.number(session, "bitrate") if session is not None else None
+        self._prepare(host, latency_ms, is_set, rate)
+        self._decisions += self._controller.follow(readings, rate)
+        if is_set:
+            self._controller.bitrate = is_set
+        self._remember(is_set, now_s)
+        if self._waiting is not None and now_s - self._waiting.found_s >= CLEAR_S:
+            _, at_s, text, first = self._waiting
+            self._waiting = None
+            found = cause(tap, bond, now_s) or first
+            yield Event("bitrate_cut", f"{text}; {found}" if found else text, timestamp_ms=int(at_s * 1000))
+        if self._waiting is None:
+            self._judge(tap, bond, cut_percent, now_s)
+
+    def _prepare(self, host: Host, latency_ms: float | None, is_set: int | None, rate: float) -> None:
+        controller = self._controller
+        if latency_ms is not None:
+            controller.latency_ms = latency_ms
+        limits = [unsigned(line) for line in (host.trusted_text(belabox.BITRATES) or "").split()]
+        if len(limits) == 2 and limits[0] and limits[1]:
+            controller.least, controller.most = limits[0], limits[1]
+        if self._is_new and rate and not is_set:
+            controller.bitrate = max(controller.least, int(rate)) if rate > 2 * LEAST_BPS else controller.least
+        self._is_new = self._is_new and not (rate or is_set)
+
+    def _rate(self, tap: Tap, now_s: float) -> float:
+        """Return what the encoder has sent for the first time since the last look, bits per second."""
+        first, before = tap.sent()[0], self._sent
+        self._sent = now_s, first
+        if before is None or now_s <= before[0] or tap.connection.packet_bytes is None:
+            return 0.0
+        return (first - before[1]) * tap.connection.packet_bytes * 8 / (now_s - before[0])
+
+    def _remember(self, is_set: int | None, now_s: float) -> None:
+        if is_set:
+            self._set.append(_Set(now_s, is_set))
+        else:
+            self._set += (_Set(decision.at_s, decision.now) for decision in self._decisions if self._is_later(decision))
+            self._set.append(_Set(now_s, self._controller.bitrate))
+        for kept in (self._set, self._decisions):
+            while kept and now_s - kept[0].at_s > KEPT_S:
+                kept.popleft()
+
+    def _is_later(self, decision: Decision) -> bool:
+        return not self._set or decision.at_s > self._set[-1].at_s
+
+    def _judge(self, tap: Tap, bond: Bond, cut_percent: float, now_s: float) -> None:
+        now = self._set[-1].bps
+        if self._floor is not None and now > self._floor * (1 + cut_percent / 100):
+            self._floor = self._named = None  # it has risen again: the next fall is another one
+        recent = [one for one in self._set if now_s - one.at_s <= AT_ONCE_S + 0.5]
+        high = max(recent, key=lambda one: (one.bps, one.at_s))
+        least = high.bps if self._floor is None else min(high.bps, self._floor)
+        if not now or now > least * (1 - cut_percent / 100):
+            return
+        decision = self._decision(high.at_s)
+        if self._named is not None and (decision is None or _gravity(decision) >= _gravity(self._named)):
+            return  # the same fall goes on
+        self._floor, self._named = now, decision
+        self.count += 1
+        text = f"from {high.bps / 1e6:.1f} to {now / 1e6:.1f} Mbit/s; {self._why(decision, high.bps, now)}"
+        at_s = now_s if decision is None else decision.at_s
+        self._waiting = _Waiting(now_s, at_s, text, cause(tap, bond, now_s))
+
+    def _decision(self, since_s: float) -> Decision | None:
+        """Return the first of the gravest decisions since the bitrate was high; a look may have seen it set later."""
+        fitting = [one for one in self._decisions if one.at_s >= since_s - 0.6 and one.now < one.before]
+        return min(fitting, key=_gravity, default=None)
+
+    def _why(self, decision: Decision | None, before: int, now: int) -> str:
+        limit = self._controller.most
+        if limit < before and now <= limit:
+            return f"the configured limit is {limit / 1e6:.1f} Mbit/s"
+        return (
+            f"{decision.rule}: {decision.why}" if decision is not None else "no rule of its controller was seen to fit"
+        )
+
+
+def _gravity(decision: Decision) -> int:
+    return GRAVEST.index(decision.rule)

@@ -1,0 +1,177 @@
+"""A whole stream on loopback as the SRT source sees it: programs in a tree, links, both ends, and the source itself."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path as File
+
+from collectors.host import Host
+from collectors.srt import srt
+from common.changes import Glimpse
+from common.events import Event
+from common.sample import Sample
+from tests.bonding.network import Network, free_port
+from tests.bonding.srt import Controller, Decoder, Encoder
+from tests.bonding.srtla import Path, Receiver, Sender
+
+WATCH_S, COLLECT_S = 0.5, 5.0
+LEAST_BPS, MOST_BPS = 500_000, 6_000_000
+SESSION = "|session|device|bitrate|\n|54|RKVENC|{}|\n"
+TRIE = "  |-- {}\n     /32 host LOCAL\n"
+
+
+class Play:
+    """One stream.
+
+    Args:
+        root: an empty folder for the programs.
+        paths: the links.
+        latency_ms: that encoder and receiver ask for.
+
+    Attributes:
+        events: what the source has reported so far, with the time at which it did.
+    """
+
+    def __init__(self, root: File, paths: list[Path], latency_ms: tuple[int, int] = (1000, 2000)) -> None:
+        self.paths, self._latency_ms = paths, latency_ms
+        self.network = Network(7)
+        self._root = root
+        self.srt_port, self.srtla_port, self._listen_port = free_port(), free_port(), free_port()
+        self.decoder = Decoder(self.network, self._listen_port, latency_ms[1])
+        self.receiver = Receiver(self.network, self.srtla_port, ("127.0.0.1", self._listen_port), paths)
+        self.sender: Sender | None = None
+        self.encoder: Encoder | None = None
+        self.controller = Controller(LEAST_BPS, MOST_BPS, max(latency_ms))
+        self._pid, self._number = 100, 7
+        self.events: list[tuple[float, Event]] = []
+        self._write("proc/uptime", f"{time.monotonic():.2f} 0.0\n")
+        self._write("tmp/belacoder_br", f"{LEAST_BPS}\n{MOST_BPS}\n")
+        self.have([path.address for path in paths])
+        self.enable([path.address for path in paths])
+        self.begin_source()
+        self.network.start()
+
+    def begin_source(self) -> None:
+        """Have a new process of the source, which knows nothing."""
+        self.host, self._config, self.state = Host(self._root), srt.Config(), srt.State()
+        self._collect_s = 0.0
+        self.samples: dict[tuple[str, str], float] = {}
+        self.labels: dict[tuple[str, str], dict[str, str]] = {}
+
+    def enable(self, addresses: Iterable[str]) -> None:
+        """Put addresses on the sender's list, as belaUI does."""
+        self._write("tmp/srtla_ips", "".join(f"{address}\n" for address in addresses))
+        if self.sender is not None:
+            sender, listed = self.sender, list(addresses)
+            self.network.do(lambda: sender.follow(listed))
+
+    def have(self, addresses: Iterable[str]) -> None:
+        """Have the machine have addresses."""
+        self._write("proc/net/fib_trie", "".join(TRIE.format(address) for address in addresses))
+
+    def limit(self, most_bps: int) -> None:
+        """Set the highest bitrate, as belaUI does."""
+        self._write("tmp/belacoder_br", f"{LEAST_BPS}\n{most_bps}\n")
+        self.controller.most = most_bps
+        self.controller.bitrate = min(self.controller.bitrate, most_bps)
+
+    def start_sender(self) -> None:
+        """Start srtla_send."""
+        self._start("srtla_send", f"{self.srt_port}\0localhost\0{self.srtla_port}\0/tmp/srtla_ips")
+        listed = (self._root / "tmp/srtla_ips").read_text().split()
+        self.network.do(lambda: self._begin_sender(listed))
+
+    def start_encoder(self) -> None:
+        """Start belacoder."""
+        self._start("belacoder", f"pipeline\x00127.0.0.1\0{self.srt_port}\0-l\0{self._latency_ms[0]}")
+        self._number += 1
+        self.network.do(self._begin_encoder)
+
+    def stop(self) -> None:
+        """End both, as belaUI does."""
+        for one in (self.encoder, self.sender):
+            if one is not None:
+                self.network.do(one.close)
+        self.encoder = self.sender = None
+        for folder in (self._root / "proc").glob("[1-9]*"):
+            for file in folder.iterdir():
+                file.unlink()
+            folder.rmdir()
+
+    def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        """Watch and collect as the service does, for a while or until something is so; return whether it was."""
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            now_s = time.monotonic()
+            self._write(
+                "proc/mpp_service/sessions-summary", SESSION.format(self.controller.bitrate // 100_000 * 100_000)
+            )
+            self.host.begin()
+            if now_s >= self._collect_s:
+                self._collect_s = now_s + COLLECT_S
+                self._take(srt.collect(self.host, self._config, self.state))
+            else:
+                self._take(srt.watch(self.host, self._config, self.state))
+            if until():
+                return True
+            self._wait(min(WATCH_S, end_s - time.monotonic()))
+        return until()
+
+    def collect(self) -> None:
+        """Collect at the next turn."""
+        self._collect_s = 0.0
+        self.run(0.1)
+
+    def value(self, name: str, address: str = "") -> float | None:
+        """Return the newest value of a metric, of a link where one is named."""
+        return self.samples.get((name, address))
+
+    def kinds(self) -> list[str]:
+        """Return the kinds of the events so far."""
+        return [event.kind for _, event in self.events]
+
+    def close(self) -> None:
+        """End everything."""
+        self.stop()
+        if self.state.tap is not None:
+            self.state.tap.close()
+        if self.state.starts is not None:
+            self.state.starts.close()
+        self.network.close()
+
+    def _begin_sender(self, addresses: Iterable[str]) -> None:
+        self.sender = Sender(self.network, self.srt_port, ("127.0.0.1", self.srtla_port), addresses)
+
+    def _begin_encoder(self) -> None:
+        self.encoder = Encoder(self.network, self.srt_port, self.controller, self._number)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait, or until the source's descriptors wake it, as the service's loop does."""
+        sockets = [self.state.starts.socket] if self.state.starts is not None else []
+        select.select(sockets, [], [], max(0.0, seconds))
+
+    def _take(self, found: Iterable[Sample | Event | Glimpse]) -> None:
+        for one in found:
+            if isinstance(one, Glimpse):
+                continue
+            if isinstance(one, Event):
+                self.events.append((time.time(), one))
+            else:
+                key = one.name, one.tags.get("ip", "")
+                self.samples[key] = one.value  # type: ignore[assignment]
+                self.labels[key] = dict(one.tags)
+
+    def _start(self, name: str, arguments: str) -> None:
+        self._pid += 1
+        started = int(100 * float((self._root / "proc/uptime").read_text().split()[0]))
+        folder = f"proc/{self._pid}"
+        self._write(f"{folder}/cmdline", f"/usr/bin/{name}\0{arguments}\0")
+        self._write(f"{folder}/stat", f"{self._pid} ({name}) S 1 {' '.join(['0'] * 17)} {started} 0 0\n")
+        self._write(f"{folder}/comm", f"{name}\n")
+
+    def _write(self, path: str, content: str) -> None:
+        file = self._root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)

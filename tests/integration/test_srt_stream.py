@@ -1,0 +1,246 @@
+"""The SRT source beside a whole stream: how it begins and ends, its links' states, strangers, and packets it missed.
+
+Needs the right to packet sockets, which root has.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path as File
+
+import pytest
+
+from collectors.srt import srt
+from collectors.srt.tap import HEADER_FRAMES
+from tests import srt_packets
+from tests.bonding.play import Play
+from tests.bonding.srtla import Path
+
+ONE, TWO, THREE = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+
+
+@pytest.fixture
+def play(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
+    """A stream over three links that has not begun; the packets of this machine are its own."""
+    monkeypatch.setattr(srt, "TAPS_ANY_ROOT", True)
+    made = Play(tmp_path, [Path(ONE, 0.01), Path(TWO, 0.02), Path(THREE, 0.03)])
+    yield made
+    made.close()
+
+
+def begin(play: Play) -> None:
+    """Begin a stream as belaUI does, and wait until everything is up."""
+    play.run(0.6)
+    play.start_sender()
+    play.start_encoder()
+    assert play.run(10, lambda: is_up(play)), play.events
+
+
+def is_up(play: Play) -> bool:
+    """Tell whether the connection and every link is up."""
+    tap = play.state.tap
+    now_s = time.time()
+    return tap is not None and bool(
+        tap.connection.is_connected(now_s) and all(link.is_up(now_s) for link in tap.links.values())
+    )
+
+
+@pytest.mark.parametrize("order", ["both", "sender first", "encoder first"])
+def test_starts_and_stops(play: Play, order: str) -> None:
+    """The latency is right within one collect and the buffer there, each time; nothing false is said in between."""
+    play.run(0.6)
+    for _ in range(3):
+        if order == "encoder first":
+            play.start_encoder()
+            play.run(0.3)
+        play.start_sender()
+        if order == "sender first":
+            play.run(0.7)
+        if order != "encoder first":
+            play.start_encoder()
+        assert play.run(10, lambda: is_up(play)), (order, play.events)
+        play.run(0.7)
+        play.collect()
+        assert (2000, 1) == (play.value("srt.latency_ms"), play.value("srt.latency_negotiated"))
+        assert 1 == play.value("srt.connected")
+        assert play.value("srt.buffer_utilization_percent") is not None
+        play.stop()
+        play.samples.clear()
+        play.collect()
+        assert play.value("srt.connected") is None
+    assert ["srt_connected"] * 3 == play.kinds()
+
+
+def test_a_collector_that_begins_in_the_middle(play: Play) -> None:
+    """It invents no lost connection: it says what it knows, and that the latency is only the one asked for."""
+    begin(play)
+    play.run(1)
+    play.state.tap.close()  # type: ignore[union-attr]
+    play.state.starts.close()  # type: ignore[union-attr]
+    play.events.clear()
+    play.begin_source()
+    play.run(0.2)
+    assert play.value("srt.connected") in {None, 1}
+    assert play.run(5, lambda: is_up(play))
+    play.collect()
+    assert (1, 1000, 0) == tuple(map(play.value, ("srt.connected", "srt.latency_ms", "srt.latency_negotiated")))
+    assert ["srt_connected"] == play.kinds()
+
+
+def test_a_stalled_source_is_no_lost_connection(play: Play) -> None:
+    """Keepalives alone are a connection; a goodbye ends it at once, with its own words."""
+    begin(play)
+    play.events.clear()
+    play.encoder.is_stalled = True  # type: ignore[union-attr]
+    play.run(5)
+    assert [] == play.kinds()
+    play.network.do(play.encoder.close)  # type: ignore[union-attr]
+    play.encoder = None
+    assert play.run(2, lambda: "srt_lost" in play.kinds())
+    assert play.events[0][1].text == "the connection was closed; 3 of 3 links answer"
+
+
+def state(play: Play, address: str) -> str:
+    """Return the state of a link at the next collect."""
+    play.collect()
+    return play.labels["srtla.link_info", address]["state"]
+
+
+def link_events(play: Play, address: str) -> list[str]:
+    """Return what was said of a link, and forget it."""
+    found = [event.text.partition(": ")[2] or event.text for _, event in play.events if event.subject == address]
+    play.events.clear()
+    return found
+
+
+def within(play: Play, seconds: float, address: str, wanted: str) -> list[str]:
+    """Wait until a link is in a state; return what was said of it."""
+    began_s = time.monotonic()
+    ready = play.run(seconds + 1, lambda: play.state.bond.states.get(address) == wanted)
+    print(f"{address} {wanted} after {time.monotonic() - began_s:.1f} s")
+    assert ready, play.state.bond.states
+    assert wanted == state(play, address)
+    return link_events(play, address)
+
+
+def test_the_states_of_a_link(play: Play) -> None:
+    """Never registered, back, gone dead, taken off, put back, unplugged, plugged in again: state and cause in 3 s."""
+    play.paths[2].is_cut = True
+    play.run(0.6)
+    play.start_sender()
+    play.start_encoder()
+    assert ["its registration was never granted"] == within(play, 3.5, THREE, "down")
+    assert (1, 0, 2) == (
+        play.value("srtla.link_up", ONE), play.value("srtla.link_up", THREE), play.value("srtla.active_links"),
+    )  # fmt: skip
+    play.paths[2].is_cut = False
+    assert ["link lo (127.0.0.4) answers again"] == within(play, 3, THREE, "up")
+    play.paths[2].is_cut = True
+    assert ["no answer"] == within(play, 3.5, THREE, "down")
+    play.paths[2].is_cut = False
+    within(play, 6, THREE, "up")
+    play.enable([ONE, TWO])
+    assert ["it was taken off the sender's list"] == within(play, 1.5, THREE, "removed")
+    play.enable([ONE, TWO, THREE])
+    assert [] == within(play, 3, THREE, "up")
+    play.have([ONE, TWO])
+    play.enable([ONE, TWO])
+    assert ["its address is gone: the modem is unplugged, or was reset"] == within(play, 1.5, THREE, "gone")
+    play.have([ONE, TWO, THREE])
+    play.enable([ONE, TWO, THREE])
+    assert ["link lo (127.0.0.4) answers again"] == within(play, 3, THREE, "up")
+
+
+def test_an_address_that_no_interface_has(play: Play) -> None:
+    """It is down from the first look on, and says why."""
+    play.have([ONE, TWO])
+    play.run(0.6)
+    play.start_sender()
+    play.start_encoder()
+    assert ["no interface has its address"] == within(play, 1.5, THREE, "down")
+
+
+def test_a_changed_public_address(play: Play) -> None:
+    """The link is down while nobody knows it, comes back by registering again, and that is said."""
+    begin(play)
+    play.events.clear()
+    play.paths[1].translations += 1
+    within(play, 3.5, TWO, "down")
+    within(play, 6, TWO, "up")
+    assert play.run(1, lambda: True)
+    assert play.state.bond.readdressed_s.get(TWO)
+
+
+def strangers(play: Play, count: int) -> None:
+    """Have strangers send packets to a port of an uplink, as fast as they can: random, altered, and large lies."""
+    chance = random.Random(3)
+    link = play.sender._links[ONE]  # type: ignore[union-attr]
+    target = link.socket.getsockname()  # type: ignore[union-attr]
+    real = [srt_packets.ack(1 << 20, number=5), srt_packets.handshake(1, 1, 1), srt_packets.control(0x8005)]
+    lies = [srt_packets.nak(*([(1 << 31) | 1, 1 << 30] * 47)), srt_packets.nak((1 << 31) | (1 << 20), (1 << 20) + 8000)]
+    kinds = [*real, *lies, srt_packets.answer(range(10)), b"\x92\x02", b"\x92\x10", b"\x90\x00"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as them:
+        for at in range(count):
+            packet = bytearray(chance.choice(kinds))
+            if at % 2:
+                packet[chance.randrange(len(packet))] ^= 1 << chance.randrange(8)
+            them.sendto(packet if at % 5 else chance.randbytes(chance.randrange(1, 400)), target)
+            if at % 50 == 49:
+                play.network.do(lambda: None)  # the programs of the play keep up
+            if at % 400 == 399:
+                play.run(0.05)
+
+
+def resident_kb() -> int:
+    """Return the memory that this process has."""
+    pages = int(File("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // 1024
+
+
+def test_strangers_change_nothing(play: Play) -> None:
+    """Neither the figures nor the memory, whatever they send; and the stream's end is not theirs to say."""
+    begin(play)
+    play.run(3)
+    strangers(play, 4_000)
+    before_kb, lost = resident_kb(), play.state.tap.connection.lost  # type: ignore[union-attr]
+    play.events.clear()
+    strangers(play, 20_000)
+    grown_kb = resident_kb() - before_kb
+    play.run(1)
+    play.collect()
+    print(f"{grown_kb} kB more after 20,000 packets")
+    assert [] == [event for _, event in play.events]
+    assert (1, 2000) == (play.value("srt.connected"), play.value("srt.latency_ms"))
+    assert 3 == play.value("srtla.active_links")
+    assert play.state.tap.connection.lost - lost < 100  # type: ignore[union-attr]
+    assert grown_kb < 2048
+
+
+def test_a_collector_that_was_starved(play: Play) -> None:
+    """What depends on packets that the tap missed is absent; nothing is said to be lost, and then all is back."""
+    begin(play)
+    play.run(3)
+    play.events.clear()
+    tap = play.state.tap
+    assert tap is not None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as filler:
+        filler.bind((ONE, 0))
+        for at in range(HEADER_FRAMES + 3_000):  # more than the ring holds, without a look in between
+            filler.sendto(bytes(16), ("127.0.0.1", play.srtla_port))
+            if at % 200 == 0:
+                play.network.do(lambda: None)
+    play.samples.clear()
+    play.collect()
+    assert tap.missed > 0
+    assert play.value("srt.packet_loss_percent") is None
+    assert play.value("srtla.link_loss_percent", ONE) is None
+    assert play.value("srt.connected") in {None, 1}
+    play.run(7)
+    play.collect()
+    assert [] == play.kinds()
+    assert 1 == play.value("srt.connected")
+    assert play.value("srtla.link_loss_percent", ONE) in {None, 0.0}
