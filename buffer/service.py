@@ -89,6 +89,8 @@ class Buffer:
             if error.errno not in _PASSING:
                 raise ConfigError([f"storage.path: {error.strerror}, got {str(self._path)!r}"]) from error
             return self._wait(error)
+        except migrations.NewerSchemaError as error:
+            return self._wait(error)
         except errors.Error as error:
             if self._path.is_dir():
                 raise ConfigError([f"storage.path: {error}, got {str(self._path)!r}"]) from error
@@ -154,7 +156,7 @@ class Buffer:
             self._service.worked()
             self._service.log.info("the database is open", path=str(self._path))
 
-    def _wait(self, error: OSError | errors.Error) -> bool:
+    def _wait(self, error: Exception) -> bool:
         self._service.failed(error, path=str(self._path))
         self.status.paused = str(error)
         return False

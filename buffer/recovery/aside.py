@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,21 +47,21 @@ class Aside:
             self.report(target, {"state": FOREIGN, "reason": reason})
         # The log last: when a database is not there, its log is a move that was not finished.
         for suffix in (JOURNAL, "", LOG):
-            _rename(_beside(self._database, suffix), _beside(target, suffix))
-        _beside(self._database, INDEX).unlink(missing_ok=True)  # SQLite makes it from the log
+            _rename(beside(self._database, suffix), beside(target, suffix))
+        remove_index(self._database)
         _sync_directory(target.parent)
         return target
 
     def finish_move(self) -> Path | None:
         """Move what a kill left behind: a log without its database; return whose it is now."""
-        log = _beside(self._database, LOG)
+        log = beside(self._database, LOG)
         if _size(self._database) or not _size(log):
             return None
-        last = max((path for path in self.unfinished() if not _beside(path, LOG).exists()), default=None)
+        last = max((path for path in self.unfinished() if not beside(path, LOG).exists()), default=None)
         if self._database.exists() or last is None:
             return self.move("the database is empty and its log is not")
-        _rename(log, _beside(last, LOG))
-        _beside(self._database, INDEX).unlink(missing_ok=True)
+        _rename(log, beside(last, LOG))
+        remove_index(self._database)
         _sync_directory(last.parent)
         return last
 
@@ -72,17 +73,28 @@ class Aside:
         """
         target = self._new_name()
         unfinished = target.with_name(f"{self._database.name}.copy{LOG}")
-        with _beside(self._database, LOG).open("rb") as source, unfinished.open("wb") as copy:
+        with beside(self._database, LOG).open("rb") as source, unfinished.open("wb") as copy:
             shutil.copyfileobj(source, copy)
             copy.flush()
             os.fdatasync(copy.fileno())
-        unfinished.replace(_beside(target, LOG))
+        unfinished.replace(beside(target, LOG))
         _sync_directory(target.parent)
         return target
 
     def unfinished(self) -> list[Path]:
         """Return what is to be salvaged, oldest first."""
-        return [path for path in self._all() if not _beside(path, REPORT).exists()]
+        return [path for path in self._all() if not beside(path, REPORT).exists()]
+
+    def take_back(self, is_readable: Callable[[Path], bool]) -> list[Path]:
+        """Have salvaged what was not ours when it was moved aside and is now; return which files.
+
+        Args:
+            is_readable: tells whether a file is a database of this version.
+        """
+        files = [path for path in self._all() if self._state(path) == FOREIGN and is_readable(path)]
+        for path in files:
+            beside(path, REPORT).unlink(missing_ok=True)
+        return files
 
     def report(self, path: Path, content: dict[str, Any]) -> None:
         """Write what became of a file; with that it is done.
@@ -91,12 +103,12 @@ class Aside:
             OSError: there is no room.
         """
         text = json.dumps({"file": path.name, **content}, indent=1, ensure_ascii=False)
-        unfinished = _beside(path, f"{REPORT}.new")
+        unfinished = beside(path, f"{REPORT}.new")
         with unfinished.open("w", encoding="utf-8") as file:
             file.write(text + "\n")
             file.flush()
             os.fdatasync(file.fileno())
-        unfinished.replace(_beside(path, REPORT))
+        unfinished.replace(beside(path, REPORT))
         _sync_directory(path.parent)
 
     def prune(self, keep: int = KEPT) -> list[Path]:
@@ -105,7 +117,7 @@ class Aside:
         dropped = done[: max(0, len(done) - keep)]
         for path in dropped:
             for suffix in (JOURNAL, "", LOG, INDEX, REPORT):
-                _beside(path, suffix).unlink(missing_ok=True)
+                beside(path, suffix).unlink(missing_ok=True)
         return dropped
 
     def _all(self) -> list[Path]:
@@ -118,7 +130,7 @@ class Aside:
 
     def _state(self, path: Path) -> str:
         try:
-            return str(json.loads(_beside(path, REPORT).read_text(encoding="utf-8"))["state"])
+            return str(json.loads(beside(path, REPORT).read_text(encoding="utf-8"))["state"])
         except (OSError, ValueError, KeyError, TypeError):
             return ""
 
@@ -139,8 +151,14 @@ def _age(path: Path) -> tuple[str, int]:
     return stamp, int(number) if number.isdecimal() else 0
 
 
-def _beside(path: Path, suffix: str) -> Path:
+def beside(path: Path, suffix: str) -> Path:
+    """Return the file that goes with a database."""
     return path.with_name(path.name + suffix)
+
+
+def remove_index(database: Path) -> None:
+    """Delete the index of a log; SQLite makes it from the log."""
+    beside(database, INDEX).unlink(missing_ok=True)
 
 
 def _rename(source: Path, target: Path) -> None:

@@ -34,6 +34,7 @@ def open_store(service: Service) -> Store:
     """Open the database, or a fresh one where the one that is there is damaged.
 
     Raises:
+        migrations.NewerSchemaError: a newer version wrote it; it is left as it is.
         errors.Error: there is no room, no permission or no device.
         OSError: the same.
     """
@@ -43,10 +44,12 @@ def open_store(service: Service) -> Store:
     if moved is not None:
         service.log.warning("finished moving a damaged database", path=str(path), moved_to=str(moved))
     found = _examine(service)
-    if isinstance(found, Store):
-        return found
-    replace(service, aside, found)
-    return _new_store(service)
+    if isinstance(found, Verdict):
+        replace(service, aside, found)
+        found = _new_store(service)
+    for path in aside.take_back(database.is_readable):
+        service.log.warning("a file that was moved aside can be read by this version", file=path.name)
+    return found
 
 
 def replace(service: Service, aside: Aside, verdict: Verdict) -> Path:

@@ -16,6 +16,7 @@ from typing import Any
 from buffer import free_space
 from buffer.recovery import checkup
 from buffer.recovery.aside import FOREIGN, SALVAGED, Aside
+from buffer.recovery.lost_name import LostName
 from buffer.recovery.salvage import Salvage, SalvageProgress
 from buffer.storage import database, errors
 from buffer.storage.store import Store
@@ -43,6 +44,7 @@ class Rescue:
         self._store = store
         self._replaced = replaced
         self._aside = Aside(store.path)
+        self._name = LostName(service, store, self._aside)
         self._salvage: Salvage | None = None
         self._work: Iterator[None] | None = None
         self._closed = False  # given up, and nothing in its place yet
@@ -52,7 +54,7 @@ class Rescue:
         self._last_s = -REPLACE_EVERY_S
         self._reported_s = 0.0
         service.facts["salvage"] = None
-        for kind in ("database", "log", "foreign"):
+        for kind in ("database", "log", "foreign", "name"):
             service.instruments.count("storage.corruptions_total", 0, kind=kind)
         for name in ("salvaged", "unsalvaged"):
             service.instruments.count(f"storage.{name}_samples_total", 0)
@@ -64,10 +66,12 @@ class Rescue:
         return self._unfinished
 
     def step(self) -> None:
-        """Replace what is damaged, else salvage one slice."""
+        """Replace what is damaged, put back what was deleted, else salvage one slice."""
         try:
             if self._store.damage is not None or self._closed:
                 self._replace()
+            elif not self._name.is_in_place():
+                self._put_back()
             else:
                 self._slice()
         except errors.Error as error:
@@ -79,6 +83,20 @@ class Rescue:
     def close(self) -> None:
         """Stop; the next start goes on from here."""
         self._forget()
+        try:
+            if self._store.damage is None and not self._closed:
+                self._name.finish()
+        except (errors.Error, OSError) as error:
+            self._service.failed(error)
+
+    def _put_back(self) -> None:
+        began_s = time.monotonic()
+        self._forget()
+        if self._name.step():
+            self._unfinished = True
+            self._replaced()
+        else:
+            self._timer.postpone(time.monotonic() + REST * (time.monotonic() - began_s))
 
     def _replace(self) -> None:
         now_s = time.monotonic()

@@ -17,6 +17,7 @@ from buffer.retention.archive import Archive, Space
 from buffer.retention.archive_folder import ArchiveFolder
 from buffer.retention.retention import Retention
 from buffer.retention.size_cap import SizeCap
+from buffer.settled_clock import SettledClock
 from buffer.storage import errors
 from buffer.storage.store import Store
 from common import clock, settings
@@ -29,8 +30,6 @@ LEAST_REST_S = 0.005  # so that the loop polls its sockets
 CHECKPOINT_PAGES = 1024  # 4 MiB: 10 ms here, 200 ms on a slow SD card
 CHECKPOINT_REST = 3.0
 RETRY_S = 60.0  # after a failure: a full disk, a card that does not answer
-# A board's clock is wrong after boot until NTP answers, and a clock far ahead would age everything at once.
-SETTLE_S = 300.0
 
 
 class Task(Protocol):
@@ -57,7 +56,7 @@ class RetentionTasks:
         self._service = service
         self._store = store
         self._is_busy = is_busy
-        self._settled_s = time.monotonic() + SETTLE_S
+        self._clock = SettledClock(store.samples.newest_ms())
         for name in ("size_cap", "archive", "retention"):
             service.instruments.count("storage.upkeep_failures_total", 0, task=name)
         self._generation = 0  # of the store that the tasks were made for
@@ -109,7 +108,7 @@ class RetentionTasks:
             return False
         if name == Retention.name and self._has_more.get(Archive.name):
             return True  # what is archived should be there in full
-        return self._is_busy() or time.monotonic() < self._settled_s
+        return self._is_busy() or not self._clock.is_settled()
 
     def _begin(self) -> None:
         """Make the tasks: once, and again when another database has taken the place of a damaged one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from buffer.storage import migrations
 from common.settings import Storage
 
 BUSY_TIMEOUT_MS = 5_000
+COPY_PAGES = 256  # 1 MiB at once: 5 ms here, 50 ms on a slow SD card
 CHECKPOINT_TIMEOUT_MS = 200  # a reader that stays (a `sqlite3` prompt) must not hold up the loop; the next one comes
 
 # By these SQLite says that the file is not what it should be; all others are about its surroundings.
@@ -85,6 +86,51 @@ def connect(settings: Storage, device_id: str, progress: Callable[[int], None]) 
 def is_damage(error: apsw.Error) -> bool:
     """Tell whether an error is about the file itself, so that trying again cannot help."""
     return isinstance(error, _DAMAGE) or getattr(error, "extendedresult", None) in _UNREADABLE
+
+
+def is_readable(path: Path) -> bool:
+    """Tell whether a file that nobody uses is a database of this program with the tables of this version."""
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    except apsw.Error:
+        return False
+    try:
+        return migrations.version(connection) >= migrations.NORMALISED
+    except (apsw.Error, migrations.UnknownSchemaError, migrations.NewerSchemaError):
+        return False
+    finally:
+        connection.close(True)
+        path.with_name(f"{path.name}-shm").unlink(missing_ok=True)  # which SQLite made to look
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from every other one, None where there is none at that path."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def copy(connection: apsw.Connection, target: Path) -> Iterator[None]:
+    """Copy an open database to a file of its own, slice by slice; what is written meanwhile is in the copy too.
+
+    Raises:
+        apsw.Error, OSError: the copy cannot be written.
+    """
+    target.unlink(missing_ok=True)
+    other = apsw.Connection(str(target))
+    try:
+        with other.backup("main", connection, "main") as backup:
+            while not backup.step(COPY_PAGES):  # after the last one what is written is not in the copy any more
+                yield
+    finally:
+        other.close()
+    descriptor = os.open(target, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def abandon(connection: apsw.Connection) -> None:

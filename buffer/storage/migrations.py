@@ -24,11 +24,22 @@ class UnknownSchemaError(Exception):
     """The file is no file of ours."""
 
 
+class NewerSchemaError(Exception):
+    """The file was written by a newer version of this program."""
+
+    def __init__(self, found: int) -> None:
+        super().__init__(
+            f"the database has schema version {found}, this program knows up to {VERSION}: install the version that "
+            "wrote it again, or move the file away to begin with an empty one; it is left as it is"
+        )
+
+
 def version(connection: apsw.Connection) -> int:
     """Return the file's schema version: 0 for an empty file, else as above.
 
     Raises:
-        UnknownSchemaError: a newer version wrote it, or its tables are not ours.
+        NewerSchemaError: a newer version wrote it.
+        UnknownSchemaError: its tables are not ours.
     """
     kinds = dict(connection.execute("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')"))
     known = kinds.keys() >= {"series", "samples"}
@@ -37,7 +48,7 @@ def version(connection: apsw.Connection) -> int:
     )
     found = _recorded_version(connection)
     if found > VERSION and (known or old):
-        raise UnknownSchemaError(f"schema version {found}; this program knows up to {VERSION}")
+        raise NewerSchemaError(found)
     if old:
         return min(max(found, 1), NORMALISED - 1)
     if known:
@@ -59,7 +70,7 @@ def migrate(connection: apsw.Connection, device_id: str, progress: Callable[[int
         The version that was found.
 
     Raises:
-        UnknownSchemaError: see `version`.
+        NewerSchemaError, UnknownSchemaError: see `version`.
     """
     found = version(connection)
     if found == VERSION:

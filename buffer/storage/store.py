@@ -6,7 +6,7 @@ pauses and tries again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
@@ -95,6 +95,7 @@ class Store:
         self.generation += 1
         self.damage: apsw.Error | None = None
         self._unsynced = False
+        self._identity = database.identity(self.path)
         try:
             self._make_parts()
         except apsw.Error:
@@ -217,6 +218,14 @@ class Store:
         database.sync_log(self.path)
         self._unsynced = False
         return True
+
+    def is_in_place(self) -> bool:
+        """Tell whether the name of the database still is that of the file that is open."""
+        return database.identity(self.path) == self._identity
+
+    def copy(self, target: Path) -> Iterator[None]:
+        """Copy what is committed to another file, slice by slice; see `database.copy`."""
+        return database.copy(self._connection, target)
 
     def close(self) -> None:
         """Close the file; what is committed is in it."""

@@ -1,7 +1,7 @@
 """Batches to rows: where each sample belongs in time, series and session, and which samples are new.
 
-Joins the transaction that is open. What was there already is left as it is. On a key collision between samples of
-two clocks, the new sample is inserted up to 50 ms later.
+Joins the transaction that is open. What was there already is left as it is. Two samples of a series that have the same
+time and are not the same are both kept: the second up to 50 ms later.
 """
 
 from __future__ import annotations
@@ -92,14 +92,39 @@ class SampleWriter:
         """
         entered = Entered()
         rows = self._rows(batches, entered)
-        before = self._connection.total_changes()
-        self._connection.executemany(INSERT, [row for row in rows if row.chunk is not None])
+        self._insert([row for row in rows if row.chunk is not None], entered)
         for priority in PRIORITIES:
             waiting = [row for row in rows if row.chunk is None and row.priority == priority]
-            entered.pending[priority] = _insert(self._connection, waiting)
-        entered.inserted += self._connection.total_changes() - before
+            entered.pending[priority] = self._insert(waiting, entered)
         entered.pending[CRITICAL] += self._enter_totals()
         return entered
+
+    def _insert(self, rows: list[_Row], entered: Entered) -> int:
+        """Insert rows; return how many of them are new."""
+        before = self._connection.total_changes()
+        self._connection.executemany(INSERT, rows)
+        if self._connection.total_changes() - before < len(rows):
+            entered.moved["same_time"] += sum(map(self._insert_later, rows))
+        new = self._connection.total_changes() - before
+        entered.inserted += new
+        return new
+
+    def _insert_later(self, row: _Row) -> bool:
+        """Insert a row up to 50 ms later where another sample has its time; tell whether that was so.
+
+        A redelivery has the value and the clock of the sample that is there, or that was moved.
+        """
+        query = "SELECT value, clock FROM samples WHERE timestamp_ms = ? AND series_id = ?"
+        for bump_ms in range(MAX_BUMPS):
+            later = row._replace(timestamp_ms=row.timestamp_ms + bump_ms)
+            there: Any = self._connection.execute(query, (later.timestamp_ms, later.series_id)).fetchone()
+            if there is None:
+                self._connection.execute(INSERT, later)
+                return True
+            is_same_clock = row.clock is None or there[1] is None or there[1] == row.clock
+            if there[0] == row.value and is_same_clock:
+                return False
+        return False
 
     def _rows(self, batches: Iterable[Batch], entered: Entered) -> list[_Row]:
         """Turn batches into rows, making series as they appear; enter events and sessions."""
@@ -146,27 +171,6 @@ class SampleWriter:
                     count += 1
                     break
         return count
-
-
-def _insert(connection: apsw.Connection, rows: list[_Row]) -> int:
-    """Insert rows; return how many of them are new."""
-    before = connection.total_changes()
-    connection.executemany(INSERT, rows)
-    if connection.total_changes() - before < len(rows):
-        _insert_later(connection, rows)
-    return connection.total_changes() - before
-
-
-def _insert_later(connection: apsw.Connection, rows: Iterable[_Row]) -> None:
-    """On a key collision between samples of two clocks, insert the new one up to 50 ms later."""
-    query = "SELECT clock FROM samples WHERE timestamp_ms = ? AND series_id = ?"
-    for row in rows:
-        for bump_ms in range(MAX_BUMPS):
-            later = row._replace(timestamp_ms=row.timestamp_ms + bump_ms)
-            connection.execute(INSERT, later)
-            there: Any = connection.execute(query, (later.timestamp_ms, later.series_id)).get
-            if there is None or row.clock is None or there == row.clock:
-                break
 
 
 def _compact(value: float | str) -> float | str:

@@ -23,7 +23,9 @@ OWN = (
     row("storage.samples_committed_total", COUNTER, "", "", "Samples written to the database."),
     row("storage.duplicates_total", COUNTER, "", "", "Redelivered samples that were already there."),
     row("storage.refused_samples_total", COUNTER, "", "reason", "Samples or messages that were not valid."),
-    row("storage.moved_samples_total", COUNTER, "", "reason", "Samples dated anew: rebased or clamped."),
+    row(
+        "storage.moved_samples_total", COUNTER, "", "reason", "Samples given another time: rebased, clamped, same_time."
+    ),
     row("storage.clock_steps_total", COUNTER, "", "", "Steps of the wall clock by more than 2 s."),
     row("storage.commits_total", COUNTER, "", "", "Transactions committed."),
     row("storage.commit_duration_seconds", HISTOGRAM, "seconds", "", "Duration of one commit."),
@@ -57,7 +59,13 @@ OWN = (
     row("storage.requeued_samples_total", COUNTER, "", "", "Uploaded samples that were sent again: not at the server."),
     row("storage.audit_failures_total", COUNTER, "", "", "Spans that the server lost again and again."),
     row("storage.sync_duration_seconds", HISTOGRAM, "seconds", "", "Duration of one sync of the write-ahead log."),
-    row("storage.corruptions_total", COUNTER, "", "kind", "Files moved aside: database, log (a copy), foreign."),
+    row(
+        "storage.corruptions_total",
+        COUNTER,
+        "",
+        "kind",
+        "Files moved aside: database, log (a copy), foreign; name: deleted in use.",
+    ),
     row("storage.salvaged_samples_total", COUNTER, "", "", "Samples put back from damaged files."),
     row("storage.unsalvaged_samples_total", COUNTER, "", "", "Samples lost in damaged files, estimated."),
     row("storage.reserve_used_total", COUNTER, "", "", "Times the reserve was given up for critical samples."),

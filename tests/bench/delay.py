@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from buffer.retention import tasks
+from buffer import settled_clock
 from buffer.service import build
 from common import clock, service
 from common.instruments import Instruments
@@ -57,5 +57,5 @@ def acks_s(run_dir: Path, database: Path, is_over: Callable[[], bool], environme
 
 
 if __name__ == "__main__":
-    tasks.SETTLE_S = 0.0
+    settled_clock.SETTLE_S = settled_clock.UNKNOWN_SETTLE_S = 0.0
     sys.exit(service.main(build, service.options_parser("tests.bench.delay", "A buffer.").parse_args()))

@@ -28,7 +28,8 @@ def home() -> Iterator[Path]:
 def buffer(home: Path, **settings: str) -> Iterator[Patient]:
     """A buffer on the database of a folder, in this process."""
     treated = Patient(home, home.parent / "run", **settings)
-    treated.buffer.rescue._timer.interval_s = 0.01
+    if treated.buffer._is_open:
+        treated.buffer.rescue._timer.interval_s = 0.01
     try:
         yield treated
     finally:

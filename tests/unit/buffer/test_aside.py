@@ -43,19 +43,42 @@ def test_another_programs_database_is_kept_for_good(home: Path) -> None:
         assert 1 == treated.process.instruments.counter("storage.corruptions_total", kind="foreign")
 
 
-def test_a_newer_schema_is_moved_aside_untouched(home: Path) -> None:
-    """After a downgrade the newer file is there to be used again."""
+def test_a_newer_schema_stays_where_it_is(home: Path) -> None:
+    """A downgrade is refused with the way out; the newer version finds everything, what came meanwhile too."""
     path = sound(home)
-    connection = sqlite3.connect(path)
-    connection.execute("INSERT INTO schema_version (version, applied_at) VALUES (99, 'later')")
-    connection.commit()
-    connection.close()
+    set_version(path, 99)
     content = path.read_bytes()
     with buffer(home) as treated:
+        acked = treated.publish(100)
+        treated.wait_until("it waits", lambda: "install the version that wrote it" in str(treated.buffer.status.paused))
+        assert (content, [], False) == (path.read_bytes(), aside(home), acked())
+        set_version(path, None)
+        treated.wait_until("samples are acked", acked)
+        assert 430 == treated.stored
+
+
+@pytest.mark.parametrize(("version", "state", "stored"), [(99, FOREIGN, 100), (None, SALVAGED, 430)])
+def test_a_file_that_was_moved_aside_is_taken_back_when_it_can_be_read(
+    home: Path, version: int | None, state: str, stored: int
+) -> None:
+    """By a version that knows its tables: nothing in it was ever sent."""
+    set_version(sound(home), 99)
+    moved = Aside(home / "metrics.db").move("schema version 99", foreign=True)
+    set_version(moved, version)
+    with buffer(home) as treated:
         works(treated)
-        (moved,) = aside(home)
-        assert (content, FOREIGN) == (moved.read_bytes(), report(moved)["state"])
-        assert "99" in str(report(moved)["reason"])
+        assert (stored, [moved], state) == (treated.stored, aside(home), report(moved)["state"])
+
+
+def set_version(path: Path, version: int | None) -> None:
+    """Write down that a version from the future wrote a file, or that none did."""
+    connection = sqlite3.connect(path)
+    if version is None:
+        connection.execute("DELETE FROM schema_version WHERE applied_at = 'later'")
+    else:
+        connection.execute("INSERT INTO schema_version (version, applied_at) VALUES (?, 'later')", (version,))
+    connection.commit()
+    connection.close()
 
 
 def test_two_salvaged_files_are_kept(home: Path) -> None:

@@ -213,7 +213,9 @@ def test_random_writes_and_marks_agree_with_a_model(store: Store, path: Path) ->
             at_ms = NOW_MS + chance.randrange(60)
             name = f"m{chance.randrange(4)}"
             store.write([batch((name, seq), seq=seq, at_ms=at_ms)])
-            model.setdefault((name, at_ms), (seq, 0))
+            while (name, at_ms) in model:
+                at_ms += 1  # another value is another sample
+            model[name, at_ms] = seq, 0
         else:
             rows = store.pending.rows(NORMAL, NOW_MS + chance.randrange(70), chance.randrange(1, 20))
             if rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from buffer.recovery.aside import SALVAGED
 from buffer.storage import database, inspection
 from buffer.storage.store import Store
-from tests.unit.buffer.databases import DEVICE, query, storage
+from tests.unit.buffer.databases import DEVICE, NOW_MS, query, storage
 from tests.unit.buffer.rescued import aside, buffer, home, report, sound, works
 from tests.unit.buffer.test_salvage import fill
 
@@ -117,6 +118,36 @@ def test_a_series_that_is_not_what_it_says_is_not_sent_as_another(home: Path) ->
         )
         assert 300 == treated.stored - 100
         assert 30 == treated.process.instruments.counter("storage.unsalvaged_samples_total")
+
+
+@pytest.mark.parametrize("bit", range(6))
+def test_an_index_entry_that_differs_from_its_row_is_damage(home: Path, bit: int) -> None:
+    """The sample would be leased for ever: the mark that marks fewer says so, and all of it is sent once more."""
+    path = sound(home)
+    ((root,),) = query(path, "SELECT rootpage FROM sqlite_master WHERE name = 'idx_uploaded'")
+    content = bytearray(path.read_bytes())
+    time = (NOW_MS + 15).to_bytes(6, "big")
+    pages = {4096 * (root - 1)} | {at for at in range(0, len(content), 4096) if content[at] == 10}
+    places = [at for at in find(content, time) if at // 4096 * 4096 in pages and content[at - 1] != 8]
+    content[places[-1] + 5] ^= 1 << bit
+    path.write_bytes(content)
+    with buffer(home) as treated:
+        treated.wait_until("samples are acked", treated.publish(100))
+        leases = 0
+        while lease := treated.ask(op="lease", priority=2, max_samples=500, before_ms=None).get("lease"):
+            leases += 1
+            assert leases < 10, "for ever"
+            samples = treated.buffer.drain._leases[lease].rows
+            treated.ask(op="done", lease=lease, upto=len(samples), batch_id="b", chunk_index=0)
+            treated.wait_until("what is damaged is replaced, and salvaged", treated.is_well)
+        assert 1 == treated.process.instruments.counter("storage.corruptions_total", kind="database")
+        assert [0, 0] == treated.buffer.store.pending.counts[1:3]
+        assert 430 == treated.stored
+
+
+def find(content: bytes | bytearray, wanted: bytes) -> list[int]:
+    """Return where some bytes are."""
+    return [match.start() for match in re.finditer(re.escape(wanted), content)]
 
 
 def test_text_that_is_no_text_any_more_is_damage(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

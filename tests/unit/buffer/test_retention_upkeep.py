@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buffer import settled_clock
 from buffer.pace import LEAST_ROWS, MOST_ROWS, SLICE_S, Pace
-from buffer.retention import tasks
 from buffer.retention.archive import Archive
 from buffer.retention.retention import Retention
 from buffer.retention.size_cap import SizeCap
@@ -42,7 +42,8 @@ class Desk:
         self.results: dict[str, Callable[[], bool]] = {task.name: lambda: False for task in TASKS}
         for task in TASKS:
             monkeypatch.setattr(task, "step", lambda own, _now_ms: self._step(own.name))
-        monkeypatch.setattr(tasks, "SETTLE_S", 0.0)
+        monkeypatch.setattr(settled_clock, "SETTLE_S", 0.0)
+        monkeypatch.setattr(settled_clock, "UNKNOWN_SETTLE_S", 0.0)
         settings = SimpleNamespace(settings=SimpleNamespace(storage=storage(path)))
         process = SimpleNamespace(
             loop=self, instruments=self.instruments, log=Log("test"), config=settings, event=print
@@ -94,7 +95,7 @@ def test_archive_and_retention_wait_while_a_database_is_salvaged(desk: Desk) -> 
 
 def test_after_the_start_only_the_size_cap_works(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock may be wrong until NTP has answered."""
-    desk.upkeep._settled_s = time.monotonic() + 60
+    monkeypatch.setattr(settled_clock, "SETTLE_S", 60.0)
     assert ["size_cap"] * 2 == desk.turns(6)
 
 

@@ -15,7 +15,7 @@ import apsw
 import pytest
 
 from buffer.storage import migrations
-from buffer.storage.migrations import UnknownSchemaError
+from buffer.storage.migrations import NewerSchemaError, UnknownSchemaError
 from buffer.storage.store import Store
 from common.sample import NORMAL
 from tests.harness import ROOT
@@ -406,7 +406,7 @@ def test_a_file_of_a_newer_version_is_refused(path: Path, prepare: Callable[[Pat
     connection.execute("INSERT INTO schema_version (version, applied_at) VALUES (99, 'x')")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(UnknownSchemaError, match="schema version 99; this program knows up to 4"):
+    with pytest.raises(NewerSchemaError, match="schema version 99, this program knows up to 4: install"):
         opened(path)
     assert before == path.read_bytes()
 

@@ -68,10 +68,22 @@ def test_the_same_chunk_twice_adds_no_row_after_a_restart_either(store: Store, p
     again.close()
 
 
-def test_a_duplicate_within_one_write_is_one_row(store: Store) -> None:
-    """The same series and millisecond twice in one transaction count once; the first value stays."""
-    assert (1, 2) == store.write([batch(("a", 1), ("a", 2)), batch(("a", 3), seq=2)])[:2]
-    assert [1] == [row.value for row in store.pending.rows(NORMAL, NOW_MS + 1, 10)]
+def test_another_value_in_the_same_millisecond_is_another_sample(store: Store) -> None:
+    """Both are kept, the second a millisecond later, and counted; redelivered, neither is there twice."""
+    batches = [batch(("a", 1), ("a", 2)), batch(("a", 3), ("a", 1), seq=2)]
+    written = store.write(batches)
+    assert (3, 1, {"same_time": 2}) == (written.inserted, written.duplicates, written.moved)
+    for again in (batches, batches[1:], batches[:1]):
+        assert 0 == store.write(again).inserted
+    kept = [(row.timestamp_ms - NOW_MS, row.value) for row in store.pending.rows(NORMAL, NOW_MS + 9, 10)]
+    assert [(0, 1), (1, 2), (2, 3)] == kept
+    assert [0, 0, 3, 0] == store.pending.counts
+
+
+def test_another_text_in_the_same_millisecond_is_another_sample(store: Store, path: Path) -> None:
+    """What is kept on the device is not lost either."""
+    assert (2, 1) == store.write([batch(("a", "one"), ("a", "two"), ("a", "one"))])[:2]
+    assert [("one",), ("two",)] == query(path, "SELECT value_text FROM metrics ORDER BY timestamp_ms")
 
 
 def test_number_and_text_of_one_name_are_two_series(store: Store) -> None:
