@@ -16,7 +16,7 @@ PYTEST = pytest -n $(JOBS) --maxschedchunk 1 --durations 10 $(if $(RESULTS),--ju
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run demo stop status top logs reload backup doctor check-config test unit integration chaos fuzz mutants soak bench fleet \
-	wheelhouse test-install lint types format fixtures docs lock clean
+	wheelhouse deb test-install lint types format fixtures docs lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -113,6 +113,9 @@ fleet: setup-dev ## many devices and one server that goes away and comes back; D
 wheelhouse: setup ## the packages of requirements.lock in WHEELS=wheelhouse, for deploy/install.sh --wheels
 	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --require-hashes --dest $(or $(WHEELS),wheelhouse) \
 		-r requirements.lock && echo "packages for this Python and machine are in $(or $(WHEELS),wheelhouse)"
+
+deb: setup ## the Debian package for ARCH=amd64 or arm64, in DEB=.; its libraries are inside
+	@PYTHON="$$(cd $(BIN) && pwd)/python" deploy/deb/build.sh $(or $(ARCH),$(shell dpkg --print-architecture)) "$(or $(DEB),.)"
 
 lint: setup-dev ## ruff
 	@$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check .

@@ -1,0 +1,139 @@
+"""The Debian package: what is in it, and a device's life with it, from install.sh's installation to its purge."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from common import VERSION
+from tests.fake_vm import FakeVm
+from tests.free_port import free_port
+from tests.harness import ROOT, require, wait_for
+from tests.install.machine import Machine, missing
+from tests.install.test_machine import INSTALL, UNITS, active, confined, more, times_ms
+
+pytestmark = pytest.mark.timeout(600)  # each package is fetched, compressed and looked at as a whole
+
+PREFIX = "usr/lib/belabox-metrics"
+NEWER = f"{VERSION}+1"
+SO = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
+
+
+def built(tree: Path, arch: str, output: Path) -> Path:
+    """Build the package of a tree; return its file."""
+    output.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        [str(tree / "deploy/deb/build.sh"), arch, str(output)], env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable,
+        "SOURCE_DATE_EPOCH": "1700000000"}, check=True, timeout=300, capture_output=True, text=True,
+    )  # fmt: skip
+    return Path(done.stdout.splitlines()[-1])
+
+
+def tree_of_another_version(folder: Path, version: str) -> Path:
+    """Copy what is committed or about to be, with another version in it."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
+    (folder / "common/__init__.py").write_text(f'"""A newer one."""\n\nVERSION = "{version}"\n', encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module", params=["amd64", "arm64"])
+def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """The package of this tree for a machine; which machine, and its file."""
+    require("dpkg-deb")
+    return request.param, built(ROOT, request.param, tmp_path_factory.mktemp("deb"))
+
+
+def test_its_libraries_are_inside(package: tuple[str, Path], tmp_path: Path) -> None:
+    """For both Pythons, of the machine's own kind; nothing is fetched at installation and nothing compiled."""
+    arch, file = package
+    subprocess.run(["dpkg-deb", "-x", str(file), str(tmp_path)], check=True, timeout=60)
+    for python in ("3.10", "3.11"):
+        libraries = tmp_path / PREFIX / "packages" / python
+        locked = {
+            line.split("==")[0] for line in (ROOT / "requirements.lock").read_text("utf-8").splitlines() if "==" in line
+        }
+        found = {path.name.split("-")[0].lower().replace("_", "-") for path in libraries.glob("*.dist-info")}
+        assert locked - found <= {"cffi", "pycparser"}  # of another interpreter
+        wanted = f".cpython-{python.replace('.', '')}-{SO[arch]}.so"
+        assert [path for path in (libraries / "apsw").glob("*.so") if path.name.endswith(wanted)]
+    assert (tmp_path / "usr/bin/belabox-metrics").resolve().exists()
+    assert list(tmp_path.glob("usr/share/man/man1/belabox-metrics.1.gz"))
+    assert "/opt/" not in (tmp_path / "usr/lib/systemd/system/belabox-metrics.service").read_text("utf-8")
+
+
+def test_it_is_what_debian_expects(package: tuple[str, Path]) -> None:
+    """Nothing that lintian calls an error or a warning."""
+    require("lintian")
+    done = subprocess.run(["lintian", str(package[1])], capture_output=True, text=True, timeout=300, check=False)
+    assert [] == [line for line in done.stdout.splitlines() if line.startswith(("E:", "W:"))]
+
+
+def test_the_same_tree_gives_the_same_package(package: tuple[str, Path], tmp_path: Path) -> None:
+    """Byte for byte: who has the tag can tell whether a package is what it says."""
+    arch, file = package
+    assert file.read_bytes() == built(ROOT, arch, tmp_path / "again").read_bytes()
+
+
+@pytest.fixture
+def machine(run_dir: Path) -> Iterator[Machine]:
+    """A clean machine that has started, with the package and a newer one in /root."""
+    if lacking := missing():
+        pytest.skip(f"A REAL MACHINE WAS NOT TRIED, it needs: {', '.join(lacking)}")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes",
+         "--dest", str(run_dir / "wheels"), "-r", str(ROOT / "requirements.lock")],
+        check=True, timeout=300,
+    )  # fmt: skip
+    made = Machine(run_dir / "machine")
+    try:
+        made.build(run_dir / "wheels")
+        shutil.copy(built(ROOT, "amd64", run_dir / "deb"), made.root / "root/this.deb")
+        newer = tree_of_another_version(run_dir / "newer", NEWER)
+        shutil.copy(built(newer, "amd64", run_dir / "deb"), made.root / "root/newer.deb")
+        made.boot()
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(made.root, ignore_errors=True)
+
+
+@pytest.mark.timeout(1800)
+def test_a_device_from_install_sh_to_its_purge(machine: Machine, vm: FakeVm) -> None:
+    """The package takes install.sh's place, is upgraded, refuses to go back, keeps data until it is purged."""
+    folder = machine.root / "etc/belabox-metrics"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(
+        f"remote: {{url: '{vm.import_url}'}}\nhealth: {{port: {free_port()}}}\ncollectors: {{cpu: {{interval: 1s}}}}\n",
+        encoding="utf-8",
+    )
+    machine.run(*INSTALL)
+    wait_for("uploads", vm.samples, 60)
+    for package in ("this.deb", "newer.deb"):
+        machine.run("dpkg", "-i", f"/root/{package}")
+        more(machine)
+        for unit in UNITS:
+            active(machine, unit)
+    gaps_s = [(after - before) / 1000 for before, after in pairwise(times_ms(machine))]
+    print(f"{len(gaps_s)} collects, one a second; the longest gaps: {sorted(gaps_s)[-3:]} s")
+    confined(machine)
+    assert f"belabox-metrics {NEWER}" == machine.run("belabox-metrics", "version").strip()
+    assert "RUNNING" in machine.run("belabox-metrics", "status")
+    assert not (machine.root / "opt/belabox-metrics").exists()
+    assert "may not understand its database" in machine.try_run("dpkg", "-i", "/root/this.deb")
+
+    machine.run("dpkg", "--remove", "belabox-metrics")
+    assert [] != times_ms(machine)
+    assert not (machine.root / PREFIX).exists()
+    machine.run("dpkg", "--purge", "belabox-metrics")
+    left = [path for path in machine.root.rglob("*belabox*") if not path.is_relative_to(machine.root / "root")]
+    assert [] == left
+    assert "no such user" in machine.try_run("id", "metrics")
