@@ -7,8 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from common.keys import boolean, choice, duration, integer, key, number, path, section, size, url
+from common.keys import Parser, boolean, choice, duration, integer, key, number, path, section, size, url
+
+HIGH_MOST_S = 10.0  # P1 is never slower than this by itself, however seldom the rest goes
+HIGH_SHARE = 1 / 3  # of remote.upload_interval
+LOW_INTERVALS = 20  # of remote.upload_interval
+
+
+def _or_empty(parse: Parser) -> Parser:
+    """Accept nothing too, which is None."""
+    return lambda value: None if value in (None, "") else parse(value)
 
 
 @dataclass(frozen=True)
@@ -33,18 +43,31 @@ class Retry:
     jitter_percent: float = key(number(0, 100), "20", "each wait is varied by this, so that a fleet spreads out")
 
 
-@dataclass(frozen=True)
-class Lanes:
-    """How long a sample of each priority may wait for company."""
+class Lanes(NamedTuple):
+    """How long a sample of each priority waits for company, in seconds."""
 
-    critical_s: float = key(duration(0, 3600), "0s", "P0: pushed as it is committed", name="critical")
-    high_s: float = key(duration(0, 3600), "10s", "P1", name="high")
-    normal_s: float = key(duration(0, 86_400), "60s", "P2", name="normal")
-    low_s: float = key(duration(0, 86_400), "600s", "P3", name="low")
+    critical_s: float = 0.0
+    high_s: float = 10.0
+    normal_s: float = 30.0
+    low_s: float = 600.0
 
     def interval_s(self, priority: int) -> float:
         """Return the lane's interval for a priority 0-3."""
-        return (self.critical_s, self.high_s, self.normal_s, self.low_s)[priority]
+        return self[priority]
+
+
+@dataclass(frozen=True)
+class Priority:
+    """How long a sample of each priority may wait for company; a lane that is set here keeps to it."""
+
+    critical_s: float = key(duration(0, 3600), "0s", "P0: pushed as it is committed", name="critical")
+    high_s: float | None = key(
+        _or_empty(duration(0, 3600)), "", "P1; empty: a third of remote.upload_interval, 10s at most", name="high"
+    )
+    normal_s: float | None = key(_or_empty(duration(0, 86_400)), "", "P2; empty: remote.upload_interval", name="normal")
+    low_s: float | None = key(
+        _or_empty(duration(0, 86_400)), "", "P3; empty: 20 times remote.upload_interval", name="low"
+    )
 
 
 @dataclass(frozen=True)
@@ -102,8 +125,16 @@ class Remote:
     )
     auth: Auth = section(Auth)
     ca_file: Path | None = key(path(optional=True), "", "own certificate authority, PEM")
+    proof: str = key(
+        choice("auto", "header", "count", "status", "queue"),
+        "auto",
+        "what shows that an answer is the server's own; see docs/operating.md",
+    )
     upload_interval_s: float = key(
-        duration(0.2, 3600), "30s", "what /health measures upload ages against", name="upload_interval"
+        duration(0.2, 3600),
+        "30s",
+        "how often uploads go (P2); the other lanes are relative to it",
+        name="upload_interval",
     )
     connect_timeout_s: float = key(duration(0.1, 300), "10s", "to reach the server", name="connect_timeout")
     timeout_s: float = key(duration(0.1, 300), "30s", "for the whole answer", name="timeout")
@@ -112,8 +143,19 @@ class Remote:
     chunk_size: int = key(integer(1, 100_000), "50", "samples in one request to begin with; grows while behind")
     chunk_bytes: int = key(size(1024, 32 << 20), "256KiB", "largest request body after compression")
     retry: Retry = section(Retry)
-    priority: Lanes = section(Lanes)
+    priority: Priority = section(Priority)
     backfill: Backfill = section(Backfill)
     budget: Budget = section(Budget)
     audit: Audit = section(Audit)
     events: Events = section(Events)
+
+    @property
+    def lanes(self) -> Lanes:
+        """The interval of each lane: as set in `remote.priority`, else relative to `remote.upload_interval`."""
+        own, interval_s = self.priority, self.upload_interval_s
+        return Lanes(
+            own.critical_s,
+            min(HIGH_SHARE * interval_s, HIGH_MOST_S) if own.high_s is None else own.high_s,
+            interval_s if own.normal_s is None else own.normal_s,
+            LOW_INTERVALS * interval_s if own.low_s is None else own.low_s,
+        )

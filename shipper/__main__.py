@@ -4,7 +4,7 @@ import sys
 
 from common import service
 from shipper.http.token import ENVIRONMENT
-from shipper.stage import build
+from shipper.service import build
 
 if __name__ == "__main__":
     parser = service.options_parser(

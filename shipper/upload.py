@@ -2,8 +2,10 @@
 
 Samples go in the order of the lease and are accounted for in that order, so what is on the way is a cursor
 and a stack: the ends of the ranges that were halved, the innermost last. A body that is too large is halved;
-a body that is refused is halved down to the sample at fault. That one is put aside only if the server takes
-something else at the same moment: a wrong path refuses everything, and then no sample is at fault.
+a body that is refused is halved down to the sample at fault. That one is quarantined only if the server itself (not a
+page of a proxy) refuses it alone twice, a minute apart, and takes something else at the same moment: a wrong path
+refuses everything, and then no sample is at fault. Meanwhile the samples behind it are sent; the buffer hears of them
+once it is decided.
 """
 
 from __future__ import annotations
@@ -14,17 +16,20 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from shipper import jsonl
-from shipper.drain import Chunk, Drain
-from shipper.http.courier import Courier, Exchange
+from shipper.buffer_client import BufferClient, Chunk
+from shipper.http.client import Exchange, HttpClient
 from shipper.http.outcome import Accepted, BodyRefused, NotWelcome, Outcome
 from shipper.lease import Lease
 
+SECOND_TRIAL_S = 60.0  # after the first refusal alone
 
-class _Owed(NamedTuple):
-    """What the buffer is still to be told: samples up to here are done, or rejected for a reason."""
+
+class _Verdict(NamedTuple):
+    """What became of the samples up to one: accepted, rejected for a reason, or refused once and to be tried again."""
 
     upto: int
     reject_reason: str = ""
+    refused_s: float | None = None
 
 
 class Upload:
@@ -32,46 +37,55 @@ class Upload:
 
     Args:
         lease: samples on loan.
-        drain: told what became of them.
-        courier: takes bodies to the server.
+        buffer: told what became of them.
+        client: takes bodies to the server.
         chunk_bytes: cap of a body after compression; a single sample may exceed it.
 
     Attributes:
         lease: as given.
         batch_id: of this round.
-        chunk_index: of the next chunk the server accepts.
+        chunk_index: of the next chunk that the buffer is told of.
         attempt: of the next request, 1 for the first; it counts failures in a row.
-        start: samples accounted for.
+        start: samples that the buffer was told of.
         accepted, rejected, bytes_sent: totals of this round.
+        http_status: of the last answer, 0 before it.
         began_s: monotonic.
     """
 
-    def __init__(self, lease: Lease, drain: Drain, courier: Courier, chunk_bytes: int) -> None:
+    def __init__(self, lease: Lease, buffer: BufferClient, client: HttpClient, chunk_bytes: int) -> None:
         self.lease = lease
         self.batch_id = uuid.uuid4().hex
         self.chunk_index = 0
         self.attempt = 1
         self.start = 0
-        self.accepted = self.rejected = self.bytes_sent = 0
+        self.accepted = self.rejected = self.bytes_sent = self.http_status = 0
         self.began_s = time.monotonic()
-        self._drain = drain
-        self._courier = courier
+        self._buffer = buffer
+        self._client = client
         self._chunk_bytes = chunk_bytes
+        self._cursor = 0  # samples of which something is known
+        self._verdicts: list[_Verdict] = []  # from start to cursor
         self._stops: list[int] = []
         self._unsendable = jsonl.unsendable(lease)
-        self._owed: _Owed | None = None
         self._suspect_until = 0  # the end of the range that was refused first, while it is looked into
         self._others_taken = False  # the server took something of that range
 
     @property
     def finished(self) -> bool:
-        """Whether every sample is accounted for."""
+        """Whether the buffer was told of every sample."""
         return self.start == len(self.lease)
 
     @property
     def remaining(self) -> int:
-        """How many samples are not accounted for."""
-        return len(self.lease) - self.start
+        """How many samples nothing is known of."""
+        return len(self.lease) - self._cursor
+
+    @property
+    def parked_until_s(self) -> float | None:
+        """When a refused sample is tried again, with nothing else left to do; None while there is."""
+        if self.remaining or self._is_owed:
+            return None
+        return next((v.refused_s + SECOND_TRIAL_S for v in self._verdicts if v.refused_s is not None), None)
 
     def advance(self, most: int) -> Exchange | None:
         """Send one chunk of at most `most` samples; None where there was nothing to send.
@@ -83,17 +97,17 @@ class Upload:
             BufferAwayError, BufferBusyError, LeaseLostError: as `settle`.
             Interrupted: the process was asked to end.
         """
-        if self._owed is not None:
+        if self._is_owed:
             self.settle()
             return None
-        if self._unsendable and self._unsendable[0].start == self.start:
+        if not self.remaining:
+            return self._try_again()
+        if self._unsendable and self._unsendable[0].start == self._cursor:
             refusal = self._unsendable.pop(0)
-            self._owed = _Owed(refusal.stop, refusal.reason)
+            self._note(_Verdict(refusal.stop, refusal.reason))
             return None
         stop, packed = self._chunk(most)
-        exchange = self._courier.send(packed, stop - self.start)
-        self.bytes_sent += exchange.bytes_sent
-        return self._learn(exchange, stop)
+        return self._learn(self._send(packed, stop - self._cursor), stop)
 
     def settle(self) -> None:
         """Tell the buffer what is known; after a `BufferBusyError` it still is to be told.
@@ -101,52 +115,68 @@ class Upload:
         Raises:
             BufferAwayError, BufferBusyError, LeaseLostError: it could not be told.
         """
-        if self._owed is None:
-            return
-        upto, reject_reason = self._owed
-        if reject_reason:
-            self._drain.reject(self.lease.number, upto, reject_reason)
-            self.rejected += upto - self.start
-        else:
-            self._drain.done(self.lease.number, upto, self.batch_id, self.chunk_index)
-            self.accepted += upto - self.start
-            self.chunk_index += 1
-        self.start = upto
-        self._owed = None
+        while self._is_owed:
+            upto, reject_reason, _ = self._verdicts[0]
+            if reject_reason:
+                self._buffer.reject(self.lease.number, upto, reject_reason)
+                self.rejected += upto - self.start
+            else:
+                self._buffer.done(self.lease.number, upto, self.batch_id, self.chunk_index)
+                self.accepted += upto - self.start
+                self.chunk_index += 1
+            self.start = upto
+            del self._verdicts[0]
 
-    def untold(self) -> Chunk | None:
-        """Return what the server took and the buffer does not know of, None where there is nothing of that."""
-        if self._owed is None or self._owed.reject_reason:
-            return None
-        groups = [
-            (series.name, series.device_id, dict(series.tags), list(series.timestamps[begin:end]))
-            for series, begin, end in self.lease.parts(self.start, self._owed.upto)
-        ]
-        return Chunk(self.lease.priority, self.batch_id, self.chunk_index, groups)
+    def untold(self) -> list[Chunk]:
+        """Return what the server took and the buffer does not know of."""
+        chunks, begin = [], self.start
+        for number, verdict in enumerate(self._verdicts):
+            if verdict.refused_s is None and not verdict.reject_reason:
+                groups = [
+                    (series.name, series.device_id, dict(series.tags), list(series.timestamps[first:last]))
+                    for series, first, last in self.lease.parts(begin, verdict.upto)
+                ]
+                chunks.append(Chunk(self.lease.priority, self.batch_id, self.chunk_index + number, groups))
+            begin = verdict.upto
+        return chunks
+
+    @property
+    def _is_owed(self) -> bool:
+        return bool(self._verdicts) and self._verdicts[0].refused_s is None
+
+    def _note(self, verdict: _Verdict) -> None:
+        self._verdicts.append(verdict)
+        self._cursor = verdict.upto
+
+    def _send(self, packed: bytes, samples: int) -> Exchange:
+        exchange = self._client.upload(packed, samples)
+        self.bytes_sent += exchange.bytes_sent
+        self.http_status = exchange.status
+        return exchange
 
     def _chunk(self, most: int) -> tuple[int, bytes]:
         """Return the end of the next chunk and its packed body, halved until it fits."""
-        while self._stops and self._stops[-1] <= self.start:
+        while self._stops and self._stops[-1] <= self._cursor:
             self._stops.pop()
         ends = [
             len(self.lease),
-            self.start + most,
+            self._cursor + most,
             *self._stops[-1:],
             *(refusal.start for refusal in self._unsendable[:1]),
         ]
         stop = min(ends)
-        packed = self._packed(self.start, stop)
-        while len(packed) > self._chunk_bytes and stop - self.start > 1:
+        packed = self._packed(self._cursor, stop)
+        while len(packed) > self._chunk_bytes and stop - self._cursor > 1:
             stop = self._halve(stop)
-            packed = self._packed(self.start, stop)
+            packed = self._packed(self._cursor, stop)
         return stop, packed
 
     def _packed(self, start: int, stop: int) -> bytes:
-        return self._courier.transport.pack(jsonl.body(self.lease, start, stop))
+        return self._client.transport.pack(jsonl.body(self.lease, start, stop))
 
     def _halve(self, stop: int) -> int:
-        """Put the end of a range aside and return the end of its first half."""
-        middle = self.start + (stop - self.start) // 2
+        """Keep the end of a range for later and return the end of its first half."""
+        middle = self._cursor + (stop - self._cursor) // 2
         self._stops += [stop, middle]
         return middle
 
@@ -155,7 +185,7 @@ class Upload:
         if isinstance(outcome, Accepted):
             self.attempt = 1
             self._others_taken = True
-            self._owed = _Owed(self.start + outcome.count)
+            self._note(_Verdict(self._cursor + outcome.count))
         elif isinstance(outcome, BodyRefused):
             return self._narrow(exchange, outcome, stop)
         else:
@@ -164,33 +194,59 @@ class Upload:
         return exchange
 
     def _narrow(self, exchange: Exchange, refused: BodyRefused, stop: int) -> Exchange:
-        """Look closer at a refused range; a refused single sample is put aside if it is alone in that."""
-        if self.start >= self._suspect_until:
+        """Look closer at a refused range; a refused single sample that is alone in that is tried again later."""
+        if self._cursor >= self._suspect_until:
             self._suspect_until, self._others_taken = stop, False
-        if stop - self.start > 1:
+        if stop - self._cursor > 1:
             self._halve(stop)
             return exchange
-        if not self._others_taken:
-            verdict = self._probe()
+        if not self._others_taken or not refused.own:
+            verdict = self._probe(self._cursor)
             if not isinstance(verdict, Accepted):
-                self.attempt += 1
-                return replace(exchange, outcome=verdict, detail=f"{refused.reason}, and so is everything else")
+                return self._failed(exchange, refused, verdict)
             self._others_taken = True
-        self._owed = _Owed(stop, refused.reason)
+        self._note(_Verdict(stop, refused_s=time.monotonic()))
         return exchange
 
-    def _probe(self) -> Outcome:
+    def _try_again(self) -> Exchange:
+        """Send what was refused alone once more; refused again while others are taken, the sample is at fault."""
+        index = next(i for i, verdict in enumerate(self._verdicts) if verdict.refused_s is not None)
+        stop = self._verdicts[index].upto
+        exchange = self._send(self._packed(stop - 1, stop), 1)
+        outcome = exchange.outcome
+        if isinstance(outcome, Accepted):
+            self.attempt = 1
+            self._verdicts[index] = _Verdict(stop)
+        elif isinstance(outcome, BodyRefused):
+            verdict = self._probe(stop - 1)
+            if isinstance(verdict, Accepted) and outcome.own:
+                self._verdicts[index] = _Verdict(stop, outcome.reason)
+            else:
+                self._verdicts[index] = _Verdict(stop, refused_s=time.monotonic())
+                return exchange if isinstance(verdict, Accepted) else self._failed(exchange, outcome, verdict)
+        else:
+            self.attempt += 1
+        return exchange
+
+    def _failed(self, exchange: Exchange, refused: BodyRefused, verdict: Outcome) -> Exchange:
+        self.attempt += 1
+        return replace(exchange, outcome=verdict, detail=f"{refused.reason}, and so is everything else")
+
+    def _probe(self, number: int) -> Outcome:
         """Return what the server says to an empty body, or if it wants none, to a neighbour of the sample."""
-        outcome = self._courier.send(self._courier.transport.pack(b""), 0).outcome
-        neighbour = self._neighbour()
+        outcome = self._send(self._client.transport.pack(b""), 0).outcome
+        neighbour = self._neighbour(number)
         if isinstance(outcome, BodyRefused) and neighbour is not None:
-            outcome = self._courier.send(self._packed(neighbour, neighbour + 1), 1).outcome
+            outcome = self._send(self._packed(neighbour, neighbour + 1), 1).outcome
         return NotWelcome("refuses_everything") if isinstance(outcome, BodyRefused) else outcome
 
-    def _neighbour(self) -> int | None:
-        """Return the next sample of the lease that can be sent; sent twice, it is stored once."""
-        number = self.start + 1
-        for refusal in self._unsendable:
-            if refusal.start <= number:
-                number = max(number, refusal.stop)
-        return number if number < len(self.lease) else None
+    def _neighbour(self, number: int) -> int | None:
+        """Return another sample of the lease that can be sent; sent twice, it is stored once."""
+        suspects = {verdict.upto - 1 for verdict in self._verdicts if verdict.refused_s is not None}
+        suspects.update(n for refusal in self._unsendable for n in range(refusal.start, refusal.stop))
+        following = (n for n in range(number + 1, len(self.lease)) if n not in suspects)
+        begin, taken = self.start, []
+        for verdict in self._verdicts:
+            taken += [] if verdict.refused_s is not None or verdict.reject_reason else [begin]
+            begin = verdict.upto
+        return next(following, next(iter(taken), None))

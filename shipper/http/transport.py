@@ -23,10 +23,10 @@ import urllib3
 from common.config import Config, ConfigError
 from common.log import SECRETS, Log
 from common.remote import Remote
+from shipper.http.answer import Answer
 from shipper.http.dial import open_session
 from shipper.http.interrupt import DeadlineOver, interruptible
 from shipper.http.meter import Meter
-from shipper.http.outcome import Answer
 from shipper.http.token import Token
 
 GZIP_LEVEL = 9  # 22 % smaller than level 1 for 0.5 ms more a chunk: a modem's data is dearer than that
@@ -129,11 +129,15 @@ class Transport:
             TransportError: there was no answer.
             Interrupted: the process was asked to end.
         """
-        parts = urlsplit(url)
-        headers = self._token.headers() if (parts.scheme, parts.netloc) == self._origin else {}
+        headers = self._token.headers() if self.is_same_server(url) else {}
         if compressed:
             headers = {**headers, "Accept-Encoding": "gzip"}
         return self._bounded(_Request("GET", url, headers, None, timeout_s, timeout_s, most_bytes))
+
+    def is_same_server(self, url: str) -> bool:
+        """Return whether a URL is of the server that uploads go to."""
+        parts = urlsplit(url)
+        return (parts.scheme, parts.netloc) == self._origin
 
     def close(self) -> None:
         """Let go of the connection; the next request makes a new one."""

@@ -1,7 +1,8 @@
-"""One device of a fleet: the shipper's dispatch and connection as they are, and a buffer in memory."""
+"""One device of a fleet: the shipper's sender and connection as they are, and a buffer in memory."""
 
 from __future__ import annotations
 
+import random
 import time
 from collections import deque
 from pathlib import Path
@@ -12,13 +13,17 @@ from common.instruments import Instruments
 from common.log import Log
 from common.sample import HIGH, NORMAL, PRIORITIES
 from common.service import Service
-from shipper.dispatch import Dispatch
-from shipper.drain import Drain
-from shipper.http.courier import Courier
+from shipper.buffer_client import BufferClient
+from shipper.http.client import Exchange, HttpClient
 from shipper.http.outcome import Accepted
+from shipper.http.proof import Known
 from shipper.http.transport import open_transport
-from shipper.pace.purse import Purse
+from shipper.queues import Queues
+from shipper.quota import DataQuota
 from shipper.report import Report
+from shipper.sender import Sender
+from shipper.state import initial
+from shipper.urls import health_url
 
 INTERVAL_S = 10.0
 SERIES = {HIGH: 20, NORMAL: 100}
@@ -100,16 +105,12 @@ class Memory:
 
 
 class Frame:
-    """What the shipper uses of its process."""
+    """What a report uses of its service."""
 
-    def __init__(self, settings: config.Config, log: Log) -> None:
-        self.config, self.log = settings, log
-        self.facts: dict[str, Any] = {}
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.status: object = None
         self.instruments = Instruments()
-        self.quiet_s = 0.0
-
-    def beat(self) -> None:
-        """Nobody listens."""
 
     def event(self, _event: object) -> None:
         """Nobody listens."""
@@ -136,22 +137,19 @@ class Device:
         }  # fmt: skip
         loaded, log = config.load(None, environment), Log(device_id)
         self._transport = open_transport(loaded, log, lambda: False)
-        process = cast("Service", Frame(loaded, log))
+        report, remote = Report(cast("Service", Frame(log))), loaded.settings.remote
         self.buffer = Memory(device_id)
-        self._drain, self._courier = Drain(self.buffer.ask), Courier(process, self._transport)
-        purse = Purse(process, self._transport.meter)
-        self._dispatch = Dispatch(process, self._drain, self._courier, Report(process), purse, lambda _outage: None)
-        self._next_s = time.monotonic()
+        quota = DataQuota(remote.budget, folder / f"{device_id}.json", self._transport.meter, report)
+        client = HttpClient(self._transport, Known(), health_url(url), lambda _: None, self._count)
+        now_s = time.monotonic()
+        queues = Queues(remote.lanes, loaded.settings.storage.commit_interval_s, now_s, random.random())
+        self._sender = Sender(initial(remote, now_s), queues, BufferClient(self.buffer.ask), client, quota, report)
+        self._next_s = now_s
         self.answered = self.refused = 0
-        send = self._courier.send
 
-        def counted(packed: bytes, samples: int) -> Any:
-            exchange = send(packed, samples)
-            self.answered += isinstance(exchange.outcome, Accepted)
-            self.refused += not isinstance(exchange.outcome, Accepted)
-            return exchange
-
-        self._courier.send = counted  # type: ignore[method-assign]
+    def _count(self, exchange: Exchange) -> None:
+        self.answered += isinstance(exchange.outcome, Accepted)
+        self.refused += not isinstance(exchange.outcome, Accepted)
 
     @property
     def sent_bytes(self) -> int:
@@ -164,4 +162,4 @@ class Device:
         while collecting and self._next_s <= time.monotonic():
             self.buffer.collect(clock.wall_ms() - round(1000 * (time.monotonic() - self._next_s)))
             self._next_s += INTERVAL_S
-        return self._dispatch.turn()
+        return self._sender.turn()

@@ -126,7 +126,7 @@ def test_the_prds_example_means_what_it_says() -> None:
     assert (100, 30.0, 10.0, "bearer_token", Path("/etc/belabox-metrics/api-token")) == (
         remote.batch_size, remote.upload_interval_s, remote.timeout_s, remote.auth.type, remote.auth.token_file,
     )  # fmt: skip
-    assert (0.0, 10.0, 60.0, 600.0) == tuple(remote.priority.interval_s(priority) for priority in range(4))
+    assert (0.0, 10.0, 60.0, 600.0) == tuple(remote.lanes.interval_s(priority) for priority in range(4))
 
 
 def test_all_errors_of_a_file_come_at_once(tmp_path: Path) -> None:

@@ -12,10 +12,13 @@ import pytest
 
 from common.remote import Auth, Remote
 from common.service import Service
+from shipper.http.client import HttpClient
+from shipper.http.proof import Known
 from shipper.http.token import Token
 from shipper.http.transport import Transport
 from shipper.http.transport import open_transport as open_configured
-from shipper.stage import Stage
+from shipper.service import Shipper
+from shipper.urls import health_url
 from tests.fake_vm import FakeVm
 from tests.unit.common.fixtures import run_dir
 from tests.unit.shipper.running import Running, Start
@@ -105,6 +108,17 @@ def open_transport(vm: FakeVm) -> Iterator[Callable[..., Transport]]:
 
 
 @pytest.fixture
+def open_client(open_transport: Callable[..., Transport], vm: FakeVm) -> Callable[..., HttpClient]:
+    """Build a client of HTTP with keys of section remote; nobody listens to what it announces and counts."""
+
+    def build(known: Known | None = None, **keys: object) -> HttpClient:
+        url = str(keys.get("url", vm.import_url))
+        return HttpClient(open_transport(**keys), known or Known(), health_url(url), lambda _: None, lambda _: None)
+
+    return build
+
+
+@pytest.fixture
 def stub(run_dir: Path) -> Iterator[BoundBuffer]:
     """A buffer that is there."""
     with BoundBuffer(run_dir, StubBuffer()) as bound:
@@ -114,13 +128,13 @@ def stub(run_dir: Path) -> Iterator[BoundBuffer]:
 @pytest.fixture
 def start(start_process: Callable[..., Service], stub: BoundBuffer, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Start a shipper on samples."""
-    monkeypatch.setattr("shipper.stage.PAUSE_S", 0.05)
-    monkeypatch.setattr("shipper.stage.FIRST_SKEW_S", 0.05)
+    monkeypatch.setattr("shipper.service.PAUSE_S", 0.05)
+    monkeypatch.setattr("shipper.service.FIRST_SKEW_S", 0.05)
 
     def begin(samples: list[Row] | None = None, **keys: str) -> Running:
         stub.stub.pending += samples or []
         process = start_process(**keys)
         transport = open_configured(process.config, process.log, lambda: process.loop.stopping)
-        return Running(process, Stage(process, transport), stub.stub)
+        return Running(process, Shipper(process, transport), stub.stub)
 
     return begin

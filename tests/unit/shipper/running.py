@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.service import Service
-from shipper.stage import Stage
+from common.status import to_wire
+from shipper.service import Shipper
 from tests.unit.shipper.stub import StubBuffer
 
 Start = Callable[..., "Running"]
@@ -20,13 +21,13 @@ class Running:
     """A shipper whose loop a test turns."""
 
     process: Service
-    stage: Stage
+    stage: Shipper
     stub: StubBuffer
 
     @property
     def facts(self) -> dict[str, Any]:
         """What `/health` would show."""
-        return self.process.facts
+        return to_wire(self.process.status)
 
     def until(self, what: str, probe: Callable[[], object], timeout_s: float = 10.0) -> None:
         """Turn the loop until a probe is true."""

@@ -13,6 +13,11 @@ CPU = frozenset({("__name__", "cpu"), ("device_id", "d")})
 DISK = frozenset({("__name__", "disk"), ("device_id", "d")})
 
 
+def counted(number: str) -> bytes:
+    """Return an answer with one number."""
+    return b'{"data":{"result":[{"metric":{},"value":[1,"%b"]}]}}' % number.encode()
+
+
 def test_a_series_with_less_at_the_server_is_short() -> None:
     """One that is equal, or has more there, is not."""
     uploaded = [Uploaded(1, CPU, 30), Uploaded(2, DISK, 30)]
@@ -35,7 +40,21 @@ def test_an_instant_query_is_read_by_labels() -> None:
     assert Counter({CPU: 30}) == parse_counts(body)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"data":{}}', b'{"data":{"result":[1]}}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b'{"data":{}}',
+        b'{"data":{"result":[1]}}',
+        b"\xff",
+        counted("Infinity"),
+        counted("1e999"),
+        counted("-1"),
+        b"[" * 99_999,
+    ],
+)
 def test_anything_else_is_no_answer(body: bytes) -> None:
     """A portal's page or another API must not look like a server that lost everything."""
     with pytest.raises(UnreachableError):
@@ -48,3 +67,5 @@ def test_the_start_is_read_from_the_servers_own_metrics() -> None:
     assert parse_start(b"process_start_time_seconds 1.79531374e+09\n") == 1795313740
     assert parse_start(b"vm_app_start_timestamp soon\n") is None
     assert parse_start(b"") is None
+    assert parse_start(b"vm_app_start_timestamp +Inf\n") is None
+    assert parse_start(b"vm_app_start_timestamp 1e300\n") is None

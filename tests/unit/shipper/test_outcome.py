@@ -1,113 +1,115 @@
-"""Every answer has one of four meanings."""
+"""What an answer means for samples, and how its headers are read."""
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from shipper.http.outcome import (
-    Accepted,
-    Answer,
-    BodyRefused,
-    NotWelcome,
-    Outcome,
-    TryLater,
-    http_date_s,
-    judge,
-    retry_after_s,
-)
+from shipper.http import proof
+from shipper.http.answer import Answer, age_s, document, http_date_s, retry_after_s
+from shipper.http.outcome import Accepted, BodyRefused, NotTheServer, NotWelcome, Outcome, TryLater, judge
+from shipper.http.proof import Known
 
 NOW_S = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110
+OWN = {"X-Server-Hostname": "vm"}
 HTML = {"Content-Type": "text/html; charset=utf-8"}
+PAGE = b"<html><head><title>400 Bad Request</title></head></html>"
 
 
-def judged(status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> Outcome:
+def judged(answer: Answer, known: Known = Known(), body_bytes: int = 1000) -> Outcome:  # noqa: B008 - a value
     """Return what an answer to 50 samples means."""
-    return judge(Answer(status, headers or {}, body), 50, NOW_S)
-
-
-@pytest.mark.parametrize("status", [200, 201, 202, 204])
-def test_a_2xx_without_detail_accepts_all(status: int) -> None:
-    """204 is what the server says to a good body."""
-    assert Accepted(50) == judged(status)
+    found = judge(answer, proof.IMPORT, known, 50, body_bytes)
+    return NotTheServer(found.reason) if isinstance(found, NotTheServer) else found
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_refusal_of_the_content_puts_the_body_in_doubt(status: int) -> None:
-    """The samples may be at fault; 413 says that it is their number."""
-    assert BodyRefused(f"http_{status}", too_large=status == 413) == judged(status)
+@pytest.mark.parametrize(
+    ("own", "headers", "known"),
+    [(True, OWN, Known()), (True, {}, Known(taken=True)), (False, {}, Known())],
+    ids=["with the header", "of a server that has taken others", "of who knows whom"],
+)
+def test_a_refusal_of_the_content_puts_the_body_in_doubt(
+    status: int, own: bool, headers: dict[str, str], known: Known
+) -> None:
+    """The samples may be at fault where the server itself says so; 413 says that it is their number."""
+    expected = BodyRefused(f"http_{status}", too_large=status == 413, own=own)
+    assert expected == judged(Answer(status, headers), known)
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 401, 402, 403, 404, 405, 406, 410, 415, 431, 451])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 422])
+@pytest.mark.parametrize("known", [Known(), Known(header=True, taken=True), Known(counts=True, taken=True)], ids=str)
+def test_a_page_of_a_proxy_says_nothing_of_the_samples(status: int, known: Known) -> None:
+    """Whatever its status."""
+    assert NotTheServer("proxy_page") == judged(Answer(status, HTML, PAGE), known)
+
+
+@pytest.mark.parametrize("status", [400, 404, 413])
+def test_a_refusal_without_the_servers_header_is_somebody_elses(status: int) -> None:
+    """Once the server was seen to send it."""
+    assert NotTheServer("not_the_server") == judged(Answer(status, {}, b"no"), Known(header=True, taken=True))
+
+
+def test_a_proxys_limit_halves_the_body_and_is_never_held_against_a_sample() -> None:
+    """A proxy such as nginx says 413 with a page of its own; below 16 KiB no limit is meant."""
+    expected = BodyRefused("http_413", too_large=True, own=False)
+    assert expected == judged(Answer(413, HTML, PAGE), Known(header=True, taken=True), 300_000)
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 405, 406, 410, 415, 431, 451])
 def test_a_refusal_of_the_request_leaves_the_samples_alone(status: int) -> None:
-    """No sample is at fault where the address, the token or a redirect is."""
-    assert NotWelcome(f"http_{status}") == judged(status, b"<html>moved</html>", HTML)
+    """No sample is at fault where the address or the token is."""
+    assert NotWelcome(f"http_{status}") == judged(Answer(status, OWN, b"no"))
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599, 102])
 def test_a_server_in_trouble_is_asked_again(status: int) -> None:
-    """These pass by themselves."""
-    assert TryLater(f"http_{status}", 7.0) == judged(status, headers={"Retry-After": "7"})
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        Answer(200, HTML, b"welcome"),
-        Answer(200, {"Content-Type": "application/xhtml+xml"}, b""),
-        Answer(200, {}, b"\n <!DOCTYPE html><title>Log in</title>"),
-        Answer(511, {}, b""),
-    ],
-)
-def test_a_page_is_a_captive_portal(answer: Answer) -> None:
-    """A hotel's log-in page is no server that has the samples."""
-    assert TryLater("captive_portal") == judge(answer, 50, NOW_S)
+    """These pass by themselves, whoever says so."""
+    assert TryLater(f"http_{status}", 7.0) == judged(Answer(status, {**HTML, "Retry-After": "7"}, PAGE))
 
 
 @pytest.mark.parametrize("key", ["received", "accepted"])
 def test_a_count_accepts_that_many(key: str) -> None:
     """The server has the first 25 in the order of the body."""
-    assert Accepted(25) == judged(200, json.dumps({key: 25}).encode())
+    assert Accepted(25) == judged(Answer(200, {}, f'{{"{key}": 25}}'.encode()))
 
 
 def test_accepted_counts_more_than_received() -> None:
     """A server that says both has received more than it took."""
-    assert Accepted(25) == judged(200, b'{"received": 50, "accepted": 25}')
+    assert Accepted(25) == judged(Answer(200, {}, b'{"received": 50, "accepted": 25}'))
 
 
-def test_more_than_was_sent_is_all() -> None:
-    """Such a server counts something else; it has everything."""
-    assert Accepted(50) == judged(200, b'{"received": 51}')
-
-
-@pytest.mark.parametrize("count", ["-1", "25.5", "NaN", "true", "null", '"25"', "[]", "1e999"])
-def test_a_count_that_is_none_proves_nothing(count: str) -> None:
+@pytest.mark.parametrize("count", ["-1", "25.5", "NaN", "true", "null", '"25"', "[]", "1e999", "51"])
+def test_a_count_that_does_not_fit_proves_nothing(count: str) -> None:
     """Neither all nor some of it may be taken as accepted."""
-    assert TryLater("bad_answer") == judged(200, f'{{"received": {count}}}'.encode())
+    assert isinstance(judged(Answer(200, {}, f'{{"received": {count}}}'.encode())), NotTheServer)
 
 
 def test_a_count_of_nothing_is_no_success() -> None:
     """Asking again at once would go on for ever."""
-    assert TryLater("nothing_accepted", 3.0) == judged(200, b'{"accepted": 0}', {"Retry-After": "3"})
+    assert NotTheServer("nothing_accepted") == judged(Answer(200, {"Retry-After": "3"}, b'{"accepted": 0}'))
 
 
 def test_an_empty_body_is_accepted_with_a_count_of_nothing() -> None:
     """Nothing was sent, nothing was taken, and that is all of it."""
-    assert Accepted(0) == judge(Answer(200, {}, b'{"received": 0}'), 0, NOW_S)
+    assert Accepted(0) == judge(Answer(200, {}, b'{"received": 0}'), proof.IMPORT, Known(), 0)
 
 
 def test_success_false_is_no_success() -> None:
     """Whatever it counts: all of it is sent again, which harms nobody."""
-    assert TryLater("unsuccessful") == judged(200, b'{"success": false, "received": 50}')
+    assert NotTheServer("unsuccessful") == judged(Answer(200, {}, b'{"success": false, "received": 50}'))
 
 
 @pytest.mark.parametrize(
-    "body", [b"OK", b"{", b"[25]", b"25", b"\xff\xfe\xff", b'{"success": true}', b'{"a":' + b"[" * 60_000]
+    "body", [b"", b"[1]", b"25", b"\xff\xfe", b'{"a":' + b"[" * 60_000], ids=lambda body: str(body[:9])
 )
-def test_a_2xx_that_counts_nothing_accepts_all(body: bytes) -> None:
-    """No detail: the chunk is uploaded."""
-    assert Accepted(50) == judged(200, body)
+def test_what_is_no_object_is_empty(body: bytes) -> None:
+    """However deep, and in no time."""
+    assert {} == document(body)
+
+
+@pytest.mark.parametrize(("expected", "text"), [(3600.0, "3600"), (0.0, ""), (0.0, "-1"), (0.0, "9" * 400), (0.0, "x")])
+def test_an_age_is_a_number_of_seconds(expected: float, text: str) -> None:
+    """Of a cache before the server."""
+    assert expected == age_s({"Age": text})
 
 
 @pytest.mark.parametrize(

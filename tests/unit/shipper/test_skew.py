@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from common.service import Service
-from shipper.http.courier import Courier
-from shipper.http.outcome import Answer
+from common.status import ShipperStatus
+from shipper.http.answer import Answer
+from shipper.http.client import HttpClient
 from shipper.http.transport import Transport, TransportError
-from shipper.skew import ClockCheck, Skew, compare, health_url, measure
+from shipper.report import Report
+from shipper.skew import ClockCheck, Skew, compare, measure
+from shipper.urls import health_url
 from tests.fake_vm import FakeVm
 
 DATE_S = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT
@@ -48,6 +51,13 @@ def test_skew_is_positive_when_the_local_clock_is_ahead(began_s: float, duration
     assert expected == compare(Answer(200, DATE, b"OK", duration_s), began_s)
 
 
+def test_what_a_cache_has_kept_is_older_than_its_date() -> None:
+    """An hour-old answer with Age: 3600 is an answer of now."""
+    skew = compare(Answer(200, {**DATE, "Age": "3600"}), DATE_S + 3600.5)
+    assert skew is not None
+    assert 0 == skew.ms
+
+
 def test_any_answer_of_the_server_will_do() -> None:
     """A health page that wants a token has a date all the same."""
     assert compare(Answer(401, DATE), DATE_S) is not None
@@ -58,55 +68,60 @@ def test_any_answer_of_the_server_will_do() -> None:
     [
         Answer(200, {}),
         Answer(200, {"Date": "today"}),
-        Answer(302, DATE),
-        Answer(200, {**DATE, "Content-Type": "text/html"}),
+        Answer(200, {"Date": "Sat, 99 Foo 99999 99:99:99 GMT"}),
     ],
 )
-def test_another_servers_clock_is_not_taken(answer: Answer) -> None:
-    """A portal's clock, or none at all."""
+def test_an_answer_without_a_date_shows_nothing(answer: Answer) -> None:
+    """No clock is compared."""
     assert compare(answer, DATE_S) is None
 
 
-def test_a_real_server_is_compared(vm: FakeVm, open_transport: Callable[..., Transport]) -> None:
+def test_a_real_server_is_compared(vm: FakeVm, open_client: Callable[..., HttpClient]) -> None:
     """A server an hour ahead: the local clock is behind."""
     vm.set_state(date_skew_s=3600)
-    assert measure(open_transport(), health_url(vm.import_url)).ms == pytest.approx(-3_600_000, abs=600)
+    assert measure(open_client(), health_url(vm.import_url)).ms == pytest.approx(-3_600_000, abs=600)
 
 
 def test_a_slow_round_trip_is_measured_again(
-    open_transport: Callable[..., Transport], monkeypatch: pytest.MonkeyPatch
+    open_client: Callable[..., HttpClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first one may have made the connection; the shorter one is the better one."""
     durations = [2.0, 0.1]
-    monkeypatch.setattr(Transport, "get", lambda *_: Answer(200, DATE, b"OK", durations.pop(0)))
-    assert measure(open_transport(), "http://vm/health").duration_s == 0.1
+    monkeypatch.setattr(Transport, "get", lambda *_, **__: Answer(200, DATE, b"OK", durations.pop(0)))
+    assert measure(open_client(), "http://vm/health").duration_s == 0.1
     assert [] == durations
 
 
-def test_no_date_is_no_measurement(open_transport: Callable[..., Transport], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_date_is_no_measurement(open_client: Callable[..., HttpClient], monkeypatch: pytest.MonkeyPatch) -> None:
     """It says what came instead."""
-    monkeypatch.setattr(Transport, "get", lambda *_: Answer(302, DATE))
-    with pytest.raises(TransportError, match="HTTP 302"):
-        measure(open_transport(), "http://vm/health")
+    monkeypatch.setattr(Transport, "get", lambda *_, **__: Answer(302, DATE))
+    with pytest.raises(TransportError, match="redirect"):
+        measure(open_client(), "http://vm/health")
 
 
-def checked(process: Service, transport: Transport) -> ClockCheck:
+def skew_of(process: Service) -> float | None:
+    """Return what `/health` shows."""
+    assert isinstance(process.status, ShipperStatus)
+    return process.status.skew_ms
+
+
+def checked(process: Service, client: HttpClient, remote_url: str) -> ClockCheck:
     """Return a check that has compared once."""
-    check = ClockCheck(process, Courier(process, transport))
+    check = ClockCheck(process.config.settings.monitoring, remote_url, client, Report(process))
     check.compare()
     return check
 
 
 def test_a_skew_is_reported(
-    vm: FakeVm, start_process: Callable[..., Service], open_transport: Callable[..., Transport]
+    vm: FakeVm, start_process: Callable[..., Service], open_client: Callable[..., HttpClient]
 ) -> None:
     """As a fact, as a gauge and, being large, as a warning that names both URLs and the server."""
     vm.set_state(date_skew_s=-10)
     process = start_process()
-    checked(process, open_transport())
-    assert process.facts["skew_ms"] == pytest.approx(10_000, abs=600)
+    checked(process, open_client(), vm.import_url)
+    assert skew_of(process) == pytest.approx(10_000, abs=600)
     readings: dict[str, Any] = {name: value for _, name, _, value in process.instruments.readings()}
-    assert readings["time.skew_ms"] == process.facts["skew_ms"]
+    assert readings["time.skew_ms"] == skew_of(process)
     log = (process.run_dir / "log").read_text()
     for word in (
         "WARNING",
@@ -120,30 +135,29 @@ def test_a_skew_is_reported(
 
 
 def test_a_small_skew_is_no_warning(
-    vm: FakeVm, start_process: Callable[..., Service], open_transport: Callable[..., Transport]
+    vm: FakeVm, start_process: Callable[..., Service], open_client: Callable[..., HttpClient]
 ) -> None:
     """But it is written down."""
     process = start_process()
-    checked(process, open_transport())
+    checked(process, open_client(), vm.import_url)
     log = (process.run_dir / "log").read_text()
     assert "clock skew measured" in log
     assert "WARNING" not in log
 
 
 def test_a_clock_that_cannot_be_asked_is_a_log_line(
-    vm: FakeVm, start_process: Callable[..., Service], open_transport: Callable[..., Transport]
+    vm: FakeVm, start_process: Callable[..., Service], open_client: Callable[..., HttpClient]
 ) -> None:
     """Once, without the query, and what was known stays known."""
     process = start_process()
-    transport = open_transport()
-    check = checked(process, transport)
-    known = process.facts["skew_ms"]
+    client = open_client()
+    check = checked(process, client, vm.import_url)
+    known = skew_of(process)
     vm.stop()
-    transport.close()
+    client.transport.close()
     check.compare()
     check.compare()
     vm.start()
     log = (process.run_dir / "log").read_text()
     assert log.count("clock skew not measured") == 1
-    assert known == process.facts["skew_ms"]
-    assert process.quiet_s == 0
+    assert known == skew_of(process)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
-from common.remote import Lanes
-from shipper.pace.schedule import CRITICAL_POLL_S, MAX_CHUNK_SAMPLES, WARM_UP_S, Pace, Schedule
+import pytest
+
+from common.remote import Lanes, Priority, Remote
+from shipper.queues import CRITICAL_POLL_S, WARM_UP_S, Queues, Schedule
+from shipper.state import initial
 
 START_S = 5000.0
 
@@ -55,12 +58,12 @@ def test_a_lane_that_has_not_shipped_asks_often() -> None:
 
 
 def test_a_lane_that_has_shipped_keeps_to_its_grid() -> None:
-    """10, 60 and 600 seconds from the start, however late one of them was."""
+    """10, 30 and 600 seconds from the start, however late one of them was."""
     schedule = rested(START_S + 3.2)
     assert [] == due_at(schedule, START_S + 4.9)
     assert [0, 1] == due_at(schedule, START_S + 14)
     assert [0, 1] == due_at(schedule, START_S + 20)
-    assert [0, 1, 2] == due_at(schedule, START_S + 60)
+    assert [0, 1, 2] == due_at(schedule, START_S + 30)
     assert [0, 1, 2, 3] == due_at(schedule, START_S + 600)
 
 
@@ -111,15 +114,6 @@ def test_after_an_outage_every_lane_is_due() -> None:
     assert [0, 1, 2, 3] == due_at(schedule, START_S + 1)
 
 
-def test_new_intervals_hold_at_once() -> None:
-    """A reload makes every lane due and changes the grid."""
-    schedule = rested()
-    schedule.configure(Lanes(high_s=30.0), START_S + 1)
-    assert [0, 1, 2, 3] == due_at(schedule, START_S + 1)
-    assert [0] == due_at(schedule, START_S + 29)
-    assert [0, 1] == due_at(schedule, START_S + 30)
-
-
 def test_an_interval_of_nothing_does_not_spin() -> None:
     """`high: 0s` asks once a second."""
     schedule = Schedule(Lanes(high_s=0.0), START_S)
@@ -129,74 +123,6 @@ def test_an_interval_of_nothing_does_not_spin() -> None:
     schedule.rest(2, START_S)
     schedule.rest(3, START_S)
     assert schedule.next_s() == START_S + 1
-
-
-def test_chunks_grow_while_behind() -> None:
-    """50 samples on each round trip of 60 ms would be 800 a second."""
-    pace = Pace(50, 256 * 1024)
-    sizes = []
-    for _ in range(6):
-        sizes.append(pace.samples)
-        pace.succeeded(pace.samples, 3 * pace.samples)
-    assert [50, 200, 800, 3200, 12_800, MAX_CHUNK_SAMPLES] == sizes
-
-
-def test_chunks_grow_up_to_the_byte_cap() -> None:
-    """At 10 bytes a sample, 20 % below it."""
-    pace = Pace(50, 10_000)
-    for _ in range(6):
-        pace.succeeded(pace.samples, 10 * pace.samples)
-    assert pace.samples == 800
-
-
-def test_a_small_chunk_says_nothing_about_going_faster() -> None:
-    """The rest of a lease, or half of a body that was too large."""
-    pace = Pace(50, 256 * 1024)
-    pace.succeeded(50, 150)
-    pace.succeeded(10, 30)
-    assert pace.samples == 200
-
-
-def test_a_failure_begins_with_little() -> None:
-    """What is lost on a bad link shall be little."""
-    pace = Pace(50, 256 * 1024)
-    pace.succeeded(50, 150)
-    pace.failed()
-    assert pace.samples == 50
-
-
-def test_a_size_that_was_refused_is_not_tried_again() -> None:
-    """413 would come with every other chunk."""
-    pace = Pace(50, 256 * 1024)
-    pace.succeeded(50, 150)
-    pace.too_large(200)
-    assert pace.samples == 100
-    pace.succeeded(100, 300)
-    assert pace.samples == 100
-
-
-def test_a_size_below_the_first_one_can_be_refused_too() -> None:
-    """Down to one sample."""
-    pace = Pace(50, 256 * 1024)
-    for size in (50, 25, 12, 6, 3, 1):
-        pace.too_large(size)
-    pace.failed()
-    assert pace.samples == 1
-
-
-def test_a_size_that_was_refused_is_tried_again_after_a_while() -> None:
-    """After 2 chunks that were taken, after 4 when it is refused again."""
-    pace = Pace(50, 256 * 1024)
-    sizes = []
-    pace.too_large(50)
-    for _ in range(3):
-        pace.succeeded(pace.samples, 3 * pace.samples)
-        sizes.append(pace.samples)
-    pace.too_large(50)
-    for _ in range(4):
-        pace.succeeded(pace.samples, 3 * pace.samples)
-        sizes.append(pace.samples)
-    assert [25, 50, 50, 25, 25, 25, 50] == sizes
 
 
 def test_a_lane_that_is_held_back_is_passed_over() -> None:
@@ -211,8 +137,31 @@ def test_p1_can_be_stretched() -> None:
     schedule = rested()
     schedule.stretch(60.0)
     schedule.rest(1, START_S)
-    assert [0] == due_at(schedule, START_S + 59)
+    assert [0, 2] == due_at(schedule, START_S + 59)
     assert [0, 1, 2] == due_at(schedule, START_S + 60)
     schedule.stretch(0.0)
     schedule.rest(1, START_S + 60)
     assert [0, 1] == due_at(schedule, START_S + 70)
+
+
+@pytest.mark.parametrize(
+    ("expected_s", "priority", "least_s"), [(65, 0, 0), (65, 1, 0), (65, 2, 0), (1205, 3, 0), (605, 1, 300)]
+)
+def test_what_a_lane_keeps_waiting_is_fresh(expected_s: float, priority: int, least_s: float) -> None:
+    """Two intervals of the lane, at least two of uploads, and the commit."""
+    queues = Queues(Lanes(), 5.0, START_S)
+    assert expected_s == queues.fresh_s(priority, initial(Remote(), START_S), least_s)
+
+
+@pytest.mark.parametrize(
+    ("expected", "remote"),
+    [
+        (Lanes(0.0, 10.0, 30.0, 600.0), Remote()),
+        (Lanes(0.0, 2.0, 6.0, 120.0), Remote(upload_interval_s=6.0)),
+        (Lanes(0.0, 10.0, 300.0, 6000.0), Remote(upload_interval_s=300.0)),
+        (Lanes(0.0, 1.0, 60.0, 9.0), Remote(priority=Priority(high_s=1.0, normal_s=60.0, low_s=9.0))),
+    ],
+)
+def test_the_lanes_follow_the_upload_interval(expected: Lanes, remote: Remote) -> None:
+    """P2 goes at it, P1 at a third and at least every 10 s, P3 at 20 times; what is set by itself stays."""
+    assert expected == remote.lanes

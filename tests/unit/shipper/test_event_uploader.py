@@ -19,8 +19,8 @@ AT_MS = 1_764_000_000_123
 @pytest.fixture
 def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[LogServer]:
     """A server for logs; the shipper looks often."""
-    monkeypatch.setattr("shipper.event_log.LOOK_S", 0.05)
-    monkeypatch.setattr("shipper.stage.LOOK_S", 0.05)
+    monkeypatch.setattr("shipper.event_uploader.LOOK_S", 0.05)
+    monkeypatch.setattr("shipper.service.LOOK_S", 0.05)
     with log_server.running() as server:
         yield server
 

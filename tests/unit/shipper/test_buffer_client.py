@@ -11,23 +11,22 @@ import pytest
 import zmq
 
 from common import wire
-from shipper.drain import Drain
-from shipper.link import BufferAwayError, BufferBusyError, LeaseLostError, Link
+from shipper.buffer_client import BufferAwayError, BufferBusyError, BufferClient, BufferConnection, LeaseLostError
 from tests.unit.shipper.stub import BoundBuffer, StubBuffer, rows
 
 
 @pytest.fixture
-def link(run_dir: Path) -> Iterator[Link]:
+def link(run_dir: Path) -> Iterator[BufferConnection]:
     """A link that waits for replies but a moment."""
-    link = Link(run_dir, lambda: False, reply_timeout_s=0.3)
+    link = BufferConnection(run_dir, lambda: False, reply_timeout_s=0.3)
     yield link
     link.close()
 
 
-def test_samples_are_leased_and_accounted_for(run_dir: Path, link: Link) -> None:
+def test_samples_are_leased_and_accounted_for(run_dir: Path, link: BufferConnection) -> None:
     """hello, lease, done, reject, release, stats."""
     stub = StubBuffer(rows(5))
-    drain = Drain(link.ask)
+    drain = BufferClient(link.ask)
     with BoundBuffer(run_dir, stub):
         drain.hello()
         lease = drain.lease(2, 4)
@@ -42,7 +41,7 @@ def test_samples_are_leased_and_accounted_for(run_dir: Path, link: Link) -> None
     assert [0, 0, 2, 0] == stats.pending
 
 
-def test_a_buffer_that_is_not_there_is_away(link: Link) -> None:
+def test_a_buffer_that_is_not_there_is_away(link: BufferConnection) -> None:
     """Found out quickly: nobody waits for a reply to what was not sent."""
     began_s = time.monotonic()
     with pytest.raises(BufferAwayError, match="not there"):
@@ -50,14 +49,16 @@ def test_a_buffer_that_is_not_there_is_away(link: Link) -> None:
     assert time.monotonic() - began_s < 1
 
 
-def test_a_buffer_that_goes_just_before_it_is_asked_is_away(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_buffer_that_goes_just_before_it_is_asked_is_away(
+    link: BufferConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The pipe was there a moment ago."""
     monkeypatch.setattr(link, "_wait", lambda *_: None)
     with pytest.raises(BufferAwayError, match="not there"):
         link.ask("hello")
 
 
-def test_a_buffer_that_comes_later_is_found(run_dir: Path, link: Link) -> None:
+def test_a_buffer_that_comes_later_is_found(run_dir: Path, link: BufferConnection) -> None:
     """And so is one that was started anew."""
     with pytest.raises(BufferAwayError):
         link.ask("hello")
@@ -67,20 +68,20 @@ def test_a_buffer_that_comes_later_is_found(run_dir: Path, link: Link) -> None:
             deadline_s = time.monotonic() + 5
             while not stub.hellos and time.monotonic() < deadline_s:
                 try:
-                    Drain(link.ask).hello()
+                    BufferClient(link.ask).hello()
                 except BufferAwayError:
                     pass  # not yet
         assert stub.hellos == 1
 
 
-def test_a_buffer_that_is_silent_is_away(run_dir: Path, link: Link) -> None:
+def test_a_buffer_that_is_silent_is_away(run_dir: Path, link: BufferConnection) -> None:
     """And what it was asked is not answered to the next question."""
     stub = StubBuffer(rows(3))
     stub.mute = {"lease"}
     with BoundBuffer(run_dir, stub):
         with pytest.raises(BufferAwayError, match="does not reply"):
-            Drain(link.ask).lease(2, 3)
-        Drain(link.ask).hello()
+            BufferClient(link.ask).lease(2, 3)
+        BufferClient(link.ask).hello()
 
 
 @pytest.mark.parametrize(
@@ -97,11 +98,11 @@ def test_an_error_is_one_of_three(word: str, kind: type[Exception]) -> None:
     stub = StubBuffer()
     stub.refuse = {"stats": word}
     with pytest.raises(kind, match=word.replace("?", r"\?")):
-        Drain(stub.ask).stats([0, 0, 0, 0])
+        BufferClient(stub.ask).stats([0, 0, 0, 0])
 
 
 @pytest.mark.parametrize("frames", [[b""], [b"\xc1"], [b"a", b"b"], [wire.pack([1])], [wire.pack({"v": 2, "id": 1})]])
-def test_what_is_no_reply_is_passed_over(run_dir: Path, link: Link, frames: list[bytes]) -> None:
+def test_what_is_no_reply_is_passed_over(run_dir: Path, link: BufferConnection, frames: list[bytes]) -> None:
     """Garbage, another version and late replies are counted and change nothing."""
     router: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
     router.bind(f"ipc://{run_dir / 'drain.ipc'}")
@@ -131,16 +132,16 @@ def test_what_is_no_reply_is_passed_over(run_dir: Path, link: Link, frames: list
 def test_a_reply_of_another_shape_is_a_buffer_that_is_away(reply: dict[str, Any]) -> None:
     """A buffer of another version ends nothing here."""
     with pytest.raises(BufferAwayError):
-        Drain(lambda _operation, **_fields: reply).stats([0, 0, 0, 0])
+        BufferClient(lambda _operation, **_fields: reply).stats([0, 0, 0, 0])
     with pytest.raises(BufferAwayError):
-        Drain(lambda _operation, **_fields: reply).lease(0, 1)
+        BufferClient(lambda _operation, **_fields: reply).lease(0, 1)
 
 
 def test_a_wait_ends_with_the_process(run_dir: Path) -> None:
     """SIGTERM does not wait for a buffer that hangs."""
     stub = StubBuffer()
     stub.mute = {"hello"}
-    asked = Link(run_dir, lambda: bool(stub.asked) or time.monotonic() > began_s + 0.1, reply_timeout_s=30)
+    asked = BufferConnection(run_dir, lambda: bool(stub.asked) or time.monotonic() > began_s + 0.1, reply_timeout_s=30)
     began_s = time.monotonic()
     with BoundBuffer(run_dir, stub), pytest.raises(BufferAwayError):
         asked.ask("hello")
@@ -151,9 +152,9 @@ def test_a_wait_ends_with_the_process(run_dir: Path) -> None:
 def test_leases_are_given_back_at_the_end(run_dir: Path) -> None:
     """Without waiting: a buffer that is gone holds none."""
     stub = StubBuffer(rows(3))
-    link = Link(run_dir, lambda: False)
+    link = BufferConnection(run_dir, lambda: False)
     with BoundBuffer(run_dir, stub):
-        lease = Drain(link.ask).lease(2, 3)
+        lease = BufferClient(link.ask).lease(2, 3)
         assert lease is not None
         link.close([lease.number])
         deadline_s = time.monotonic() + 5

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from common.service import Service
+from common.status import to_wire
 from shipper.http.transport import Transport, open_transport
-from shipper.stage import Stage
+from shipper.service import Shipper
 from tests.fake_vm import FakeVm
 from tests.unit.shipper.running import Running, Start, reload
 from tests.unit.shipper.stub import NOW_MS, BoundBuffer, Row, StubBuffer, rows
@@ -137,14 +138,34 @@ def test_a_partial_success_is_counted(vm: FakeVm, start: Start) -> None:
     assert (1, 50) == (running.counter("partial_success"), running.counter("metrics_uploaded"))
 
 
-def test_a_poisoned_sample_is_counted(vm: FakeVm, start: Start) -> None:
-    """As rejected, and the rest as uploaded."""
+def test_a_poisoned_sample_is_quarantined_after_a_second_refusal(
+    vm: FakeVm, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute later; meanwhile everything around it is uploaded, and it is neither sent nor lost."""
+    monkeypatch.setattr("shipper.upload.SECOND_TRIAL_S", 1.0)
     vm.set_state(poison="poison")
     running = start([*rows(20), *rows(1, "poison", first=20), *rows(20, first=21)])
+    running.until("the others", lambda: len(vm.samples()) == 40)
+    began_s, requests = time.monotonic(), len(vm.requests())
     running.until("all of them", lambda: len(running.stub.uploaded) == 40 and running.stub.rejected)
-    running.until("the end", lambda: not running.stage._dispatch.leases)
+    running.until("the end", lambda: not running.stage._server.sender.uploads)
     assert [([20], "http_400")] == running.stub.rejected
     assert (1, 40) == (running.counter("rejected_samples"), running.counter("metrics_uploaded"))
+    assert time.monotonic() - began_s > 0.5
+    assert len(vm.requests()) <= requests + 4
+
+
+def test_a_sample_that_is_taken_at_the_second_trial_is_uploaded(
+    vm: FakeVm, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server was at fault."""
+    monkeypatch.setattr("shipper.upload.SECOND_TRIAL_S", 0.5)
+    vm.set_state(poison="poison")
+    running = start([*rows(2), *rows(1, "poison", first=2), *rows(2, first=3)])
+    running.until("the others", lambda: len(vm.samples()) == 4)
+    vm.set_state(poison=None)
+    running.until("all of them", lambda: len(running.stub.uploaded) == 5)
+    assert ([], {1}) == (running.stub.rejected, {sample.received_count for sample in vm.samples()})
 
 
 def test_facts_and_counters_say_what_was_done(vm: FakeVm, start: Start) -> None:
@@ -156,10 +177,10 @@ def test_facts_and_counters_say_what_was_done(vm: FakeVm, start: Start) -> None:
     assert ("shipper", "realtime", True, vm.import_url) == (
         facts["kind"], facts["mode"], facts["enabled"], facts["endpoint"]
     )  # fmt: skip
-    assert (60, 0, 204) == (facts["metrics_uploaded"], facts["upload_failures"], facts["last_http_status"])
+    assert (60, 0) == (facts["metrics_uploaded"], facts["upload_failures"])
     assert facts["last_upload_ms"] == pytest.approx(now_ms, abs=5000)
     assert facts["last_current_ms"] >= facts["last_upload_ms"]
-    assert ([0, 0, 0, 0], [None] * 4) == (facts["due"], facts["oldest_ms"])
+    assert [0, 0, 0, 0] == facts["due"]
     assert sum(request.body_bytes for request in vm.requests()) == running.counter("bytes_sent")
 
 
@@ -208,7 +229,7 @@ def test_a_request_that_may_block_is_announced(vm: FakeVm, start: Start, monkeyp
     monkeypatch.setattr(Service, "beat", lambda process, **_: said.append(process.quiet_s))
     running = start(rows(200), remote__timeout="7s", remote__connect_timeout="3s")
     running.until("the end", lambda: len(running.stub.uploaded) == 200)
-    assert {11.0} == set(said)  # more than once only where the heartbeat interval has passed
+    assert {11.0} == set(said) - {5.0}  # the clock check takes less
     running.until("rest", lambda: running.process.quiet_s == 0)
 
 
@@ -216,10 +237,10 @@ def test_a_buffer_that_is_away_is_an_error_until_it_is_back(
     vm: FakeVm, start_process: Callable[..., Service], run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And never the end of the process."""
-    monkeypatch.setattr("shipper.stage.PAUSE_S", 0.05)
+    monkeypatch.setattr("shipper.service.PAUSE_S", 0.05)
     process = start_process()
     running = Running(
-        process, Stage(process, open_transport(process.config, process.log, lambda: False)), StubBuffer(rows(3))
+        process, Shipper(process, open_transport(process.config, process.log, lambda: False)), StubBuffer(rows(3))
     )
     running.until("an error", lambda: process._error)
     assert "not there" in str(process._error)
@@ -235,7 +256,7 @@ def test_a_buffer_that_was_started_anew_is_greeted_and_its_lease_is_dropped(vm: 
     running.until("a retry", lambda: running.facts["retry_queue_size"] == 10)
     running.stub.forget_leases()
     running.until("all of them", lambda: len(running.stub.uploaded) == 10)
-    assert running.log("a lease is void, the buffer was started anew")
+    assert running.log("a lease is void, the buffer was restarted")
 
 
 def test_a_buffer_that_cannot_write_is_told_again_without_sending_again(vm: FakeVm, start: Start) -> None:
@@ -304,7 +325,7 @@ def test_the_token_is_sent_and_never_shown(
         remote__url=f"{vm.import_url}?authKey={SECRET}",
     )  # fmt: skip
     shown: list[Any] = []
-    monkeypatch.setattr(Service, "beat", lambda process, **_: shown.append((dict(process.facts), process._error)))
+    monkeypatch.setattr(Service, "beat", lambda process, **_: shown.append((to_wire(process.status), process._error)))
     try:
         running.until("all of them", lambda: len(running.stub.uploaded) == 10)
     finally:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from common.remote import Budget as Limits
-from shipper.pace.budget import DAILY, MONTHLY, Account, Budget, end_ms, name_of
+from shipper.quota import DAILY, MONTHLY, Account, Quota, end_ms, name_of
 
 NOON_S = 1_795_003_200.0  # 2026-11-18T12:00Z
 DAY_S = 86_400.0
@@ -30,14 +30,14 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 )
 def test_the_ladder(expected: tuple[int, ...], used: int) -> None:
     """80 % P3, 95 % P2, 100 % all but P0; from 95 % on nothing is asked."""
-    budget = Budget(Limits(daily=1000))
+    budget = Quota(Limits(daily=1000))
     budget.spend(used, NOON_S)
     assert (expected, used < 950) == (budget.holding, budget.allows_questions)
 
 
 def test_the_tighter_of_two_budgets_holds() -> None:
     """A month's can be used up on any day."""
-    budget = Budget(Limits(daily=1000, monthly=3000))
+    budget = Quota(Limits(daily=1000, monthly=3000))
     for day in range(4):
         budget.spend(700, NOON_S + day * DAY_S)
     assert (3,) == budget.holding
@@ -46,18 +46,18 @@ def test_the_tighter_of_two_budgets_holds() -> None:
 
 def test_without_a_budget_nobody_waits() -> None:
     """What was used is shown all the same."""
-    budget = Budget(Limits())
+    budget = Quota(Limits())
     budget.spend(10**12, NOON_S)
     assert ((), True, False) == (budget.holding, budget.allows_questions, budget.limited)
-    assert {"limit": None, "used": 10**12, "resets_ms": 1_795_046_400_000} == budget.facts(NOON_S)[DAILY]
+    assert {"limit": None, "used": 10**12, "resets_ms": 1_795_046_400_000} == budget.usage(NOON_S)[DAILY]
 
 
 def test_a_new_day_begins_with_nothing_used() -> None:
     """At midnight, local time; the month goes on."""
-    budget = Budget(Limits(daily=1000, monthly=10_000))
+    budget = Quota(Limits(daily=1000, monthly=10_000))
     budget.spend(1000, NOON_S)
     budget.spend(0, NOON_S + DAY_S / 2)
-    facts = budget.facts(NOON_S + DAY_S / 2)
+    facts = budget.usage(NOON_S + DAY_S / 2)
     assert (0, 1000, []) == (facts[DAILY]["used"], facts[MONTHLY]["used"], facts["holding"])
 
 

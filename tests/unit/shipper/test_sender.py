@@ -114,18 +114,6 @@ def test_old_samples_are_fresh_to_nobody_who_kept_them(vm: FakeVm, start: Start)
     assert [0, 0, 0, 0] == running.facts["due"]
 
 
-def test_after_an_outage_the_server_is_asked_what_it_has(vm: FakeVm, start: Start) -> None:
-    """Its newest sample of this device, in the facts and in one line."""
-    vm.set_state(down=503)
-    newest_ms = time.time_ns() // 1_000_000 - 1000
-    running = start([row._replace(timestamp_ms=newest_ms) for row in rows(1)], device__id="box")
-    running.until("an outage", lambda: running.facts["upload_failures"] >= 3)
-    vm.set_state(down=None)
-    running.until("an answer", lambda: running.facts["server_newest_ms"] is not None)
-    assert newest_ms == running.facts["server_newest_ms"]
-    assert 1 == len(running.log("the server's newest sample"))
-
-
 def test_a_budget_is_exceeded_by_one_chunk_at_most_and_p0_still_goes(
     vm: FakeVm, start: Start, stub: BoundBuffer
 ) -> None:
@@ -167,8 +155,8 @@ def test_what_was_used_is_written_down(run_dir: Path, vm: FakeVm, start: Start) 
     """For its owner's eyes; the next process goes on from there."""
     running = start(rows(100), remote__budget__daily="1MB")
     running.until("all of them", lambda: len(running.stub.uploaded) == 100)
-    running.stage._purse.settle()
-    running.stage._purse.save()
+    running.stage._quota.settle()
+    running.stage._quota.save()
     used = running.facts["budget"]["daily"]["used"]
     assert 0o600 == (run_dir / "budget.json").stat().st_mode & 0o777
     running.process.close()
@@ -185,8 +173,8 @@ def test_a_file_that_cannot_be_used_starts_anew(run_dir: Path, vm: FakeVm, start
     running = start(rows(1), remote__budget__daily="1MB")
     running.until("an upload", lambda: running.stub.uploaded)
     assert running.log("the budget's file cannot be used, counting from 0")
-    running.stage._purse.settle()
-    running.stage._purse.save()
+    running.stage._quota.settle()
+    running.stage._quota.save()
     assert '"version": 1' in (run_dir / "budget.json").read_text(encoding="ascii")
 
 
@@ -195,6 +183,6 @@ def test_a_file_that_cannot_be_written_stops_nothing(run_dir: Path, vm: FakeVm, 
     (run_dir / "budget.json.new").mkdir()
     running = start(rows(1), remote__budget__daily="1MB")
     running.until("an upload", lambda: running.stub.uploaded)
-    running.stage._purse.settle()
-    running.stage._purse.save()
+    running.stage._quota.settle()
+    running.stage._quota.save()
     assert running.log("budget not written")

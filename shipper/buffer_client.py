@@ -1,0 +1,252 @@
+"""The buffer as the shipper sees it: one request at a time, each waited for; leases in, what became of them back.
+
+Speaks section drain of `common/PROTOCOL.md`. A reply that comes too late is known by its id and ignored. After a
+request without a reply nothing is known of the leases: the connection is made again, and `hello` voids them all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import zmq
+
+from common import wire
+from common.sample import PRIORITIES
+from shipper import lease
+from shipper.lease import Lease
+
+Ask: TypeAlias = "Callable[..., dict[str, Any]]"
+
+REPLY_TIMEOUT_S = 2.0  # the buffer's slowest step, a checkpoint of 64 MB, takes about a second on eMMC
+CONNECT_TIMEOUT_S = 0.25  # a socket file that somebody listens on is there at once
+LOOK_UP_S = 0.05  # how often a wait looks whether the process is to end
+
+
+class BufferAwayError(Exception):
+    """The buffer did not reply, or not in this protocol: say hello before anything else."""
+
+
+class BufferBusyError(Exception):
+    """The buffer cannot write just now; the same request will do later."""
+
+
+class LeaseLostError(Exception):
+    """The buffer does not know the lease: it was started anew. The samples are pending there."""
+
+
+class BufferConnection:
+    """A DEALER socket that asks and waits.
+
+    Args:
+        run_dir: where `drain.ipc` is.
+        stopping: tells whether the process is to end; a wait ends then.
+        reply_timeout_s: the longest wait.
+
+    Attributes:
+        ignored: messages that were no reply to what was asked.
+    """
+
+    def __init__(self, run_dir: Path, stopping: Callable[[], bool], reply_timeout_s: float = REPLY_TIMEOUT_S) -> None:
+        self._endpoint = f"ipc://{run_dir / 'drain.ipc'}"
+        self._stopping = stopping
+        self._reply_timeout_s = reply_timeout_s
+        self._numbers = count(1)
+        self.ignored = 0
+        self._socket = self._connected()
+
+    def ask(self, operation: str, **fields: Any) -> dict[str, Any]:
+        """Return the buffer's reply.
+
+        Raises:
+            BufferAwayError: none came in time, or it says that the request makes no sense.
+            BufferBusyError: it cannot be carried out now.
+            LeaseLostError: its lease is not known.
+        """
+        number = next(self._numbers)
+        deadline_s = time.monotonic() + self._reply_timeout_s
+        self._wait(zmq.POLLOUT, time.monotonic() + CONNECT_TIMEOUT_S)
+        try:
+            self._socket.send(wire.pack({"v": wire.VERSION, "id": number, "op": operation, **fields}), zmq.NOBLOCK)
+        except zmq.Again:  # gone since the wait
+            raise self._away(zmq.POLLOUT) from None
+        while True:
+            self._wait(zmq.POLLIN, deadline_s)
+            reply = self._reply(number)
+            if reply is not None:
+                return _checked(reply)
+
+    def close(self, leases: Sequence[int] = ()) -> None:
+        """Give leases back without waiting for replies, and let go of the socket."""
+        for number in leases:
+            request = {"v": wire.VERSION, "id": next(self._numbers), "op": "release", "lease": number}
+            try:
+                self._socket.send(wire.pack(request), zmq.NOBLOCK)
+            except zmq.Again:
+                break  # the buffer is gone, and its leases with it
+        self._socket.close(linger=100)
+
+    def _connected(self) -> zmq.Socket[bytes]:
+        socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+        socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing waits for a buffer that is not there
+        socket.setsockopt(zmq.RECONNECT_IVL, 100)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        socket.connect(self._endpoint)
+        return socket
+
+    def _wait(self, event: int, deadline_s: float) -> None:
+        while (rest_s := deadline_s - time.monotonic()) > 0 and not self._stopping():
+            if self._socket.poll(int(1000 * min(rest_s, LOOK_UP_S)) + 1, event):
+                return
+        raise self._away(event)
+
+    def _away(self, event: int) -> BufferAwayError:
+        """Make the connection anew, so that nothing that was sent is answered later."""
+        self._socket.close(linger=0)
+        self._socket = self._connected()
+        return BufferAwayError("the buffer is not there" if event == zmq.POLLOUT else "the buffer does not reply")
+
+    def _reply(self, number: int) -> dict[str, Any] | None:
+        """Return the reply to a request, None where the message is something else."""
+        frames = self._socket.recv_multipart(zmq.NOBLOCK)
+        try:
+            reply = wire.unpack(frames[-1])
+        except wire.WireError:
+            reply = {}
+        if reply.get("id") == number:
+            return reply
+        self.ignored += 1
+        return None
+
+
+class Stats(NamedTuple):
+    """The backlog, each by priority: samples pending, those past their lane's interval, the oldest's time."""
+
+    pending: list[int]
+    due: list[int]
+    oldest_ms: list[int | None]
+
+
+class Event(NamedTuple):
+    """What happened, in words; `session_id` is None outside of a stream."""
+
+    id: int
+    timestamp_ms: int
+    kind: str
+    severity: str
+    source: str
+    text: str
+    session_id: str | None
+
+
+class Chunk(NamedTuple):
+    """Samples that the server took while the buffer was not there to be told.
+
+    Attributes:
+        priority: of all of them.
+        batch_id, chunk_index: as for `done`.
+        groups: name, device, tags and timestamps of each series.
+    """
+
+    priority: int
+    batch_id: str
+    chunk_index: int
+    groups: list[tuple[str, str, dict[str, str], list[int]]]
+
+
+class BufferClient:
+    """The operations of the drain, typed.
+
+    Args:
+        ask: sends an operation with its fields and returns the reply, as `BufferConnection.ask` does.
+
+    Each raises what `ask` raises; a reply of another shape is a `BufferAwayError` too.
+    """
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+
+    def hello(self, accepted: Sequence[Chunk] = ()) -> int:
+        """Void every older lease, and say what of them the server took; return how much of that was not marked yet."""
+        reply = self._ask("hello", accepted=list(accepted))
+        return int(reply.get("marked", 0))
+
+    def lease(
+        self, priority: int, max_samples: int, *, since_ms: int | None = None, before_ms: int | None = None
+    ) -> Lease | None:
+        """Take pending samples of a priority and a span on loan, None when there are none."""
+        reply = self._ask("lease", priority=priority, max_samples=max_samples, before_ms=before_ms, since_ms=since_ms)
+        try:
+            return lease.from_reply(reply, priority, max_samples)
+        except wire.WireError as error:
+            raise BufferAwayError(str(error)) from error
+
+    def done(self, number: int, upto: int, batch_id: str, chunk_index: int) -> None:
+        """Say that the server has a lease's samples up to, not including, `upto`."""
+        self._ask("done", lease=number, upto=upto, batch_id=batch_id, chunk_index=chunk_index)
+
+    def reject(self, number: int, upto: int, reason: str) -> None:
+        """Say that the server will never take them; the buffer keeps them aside."""
+        self._ask("reject", lease=number, upto=upto, reason=reason)
+
+    def release(self, number: int) -> None:
+        """Give back what of a lease is not accounted for."""
+        self._ask("release", lease=number)
+
+    def stats(self, intervals_s: Sequence[float]) -> Stats:
+        """Return the backlog, given each lane's interval."""
+        reply = self._ask("stats", intervals_s=list(intervals_s))
+        try:
+            stats = Stats(list(reply["pending"]), list(reply["due"]), list(reply["oldest_ms"]))
+        except (KeyError, TypeError) as error:
+            raise BufferAwayError(f"stats: {type(error).__name__} {error}") from error
+        if any(len(column) != len(PRIORITIES) for column in stats):
+            raise BufferAwayError("stats: not four of each")
+        return stats
+
+    def audit(self, grace_s: float) -> dict[str, Any]:
+        """Return the oldest closed span that is not verified, and how far all is; see the protocol."""
+        reply = self._ask("audit", after_ms=0, grace_s=grace_s)
+        if not reply.keys() >= {"start_ms", "verified_until_ms", "unverified_samples"}:
+            raise BufferAwayError(f"audit: a reply with {', '.join(reply)}")
+        return reply
+
+    def verdict(self, start_ms: int, uploaded_ms: int, missing: Sequence[int]) -> None:
+        """Say of which series of a span the server has less than was uploaded."""
+        self._ask("verdict", start_ms=start_ms, uploaded_ms=uploaded_ms, missing=list(missing))
+
+    def restarted(self, started_s: int, started_ms: int, grace_s: float) -> None:
+        """Say when the server was started, by its own clock and by the local one."""
+        self._ask("restarted", started_s=started_s, started_ms=started_ms, grace_s=grace_s)
+
+    def events(self) -> tuple[str, list[Event]]:
+        """Return the device's id, and the oldest events that the server for logs does not have."""
+        reply = self._ask("events")
+        try:
+            return str(reply["device_id"]), [Event(*row) for row in reply["events"]]
+        except (KeyError, TypeError) as error:
+            raise BufferAwayError(f"events: {type(error).__name__} {error}") from error
+
+    def events_sent(self, upto: int) -> None:
+        """Say that it has all up to an event."""
+        self._ask("events_sent", upto=upto)
+
+
+def wake_ups(run_dir: Path) -> zmq.Socket[bytes]:
+    """Return a socket on which a message comes whenever P0 was committed."""
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+    socket.subscribe(wire.DUE_TOPIC)
+    socket.connect(f"ipc://{run_dir / 'feed.ipc'}")
+    return socket
+
+
+def _checked(reply: dict[str, Any]) -> dict[str, Any]:
+    error = reply.get("error")
+    if error is None:
+        return reply
+    kind = {"unknown_lease": LeaseLostError, "storage": BufferBusyError}.get(str(error), BufferAwayError)
+    raise kind(f"{error}: {reply.get('detail')}")

@@ -1,0 +1,301 @@
+"""The shipper's life: build, loop, close; and its steps.
+
+Reads leases from the buffer and its wake-ups, emits HTTP requests. While the buffer is away it is called again every
+second. Neither that nor an outage of the server ends the process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import zmq
+
+from common import lock
+from common.config import Config, ConfigError
+from common.remote import Remote
+from common.service import Service
+from shipper.audit import Audit
+from shipper.buffer_client import (
+    BufferAwayError,
+    BufferBusyError,
+    BufferClient,
+    BufferConnection,
+    Chunk,
+    LeaseLostError,
+    wake_ups,
+)
+from shipper.event_uploader import EventUploader, remote_for_events
+from shipper.http import proof
+from shipper.http.client import Exchange, HttpClient
+from shipper.http.interrupt import Interrupted
+from shipper.http.meter import Meter
+from shipper.http.outcome import Accepted
+from shipper.http.transport import Transport, open_transport
+from shipper.queues import LOOK_S, Queues
+from shipper.quota import DataQuota
+from shipper.report import BUFFER, Report
+from shipper.sender import Sender
+from shipper.skew import ClockCheck
+from shipper.state import initial
+from shipper.urls import health_url
+
+UPLOAD_S = 0.001  # between two chunks: long enough for the loop to look at everything else
+PAUSE_S = 1.0  # until the buffer is called again
+FIRST_SKEW_S = 1.0  # the first uploads go first
+FIRST_AUDIT_S = 5.0
+QUIET_MARGIN_S = 1.0  # for what is done around a request: building, compressing, judging
+
+
+def build(options: argparse.Namespace) -> Service:
+    """Build the shipper; the frame runs its loop and closes it.
+
+    Raises:
+        AlreadyRunning: another shipper has this run directory.
+        ConfigError: the token or the certificate authority cannot be used.
+    """
+    service = Service("shipper", options)
+    way = open_transport(service.config, service.log, lambda: service.loop.stopping)
+    lock.hold(service.run_dir / "shipper.lock", f"the run directory {service.run_dir}")
+    service.publishes()
+    Shipper(service, way)
+    return service
+
+
+class _Server(NamedTuple):
+    """What is made for one configuration, and made again when that changes."""
+
+    client: HttpClient
+    sender: Sender
+    audit: Audit
+    clocks: ClockCheck
+    events: EventUploader | None
+
+
+class Shipper:
+    """The steps of the shipper on the loop of its service.
+
+    Args:
+        service: the frame.
+        way: to the server.
+
+    Raises:
+        ConfigError: the way to the log server cannot be used.
+    """
+
+    def __init__(self, service: Service, way: Transport) -> None:
+        settings = service.config.settings
+        self._service, self._report = service, Report(service)
+        self._connection = BufferConnection(service.run_dir, lambda: service.loop.stopping)
+        self._buffer = BufferClient(self._connection.ask)
+        file = settings.storage.path.parent / "budget.json"
+        self._quota = DataQuota(settings.remote.budget, file, way.meter, self._report)
+        self._server = self._connect(service.config, way)
+        self._greeted = False
+        self._untold: list[Chunk] = []
+        self._announced_s = 0.0
+        self._feed = wake_ups(service.run_dir)
+        loop, audit_s = service.loop, settings.remote.audit.interval_s
+        loop.on_readable(self._feed, self.p0_committed)
+        self._upload_timer = loop.every(UPLOAD_S, self.upload)
+        loop.every(LOOK_S, self.look, first_s=LOOK_S)
+        self._event_timer = loop.every(LOOK_S, self.upload_events, first_s=LOOK_S)
+        self._audit_timer = loop.every(audit_s, self.audit, first_s=FIRST_AUDIT_S)
+        skew_s = settings.monitoring.clock_skew_check_interval_s
+        self._skew_timer = loop.every(skew_s, self.compare_clocks, first_s=FIRST_SKEW_S)
+        service.on_reload(self.reload)
+        service.on_close(self.close)
+
+    def p0_committed(self) -> None:
+        """Send P0 now."""
+        while True:
+            try:
+                self._feed.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+        self._server.sender.p0_committed()
+        self.upload()
+
+    def upload(self) -> None:
+        """Do the next thing there is to do and set the time for the one after it."""
+        if not self._remote.enabled:
+            self._upload_timer.postpone(time.monotonic() + PAUSE_S)
+            return
+        next_s = self._guarded(self._turn)
+        if next_s > time.monotonic():
+            self._service.quiet_s = 0.0
+        self._upload_timer.postpone(next_s)
+        if self._server.sender.was_trouble:
+            self._server.sender.was_trouble = False
+            self._server.audit.suspect()
+            self._audit_timer.postpone(time.monotonic())
+
+    def look(self) -> None:
+        """See how far the quota goes, and ask the buffer for the backlog."""
+        self._quota.settle()
+        if self._remote.enabled and self._greeted:
+            next_s = self._guarded(self._look)
+            if not self._greeted:
+                self._upload_timer.postpone(next_s)
+
+    def compare_clocks(self) -> None:
+        """Measure the clock skew; while the server is in trouble, afterwards."""
+        if not self._may_ask:
+            return
+        if time.monotonic() < self._wait_until_s:
+            self._skew_timer.postpone(self._wait_until_s)
+        else:
+            self._server.clocks.compare()
+            self._service.quiet_s = 0.0
+
+    def audit(self) -> None:
+        """Compare what was uploaded with what the server has; not while there is trouble with it."""
+        if self._may_ask and self._greeted and time.monotonic() >= self._wait_until_s:
+            self._audit_timer.postpone(self._guarded(lambda: time.monotonic() + self._server.audit.step()))
+            self._service.quiet_s = 0.0
+
+    def upload_events(self) -> None:
+        """Send events in words to where they go, if anywhere; after the samples of the same moment."""
+        if self._server.events is not None and self._may_ask and self._greeted:
+            self._event_timer.postpone(self._guarded(self._server.events.step))
+            self._service.quiet_s = 0.0
+
+    def reload(self, config: Config) -> None:
+        """Take over another server, token, retry or lanes; what is under way goes back to pending."""
+        try:
+            way = open_transport(config, self._service.log, lambda: self._service.loop.stopping, self._meter)
+            server = self._connect(config, way)
+        except ConfigError as error:
+            self._service.log.error("the old server stays in use", errors=error.messages)  # noqa: TRY400
+            return
+        self._forget_leases()
+        self._disconnect()
+        self._server = server
+        self._quota.configure(config.settings.remote.budget)
+        self._skew_timer.interval_s = config.settings.monitoring.clock_skew_check_interval_s
+        self._upload_timer.postpone(time.monotonic())
+
+    def close(self) -> None:
+        """Give back what is under way, write down what was spent and let go of the sockets."""
+        self._connection.close([upload.lease.number for upload in self._server.sender.uploads])
+        self._feed.close(linger=0)
+        self._disconnect()
+        self._quota.settle()
+        self._quota.save()
+
+    @property
+    def _remote(self) -> Remote:
+        return self._server.sender.state.remote
+
+    @property
+    def _wait_until_s(self) -> float:
+        return self._server.sender.state.wait_until_s
+
+    @property
+    def _meter(self) -> Meter:
+        return self._server.client.transport.meter
+
+    @property
+    def _may_ask(self) -> bool:
+        """Whether the server may be asked something that is no upload."""
+        return self._remote.enabled and self._server.sender.state.sends and self._quota.quota.allows_questions
+
+    def _connect(self, config: Config, way: Transport) -> _Server:
+        """Return the parts that know the server.
+
+        Raises:
+            ConfigError: the way to the log server cannot be used.
+        """
+        settings, report = config.settings, self._report
+        remote = settings.remote
+        client = HttpClient(way, known_of(remote), health_url(remote.url), self._announce, self._count)
+        state = initial(remote, time.monotonic())
+        phase = random.random()  # noqa: S311 - it spreads load
+        queues = Queues(remote.lanes, settings.storage.commit_interval_s, time.monotonic(), phase)
+        report.status.enabled, report.status.endpoint = remote.enabled, way.endpoint
+        report.status.mode = state.mode if remote.enabled else "disabled"
+        return _Server(
+            client,
+            Sender(state, queues, self._buffer, client, self._quota, report),
+            Audit(remote, self._buffer, client, report),
+            ClockCheck(settings.monitoring, remote.url, client, report),
+            self._event_uploader(config, way.meter) if remote.events.url else None,
+        )
+
+    def _event_uploader(self, config: Config, meter: Meter) -> EventUploader:
+        remote = remote_for_events(config.settings.remote)
+        settings = replace(config.settings, remote=remote)
+        log, stopping = self._service.log, lambda: self._service.loop.stopping
+        way = open_transport(replace(config, settings=settings), log, stopping, meter)
+        client = HttpClient(way, known_of(remote), health_url(remote.url), self._announce, lambda _: None)
+        return EventUploader(remote, self._buffer, client, self._report)
+
+    def _disconnect(self) -> None:
+        self._server.client.transport.close()
+        if self._server.events is not None:
+            self._server.events.close()
+
+    def _guarded(self, step: Callable[[], float]) -> float:
+        """Do a step that needs the buffer; return when the next one is due."""
+        try:
+            return step()
+        except Interrupted:
+            return time.monotonic()  # the loop ends
+        except BufferBusyError as error:
+            self._report.trouble(BUFFER, error)
+        except LeaseLostError as error:
+            self._forget_leases()
+            self._service.log.info("a lease is void, the buffer was restarted", detail=str(error))
+            return time.monotonic()
+        except BufferAwayError as error:
+            self._forget_leases()
+            if not self._service.loop.stopping:
+                self._report.trouble(BUFFER, error)
+        return time.monotonic() + PAUSE_S
+
+    def _turn(self) -> float:
+        if not self._greeted:
+            marked = self._buffer.hello(self._untold)
+            if marked:
+                self._service.log.info("the buffer was told what the server had taken before", count=marked)
+            self._untold.clear()
+            self._greeted = True
+            self._report.well(BUFFER)
+        return self._server.sender.turn()
+
+    def _look(self) -> float:
+        self._server.sender.look()
+        return 0.0
+
+    def _forget_leases(self) -> None:
+        """Register with the buffer before anything else: it drops the leases and marks what the server took of them."""
+        self._untold += self._server.sender.forget()
+        self._greeted = False
+
+    def _announce(self, longest_s: float) -> None:
+        """Say in a heartbeat that the next one may be late; once, and again while it goes on."""
+        quiet_s, now_s = longest_s + QUIET_MARGIN_S, time.monotonic()
+        announced = self._service.quiet_s >= quiet_s
+        if announced and now_s - self._announced_s < self._service.config.settings.run.heartbeat_interval_s:
+            return
+        self._service.quiet_s, self._announced_s = quiet_s, now_s
+        self._service.beat()
+
+    def _count(self, exchange: Exchange) -> None:
+        """Count an upload and what it took of the quota."""
+        instruments = self._service.instruments
+        instruments.observe("uploader.upload_duration_seconds", exchange.duration_s)
+        instruments.count("uploader.bytes_sent_total", exchange.bytes_sent)
+        if not isinstance(exchange.outcome, Accepted):
+            instruments.count("uploader.upload_failures_total", reason=exchange.outcome.reason)
+        self._quota.settle()
+
+
+def known_of(remote: Remote) -> proof.Known:
+    """Return what is known of how a server answers before it was asked."""
+    return proof.Known(remote.proof, is_secure=urlsplit(remote.url).scheme == "https")
