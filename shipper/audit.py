@@ -3,7 +3,9 @@
 Reads closed windows from the buffer, asks the server how many samples of each series it has there, one query a
 window, and tells the buffer which series are short; it sends those again. After trouble with the server it
 also looks whether that was started again: what it had acknowledged in its last seconds is gone then. Where
-the server cannot be asked (a token for writing alone, a cluster's vminsert), says so and goes on without.
+the server cannot be asked (a token for writing alone, a cluster's vminsert), says so and goes on without; what
+was acknowledged shortly before it failed is sent again then. Where something queues before the server (vmagent), a
+window is compared once the server has newer samples than it.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ from shipper.urls import base_url, query_url
 TIMEOUT_S = 10.0
 NEXT_S = 1.0  # between two windows while there are more
 UNREACHABLE_S = 600.0  # then the query side is tried again
+REACH = "1d"  # how far back the server looks for the newest sample of a device
+PATIENCE = 5  # comparisons: then a server whose newest sample stays has lost the window, nothing is on its way to it
+QUEUE_METRIC = b"vmagent_remotewrite_"
 MAX_COUNT = 2**53
 MAX_START_S = 4_102_444_800  # the year 2100
 START_METRICS = ("vm_app_start_timestamp", "process_start_time_seconds")
@@ -61,10 +66,18 @@ class Audit:
     def __init__(self, remote: Remote, buffer: BufferClient, client: HttpClient, report: Report) -> None:
         self._remote, self._buffer, self._client, self._report = remote, buffer, client, report
         self._suspicious = True  # an earlier shipper may have seen the trouble
+        self._failed_ms: int | None = None
+        self._queues = remote.proof == proof.QUEUE
+        self._newest_ms: int | None = None  # at the server, as of the last comparison that waits
+        self._patience = PATIENCE
 
-    def suspect(self) -> None:
-        """There was trouble with the server: it may have been started again."""
-        self._suspicious = True
+    def suspect(self, failed_ms: int | None = None) -> None:
+        """Look whether the server was started again.
+
+        Args:
+            failed_ms: since when its machine answered for it that it does not run, Unix milliseconds.
+        """
+        self._suspicious, self._failed_ms = True, failed_ms
 
     def step(self) -> float:
         """Compare one window; return in how many seconds to look again.
@@ -77,22 +90,30 @@ class Audit:
             self._report.status.audit = "disabled"
             return settings.interval_s
         try:
-            if self._suspicious:
-                self._look_for_restart()
-            found = self._buffer.audit(settings.grace_s)
-            self._report_progress(found)
-            if found["start_ms"] is None:
-                return settings.interval_s
-            self._buffer.verdict(found["start_ms"], found["uploaded_ms"], self._missing(found))
+            return self._compare()
         except UnreachableError as error:
-            self._report.status.audit = f"not possible: {error}"
+            self._report.status.audit = f"not possible, what the server acknowledges counts as delivered: {error}"
             self._report.log.throttled_warning("audit", "audit not possible", error=str(error))
             return UNREACHABLE_S
         except NotTheServerError as error:
             self._report.status.audit = f"waits: {error}"
-            return settings.interval_s
         except TransportError:
-            return settings.interval_s  # the uploads say what is wrong
+            pass  # the uploads say what is wrong
+        return settings.interval_s
+
+    def _compare(self) -> float:
+        """Compare the oldest window; return in how many seconds to look again."""
+        settings = self._remote.audit
+        if self._suspicious:
+            self._look_for_restart()
+        found = self._buffer.audit(settings.grace_s)
+        self._report_progress(found)
+        if found["start_ms"] is None:
+            return settings.interval_s
+        missing = self._missing(found)
+        if missing and self._is_on_its_way(found):
+            return settings.interval_s
+        self._buffer.verdict(found["start_ms"], found["uploaded_ms"], missing)
         self._report.status.audit = "ok"
         return NEXT_S
 
@@ -115,6 +136,33 @@ class Audit:
             there.update(self._counts(device_id, end_ms, found["width_ms"]))
         return short(uploaded, there)
 
+    def _is_on_its_way(self, found: dict[str, Any]) -> bool:
+        """Return whether what is missing may be queued before the server, which has nothing newer of this device.
+
+        A server whose newest sample moves on while a window is missing takes them from a queue: that is remembered.
+        """
+        end_ms = found["start_ms"] + found["width_ms"]
+        newest_ms = max((self._newest(device_id) for device_id in {series[2] for series in found["series"]}), default=0)
+        if newest_ms >= end_ms:
+            return False
+        moved, self._newest_ms = self._newest_ms is not None and newest_ms > self._newest_ms, newest_ms
+        self._queues = self._queues or moved
+        self._patience = PATIENCE if moved else self._patience - 1
+        if not self._queues and self._patience < 0:
+            self._patience = PATIENCE
+            return False
+        behind_s = (end_ms - newest_ms) // 1000 if newest_ms else None
+        self._report.status.audit = "waits: the server's newest sample is older than what is to be compared" + (
+            f", by {behind_s} s; something queues before it" if self._queues and behind_s else ""
+        )
+        return True
+
+    def _newest(self, device_id: str) -> int:
+        """Return the time of the newest sample of a device at the server, 0 where it has none."""
+        selector = json.dumps(device_id, ensure_ascii=False)
+        promql = f"max(tlast_over_time({{device_id={selector}}}[{REACH}]))"
+        return parse_newest(self._query(promql, clock.wall_ms() / 1000).body)
+
     def _counts(self, device_id: str, end_ms: int, width_ms: int) -> Counter[Labels]:
         """Ask how many samples of each series lie in the window that ends at, and without, a time."""
         selector = f"device_id={json.dumps(device_id, ensure_ascii=False)}"
@@ -133,12 +181,15 @@ class Audit:
         try:
             answer = self._get(f"{base_url(self._remote.url)}/metrics", proof.METRICS)
             started_s = parse_start(answer.body)
+            self._queues = self._queues or QUEUE_METRIC in answer.body
         except UnreachableError:
-            started_s = None  # the comparison of windows finds it all the same, later
-        self._suspicious = False
+            started_s = None
+        failed_ms, self._suspicious = self._failed_ms, False
         if started_s is not None:
-            started_ms = 1000 * started_s + (self._report.status.skew_ms or 0)
+            started_ms = 1000 * started_s + round(self._report.status.skew_ms or 0)
             self._buffer.restarted(started_s, started_ms, self._remote.audit.grace_s)
+        elif failed_ms is not None:  # nobody tells when it was started: it was when it failed
+            self._buffer.restarted(failed_ms // 1000, failed_ms, self._remote.audit.grace_s)
 
     def _get(self, url: str, asked: str) -> Answer:
         answer = self._client.ask(url, asked, TIMEOUT_S, most_bytes=MAX_DOCUMENT_BYTES)
@@ -169,6 +220,14 @@ def parse_counts(body: bytes) -> Counter[Labels]:
         return Counter({frozenset(one["metric"].items()): _count(one["value"][1]) for one in result})
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise UnreachableError(f"not a query's answer: {type(error).__name__}") from error
+
+
+def parse_newest(body: bytes) -> int:
+    """Read an instant query's one number, Unix seconds, as milliseconds; 0 where there is none."""
+    try:
+        return round(1000 * (number(document(body)["data"]["result"][0]["value"][1], 0, MAX_START_S) or 0))
+    except (KeyError, TypeError, IndexError):
+        return 0
 
 
 def parse_start(body: bytes) -> int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from common import clock
 from common.events import Event
@@ -25,12 +25,25 @@ from shipper.report import BUFFER, SERVER, Report
 from shipper.state import State
 from shipper.upload import Upload
 
+Failure: TypeAlias = "NotTheServer | NotWelcome | TryLater"
+
+SERVER_DEAD = ("connection", "http_502", "http_503")  # not in a tunnel: there, nobody answers
 NEVER_S = 1e9  # the interval of a lane that nobody waits for
 MAX_PARKED = 8  # leases with a sample that was refused once; then old samples wait for them
 
 
 class UploadError(Exception):
     """An upload failed; the samples are still pending."""
+
+
+class Trouble(NamedTuple):
+    """An outage that is over, or a connection that was dead.
+
+    Attributes:
+        failed_ms: since when the server's machine, or a proxy before it, answered that it does not run; Unix ms.
+    """
+
+    failed_ms: int | None = None
 
 
 class Sender:
@@ -46,13 +59,15 @@ class Sender:
 
     Attributes:
         state: what is known of the server.
-        was_trouble: it may have been started again; who looks sets it back.
+        trouble: the server may have been started again; who looks sets it back.
     """
 
     def __init__(
         self, state: State, queues: Queues, buffer: BufferClient, client: HttpClient, quota: DataQuota, report: Report
     ) -> None:
-        self.state, self.was_trouble = state, False
+        self.state = state
+        self.trouble: Trouble | None = None
+        self._failed_ms: int | None = None
         self._queues, self._buffer, self._client, self._quota, self._report = queues, buffer, client, quota, report
         self._uploads: dict[Queue, Upload] = {}
         self._parked: list[tuple[Queue, Upload]] = []
@@ -156,11 +171,11 @@ class Sender:
         elif isinstance(outcome, BodyRefused):
             self._report_refused(upload, exchange, attempt)
         else:
-            self._failed(upload, exchange, decision, attempt)
+            self._failed(upload, exchange, outcome, decision, attempt)
         self._report_mode(mode, decision)
         if decision.send_all:
             self._queues.send_all(now_s)
-            self.was_trouble = True
+            self.trouble, self._failed_ms = Trouble(self._failed_ms), None
         if decision.release and self._uploads.get(queue) is upload:
             del self._uploads[queue]
             self._buffer.release(upload.lease.number)
@@ -169,7 +184,7 @@ class Sender:
         if not queue.old:
             self._queues.schedule.shipped(queue.priority)
         if self._reconnects != self._client.transport.reconnects:  # the server's end of it may have died
-            self._reconnects, self.was_trouble = self._client.transport.reconnects, True
+            self._reconnects, self.trouble = self._client.transport.reconnects, self.trouble or Trouble()
         count, status = exchange.outcome.count if isinstance(exchange.outcome, Accepted) else 0, self._report.status
         status.last_upload_ms = status.last_current_ms = clock.wall_ms()
         status.backoff_until_ms = status.refusal = None
@@ -182,13 +197,15 @@ class Sender:
         self._report.log.debug("chunk uploaded", **fields)
         self._report.well(SERVER)
 
-    def _failed(self, upload: Upload, exchange: Exchange, decision: Decision, attempt: int) -> None:
-        outcome, status, wait_ms = exchange.outcome, self._report.status, round(1000 * decision.wait_s)
+    def _failed(self, upload: Upload, exchange: Exchange, outcome: Failure, decision: Decision, attempt: int) -> None:
+        status, wait_ms = self._report.status, round(1000 * decision.wait_s)
         status.upload_failures += 1
+        if outcome.reason in SERVER_DEAD and self._failed_ms is None:
+            self._failed_ms = clock.wall_ms()
         status.backoff_until_ms = clock.wall_ms() + wait_ms
         status.refusal = exchange.detail if isinstance(outcome, (NotWelcome, NotTheServer)) else None
         fields = {**self._fields(upload, exchange, attempt), "backoff_ms": wait_ms}
-        if isinstance(outcome, (TryLater, NotTheServer)) and outcome.retry_after_s:
+        if not isinstance(outcome, NotWelcome) and outcome.retry_after_s:
             fields["retry_after_sec"] = outcome.retry_after_s
         self._report.trouble(SERVER, UploadError(f"upload failed, {exchange.detail}"), **fields)
 

@@ -130,9 +130,9 @@ class Shipper:
         if next_s > time.monotonic():
             self._service.quiet_s = 0.0
         self._upload_timer.postpone(next_s)
-        if self._server.sender.was_trouble:
-            self._server.sender.was_trouble = False
-            self._server.audit.suspect()
+        trouble, self._server.sender.trouble = self._server.sender.trouble, None
+        if trouble is not None:
+            self._server.audit.suspect(trouble.failed_ms)
             self._audit_timer.postpone(time.monotonic())
 
     def look(self) -> None:

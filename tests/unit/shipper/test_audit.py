@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 
-from shipper.audit import UnreachableError, Uploaded, parse_counts, parse_start, short
+from common.remote import Remote
+from common.service import Service
+from shipper.audit import PATIENCE, Audit, UnreachableError, Uploaded, parse_counts, parse_newest, parse_start, short
+from shipper.buffer_client import BufferClient
+from shipper.http import proof
+from shipper.http.answer import Answer
+from shipper.http.client import HttpClient, NotTheServerError
+from shipper.report import Report
 
 CPU = frozenset({("__name__", "cpu"), ("device_id", "d")})
 DISK = frozenset({("__name__", "disk"), ("device_id", "d")})
@@ -69,3 +78,146 @@ def test_the_start_is_read_from_the_servers_own_metrics() -> None:
     assert parse_start(b"") is None
     assert parse_start(b"vm_app_start_timestamp +Inf\n") is None
     assert parse_start(b"vm_app_start_timestamp 1e300\n") is None
+
+
+@pytest.mark.parametrize(
+    ("expected", "body"),
+    [(1_795_000_000_123, counted("1795000000.123")), (0, counted("+Inf")), (0, b'{"data":{"result":[]}}'), (0, b"x")],
+)
+def test_the_newest_sample_is_a_time_or_nothing(expected: int, body: bytes) -> None:
+    """Milliseconds."""
+    assert expected == parse_newest(body)
+
+
+class Buffer:
+    """The buffer's half: one window that closed, and what was said of it."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, object]] = []
+
+    def ask(self, operation: str, **fields: Any) -> dict[str, Any]:
+        """Answer as the buffer does."""
+        if operation == "audit":
+            series = [[1, "cpu", "d", {}, 30]]
+            return {
+                "start_ms": START_MS, "width_ms": WIDTH_MS, "uploaded_ms": 1, "series": series,
+                "verified_until_ms": START_MS, "unverified_samples": 30,
+            }  # fmt: skip
+        self.said.append((operation, fields.get("missing", fields.get("started_s"))))
+        return {}
+
+
+START_MS, WIDTH_MS = 1_795_000_000_000, 300_000
+
+
+class Server:
+    """A client of HTTP whose server has so much of the window, and so new samples.
+
+    Attributes:
+        counted: samples of the series in the window, None for none.
+        newest_s: of the device, seconds after the window's end.
+        metrics: its own page of metrics, None for a refusal.
+        queries: no answer to questions, but this status.
+    """
+
+    def __init__(self) -> None:
+        self.counted: int | None = None
+        self.newest_s: float | None = None
+        self.metrics: bytes | None = b""
+        self.queries = 200
+
+    def ask(self, url: str, asked: str, _timeout_s: float, **_: object) -> Answer:
+        """Answer a question."""
+        if asked == proof.METRICS:
+            return Answer(401) if self.metrics is None else Answer(200, {}, self.metrics)
+        if self.queries != 200:
+            return Answer(self.queries)
+        if "tlast_over_time" in url:
+            values = [] if self.newest_s is None else [(START_MS + WIDTH_MS) / 1000 + self.newest_s]
+        else:
+            values = [] if self.counted is None else [self.counted]
+        metric = {"__name__": "cpu", "device_id": "d"}
+        result = [{"metric": metric, "value": [1, str(value)]} for value in values]
+        return Answer(200, {}, json.dumps({"status": "success", "data": {"result": result}}).encode())
+
+
+Audited = tuple[Audit, Buffer, Server, Report]
+
+
+@pytest.fixture
+def audited(start_process: Callable[..., Service]) -> Callable[..., Audited]:
+    """Build an audit between a buffer and a server in memory."""
+
+    def build(**keys: Any) -> Audited:
+        buffer, server, report = Buffer(), Server(), Report(start_process())
+        client = cast("HttpClient", server)
+        return Audit(Remote(**keys), BufferClient(buffer.ask), client, report), buffer, server, report
+
+    return build
+
+
+def test_a_window_that_is_missing_is_reported_once_the_server_has_newer_samples(
+    audited: Callable[..., Audited],
+) -> None:
+    """And not before: they may be on their way."""
+    audit, buffer, server, _ = audited()
+    server.newest_s = -1.0
+    audit.step()
+    assert [] == buffer.said
+    server.newest_s = 10.0
+    audit.step()
+    assert [("verdict", [1])] == buffer.said
+
+
+def test_a_server_whose_newest_sample_stays_has_lost_the_window(audited: Callable[..., Audited]) -> None:
+    """It is waited for, and not for ever."""
+    audit, buffer, _, _ = audited()
+    for _ in range(PATIENCE + 1):
+        audit.step()
+    assert [("verdict", [1])] == buffer.said
+
+
+@pytest.mark.parametrize("known_by", ["proof", "metrics", "moving"])
+def test_behind_a_queue_a_window_is_waited_for_however_long(audited: Callable[..., Audited], known_by: str) -> None:
+    """Stated, seen on vmagent's own metrics, or seen by its newest sample that moves on."""
+    audit, buffer, server, report = audited(**({"proof": "queue"} if known_by == "proof" else {}))
+    server.newest_s = -7200.0
+    if known_by == "metrics":
+        server.metrics = b"vmagent_remotewrite_pending_data_bytes 1\n"
+    if known_by == "moving":
+        audit.step()
+        server.newest_s = -7000.0
+    for _ in range(10 * PATIENCE):
+        audit.step()
+    assert [] == buffer.said
+    assert "something queues before it" in str(report.status.audit)
+    server.newest_s, server.counted = 10.0, 30
+    audit.step()
+    assert ([("verdict", [])], "ok") == (buffer.said, report.status.audit)
+
+
+def test_a_server_that_is_not_to_be_asked_gets_again_what_it_took_before_it_failed(
+    audited: Callable[..., Audited],
+) -> None:
+    """With a token for writing alone nobody says when it was started."""
+    audit, buffer, server, report = audited()
+    server.metrics, server.queries = None, 401
+    audit.step()
+    audit.suspect(START_MS)
+    audit.step()
+    assert [("restarted", START_MS // 1000)] == buffer.said
+    assert "counts as delivered" in str(report.status.audit)
+    assert 30 == report.status.unverified_samples
+
+
+def test_a_partial_answer_is_none(audited: Callable[..., Audited], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of the server is away; nothing is sent again."""
+    audit, buffer, server, report = audited()
+
+    def ask(*_: object, **__: object) -> Answer:
+        raise NotTheServerError(proof.PARTIAL.reason, proof.PARTIAL.text)
+
+    monkeypatch.setattr(server, "ask", ask)
+    audit.step()
+    assert [] == buffer.said
+    assert "waits: partial_answer" in str(report.status.audit)
