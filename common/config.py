@@ -40,7 +40,7 @@ class Config:
     Attributes:
         settings: the sections that the stages share.
         collectors: a typed section for each collector the caller knows.
-        warnings: what was read and has no effect.
+        warnings: what was read and has no effect, or should not be so.
         given: the key paths that the file or the environment sets; all others have their defaults.
     """
 
@@ -79,7 +79,7 @@ def load(
     if problems.messages:
         where = f"{file}: " if file else ""
         raise ConfigError([where + message for message in problems.messages])
-    return Config(settings, sections, tuple(warnings), given)
+    return Config(settings, sections, (*warnings, *settings.remote.warnings()), given)
 
 
 def _paths(tree: Mapping[str, Any], path: str) -> Iterator[str]:

@@ -5,15 +5,19 @@ A part of `settings.py`, which has all sections.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from common.keys import Parser, boolean, choice, duration, integer, key, number, path, section, size, url
+from common.keys import Parser, boolean, choice, duration, integer, key, listing, number, path, section, size, text, url
 
 HIGH_MOST_S = 10.0  # P1 is never slower than this by itself, however seldom the rest goes
 HIGH_SHARE = 1 / 3  # of remote.upload_interval
 LOW_INTERVALS = 20  # of remote.upload_interval
+VICTORIAMETRICS, JSON = "victoriametrics", "json"
+_PROXY = url(optional=True)
 
 
 def _or_empty(parse: Parser) -> Parser:
@@ -111,12 +115,30 @@ class Events:
 
 
 @dataclass(frozen=True)
+class Tls:
+    """How the server proves itself to the device."""
+
+    pin: tuple[str, ...] = key(
+        listing(text(pattern=r"(sha256//)?[A-Za-z0-9+/]{43}=")),
+        "[]",
+        "SHA-256 of the server's public key, as for curl --pinnedpubkey; two for a change of keys; empty: any",
+    )
+
+
+@dataclass(frozen=True)
 class Remote:
     """Where samples go."""
 
     enabled: bool = key(boolean(), "true", "false: keep everything on the device")
+    type: str = key(
+        choice(VICTORIAMETRICS, JSON),
+        VICTORIAMETRICS,
+        "json: a receiver of POST …/api/v1/metrics that says how many samples it took",
+    )
     url: str = key(
-        url(path=True), "http://127.0.0.1:8428/api/v1/import", "VictoriaMetrics import URL, single or cluster"
+        url(path=True),
+        "http://127.0.0.1:8428/api/v1/import",
+        "VictoriaMetrics import URL, single or cluster; of type json: https://host/api/v1",
     )
     mode: str = key(
         choice("auto", "realtime", "degraded", "offline"),
@@ -125,6 +147,8 @@ class Remote:
     )
     auth: Auth = section(Auth)
     ca_file: Path | None = key(path(optional=True), "", "own certificate authority, PEM")
+    tls: Tls = section(Tls)
+    proxy: str = key(_PROXY, "", "HTTP proxy on the way, e.g. http://proxy.lan:3128; https goes through it by CONNECT")
     proof: str = key(
         choice("auto", "header", "count", "status", "queue"),
         "auto",
@@ -159,3 +183,22 @@ class Remote:
             interval_s if own.normal_s is None else own.normal_s,
             LOW_INTERVALS * interval_s if own.low_s is None else own.low_s,
         )
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield a key and what is wrong with it beside the others."""
+        if self.tls.pin and urlsplit(self.url).scheme != "https":
+            yield "tls.pin", "expected an https URL in remote.url: without TLS there is no key"
+        base = self.url.rstrip("/")
+        if self.type == VICTORIAMETRICS and base.endswith(("/api/v1", "/api/v1/metrics")):
+            base = base.removesuffix("/metrics")
+            ways = f"{base}/import for VictoriaMetrics, or remote.type: json for a receiver of {base}/metrics"
+            yield "url", f"expected {ways}, got {self.url!r}"
+        if self.type == JSON and "/api/v1/import" in base:
+            yield "url", f"expected a URL such as https://host/api/v1 with remote.type: json, got {self.url!r}"
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what is allowed and should not be."""
+        parts = urlsplit(self.url)
+        is_local = parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127.")
+        if self.auth.type == "bearer_token" and parts.scheme == "http" and not is_local:
+            yield "remote.url: the token goes to another host without TLS, anybody on the way can read it; use https"

@@ -174,7 +174,9 @@ class Audit:
     def _query(self, promql: str, time_s: float) -> Answer:
         where = query_url(self._remote)
         if where is None:
-            raise UnreachableError("a cluster's queries go elsewhere: set remote.audit.query_url")
+            raise UnreachableError(
+                "queries go elsewhere (a cluster's vmselect), or nowhere: set remote.audit.query_url"
+            )
         return self._get(f"{where}?query={quote(promql)}&time={time_s:.3f}&nocache=1", proof.QUERY)
 
     def _look_for_restart(self) -> None:

@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlsplit
 
-from common.remote import Auth, Remote
+from common.remote import VICTORIAMETRICS, Auth, Remote, Tls
 from shipper.buffer_client import BufferClient, Event
 from shipper.http import proof
 from shipper.http.client import Exchange, HttpClient
@@ -89,13 +89,16 @@ class EventUploader:
 
 
 def remote_for_events(remote: Remote) -> Remote:
-    """Return the section with the log server in the place of the server; the token is for the latter alone."""
+    """Return the section with the log server in the place of the server; token and pins are for the latter alone."""
     url = remote.events.url if urlsplit(remote.events.url).query else f"{remote.events.url}?{STREAM}"
     theirs, ours = urlsplit(url), urlsplit(remote.url)
+    same = (theirs.scheme, theirs.netloc) == (ours.scheme, ours.netloc)
     return replace(
         remote,
         url=url,
-        auth=remote.auth if (theirs.scheme, theirs.netloc) == (ours.scheme, ours.netloc) else Auth(),
+        type=VICTORIAMETRICS,
+        auth=remote.auth if same else Auth(),
+        tls=remote.tls if same else Tls(),
         connect_timeout_s=min(MAX_REQUEST_S, remote.connect_timeout_s),
         timeout_s=min(MAX_REQUEST_S, remote.timeout_s),
     )

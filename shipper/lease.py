@@ -42,14 +42,18 @@ class Lease:
 
     Attributes:
         full: it holds as many as were asked for, so more may be pending.
+        session_id: of the stream that runs, None outside of one.
     """
 
-    def __init__(self, number: int, priority: int, series: Sequence[Series], asked: int) -> None:
+    def __init__(
+        self, number: int, priority: int, series: Sequence[Series], asked: int, session_id: str | None = None
+    ) -> None:
         self.number = number
         self.priority = priority
         self.series = series
         self._begins = [0, *accumulate(len(one.timestamps) for one in series)]
         self.full = len(self) >= asked
+        self.session_id = session_id
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -77,7 +81,8 @@ def from_reply(reply: dict[str, Any], priority: int, asked: int) -> Lease | None
         series = [_series(*group) for group in reply["groups"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WireError("shape", f"a lease: {type(error).__name__} {error}") from error
-    lease = Lease(number, priority, series, asked)
+    session_id = reply.get("session_id")
+    lease = Lease(number, priority, series, asked, session_id if isinstance(session_id, str) else None)
     return lease if number and len(lease) else None
 
 

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from common import clock
 from common.events import Event
+from common.remote import JSON
 from common.sample import PRIORITIES
+from shipper import envelope, jsonl
 from shipper.buffer_client import BufferClient, Chunk, Stats
 from shipper.http.client import Exchange, HttpClient
 from shipper.http.outcome import Accepted, BodyRefused, NotTheServer, NotWelcome, TryLater
@@ -139,7 +141,9 @@ class Sender:
         if lease is None:
             self._queues.rest(queue, self.state, time.monotonic())
             return None
-        upload = Upload(lease, self._buffer, self._client, self.state.remote.chunk_bytes)
+        remote = self.state.remote
+        encode = envelope.body if remote.type == JSON else jsonl.body
+        upload = Upload(lease, self._buffer, self._client, remote.chunk_bytes, encode)
         self._uploads[queue] = upload
         return upload
 

@@ -18,7 +18,7 @@ import zmq
 
 from common import lock
 from common.config import Config, ConfigError
-from common.remote import Remote
+from common.remote import JSON, Remote
 from common.service import Service
 from shipper.audit import Audit
 from shipper.buffer_client import (
@@ -298,4 +298,5 @@ class Shipper:
 
 def known_of(remote: Remote) -> proof.Known:
     """Return what is known of how a server answers before it was asked."""
-    return proof.Known(remote.proof, is_secure=urlsplit(remote.url).scheme == "https")
+    shape = proof.COUNT if remote.type == JSON else remote.proof
+    return proof.Known(shape, is_secure=urlsplit(remote.url).scheme == "https")

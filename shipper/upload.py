@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from shipper import jsonl
 from shipper.buffer_client import BufferClient, Chunk
 from shipper.http.client import Exchange, HttpClient
 from shipper.http.outcome import Accepted, BodyRefused, NotWelcome, Outcome
 from shipper.lease import Lease
+
+Encode: TypeAlias = "Callable[[Lease, int, int], bytes]"
 
 SECOND_TRIAL_S = 60.0  # after the first refusal alone
 
@@ -40,6 +43,7 @@ class Upload:
         buffer: told what became of them.
         client: takes bodies to the server.
         chunk_bytes: cap of a body after compression; a single sample may exceed it.
+        encode: makes bodies.
 
     Attributes:
         lease: as given.
@@ -52,7 +56,9 @@ class Upload:
         began_s: monotonic.
     """
 
-    def __init__(self, lease: Lease, buffer: BufferClient, client: HttpClient, chunk_bytes: int) -> None:
+    def __init__(
+        self, lease: Lease, buffer: BufferClient, client: HttpClient, chunk_bytes: int, encode: Encode = jsonl.body
+    ) -> None:
         self.lease = lease
         self.batch_id = uuid.uuid4().hex
         self.chunk_index = 0
@@ -63,6 +69,7 @@ class Upload:
         self._buffer = buffer
         self._client = client
         self._chunk_bytes = chunk_bytes
+        self._encode = encode
         self._cursor = 0  # samples of which something is known
         self._verdicts: list[_Verdict] = []  # from start to cursor
         self._stops: list[int] = []
@@ -172,7 +179,7 @@ class Upload:
         return stop, packed
 
     def _packed(self, start: int, stop: int) -> bytes:
-        return self._client.transport.pack(jsonl.body(self.lease, start, stop))
+        return self._client.transport.pack(self._encode(self.lease, start, stop))
 
     def _halve(self, stop: int) -> int:
         """Keep the end of a range for later and return the end of its first half."""
@@ -234,7 +241,7 @@ class Upload:
 
     def _probe(self, number: int) -> Outcome:
         """Return what the server says to an empty body, or if it wants none, to a neighbour of the sample."""
-        outcome = self._send(self._client.transport.pack(b""), 0).outcome
+        outcome = self._send(self._packed(0, 0), 0).outcome
         neighbour = self._neighbour(number)
         if isinstance(outcome, BodyRefused) and neighbour is not None:
             outcome = self._send(self._packed(neighbour, neighbour + 1), 1).outcome

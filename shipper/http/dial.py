@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import signal
 import socket
+import ssl
 import threading
 import time
 from http.cookiejar import DefaultCookiePolicy
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -22,9 +23,20 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 
 from common import VERSION
+from shipper.http import pin
 from shipper.http.meter import Meter
 
 _Address = tuple[Any, ...]
+
+
+class Pins(NamedTuple):
+    """The keys that a host may have, see `pin.py`."""
+
+    host: str = ""
+    keys: tuple[str, ...] = ()
+
+
+NO_PINS = Pins()
 
 
 def dial(host: str, port: int, timeout_s: float, meter: Meter | None = None) -> socket.socket:
@@ -96,7 +108,7 @@ def _resolve(host: str, port: int, flags: int = 0) -> list[_Address]:
         raise socket.gaierror(socket.EAI_NONAME, str(error)) from error
 
 
-def open_session(meter: Meter) -> requests.Session:
+def open_session(meter: Meter, pins: Pins = NO_PINS) -> requests.Session:
     """Return a session that sends what it is told to, over connections of ours."""
     session = requests.Session()
     session.trust_env = False  # a ~/.netrc would replace the Authorization header, a proxy variable the server
@@ -104,15 +116,15 @@ def open_session(meter: Meter) -> requests.Session:
     session.headers.update({"User-Agent": f"belabox-metrics/{VERSION}", "Accept-Encoding": "identity"})
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("http://", "https://"):
-        session.mount(scheme, Adapter(meter, pool_connections=2, pool_maxsize=1))
+        session.mount(scheme, Adapter(meter, pins, pool_connections=2, pool_maxsize=1))
     return session
 
 
 class Adapter(HTTPAdapter):
     """What a session is given so that its connections are made by `dial` and counted by a meter."""
 
-    def __init__(self, meter: Meter, **named: Any) -> None:
-        self._pools = _pools(meter)
+    def __init__(self, meter: Meter, pins: Pins, **named: Any) -> None:
+        self._pools = _pools(meter, pins)
         super().__init__(**named)
 
     def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
@@ -120,8 +132,14 @@ class Adapter(HTTPAdapter):
         super().init_poolmanager(*arguments, **named)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
+    def proxy_manager_for(self, proxy: str, **named: Any) -> Any:
+        """Return the pools for a proxy, with our own kinds of connection too."""
+        manager = super().proxy_manager_for(proxy, **named)
+        manager.pool_classes_by_scheme = self._pools
+        return manager
 
-def _pools(meter: Meter) -> dict[str, type[HTTPConnectionPool]]:
+
+def _pools(meter: Meter, pins: Pins) -> dict[str, type[HTTPConnectionPool]]:
     """Return the kinds of connection by scheme; urllib3 hands no object of ours through to them."""
 
     class Http(HTTPConnection):
@@ -131,6 +149,11 @@ def _pools(meter: Meter) -> dict[str, type[HTTPConnectionPool]]:
     class Https(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
             return _socket(self, meter)
+
+        def connect(self) -> None:
+            super().connect()
+            if pins.keys and pins.host == (self._tunnel_host or self.host):
+                pin.check(cast("ssl.SSLSocket", self.sock), pins.keys)
 
     class HttpPool(HTTPConnectionPool):
         ConnectionCls = Http

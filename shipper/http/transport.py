@@ -22,9 +22,10 @@ import urllib3
 
 from common.config import Config, ConfigError
 from common.log import SECRETS, Log
-from common.remote import Remote
+from common.remote import JSON, Remote
+from shipper.envelope import upload_url
 from shipper.http.answer import Answer
-from shipper.http.dial import open_session
+from shipper.http.dial import Pins, open_session
 from shipper.http.interrupt import DeadlineOver, interruptible
 from shipper.http.meter import Meter
 from shipper.http.token import Token
@@ -93,11 +94,14 @@ class Transport:
         self._token = token
         self._stopping = stopping
         self._verify: str | bool = _checked(remote)
-        parts = urlsplit(remote.url)
+        self._upload_url = upload_url(remote.url) if remote.type == JSON else remote.url
+        parts = urlsplit(self._upload_url)
         SECRETS.add(parts.query)  # libraries log whole URLs
         self.endpoint = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
         self.longest_s = remote.connect_timeout_s + remote.timeout_s
         self._origin = (parts.scheme, parts.netloc)
+        self._pins = Pins(parts.hostname or "", remote.tls.pin)
+        self._proxies = {"http": remote.proxy, "https": remote.proxy} if remote.proxy else {}
         self._session: requests.Session | None = None
         self._used_s = 0.0
         self.reconnects = 0
@@ -118,7 +122,9 @@ class Transport:
             headers["Content-Encoding"] = "gzip"
         headers.update(self._token.headers())
         remote = self._remote
-        return self._bounded(_Request("POST", remote.url, headers, packed, remote.connect_timeout_s, remote.timeout_s))
+        return self._bounded(
+            _Request("POST", self._upload_url, headers, packed, remote.connect_timeout_s, remote.timeout_s)
+        )
 
     def get(
         self, url: str, timeout_s: float, *, most_bytes: int = MAX_ANSWER_BYTES, compressed: bool = False
@@ -176,7 +182,7 @@ class Transport:
 
     def _once(self, request: _Request) -> Answer:
         if self._session is None:
-            self._session = open_session(self.meter)
+            self._session = open_session(self.meter, self._pins)
         began_s = time.monotonic()
         try:
             with self._session.request(
@@ -186,6 +192,7 @@ class Transport:
                 headers=request.headers,
                 timeout=(request.connect_s, request.answer_s),
                 verify=self._verify,
+                proxies=self._proxies,
                 allow_redirects=False,  # a redirected POST becomes a GET, whose 200 acknowledges nothing
                 stream=True,
             ) as response:

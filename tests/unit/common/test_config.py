@@ -17,6 +17,7 @@ from common.keys import boolean, choice, duration, integer, key, listing, regex,
 from common.settings import Settings
 from tests.harness import ROOT
 
+RECEIVER = {"BELABOX_REMOTE__TYPE": "json"}  # what the PRD's URL names
 FIXTURES = ROOT / "tests" / "fixtures" / "config"
 
 
@@ -94,8 +95,17 @@ def test_the_shipped_file_is_the_defaults() -> None:
 @pytest.mark.parametrize("name", ["milestone-2.yaml", "prd.yaml"])
 def test_the_documents_own_examples_load(name: str) -> None:
     """Both requirement documents' example files are valid, whole, and every key in them is taken or named."""
-    loaded = config.load(FIXTURES / name, {}, registry.sections())
+    loaded = config.load(FIXTURES / name, RECEIVER if name == "prd.yaml" else {}, registry.sections())
     assert "belabox-001" == loaded.settings.device.id
+
+
+def test_the_prds_url_is_refused_with_both_ways_to_go_on() -> None:
+    """It names a receiver of JSON, which the default type is not."""
+    with pytest.raises(ConfigError) as caught:
+        config.load(FIXTURES / "prd.yaml", {}, registry.sections())
+    (message,) = caught.value.messages
+    assert "remote.url: expected https://metrics.example.com/api/v1/import for VictoriaMetrics" in message
+    assert "or remote.type: json" in message
 
 
 def test_milestone_2s_example_means_what_it_says() -> None:
@@ -118,7 +128,7 @@ def test_milestone_2s_example_means_what_it_says() -> None:
 
 def test_the_prds_example_means_what_it_says() -> None:
     """Its groups, its upload section and its priorities take effect; what has none is named in a warning."""
-    loaded = config.load(FIXTURES / "prd.yaml", {}, registry.sections())
+    loaded = config.load(FIXTURES / "prd.yaml", RECEIVER, registry.sections())
     assert all("no effect" in warning or "not collected" in warning for warning in loaded.warnings)
     assert [30.0] * 4 == [loaded.collectors[name].interval_s for name in ("cpu", "memory", "disk", "thermal")]
     assert (5.0, False) == (loaded.collectors["network"].interval_s, loaded.collectors["network"].enabled)
@@ -359,3 +369,25 @@ def test_one_underscore_too_few_is_said(tmp_path: Path) -> None:
     loaded = load(tmp_path, "", {"BELABOX_REMOTE_URL": "http://x", "BELABOX_TEST_CLOCK": "f", "REMOTE_URL": "y"})
     expected = "BELABOX_REMOTE_URL: no effect; two underscores stand between section and key: BELABOX_REMOTE__URL"
     assert (expected,) == loaded.warnings
+
+
+@pytest.mark.parametrize(
+    ("warns", "remote"),
+    [
+        (True, "{url: http://metrics.example.com/api/v1/import, auth: {type: bearer_token}}"),
+        (False, "{url: https://metrics.example.com/api/v1/import, auth: {type: bearer_token}}"),
+        (False, "{url: http://127.0.0.1:8428/api/v1/import, auth: {type: bearer_token}}"),
+        (False, "{url: http://metrics.example.com/api/v1/import}"),
+    ],
+)
+def test_a_token_that_travels_in_clear_is_a_warning(tmp_path: Path, warns: bool, remote: str) -> None:
+    """To another host without TLS."""
+    assert warns is any("without TLS" in warning for warning in load(tmp_path, f"remote: {remote}\n").warnings)
+
+
+def test_a_pin_needs_tls(tmp_path: Path) -> None:
+    """And looks like one."""
+    assert "remote.tls.pin: expected an https URL" in str(
+        errors(tmp_path, f"remote: {{tls: {{pin: [{'A' * 43}=]}}}}\n")
+    )
+    assert "remote.tls.pin" in str(errors(tmp_path, "remote: {url: 'https://a/b', tls: {pin: [short]}}\n"))
