@@ -20,7 +20,7 @@ PYTEST = pytest -n $(JOBS) --maxschedchunk 1 --durations 10 $(if $(RESULTS),--ju
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "  Variables: RUN_DIR=run CONFIG=file FILE=file PYTHON=python3 SERVER=victoria-metrics|bundled|none"
+	@echo "  Variables: RUN_DIR=run CONFIG=file FILE=file PYTHON=python3 SERVER=victoria-metrics|bundled|json|none"
 
 $(BIN)/.run: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

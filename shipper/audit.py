@@ -151,10 +151,10 @@ class Audit:
         if not self._queues and self._patience < 0:
             self._patience = PATIENCE
             return False
-        behind_s = (end_ms - newest_ms) // 1000 if newest_ms else None
-        self._report.status.audit = "waits: the server's newest sample is older than what is to be compared" + (
-            f", by {behind_s} s; something queues before it" if self._queues and behind_s else ""
-        )
+        behind = f"by {(end_ms - newest_ms) // 1000} s; " if newest_ms else ""
+        queue = "something queues before it" if self._queues else "what is missing may be on its way"
+        self._report.status.audit = f"waits: the server's newest sample is older than this window, {behind}{queue}"
+        self._report.log.throttled_warning("audit", "audit waits", reason=self._report.status.audit)
         return True
 
     def _newest(self, device_id: str) -> int:

@@ -35,8 +35,8 @@ The whole pipeline in one folder, in the foreground; Ctrl-C ends it. From the en
              e.g. "--seed 2 --episode heat", or "--seed 1"
   HOST_ROOT  read HOST_ROOT/proc and HOST_ROOT/sys          (default: /)
   PYTHON     interpreter with the packages                  (default: .venv/bin/python in this tree)
-  SERVER     victoria-metrics, bundled or none: what to start when no remote.url is configured
-             (default: victoria-metrics if it is installed, else bundled)
+  SERVER     victoria-metrics, bundled, json (remote.type: json) or none: what to start when no remote.url is
+             configured (default: victoria-metrics if it is installed, else bundled)
   PLAIN      not empty: supervisord as it is, whose processes share no memory
   BELABOX_<SECTION>__<KEY>  any key of the configuration, e.g. BELABOX_REMOTE__URL, BELABOX_HEALTH__PORT
 """
@@ -167,7 +167,9 @@ def _server(environ: MutableMapping[str, str], loaded: Config, folders: Folders)
     if not server.url:
         environ["BELABOX_REMOTE__ENABLED"] = "false"
         return server
-    environ["BELABOX_REMOTE__URL"] = f"{server.url}/api/v1/import"
+    environ["BELABOX_REMOTE__URL"] = f"{server.url}/api/v1" if asked == "json" else f"{server.url}/api/v1/import"
+    if asked == "json":
+        environ["BELABOX_REMOTE__TYPE"] = "json"
     programs.add(folders, "server", server.command)
     return server
 

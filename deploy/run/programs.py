@@ -25,7 +25,7 @@ stdout_logfile_maxbytes = 5MB
 stdout_logfile_backups = 1
 """
 NAMES = ("server", "demo")  # of the files that a run replaces; all others are the user's
-SERVERS = ("victoria-metrics", "bundled", "none")
+SERVERS = ("victoria-metrics", "bundled", "json", "none")
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def server(kind: str, python: str, run_dir: Path) -> Server:
     port = ports.free(8428)
     url = f"http://127.0.0.1:{port}"
     look = f"curl '{url}/api/v1/query?query=system_load1'"
-    if kind == "bundled":
+    if kind in ("bundled", "json"):
         receiver = (python, "-m", "tests.fake_vm", "--port", str(port), "--data", str(run_dir / "received.jsonl"))
         return Server("bundled receiver", url, receiver, look)
     if installed is None:

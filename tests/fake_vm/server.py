@@ -22,6 +22,7 @@ from socketserver import ThreadingTCPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.fake_vm import envelope
 from tests.fake_vm.answers import answer_get
 from tests.fake_vm.control import PREFIX, answer_control
 from tests.fake_vm.exchange import Body, refuse, serve_import
@@ -125,6 +126,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(answer_control(core, self.command, path, self.read_body().data))
         elif _IMPORT.fullmatch(path):
             serve_import(core, self)
+        elif path == envelope.PATH:
+            envelope.serve_metrics(core, self)
         else:
             self._serve_get(core, path)
 
