@@ -1,6 +1,6 @@
 """What the kernel knows of a process.
 
-Reads: /proc/<pid>/stat and statm.
+Reads: /proc/<pid>/stat, statm and smaps_rollup.
 Source: proc(5).
 Fails: a process that is gone gives None.
 """
@@ -53,4 +53,16 @@ def usage(pid: int, proc: Path = PROC) -> Usage | None:
             state=fields[_STATE].decode("ascii", "replace"),
         )
     except (OSError, ValueError, IndexError):
+        return None
+
+
+def pss_bytes(pid: int, proc: Path = PROC) -> int | None:
+    """Return the memory of a process, a page that several share counted as this one's part of it.
+
+    None where there is none of that number, or its rights are not this process's (the SRT collector's unit).
+    """
+    try:
+        rows = (proc / str(pid) / "smaps_rollup").read_bytes().splitlines()
+        return next(int(row.split()[1]) * 1024 for row in rows if row.startswith(b"Pss:"))
+    except (OSError, ValueError, IndexError, StopIteration):
         return None

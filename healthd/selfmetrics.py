@@ -1,7 +1,7 @@
 """From heartbeats to samples: what the processes count of themselves, and what the kernel says of them.
 
 Reads: the heartbeats of running processes, /proc/<pid>.
-Emits: their readings, process.{up,restarts_total,resident_bytes,cpu_seconds_total}{program},
+Emits: their readings, process.{up,restarts_total,resident_bytes,pss_bytes,cpu_seconds_total}{program},
     belabox_metrics.info{version}. A histogram becomes name_bucket{le} (cumulative), name_sum, name_count.
 Fails: a process that is silent or gone has no readings any more; its process.up is 0.
 """
@@ -68,6 +68,9 @@ def _used(pid: int, program: dict[str, str], proc: Path) -> Iterator[Reading]:
     used = procfs.usage(pid, proc)
     if used is not None:
         yield Reading("gauge", "process.resident_bytes", program, used.resident_bytes)
+        pss_bytes = procfs.pss_bytes(pid, proc)
+        if pss_bytes is not None:
+            yield Reading("gauge", "process.pss_bytes", program, pss_bytes)
         yield Reading("counter", "process.cpu_seconds_total", program, used.cpu_seconds)
 
 

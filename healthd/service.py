@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import zmq
 
 from common import clock, lock, wire
+from common.activity import noted
 from common.config import Config
 from common.feed import Feed, subscribe
 from common.sample import Sample
@@ -74,7 +76,7 @@ class Healthd:
         self._heartbeats = Heartbeats()
         self._supervisor = Supervisor(service.run_dir / "supervisor.sock")
         self._polling = Polling(self._supervisor)
-        self._watchdog = Watchdog(self._supervisor, service.event)
+        self._watchdog = Watchdog(self._supervisor, service.event, noted=partial(noted, service.run_dir))
         self._notify = Notify(os.environ)
         self._started_s = self._looked_s = time.monotonic()
         self._verdict = Verdict()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import time
 import xml.parsers.expat
 import xmlrpc.client
 from collections.abc import Mapping
@@ -17,6 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.service import STACK_SIGNAL
+
+STACK_S = 0.1  # to write a stack takes a thousandth of it
 TIMEOUT_S = 1.0  # a busy supervisord answers within 10 ms
 
 _SHUTDOWN_STATE = 6  # supervisor.xmlrpc.Faults
@@ -98,8 +102,10 @@ class Supervisor:
         self._programs: dict[str, Program] = {}
 
     def kill(self, program: Program) -> bool:
-        """Send SIGKILL to a program; tell whether supervisord did. It restarts it."""
-        return self._tell("signalProcess", program.full_name, "KILL")
+        """Have a program write its stack to its log, then kill it, to be restarted; tell whether supervisord did."""
+        asked = self._tell("signalProcess", program.full_name, str(int(STACK_SIGNAL)))
+        time.sleep(STACK_S if asked else 0)
+        return self._tell("signalProcess", program.full_name, "KILL") or asked  # which ends what has not begun to run
 
     def start(self, program: Program) -> bool:
         """Start a program that does not run; tell whether supervisord tries."""

@@ -53,12 +53,20 @@ class Watchdog:
         supervisor: through which it acts.
         report: takes events.
         proc: where /proc is.
+        noted: returns the source that is at work in a process, and what it reads.
     """
 
-    def __init__(self, supervisor: Supervisor, report: Callable[[Event], None], proc: Path = procfs.PROC) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        report: Callable[[Event], None],
+        proc: Path = procfs.PROC,
+        noted: Callable[[str], tuple[str, str]] = lambda _process: ("", ""),
+    ) -> None:
         self._supervisor = supervisor
         self._report = report
         self._proc = proc
+        self._noted = noted
         self._looked_s: float | None = None
         self._silences: dict[str, Silence] = {}
         self._fatal: dict[str, Given] = {}
@@ -126,12 +134,19 @@ class Watchdog:
         if self._is_busy(silence, now_s) and now_s - silence.since_s < BUSY_S:
             return
         silence.worked_s = now_s + AGAIN_S  # until supervisord's list shows the new process
+        where = self._where(name)
         if self._supervisor.kill(program):
             self._down.add(name)
             self._pids.pop(name, None)  # its death is no news
             heard_s = program.changed_s if unheard or beat is None else beat.received_s
-            text = f"{name} sent no heartbeat for {now_s - heard_s:.0f} s; killed, supervisord restarts it"
+            text = f"{name} sent no heartbeat for {now_s - heard_s:.0f} s{where}; killed, supervisord restarts it"
             self._report(Event("process_hung", text, name))
+
+    def _where(self, process: str) -> str:
+        """Say at what a process hangs; where it is in its code is in its log by then, see `Supervisor.kill`."""
+        source, path = self._noted(process)
+        work = f"reads {path}" if path else "is at work"
+        return f" while its source {source} {work}" if source else ""
 
     def _is_busy(self, silence: Silence, now_s: float) -> bool:
         """Tell whether a process has worked in the last seconds, or waits for the disk."""

@@ -91,7 +91,7 @@ DELIVERY = Dashboard(
         Panel("Data budget", (one("uploader_budget_used_bytes", "used, {{period}}"),), "bytes"),
         Panel("Database", (one("storage_database_size_bytes", "database"), one("storage_wal_size_bytes", "log")), "bytes"),
         Panel("Written to flash", (rate("storage_flash_bytes_written_total", "bytes/s"),), "Bps"),
-        Panel("Memory of each process", (one("process_resident_bytes", "{{program}}"),), "bytes"),
+        Panel("Memory of each process", (one("process_pss_bytes", "{{program}}"),), "bytes"),
         Panel("Processor of each process", (rate("process_cpu_seconds_total", "{{program}}", " * 100"),), "percent"),
     ),
 )  # fmt: skip

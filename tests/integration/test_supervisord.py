@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -20,6 +19,14 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from tests.harness import ROOT, wait_for
 
+SERVICE = """
+[program:memory]
+command = {python} -m collectors memory --root {dir}/host
+directory = {dir}
+environment = PYTHONPATH="{dir}",PYTHONUNBUFFERED="1",BELABOX_RUN__DIR="{dir}/run",ONLY_CHILD="yes"
+redirect_stderr = true
+stdout_logfile = {dir}/memory.log
+"""
 CONFIG = """
 [supervisord]
 nodaemon = true
@@ -41,26 +48,7 @@ autorestart = unexpected
 redirect_stderr = true
 stdout_logfile = {dir}/{name}.log
 """
-# What a program sees of itself, as JSON; what two interpreters never have in common is left out.
-LOOKS = """
-import json, logging, os, signal, sys, threading, time
-import common.clock
-handled = [n for n in range(1, 32) if n not in (9, 19) and signal.getsignal(n) not in (signal.SIG_DFL, signal.SIG_IGN)]
-print(json.dumps({
-    "argv": sys.argv[1:], "name": __name__, "cwd": os.getcwd(), "path": sys.path[0], "handled": handled,
-    "own": os.environ.get("OWN"), "secret": os.environ.get("ONLY_PARENT"), "threads": threading.active_count(),
-    "files": sorted(int(n) for n in os.listdir("/proc/self/fd"))[:-1], "blocked": len(signal.pthread_sigmask(0, ())),
-    "umask": os.umask(0o77), "leader": os.getpgrp() == os.getpid(), "mark": getattr(common.clock, "MARK", 0),
-}))
-time.sleep(1000)
-"""
 PROBES = {
-    "looks": LOOKS,
-    "leaves": "import sys; sys.exit(3)",
-    "words": "import sys; sys.exit('no such thing')",
-    "raises": "import time\nprint('before')\nraise RuntimeError('a bug')",
-    "returns": "import atexit; atexit.register(print, 'the end')",
-    "kills": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
     "notifies": """
 import os, socket, time
 while name := os.environ.get("NOTIFY_SOCKET"):
@@ -68,7 +56,6 @@ while name := os.environ.get("NOTIFY_SOCKET"):
         client.sendto(b"MAINPID=1\\nWATCHDOG=1\\nSTOPPING=1\\nSTATUS=%d" % os.getpid(), name)
     time.sleep(0.1)
 """,
-    "stays": "import time, signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\ntime.sleep(1000)",
 }
 
 
@@ -77,7 +64,8 @@ def supervised(folder: Path, script: list[str], **environment: str) -> Iterator[
     """Run the probes under a supervisord; give its XML-RPC."""
     config = folder / "supervisord.conf"
     programs = "".join(PROGRAM.format(name=name, dir=folder, python=sys.executable) for name in PROBES)
-    config.write_text(CONFIG.format(dir=folder) + programs, encoding="ascii")
+    service = SERVICE.format(dir=folder, python=sys.executable)
+    config.write_text(CONFIG.format(dir=folder) + programs + service, encoding="ascii")
     with (folder / "out").open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, *script, "-n", "-c", str(config)],
@@ -122,41 +110,55 @@ def tree(run_dir: Path) -> Path:
     return run_dir
 
 
-def seen(folder: Path, script: list[str]) -> dict[str, Any]:
-    """Return all that can be told of the probes under a supervisord."""
+def outside(folder: Path, script: list[str]) -> dict[str, Any]:
+    """Return all that can be told from outside of a service of ours under a supervisord."""
     with supervised(folder, script) as supervisor:
-        found: dict[str, Any] = {"states": states(supervisor)}
-        supervisor.stopProcess("stays")
-        supervisor.stopProcess("looks")
-        found["stopped"] = {name: states(supervisor)[name] for name in ("stays", "looks")}
-    found["looks"] = json.loads(log(folder, "looks"))
-    found["logs"] = {name: log(folder, name).splitlines()[-1:] for name in PROBES if name != "looks"}
-    for name in PROBES:
-        (folder / f"{name}.log").unlink()
+        wait_for("its first collect", lambda: "not collected" in log(folder, "memory"))
+        proc = Path("/proc") / str(supervisor.getProcessInfo("memory")["pid"])
+        environ = dict(pair.partition("=")[::2] for pair in (proc / "environ").read_text().split("\0") if "=" in pair)
+        status = dict(row.split(":", 1) for row in (proc / "status").read_text().splitlines())
+        found: dict[str, Any] = {
+            "command": (proc / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")[1:],
+            "cwd": str((proc / "cwd").readlink()),
+            "own": environ.get("ONLY_CHILD") if script[0] == "-m" else "yes",  # exec sets it, a fork keeps the parent's
+            "signals": {name: status[name] for name in ("SigBlk", "SigIgn", "SigCgt")},
+            "umask": status["Umask"],
+            "threads": status["Threads"],
+            "files": len(list((proc / "fd").iterdir())),
+        }
+        os.kill(int(proc.name), signal.SIGUSR1)
+        wait_for("its stack", lambda: "loop.py" in log(folder, "memory"))
+        supervisor.stopProcess("memory")
+        found["stopped"] = states(supervisor)["memory"]
+        assert "stopped" in log(folder, "memory")
+    (folder / "memory.log").unlink()
     return found
 
 
-def test_it_behaves_as_a_plain_one(tree: Path) -> None:
-    """States, exit statuses, logs, signals, environment, arguments, descriptors: all the same."""
-    plain = seen(tree, ["-m", "supervisor.supervisord"])
-    preloaded = seen(tree, [str(tree / "deploy/supervisord.py")])
+def test_a_service_is_the_same_forked_or_executed(tree: Path) -> None:
+    """Its command line, folder, signals, mask, threads, descriptors, and how it ends; its name is its own."""
+    plain = outside(tree, ["-m", "supervisor.supervisord"])
+    preloaded = outside(tree, [str(tree / "deploy/supervisord.py")])
     assert plain == preloaded
-    assert ("EXITED", 3) == plain["states"]["leaves"] or "FATAL" == plain["states"]["leaves"][0]
-    assert (["--word", "two words"], "__main__", 0) == tuple(plain["looks"][key] for key in ("argv", "name", "blocked"))
-    assert ["RuntimeError: a bug"] == plain["logs"]["raises"]
-    assert [["no such thing"], ["the end"]] == [plain["logs"][name] for name in ("words", "returns")]
+    assert [b"-m", b"collectors", b"memory"] == plain["command"][:3]
+    assert ("EXITED", 0) == plain["stopped"] or "STOPPED" == plain["stopped"][0]
+
+
+def test_a_wrong_configuration_or_option_is_said_as_ever(tree: Path) -> None:
+    """What was prepared before the fork is not; a fresh interpreter says what is wrong, with its own exit status."""
+    with supervised(tree, [str(tree / "deploy/supervisord.py")], BELABOX_COLLECTORS__MEMORY__INTERVAL="soon"):
+        wait_for("the message", lambda: "collectors.memory.interval" in log(tree, "memory"))
 
 
 def test_a_restart_runs_the_code_on_the_disk(tree: Path) -> None:
     """Also of what was preloaded before it changed."""
     with supervised(tree, [str(tree / "deploy/supervisord.py")]) as supervisor:
-        wait_for("a look", lambda: "mark" in log(tree, "looks"))
+        wait_for("its first collect", lambda: "not collected" in log(tree, "memory"))
         clock = tree / "common/clock.py"
-        clock.write_text(clock.read_text(encoding="utf-8") + "\nMARK = 7\n", encoding="utf-8")
-        supervisor.stopProcess("looks")
-        supervisor.startProcess("looks")
-        wait_for("a new look", lambda: log(tree, "looks").count("mark") == 2)
-    assert [0, 7] == [json.loads(line)["mark"] for line in log(tree, "looks").splitlines()]
+        clock.write_text(clock.read_text(encoding="utf-8") + "\nprint('another clock')\n", encoding="utf-8")
+        supervisor.stopProcess("memory")
+        supervisor.startProcess("memory")
+        wait_for("the new code", lambda: "another clock" in log(tree, "memory"))
 
 
 def test_systemd_is_told_by_supervisord_itself(tree: Path) -> None:

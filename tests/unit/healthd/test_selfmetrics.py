@@ -31,6 +31,7 @@ def recorded(proc: Path, pid: int) -> None:
     stat = f"{pid} (a) R 1 (b) S 1 1 1 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 1 0 100 1000000 300 0"
     (proc / str(pid) / "stat").write_text(stat + "\n", encoding="ascii")
     (proc / str(pid) / "statm").write_text("5000 300 200 1 0 400 0\n", encoding="ascii")
+    (proc / str(pid) / "smaps_rollup").write_text("1000-2000 ---p 0 00:00 0 [rollup]\nRss: 9 kB\nPss: 7 kB\n")
 
 
 def test_the_kernels_counts_come_with_the_program(tmp_path: Path) -> None:
@@ -39,6 +40,7 @@ def test_the_kernels_counts_come_with_the_program(tmp_path: Path) -> None:
     found = published(known(collector(pid=100, restarts=3), shipper(pid=101)), tmp_path)
     page, ticks = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
     assert 300 * page == of(found, "process.resident_bytes")[("cpu",)]
+    assert 7 * 1024 == of(found, "process.pss_bytes")[("cpu",)]
     assert 300 / ticks == of(found, "process.cpu_seconds_total")[("cpu",)]
     assert 3 == of(found, "process.restarts_total")[("cpu",)]
     assert ("shipper",) not in of(found, "process.resident_bytes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -39,12 +39,12 @@ class FakeSupervisor(Supervisor):
 class Play:
     """A watchdog that looks every second."""
 
-    def __init__(self, proc: Path) -> None:
+    def __init__(self, proc: Path, noted: Callable[[str], tuple[str, str]] = lambda _: ("", "")) -> None:
         self.proc = proc
         self.supervisor = FakeSupervisor()
         self.events: list[Event] = []
         self.now_s = NOW_S
-        self._watchdog = Watchdog(self.supervisor, self.events.append, proc)
+        self._watchdog = Watchdog(self.supervisor, self.events.append, proc, noted)
         self.works(0)
 
     def works(self, ticks: int, state: str = "S") -> None:
@@ -91,6 +91,23 @@ def test_a_silent_process_is_ended(play: Play) -> None:
     """Once, and with an event."""
     assert ["kill collectors:cpu"] == play.look(seconds=3)
     assert ["process_hung"] == play.kinds()
+
+
+@pytest.mark.parametrize(
+    ("noted", "said"),
+    [
+        (("cpu", "proc/stat"), " while its source cpu reads proc/stat"),
+        (("modem", ""), " while its source modem is at work"),
+        (("", ""), ""),
+    ],
+)
+def test_the_event_names_what_a_process_hangs_at(tmp_path: Path, noted: tuple[str, str], said: str) -> None:
+    """As the process has noted it, in whose log its stack is."""
+    play = Play(tmp_path, lambda process: noted if process == "cpu" else ("", ""))
+    play.look(RUNNING, seconds=2)
+    play.look(seconds=3)
+    (event,) = play.events
+    assert f"heartbeat for 6 s{said}; killed, supervisord restarts it" in event.text
 
 
 def test_a_silent_process_that_works_is_left_alone(play: Play) -> None:
