@@ -41,6 +41,7 @@ AVERAGED = {
     "encoder.frame_drop_percent": "frame_drop_percent",
     "stream.health_score": "health_score",
 }
+DATA = "srtla.link_bytes_total"
 LIFE_SIGNS = ("srt.connected", "encoder.frame_rate")
 HOW = {
     stream_state.STOPPED: "the stream was stopped",
@@ -78,6 +79,8 @@ class Session:
         how: how it ended, see `stream_state`.
         live_ms: spans in which it was live: begin, and end or None.
         means: of what was measured in these.
+        data_bytes: of the stream over each link, both ways, by interface.
+        counted: the counters that this is summed up from, as they were last.
     """
 
     id: str
@@ -88,6 +91,8 @@ class Session:
     how: str = ""
     live_ms: list[tuple[int, int | None]] = field(default_factory=list)
     means: dict[str, Mean] = field(default_factory=dict)
+    data_bytes: dict[str, int] = field(default_factory=dict)
+    counted: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
@@ -98,6 +103,15 @@ class Session:
         """Add a reading to its mean."""
         readings, mean = self.means.get(name, Mean(0, 0.0))
         self.means[name] = Mean(readings + 1, mean + (value - mean) / (readings + 1))
+
+    def count_data(self, sample: Sample) -> None:
+        """Add what a link's counter has grown by; one that has begun again has grown by what it shows."""
+        interface, ip, direction = (sample.tags.get(label, "") for label in ("interface", "ip", "direction"))
+        value, key = int(sample.value), (interface, ip, direction)
+        before = self.counted.get(key, 0)
+        self.counted[key] = value
+        link = interface or ip
+        self.data_bytes[link] = self.data_bytes.get(link, 0) + (value - before if value >= before else value)
 
     def was_live(self, timestamp_ms: int) -> bool:
         """Tell whether the stream was live at a moment."""
@@ -124,6 +138,9 @@ def hear(samples: Sequence[Sample], timestamp_ms: int, _producer: str, state: St
     if session is None or timestamp_ms < session.start_ms:
         return
     state.heard.take(samples, timestamp_ms, time.monotonic())
+    for sample in samples:
+        if sample.name == DATA:
+            session.count_data(sample)
     if not session.was_live(timestamp_ms):
         return
     for sample in samples:
@@ -233,6 +250,8 @@ def _sample(session: Session, boot_id: str) -> Sample:
     if session.how:
         metadata["how"] = session.how
         metadata["summary"] = {name: round(mean, 2) for name, (_, mean) in sorted(session.means.items())}
+        if session.data_bytes:
+            metadata["data_bytes"] = dict(sorted(session.data_bytes.items()))
     content = {
         "id": session.id,
         "status": session.status,

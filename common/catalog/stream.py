@@ -218,6 +218,15 @@ RECEIVER = (
     row("receiver.packets_lost_total", COUNTER, "", "", "Gaps it saw, before repair.", HIGH),
     row("receiver.packets_dropped_total", COUNTER, "", "", "Packets that came too late or never: missing video.", HIGH),
     row("receiver.packets_retransmitted_total", COUNTER, "", "", "Packets that came again.", HIGH),
+    row("receiver.packets_late_total", COUNTER, "", "", "Packets that came after they were given up.", HIGH),
+    row("receiver.naks_sent_total", COUNTER, "", "", "Loss reports it has sent.", HIGH),
+    row("receiver.reorder_hold_ms", GAUGE, "milliseconds", "", "How long it waits before a gap is a loss.", HIGH),
+    row("receiver.discontinuities_total", COUNTER, "", "", "Breaks of the picture that every viewer sees.", HIGH),
+    row("receiver.viewer_packets_dropped_total", COUNTER, "", "", "Packets too late for some viewer.", HIGH),
+    row("receiver.viewer_backlog_ms", GAUGE, "milliseconds", "", "How far the slowest viewer has fallen behind.", HIGH),
+    row("receiver.link_bitrate_bits_per_second", GAUGE, "bits/s", "link", "What arrives over a bonded link.", HIGH),
+    row("receiver.link_jitter_ms", GAUGE, "milliseconds", "link", "Jitter of a bonded link, as it arrives.", HIGH),
+    row("receiver.link_uptime_seconds", GAUGE, "seconds", "link", "Age of a bonded link there.", HIGH),
 )
 
 STREAM = (*SRT, *SRTLA, *ENCODER, *AUDIO, *HDMI, *MODEM, *EVENTS, *RECEIVER)

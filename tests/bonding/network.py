@@ -18,14 +18,6 @@ from collections.abc import Callable
 _SO_TIMESTAMPNS = 35  # asm-generic/socket.h; Python has no name for it
 _TIMESPEC = struct.Struct("@ll")
 
-
-def free_port() -> int:
-    """Return a UDP port of loopback that nobody uses."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 Handler = Callable[[bytes, "tuple[str, int]"], None]
 
 

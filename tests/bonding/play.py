@@ -12,9 +12,10 @@ from collectors.srt import srt
 from common.changes import Glimpse
 from common.events import Event
 from common.sample import Sample
-from tests.bonding.network import Network, free_port
+from tests.bonding.network import Network
 from tests.bonding.srt import Controller, Decoder, Encoder
 from tests.bonding.srtla import Path, Receiver, Sender
+from tests.free_port import free_port
 
 WATCH_S, COLLECT_S = 0.5, 5.0
 LEAST_BPS, MOST_BPS = 500_000, 6_000_000

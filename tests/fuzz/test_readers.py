@@ -118,8 +118,10 @@ def _gps(content: bytes) -> list[Sample | Event]:
 
 
 def _receiver(content: bytes) -> object:
-    found = receiver.parse(content.decode("utf-8", "replace"))
-    return _finite([Sample(name, value) for name, value in (found or {}).items()])
+    try:
+        return _finite([*receiver.parse(content.decode("utf-8", "replace"))])
+    except receiver.ReceiverError:
+        return None
 
 
 def _finite(found: list[Sample | Event]) -> list[Sample | Event]:

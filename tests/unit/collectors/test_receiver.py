@@ -18,9 +18,13 @@ from tests.unit.collectors.web_server import Asked, serving
 KEY, AUTHORIZATION = "live_k3y_9c1", "Basic-4f9a"
 
 # The same stream as each of them shows it; keys from their sources, numbers our own.
-SLS = {"publishers": {KEY: {"pktRcvLoss": 12, "pktRcvDrop": 3, "mbpsRecvRate": 6.01, "rtt": 48.2, "bitrate": 6000}}}
+SLS = {"publishers": {KEY: {"pktRcvLoss": 12, "pktRcvDrop": 3, "mbpsRecvRate": 4.06, "rtt": 48.2, "bitrate": 6010}}}
 OPENIRL = {"publisher": {"bitrate": 6010, "dropped_pkts": 3, "rtt": 48.2, "uptime": 60, "latency": 2000}}
-LEGACY = {"publishers": {"live": {"mbps_recv_rate": 6.01, "pkt_rcv_drop": 3, "pkt_rcv_loss": 12, "rtt": 48.2}}}
+LEGACY = {
+    "publishers": {
+        "live": {"mbps_recv_rate": 4.06, "bitrate": 6010, "pkt_rcv_drop": 3, "pkt_rcv_loss": 12, "rtt": 48.2}
+    }
+}
 RELAY = {"publishers": {KEY: {"connected": True, "bitrate": 6010, "rtt": 48.2, "dropped_pkts": 3, "network": 1}}}
 MEDIAMTX = {
     "items": [
@@ -30,33 +34,77 @@ MEDIAMTX = {
 }
 
 
+def values(content: dict[str, Any], stream: str = "") -> dict[str, Any]:
+    """Return what is made of an answer, by metric."""
+    return {one.name.removeprefix("receiver."): one.value for one in receiver.parse(json.dumps(content), stream)}
+
+
 @pytest.mark.parametrize("content", [SLS, OPENIRL, LEGACY, RELAY, MEDIAMTX])
 def test_each_dialect_says_the_same(content: dict[str, Any]) -> None:
     """Bitrate in kbit/s or Mbit/s, drops under four names."""
-    found = receiver.parse(json.dumps(content))
-    assert found is not None
+    found = values(content)
     same = ("connected", "bitrate_bits_per_second", "rtt_ms", "packets_dropped_total")
     assert (1, 6_010_000, 48.2, 3) == tuple(found[name] for name in same)
 
 
 @pytest.mark.parametrize(
-    "content", [{"publishers": {}}, {"publisher": None}, {"items": []}, {"publishers": {"k": {"connected": False}}}]
+    "content",
+    [
+        {"publishers": {}},
+        {"publisher": None},
+        {"items": []},
+        {"publishers": {"k": {"connected": False}}},
+        {"status": "ok", "message": receiver.IDLE},
+    ],
 )
 def test_a_receiver_without_our_stream(content: dict[str, Any]) -> None:
     """It answers, and has nothing: connected is 0, the rest absent."""
-    assert {"connected": 0} == receiver.parse(json.dumps(content))
+    assert {"connected": 0} == values(content)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "5", '{"status":"ok"}', '{"publishers":[]}', "<html>"])
 def test_what_is_not_understood(text: str) -> None:
     """Is nothing, and no zero."""
-    assert receiver.parse(text) is None
+    with pytest.raises(receiver.ReceiverError):
+        receiver.parse(text)
+
+
+def test_ours_of_several() -> None:
+    """By its name or the end of it; where that cannot be told nothing is said, and why is."""
+    streams = {"publishers": {"live/stream/theirs": {"rtt": 1.0}, "live/stream/ours": {"rtt": 2.0}}}
+    assert [2.0, 2.0] == [values(streams, name)["rtt_ms"] for name in ("ours", "live/stream/ours")]
+    assert {"connected": 0} == values(streams, "another")
+    with pytest.raises(receiver.ReceiverError, match="has 2 streams"):
+        values(streams)
+
+
+def test_what_a_viewer_sees() -> None:
+    """irl-srt-server's own counts of breaks, loss reports and viewers that fall behind."""
+    row = {
+        "ingestDiscontinuities": 4, "pktSentNAKTotal": 31, "msSrtlaReorderHold": 80, "viewerPktSndDrop": 5,
+        "maxReaderBacklogMs": 120,
+    }  # fmt: skip
+    assert {
+        "connected": 1, "discontinuities_total": 4, "naks_sent_total": 31, "reorder_hold_ms": 80.0,
+        "viewer_packets_dropped_total": 5, "viewer_backlog_ms": 120.0,
+    } == values({"publishers": {"k": row}})  # fmt: skip
+
+
+def test_links_as_they_arrive() -> None:
+    """Each by the receiver's number for it, what has none is left out."""
+    peers = [{"connection_id": "a3f2", "bitrate": 5000, "jitter": 1.2, "uptime": 3600}, {"bitrate": 1}, 7]
+    found = receiver.parse(json.dumps({"publisher": {"bitrate": 8000, "peers": peers}}))
+    assert [
+        ("receiver.link_bitrate_bits_per_second", 5_000_000.0),
+        ("receiver.link_jitter_ms", 1.2),
+        ("receiver.link_uptime_seconds", 3600.0),
+    ] == [(one.name, one.value) for one in found if one.tags == {"link": "a3f2"}]
 
 
 def test_numbers_that_are_none() -> None:
     """Text, null, negative and boolean values are absent."""
     row = {"rtt": "48", "bitrate": None, "latency": -1, "uptime": True}
-    assert {"connected": 1} == receiver.parse(json.dumps({"publisher": row}))
+    assert {"connected": 1} == values({"publisher": row})
 
 
 def secret(file: Path, text: str) -> Path:

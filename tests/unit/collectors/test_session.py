@@ -105,6 +105,24 @@ def test_what_was_measured_before_the_end_and_heard_after_it_is_in_the_summary(b
     assert ([], []) == board.look()
 
 
+def test_the_data_of_each_sim_is_in_the_summary(board: Board) -> None:
+    """Both ways, over a sender that was started again; what an interface had in another stream is not in it."""
+    board.start("belacoder", 4000, 99_000)
+    board.look()
+
+    def hear(interface: str, direction: str, value: int) -> None:
+        labels = {"interface": interface, "ip": "10.0.0.2", "direction": direction}
+        session.hear([Sample(session.DATA, value, labels)], clock.wall_ms(), "srt", board.state)
+
+    for interface, direction, value in (
+        ("wwan0", "sent", 1000), ("wwan0", "sent", 5000), ("wwan0", "received", 70), ("usb0", "sent", 9),
+        ("wwan0", "sent", 300),
+    ):  # fmt: skip
+        hear(interface, direction, value)
+    assert board.state.session is not None
+    assert {"wwan0": 5370, "usb0": 9} == board.state.session.data_bytes
+
+
 def test_a_restart_is_the_same_stream(board: Board) -> None:
     """The device's software starts the encoder again after 2 s."""
     board.start("belacoder", 4000, 90_000)
