@@ -152,7 +152,7 @@ class Remote:
     proof: str = key(
         choice("auto", "header", "count", "status", "queue"),
         "auto",
-        "what shows that an answer is the server's own; see docs/operating.md",
+        "what shows that an answer is the server's own; see docs/troubleshooting.md",
     )
     upload_interval_s: float = key(
         duration(0.2, 3600),

@@ -129,6 +129,9 @@ class ShipperStatus:
     enabled: bool = _field(_flag, "false: remote.enabled is off", default=True)
     mode: str | None = _field(_text, "realtime, degraded, offline or disabled")
     endpoint: str | None = _field(_text, "where samples go, without what is secret in it")
+    lanes: dict[str, Any] | None = _field(
+        _map, "seconds from one upload to the next by priority, and which are set by themselves in remote.priority"
+    )
     last_upload_ms: int | None = _field(_number, "when the server accepted something last")
     last_current_ms: int | None = _field(_number, "when nothing was waiting longer than it may, last")
     metrics_uploaded: int = _field(_number, "samples that the server accepted since the start", default=0)

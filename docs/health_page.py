@@ -45,6 +45,7 @@ FIELDS: Mapping[str, str] = {
     "uploader.verified_until": _SHIPPER["verified_until_ms"],
     "uploader.unverified_samples": _SHIPPER["unverified_samples"],
     "uploader.endpoint": _SHIPPER["endpoint"],
+    "uploader.lanes": _SHIPPER["lanes"],
     "uploader.last_error": "the last failure, null once the same works again",
     "storage.database_size_bytes": _BUFFER["database_size_bytes"],
     "storage.wal_size_bytes": _BUFFER["wal_size_bytes"],

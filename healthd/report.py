@@ -153,6 +153,7 @@ def _uploader(view: View, shipper: Beat | None, buffer: Beat | None, reasons: tu
         "verified_until": _when(shipper, "verified_until_ms"),
         "unverified_samples": _number(shipper, "unverified_samples"),
         "endpoint": shipper.text("endpoint") if shipper else None,
+        "lanes": shipper.said.facts.get("lanes") if shipper else None,
         "last_error": shipper.error if shipper else None,
     }
 

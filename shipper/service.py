@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import zmq
@@ -20,6 +20,7 @@ from common import lock
 from common.config import Config, ConfigError
 from common.remote import JSON, Remote
 from common.service import Service
+from common.settings import PRIORITY_NAMES
 from shipper.audit import Audit
 from shipper.buffer_client import (
     BufferAwayError,
@@ -219,6 +220,7 @@ class Shipper:
         queues = Queues(remote.lanes, settings.storage.commit_interval_s, time.monotonic(), phase)
         report.status.enabled, report.status.endpoint = remote.enabled, way.endpoint
         report.status.mode = state.mode if remote.enabled else "disabled"
+        report.status.lanes = lanes_shown(config)
         return _Server(
             client,
             Sender(state, queues, self._buffer, client, self._quota, report),
@@ -300,3 +302,9 @@ def known_of(remote: Remote) -> proof.Known:
     """Return what is known of how a server answers before it was asked."""
     shape = proof.COUNT if remote.type == JSON else remote.proof
     return proof.Known(shape, is_secure=urlsplit(remote.url).scheme == "https")
+
+
+def lanes_shown(config: Config) -> dict[str, Any]:
+    """Return what `/health` shows of the lanes: their intervals in seconds, and which are not `upload_interval`'s."""
+    intervals = dict(zip(PRIORITY_NAMES, config.settings.remote.lanes, strict=True))
+    return {**intervals, "set": [name for name in PRIORITY_NAMES if f"remote.priority.{name}" in config.given]}

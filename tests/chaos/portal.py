@@ -48,8 +48,8 @@ HOP_BY_HOP = ("content-length", "connection", "transfer-encoding", "date", "serv
 class Portal:
     """Relay HTTP to a port of this machine, as well as the mode allows.
 
-    Modes: ``pass``; one of `PORTALS`, which answers everything; a status such as ``413``: every second upload meets a
-    backend that answers with a page.
+    Modes: ``pass``; ``down``, which answers 503; one of `PORTALS`, which answers everything; a status such as ``413``:
+    every second upload meets a backend that answers with a page.
 
     Args:
         target_port: of the server.
@@ -72,6 +72,8 @@ class Portal:
         self.answered[mode] += 1
         if mode.isdecimal():
             return int(mode), {"Content-Type": "text/html", "Server": "nginx"}, PAGE
+        if mode == "down":
+            return 503, {}, b""
         if mode != "pass":
             return PORTALS[mode]
         if self.write_only and not is_upload and path != "/health":

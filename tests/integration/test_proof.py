@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import random
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
-from tests.chaos.portal import bad_backend, closings, set_up, settled
-from tests.harness import require
+from tests.chaos.portal import Device, bad_backend, closings, portal, set_up, settled
+from tests.chaos.server import RealServer
+from tests.free_port import free_port
+from tests.harness import require, wait_for
 
 CLEAN = {"lost": 0, "doubled": 0, "quarantined": 0}
 
@@ -29,4 +35,60 @@ def test_one_bad_backend_of_two_costs_nothing(run_dir: Path, status: int) -> Non
         bad_backend(device, way, status, 5.0)
         account = settled(device, server)
     assert account.pop("published") > 100
+    assert CLEAN == account
+
+
+@contextmanager
+def vmagent(folder: Path, target: str) -> Iterator[str]:
+    """Run a vmagent that writes to a target; give its URL."""
+    port = free_port()
+    (folder / "queue").mkdir()
+    command = [
+        require("vmagent"), f"-remoteWrite.url={target}", f"-remoteWrite.tmpDataPath={folder / 'queue'}",
+        f"-httpListenAddr=127.0.0.1:{port}",
+    ]  # fmt: skip
+    with (folder / "vmagent.log").open("ab") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            wait_for("vmagent", lambda: get(f"http://127.0.0.1:{port}/health") == "OK")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def get(url: str) -> str:
+    """Return what a URL answers, nothing while nobody does."""
+    try:
+        with urlopen(url, timeout=10) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
+
+
+def test_a_queue_before_the_server_is_waited_for(run_dir: Path) -> None:
+    """A vmagent takes everything while the server behind it is away; nothing is sent to it again."""
+    (run_dir / "vm").mkdir()
+    server = RealServer(require("victoria-metrics"), run_dir / "vm")
+    server.start()
+    keys = {
+        "REMOTE__AUDIT__QUERY_URL": f"{server.url}/api/v1/query",
+        "REMOTE__AUDIT__INTERVAL": "1s",
+        "REMOTE__AUDIT__GRACE": "1s",
+    }
+    try:
+        with (
+            portal(server.port) as way,
+            vmagent(run_dir, f"http://127.0.0.1:{way.port}/api/v1/write") as queue,
+            Device(run_dir / "p", f"{queue}/api/v1/import", **keys) as device,
+        ):
+            way.mode = "down"
+            device.publish("--age", "600")  # the windows of its samples are over
+            wait_for("samples to be taken", lambda: len(device.uploaded()) > 200, 60)
+            device.stop("oracle")
+            wait_for("the audit to wait", lambda: "something queues before it" in device.log("shipper"), 60)
+            way.mode = "pass"
+            account = settled(device, server)
+            assert "missing at the server" not in device.log("buffer")
+    finally:
+        server.kill()
+    assert account.pop("published") > 200
     assert CLEAN == account

@@ -293,6 +293,12 @@ def test_a_reload_changes_the_server(vm: FakeVm, start: Start, environment: Call
     assert 2 == running.stub.hellos
 
 
+def test_the_lanes_are_shown_and_which_of_them_are_set_by_themselves(start: Start) -> None:
+    """Such a lane wins over the upload interval."""
+    running = start(remote__upload_interval="6s", remote__priority__low="1m")
+    assert {"critical": 0, "high": 2, "normal": 6, "low": 60, "set": ["low"]} == running.facts["lanes"]
+
+
 def test_a_reload_can_switch_it_on(vm: FakeVm, start: Start, environment: Callable[..., None]) -> None:
     """Without a restart."""
     running = start(rows(10), remote__enabled="false")
