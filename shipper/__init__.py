@@ -1,1 +1,1 @@
-"""From the buffer to the server: leases in, JSON lines out, and what the server said of them back."""
+"""From the buffer to the server: leases in, JSON lines out, and what became of them back."""

@@ -27,7 +27,7 @@ LOOK_UP_S = 0.05  # how often a wait looks whether the process is to end
 
 
 class BufferAwayError(Exception):
-    """The buffer did not reply, or not in this protocol: say hello before anything else."""
+    """The buffer did not reply, or not in this protocol: register again before anything else."""
 
 
 class BufferBusyError(Exception):
@@ -35,7 +35,7 @@ class BufferBusyError(Exception):
 
 
 class LeaseLostError(Exception):
-    """The buffer does not know the lease: it was started anew. The samples are pending there."""
+    """The buffer does not know the lease: it was restarted. The samples are pending there."""
 
 
 class BufferConnection:
@@ -104,7 +104,7 @@ class BufferConnection:
         raise self._away(event)
 
     def _away(self, event: int) -> BufferAwayError:
-        """Make the connection anew, so that nothing that was sent is answered later."""
+        """Connect again, so that nothing that was sent is answered later."""
         self._socket.close(linger=0)
         self._socket = self._connected()
         return BufferAwayError("the buffer is not there" if event == zmq.POLLOUT else "the buffer does not reply")
@@ -143,7 +143,7 @@ class Event(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Samples that the server took while the buffer was not there to be told.
+    """Samples that the server accepted while the buffer was away.
 
     Attributes:
         priority: of all of them.
@@ -170,14 +170,14 @@ class BufferClient:
         self._ask = ask
 
     def hello(self, accepted: Sequence[Chunk] = ()) -> int:
-        """Void every older lease, and say what of them the server took; return how much of that was not marked yet."""
+        """Void every older lease and report what of them the server accepted; return how much was not marked yet."""
         reply = self._ask("hello", accepted=list(accepted))
         return int(reply.get("marked", 0))
 
     def lease(
         self, priority: int, max_samples: int, *, since_ms: int | None = None, before_ms: int | None = None
     ) -> Lease | None:
-        """Take pending samples of a priority and a span on loan, None when there are none."""
+        """Lease pending samples of a priority between two times, None when there are none."""
         reply = self._ask("lease", priority=priority, max_samples=max_samples, before_ms=before_ms, since_ms=since_ms)
         try:
             return lease.from_reply(reply, priority, max_samples)
@@ -185,11 +185,11 @@ class BufferClient:
             raise BufferAwayError(str(error)) from error
 
     def done(self, number: int, upto: int, batch_id: str, chunk_index: int) -> None:
-        """Say that the server has a lease's samples up to, not including, `upto`."""
+        """Report that the server has a lease's samples up to, not including, `upto`."""
         self._ask("done", lease=number, upto=upto, batch_id=batch_id, chunk_index=chunk_index)
 
     def reject(self, number: int, upto: int, reason: str) -> None:
-        """Say that the server will never take them; the buffer keeps them aside."""
+        """Report that the server will never take them; the buffer moves them to quarantine."""
         self._ask("reject", lease=number, upto=upto, reason=reason)
 
     def release(self, number: int) -> None:
@@ -208,18 +208,18 @@ class BufferClient:
         return stats
 
     def audit(self, grace_s: float) -> dict[str, Any]:
-        """Return the oldest closed span that is not verified, and how far all is; see the protocol."""
+        """Return the oldest closed audit window that is not verified, and how far all is; see the protocol."""
         reply = self._ask("audit", after_ms=0, grace_s=grace_s)
         if not reply.keys() >= {"start_ms", "verified_until_ms", "unverified_samples"}:
             raise BufferAwayError(f"audit: a reply with {', '.join(reply)}")
         return reply
 
     def verdict(self, start_ms: int, uploaded_ms: int, missing: Sequence[int]) -> None:
-        """Say of which series of a span the server has less than was uploaded."""
+        """Report the series of an audit window of which the server has less than was uploaded."""
         self._ask("verdict", start_ms=start_ms, uploaded_ms=uploaded_ms, missing=list(missing))
 
     def restarted(self, started_s: int, started_ms: int, grace_s: float) -> None:
-        """Say when the server was started, by its own clock and by the local one."""
+        """Report when the server was started, by its own clock and by the local one."""
         self._ask("restarted", started_s=started_s, started_ms=started_ms, grace_s=grace_s)
 
     def events(self) -> tuple[str, list[Event]]:
@@ -231,7 +231,7 @@ class BufferClient:
             raise BufferAwayError(f"events: {type(error).__name__} {error}") from error
 
     def events_sent(self, upto: int) -> None:
-        """Say that it has all up to an event."""
+        """Report that it has all up to an event."""
         self._ask("events_sent", upto=upto)
 
 

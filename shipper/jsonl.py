@@ -137,7 +137,7 @@ def _bad_samples(series: Series, begin: int) -> Iterator[Refusal]:
 
 
 def _all_finite(values: Iterable[object]) -> bool:
-    """Tell whether all are finite numbers; a bool is none here, it would cost the server's whole line."""
+    """Return whether all are finite numbers; a bool is none here, it would cost the server's whole line."""
     values = list(values)
     return set(map(type, values)) <= {int, float} and all(map(math.isfinite, values))  # type: ignore[arg-type]
 

@@ -2,13 +2,13 @@
 
 Reads and writes `budget.json` beside the database (0600; a quota outlives a run directory on a tmpfs). A file that
 cannot be read starts from 0 with a warning, one that cannot be written is a warning: neither stops an upload. A
-kill -9 costs what was booked in the last 10 s.
+kill -9 costs what was counted in the last 10 s.
 
 A period is a calendar day or month in the device's local time, known by its name (2026-11-22, 2026-11).
 Boards boot with a wrong clock and are put right later, so a period's end is not taken from one jump:
 
-- Back to an earlier period, everything booked under later ones still counts: it was sent just now.
-- On again to a later one that is known, its own figure is in force again, with what was booked meanwhile.
+- Back to an earlier period, everything counted under later ones still counts: it was sent just now.
+- On again to a later one that is known, its own figure is in force again, with what was counted meanwhile.
 - On to one that is not known is a new period, from 0; periods after it were an error and are forgotten.
 """
 
@@ -38,7 +38,7 @@ WRITE_S = 10.0  # at most as often: 4 KiB of flash each time
 VERSION = 1
 MOST_BYTES = 4096
 
-Book = dict[str, int]
+Usage = dict[str, int]
 
 
 def name_of(period: str, wall_s: float) -> str:
@@ -54,36 +54,36 @@ def end_ms(period: str, wall_s: float) -> int:
 
 
 class Account:
-    """What was booked in each period of a kind.
+    """What was used in each period of a kind.
 
     Args:
-        book: bytes by name of the period.
+        usage: bytes by name of the period.
         current: the latest name that was seen; "" for none.
     """
 
-    def __init__(self, book: Mapping[str, int], current: str = "") -> None:
-        self.book: Book = dict(book)
+    def __init__(self, usage: Mapping[str, int], current: str = "") -> None:
+        self.usage: Usage = dict(usage)
         self.current = current
 
     @property
     def used(self) -> int:
         """What counts for the current period."""
-        return sum(amount for name, amount in self.book.items() if name >= self.current)
+        return sum(amount for name, amount in self.usage.items() if name >= self.current)
 
-    def book_bytes(self, name: str, amount: int) -> None:
-        """Book bytes under the period that it is now."""
+    def add(self, name: str, amount: int) -> None:
+        """Count bytes for the period that it is now."""
         if name != self.current:
             self._turn(name)
-        self.book[name] = self.book.get(name, 0) + amount
+        self.usage[name] = self.usage.get(name, 0) + amount
 
     def _turn(self, name: str) -> None:
         before, self.current = self.current, name
         if name < before:
             return
-        if name in self.book and before in self.book:
-            self.book[name] += self.book.pop(before)
-        older = max((known for known in self.book if known < name), default=name)
-        self.book = {known: self.book[known] for known in (older, name) if known in self.book}
+        if name in self.usage and before in self.usage:
+            self.usage[name] += self.usage.pop(before)
+        older = max((known for known in self.usage if known < name), default=name)
+        self.usage = {known: self.usage[known] for known in (older, name) if known in self.usage}
 
 
 class Quota:
@@ -108,9 +108,9 @@ class Quota:
         return any(self._limits.values())
 
     def spend(self, amount: int, wall_s: float) -> None:
-        """Book bytes; 0 looks whether a period has ended."""
+        """Count bytes; 0 looks whether a period has ended."""
         for period, account in self.accounts.items():
-            account.book_bytes(name_of(period, wall_s), amount)
+            account.add(name_of(period, wall_s), amount)
 
     @property
     def share(self) -> float:
@@ -152,7 +152,7 @@ class DataQuota:
     def __init__(self, limits: remote.Budget, file: Path, meter: Meter, report: Report) -> None:
         self._report = report
         self._meter = meter
-        self._booked = meter.read()
+        self._counted = meter.read()
         self._file = file
         self._saved_s = 0.0
         self._changed = False
@@ -161,9 +161,9 @@ class DataQuota:
         self.settle()
 
     def settle(self) -> None:
-        """Book what was carried since the last time, and say so."""
+        """Count what was carried since the last time, and report it."""
         wall_s, carried = time.time(), self._meter.read()
-        amount, self._booked = carried - self._booked, carried
+        amount, self._counted = carried - self._counted, carried
         self.quota.spend(amount, wall_s)
         self._changed = self._changed or amount > 0
         shown = self._report.status.budget = self.quota.usage(wall_s)
@@ -194,7 +194,7 @@ class DataQuota:
             return
         self._saved_s = time.monotonic()
         periods = {
-            period: {"current": account.current, "used": account.book}
+            period: {"current": account.current, "used": account.usage}
             for period, account in self.quota.accounts.items()
         }
         try:

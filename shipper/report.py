@@ -39,7 +39,7 @@ class Report:
         self._service.event(event)
 
     def trouble(self, where: str, error: Exception, **fields: Any) -> None:
-        """Carry a failure in the heartbeat until `well` is said of the same place."""
+        """Carry a failure in the heartbeat until `well` is called for the same place."""
         self._trouble = where
         self._service.failed(error, **fields)
 

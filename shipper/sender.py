@@ -83,11 +83,11 @@ class Sender:
 
     def forget(self) -> list[Chunk]:
         """Drop what is under way, whose leases are void; return what of it the server took and nobody knows of."""
-        untold = [chunk for upload in self.uploads for chunk in upload.untold()]
+        unreported = [chunk for upload in self.uploads for chunk in upload.unreported()]
         self._uploads.clear()
         self._parked.clear()
         self._count_retries()
-        return untold
+        return unreported
 
     def p0_committed(self) -> None:
         """Send P0 as soon as its interval allows."""

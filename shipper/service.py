@@ -98,7 +98,7 @@ class Shipper:
         self._quota = DataQuota(settings.remote.budget, file, way.meter, self._report)
         self._server = self._connect(service.config, way)
         self._greeted = False
-        self._untold: list[Chunk] = []
+        self._unreported: list[Chunk] = []
         self._announced_s = 0.0
         self._feed = wake_ups(service.run_dir)
         loop, audit_s = service.loop, settings.remote.audit.interval_s
@@ -262,10 +262,10 @@ class Shipper:
 
     def _turn(self) -> float:
         if not self._greeted:
-            marked = self._buffer.hello(self._untold)
+            marked = self._buffer.hello(self._unreported)
             if marked:
-                self._service.log.info("the buffer was told what the server had taken before", count=marked)
-            self._untold.clear()
+                self._service.log.info("the buffer marked what the server had accepted before", count=marked)
+            self._unreported.clear()
             self._greeted = True
             self._report.well(BUFFER)
         return self._server.sender.turn()
@@ -276,7 +276,7 @@ class Shipper:
 
     def _forget_leases(self) -> None:
         """Register with the buffer before anything else: it drops the leases and marks what the server took of them."""
-        self._untold += self._server.sender.forget()
+        self._unreported += self._server.sender.forget()
         self._greeted = False
 
     def _announce(self, longest_s: float) -> None:

@@ -40,7 +40,7 @@ class Upload:
 
     Args:
         lease: samples on loan.
-        buffer: told what became of them.
+        buffer: hears what became of them.
         client: takes bodies to the server.
         chunk_bytes: cap of a body after compression; a single sample may exceed it.
         encode: makes bodies.
@@ -48,9 +48,9 @@ class Upload:
     Attributes:
         lease: as given.
         batch_id: of this round.
-        chunk_index: of the next chunk that the buffer is told of.
+        chunk_index: of the next chunk that is reported to the buffer.
         attempt: of the next request, 1 for the first; it counts failures in a row.
-        start: samples that the buffer was told of.
+        start: samples that were reported to the buffer.
         accepted, rejected, bytes_sent: totals of this round.
         http_status: of the last answer, 0 before it.
         began_s: monotonic.
@@ -79,7 +79,7 @@ class Upload:
 
     @property
     def finished(self) -> bool:
-        """Whether the buffer was told of every sample."""
+        """Whether every sample was reported to the buffer."""
         return self.start == len(self.lease)
 
     @property
@@ -97,7 +97,7 @@ class Upload:
     def advance(self, most: int) -> Exchange | None:
         """Send one chunk of at most `most` samples; None where there was nothing to send.
 
-        What is learned is to be told to the buffer by `settle`, once it is counted; until that has worked,
+        What is learned is reported to the buffer by `settle`, once it is counted; until that has worked,
         this does no more than that.
 
         Raises:
@@ -117,10 +117,10 @@ class Upload:
         return self._learn(self._send(packed, stop - self._cursor), stop)
 
     def settle(self) -> None:
-        """Tell the buffer what is known; after a `BufferBusyError` it still is to be told.
+        """Report to the buffer what is known; after a `BufferBusyError` it is still to be reported.
 
         Raises:
-            BufferAwayError, BufferBusyError, LeaseLostError: it could not be told.
+            BufferAwayError, BufferBusyError, LeaseLostError: it could not be reported.
         """
         while self._is_owed:
             upto, reject_reason, _ = self._verdicts[0]
@@ -134,7 +134,7 @@ class Upload:
             self.start = upto
             del self._verdicts[0]
 
-    def untold(self) -> list[Chunk]:
+    def unreported(self) -> list[Chunk]:
         """Return what the server took and the buffer does not know of."""
         chunks, begin = [], self.start
         for number, verdict in enumerate(self._verdicts):

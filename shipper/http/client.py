@@ -53,8 +53,8 @@ class HttpClient:
         transport: the way to it.
         known: how it answers, as far as it is known before the first answer.
         probe_url: where a harmless GET can be sent.
-        announce: told before each request how long it may block, in seconds.
-        count: told of each upload.
+        announce: called before each request with how long it may block, in seconds.
+        count: called with each upload.
 
     Attributes:
         transport, known: as given, and learned.

@@ -109,7 +109,7 @@ def _resolve(host: str, port: int, flags: int = 0) -> list[_Address]:
 
 
 def open_session(meter: Meter, pins: Pins = NO_PINS) -> requests.Session:
-    """Return a session that sends what it is told to, over connections of ours."""
+    """Return a session that adds nothing of its own to a request, over connections of ours."""
     session = requests.Session()
     session.trust_env = False  # a ~/.netrc would replace the Authorization header, a proxy variable the server
     session.headers.clear()

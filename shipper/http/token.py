@@ -22,7 +22,7 @@ class Token:
     Args:
         auth: section remote.auth.
         environ: where the token is when there is no file.
-        log: told when a changed file cannot be used.
+        log: gets a line when a changed file cannot be used.
 
     Raises:
         ConfigError: a token is asked for and there is none that can be used.

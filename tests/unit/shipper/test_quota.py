@@ -104,13 +104,13 @@ def test_a_clock_that_jumps_resets_and_freezes_nothing(expected: int, steps: lis
     """Neither is a budget used twice nor is it used up for ten years."""
     account = Account({})
     for name, amount in steps:
-        account.book_bytes(name, amount)
+        account.add(name, amount)
     assert expected == account.used
 
 
-def test_the_book_stays_small() -> None:
+def test_what_is_kept_stays_small() -> None:
     """Two periods at most are remembered."""
     account = Account({})
     for day in range(100, 400):
-        account.book_bytes(str(day), 1)
-    assert ["398", "399"] == sorted(account.book)
+        account.add(str(day), 1)
+    assert ["398", "399"] == sorted(account.usage)

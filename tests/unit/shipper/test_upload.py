@@ -310,11 +310,11 @@ def test_what_the_server_took_is_known_when_the_buffer_is_not_there(vm: FakeVm, 
     """Of the chunk that was not marked, and nothing once it is."""
     under = begin(rows(10))
     under.step(4)
-    assert [] == under.upload.untold()
+    assert [] == under.upload.unreported()
     under.stub.refuse = {"done": "storage"}
     with pytest.raises(BufferBusyError):
         under.step(3)
-    (chunk,) = under.upload.untold()
+    (chunk,) = under.upload.unreported()
     assert (2, under.upload.batch_id, 1) == chunk[:3]
     sent = [sample.timestamp_ms for sample in vm.samples()]
     told = [timestamp_ms for *_, timestamps in chunk.groups for timestamp_ms in timestamps]
