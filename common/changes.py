@@ -7,7 +7,6 @@ alerts and the page have them within a second; in calm there are none.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from common import thresholds
 from common.sample import Sample
@@ -26,10 +25,10 @@ _WHOLES = frozenset(row.of for row in THRESHOLDS if row.of)
 _Key = tuple[str, frozenset[tuple[str, str]]]
 
 
-class Glimpse(NamedTuple):
-    """A reading between two collects of its source; it is published only where it is news."""
+class Glimpse(Sample):
+    """A sample that is read between two collects of its source; it is published only where it is news."""
 
-    sample: Sample
+    __slots__ = ()
 
 
 class Changes:
@@ -44,9 +43,17 @@ class Changes:
         self._last: dict[_Key, object] = {}
         self._wholes: dict[str, float] = {}
 
+    def sift(self, found: Iterable[Sample]) -> tuple[list[Sample], bool]:
+        """Take what a source gave; return what is to be published of it, and whether that is news."""
+        samples = list(found)
+        glimpses = [sample for sample in samples if isinstance(sample, Glimpse)]
+        others = [sample for sample in samples if not isinstance(sample, Glimpse)]
+        is_news = self.take(glimpses)
+        return samples if is_news else others, self.take(others) or is_news
+
     def take(self, samples: Iterable[Sample]) -> bool:
         """Take the samples of one batch; tell whether one of them is news. What is first seen is, if it is not well."""
-        found = False
+        found, samples = False, list(samples)
         for sample in samples:
             if sample.name in _WHOLES and not isinstance(sample.value, str):
                 self._wholes[sample.name] = sample.value

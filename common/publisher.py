@@ -90,16 +90,19 @@ class Publisher:
 
         P0 among them, or what changes the verdict, makes it urgent.
         """
+        found, is_news = self.changes.sift(samples)
+        if samples and not found:
+            return
         kept = []
         has_date = wire.EARLIEST_MS <= timestamp_ms <= wire.LATEST_MS  # a batch from 1970 would never be acked
-        for sample in samples:
+        for sample in found:
             if has_date and is_deliverable(sample):
                 kept.append(sample)
             else:
                 reason = "not_finite" if has_date else "no_date"
                 self._count_lost(reason, 1, catalog.find(sample.name).priority)
         if has_date:
-            self._enter(kept, timestamp_ms, self.changes.take(kept) or urgent, producer or self._producer)
+            self._enter(kept, timestamp_ms, urgent or is_news, producer or self._producer)
         self._flush()
 
     def heartbeat(self, heartbeat: wire.Heartbeat) -> None:

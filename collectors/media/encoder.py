@@ -95,7 +95,7 @@ def watch(host: Host, _config: Config, state: State) -> Iterator[Event | Sample 
     frames, session = interrupts.count(host, ENCODER_ROW), mpp.encoding(host, belabox.ENCODERS)
     bitrate = mpp.number(session, "bitrate") if session is not None else None
     if bitrate is not None:
-        yield Glimpse(Sample("encoder.bitrate_bits_per_second", bitrate))
+        yield Glimpse("encoder.bitrate_bits_per_second", bitrate)
     is_open = frames is not None and session is not None
     if not is_open or frames != state.watched:
         state.watched, state.moved_s = frames, host.now_s

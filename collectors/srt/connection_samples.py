@@ -58,9 +58,9 @@ def at_once(tap: Tap, wall_s: float) -> Iterator[Glimpse]:
     """Yield the round trip and the loss of now, for what cannot wait until the next collect."""
     rtt_ms, loss = tap.connection.measured(wall_s, AT_ONCE_S).rtt_ms, _lost_percent(tap, wall_s)
     if rtt_ms is not None:
-        yield Glimpse(Sample("srt.rtt_ms", rtt_ms))
+        yield Glimpse("srt.rtt_ms", rtt_ms)
     if loss is not None and not tap.missed_now:
-        yield Glimpse(Sample("srt.packet_loss_percent", loss))
+        yield Glimpse("srt.packet_loss_percent", loss)
 
 
 def _rates(before: Totals, now: Totals, packet_bytes: int | None) -> Iterator[Sample]:

@@ -78,7 +78,7 @@ def watch(host: Host, _config: Config, _state: State) -> Iterator[Glimpse]:
     """Yield the temperature of the hottest zone: heat that crosses its threshold does not wait for the next collect."""
     hottest = max((temperature for temperature in _zones(host).values() if temperature is not None), default=None)
     if hottest is not None:
-        yield Glimpse(Sample("cpu.temperature", hottest))
+        yield Glimpse("cpu.temperature", hottest)
 
 
 def slowed(steps: Mapping[str, int | None]) -> bool | None:

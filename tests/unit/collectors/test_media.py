@@ -13,6 +13,8 @@ from collectors.host import Host
 from collectors.media import audio, encoder, hdmi, interrupts
 from collectors.media.encoder import Frames
 from collectors.process_table import Program
+from common.events import Event
+from common.sample import Sample
 
 HEAD = "      CPU0 CPU1\n"
 SESSION = "| session|  device| bitrate|\n|      11|  RKVENC| 6000000|\n"
@@ -26,12 +28,15 @@ class Watched:
         self._module = module
         self._host, self._state, self._config = Host(root), module.State(), module.Config()
         self._now_s = 100.0
+        self.samples: dict[str, float | str] = {}
 
     def kinds(self, seconds: float = 1.0) -> list[str]:
         """Look after some seconds; return the kinds of the events."""
         self._now_s += seconds
         self._host.begin(self._now_s)
-        return [event.kind for event in self._module.watch(self._host, self._config, self._state)]
+        found = list(self._module.watch(self._host, self._config, self._state))
+        self.samples = {item.name: item.value for item in found if isinstance(item, Sample)}
+        return [item.kind for item in found if isinstance(item, Event)]
 
 
 def put(root: Path, path: str, text: str) -> None:
@@ -51,7 +56,9 @@ def test_an_encoder_without_frames_is_a_stall(tmp_path: Path) -> None:
     watched = Watched(encoder, tmp_path)
     put(tmp_path, mpp.SESSIONS, SESSION)
     fires(tmp_path, 100)
-    assert [[], [], ["encoder_stalled"], []] == [watched.kinds() for _ in range(4)]
+    assert [[], [], ["encoder_stalled"]] == [watched.kinds() for _ in range(3)]
+    assert watched.samples["encoder.frame_rate"] == 0
+    assert [] == watched.kinds()
     fires(tmp_path, 101)
     assert [["encoder_recovered"], []] == [watched.kinds(), watched.kinds()]
 
@@ -104,7 +111,9 @@ def test_a_pulled_cable_is_said_once_and_taken_back(tmp_path: Path) -> None:
     put(tmp_path, hdmi.STATUS, "status: plugin\n")
     assert ["hdmi_restored"] == watched.kinds()
     put(tmp_path, hdmi.STATUS, "status: plugout\n")
-    assert [["hdmi_lost"], []] == [watched.kinds(), watched.kinds()]
+    assert ["hdmi_lost"] == watched.kinds()
+    assert {"hdmi.connected": 0} == watched.samples
+    assert [] == watched.kinds()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.changes import Changes
+from common.changes import Changes, Glimpse
 from common.sample import Sample
 from common.thresholds import Alerts
 
@@ -60,3 +60,17 @@ def test_text_and_what_nobody_judges_waits() -> None:
     assert not Changes(Alerts()).take(
         [Sample("event", "x"), Sample("system.load1", 99), Sample("stream.state", "live")]
     )
+
+
+def test_a_glimpse_is_published_where_it_is_news() -> None:
+    """Between two collects: once when the number crosses, and once when it comes back."""
+    changes = Changes(Alerts())
+    told = [changes.sift([Glimpse("srt.rtt_ms", value)]) for value in (40.0, 600.0, 700.0, 40.0)]
+    assert [[], [600.0], [], [40.0]] == [[sample.value for sample in kept] for kept, _ in told]
+    assert [False, True, False, True] == [is_news for _, is_news in told]
+
+
+def test_a_sample_beside_a_glimpse_is_always_published() -> None:
+    """It is what the source meant to say."""
+    sample = Sample("session", "{}")
+    assert ([sample], False) == Changes(Alerts()).sift([sample, Glimpse("srt.rtt_ms", 40.0)])
