@@ -20,6 +20,7 @@ from common.event_kinds import KINDS
 from common.keys import KeySpec
 from common.settings import PRIORITY_NAMES, Settings
 from deploy.grafana import __main__ as dashboards
+from deploy.vmalert import rules
 from docs import derived_page, health_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -169,6 +170,7 @@ PAGES = {
     ROOT / "deploy" / "config.yaml": config_file,
     ROOT / "docs" / "derived.md": derived_page.text,
     ROOT / "docs" / "health.md": health_page.text,
+    ROOT / "deploy" / "vmalert" / "rules.yml": rules.text,
     **{path: functools.partial(str, text) for path, text in dashboards.files().items()},
 }
 

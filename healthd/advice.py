@@ -106,7 +106,7 @@ STREAM = {
     ),
     "low_bitrate": Advice(
         "see the alert in docs/derived.md",
-        "The network carries less than half of what is asked for: the picture is coarse.",
+        "The network carries less than what is asked for: the picture is coarse.",
         "Move to better signal, or add a link. The event bitrate_cut names the rule that lowered it.",
     ),
     "overheating": Advice(

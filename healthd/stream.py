@@ -121,7 +121,9 @@ def _of_state(row: Value | None, latest: Latest, wall_ms: int) -> Iterator[_Foun
     elif row.value == ENDING:
         yield "ending", ERROR, "encoder", "The encoder is gone", row.since_ms
     elif row.value == ENDED and (how := _session(latest).get("how", "")) in {"crashed", "cut_off"}:
-        yield how, ERROR, "stream", "The stream has broken off", row.since_ms
+        lasted_s = _session(latest)["lasted_s"]
+        after = f" after {lasting(lasted_s)}" if lasted_s is not None else ""
+        yield how, ERROR, "stream", f"The stream has broken off{after}", row.since_ms
 
 
 def _of_signals(latest: Latest, now_s: float) -> Iterator[_Found]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from common import thresholds
+from common.thresholds import Alerts
 from deploy.grafana.panels import Dashboard, Panel, Query
 
 D = '{device_id="$device"}'
@@ -18,18 +20,38 @@ def rate(metric: str, legend: str, factor: str = "") -> Query:
     return Query(f'rate({metric}{{device_id="$device"}}[5m]){factor}', legend)
 
 
+# The first panels of every dashboard of a device: what its page says, and the state of its stream.
+VERDICTS = (
+    Panel(
+        "Verdicts: 0 nothing is wrong, 1 degraded, 2 error",
+        (one("verdict_level", "{{verdict}}"),),
+        kind="stat",
+        steps=(1, 2),
+    ),
+    Panel("Stream: 1 starting, 2 live, 3 ending, 4 ended", (one("stream_state", "state"),), kind="stat"),
+)
+
+
+def steps(alert: str) -> tuple[float, float]:
+    """Return from which values on a number with a threshold is yellow and red."""
+    row, alerts = thresholds.BY_ALERT[alert], Alerts()
+    return thresholds.amber(row, alerts), thresholds.limit(row, alerts)
+
+
 FLEET = Dashboard(
     "fleet",
     "all devices",
     (
+        Panel("Streams: 0 nothing is wrong, 1 degraded, 2 error", (Query('verdict_level{verdict="stream"}', "{{device_id}}"),), kind="stat", steps=(1, 2)),
+        Panel("Recorders: 0 nothing is wrong, 1 degraded, 2 error", (Query('verdict_level{verdict="recorder"}', "{{device_id}}"),), kind="stat", steps=(1, 2)),
         Panel("Devices heard of in the last 5 minutes", (Query("count(count by (device_id) (process_up))"),), kind="stat", width=6),
         Panel("Devices that stream", (Query("sum(srt_connected)"),), kind="stat", width=6),
         Panel("Processes that are down", (Query("count(process_up == 0) or vector(0)"),), kind="stat", width=6, steps=(1, 5)),
         Panel("Samples lost, last day", (Query("sum(increase(storage_lost_samples_total[1d])) or vector(0)"),), kind="stat", width=6, steps=(1, 1)),
         Panel("Health of each stream", (Query("stream_health_score", "{{device_id}}"),), "percent"),
         Panel("Bitrate", (Query("srt_bitrate_bits_per_second", "{{device_id}}"),), "bps"),
-        Panel("Packet loss", (Query("srt_packet_loss_percent", "{{device_id}}"),), "percent", steps=(2, 5)),
-        Panel("Hottest zone", (Query("cpu_temperature_celsius", "{{device_id}}"),), "celsius", steps=(75, 85)),
+        Panel("Packet loss", (Query("srt_packet_loss_percent", "{{device_id}}"),), "percent", steps=steps("packet_loss")),
+        Panel("Hottest zone", (Query("cpu_temperature_celsius", "{{device_id}}"),), "celsius", steps=steps("overheating")),
         Panel("Waiting on the device", (Query("storage_metrics_pending_upload", "{{device_id}}"),)),
         Panel("Sent by this agent", (Query("rate(uploader_bytes_sent_total[5m])", "{{device_id}}"),), "Bps"),
         Panel("Events a minute", (Query("sum by (device_id, severity) (increase(events_total[1m]))", "{{device_id}} {{severity}}"),)),
@@ -42,11 +64,12 @@ DEVICE = Dashboard(
     "device",
     "one device",
     (
+        *VERDICTS,
         Panel("Processor", (one("cpu_usage_percent", "{{core}}", 'core="all"'), one("cpu_iowait_percent", "waiting for disks")), "percent"),
-        Panel("Heat", (one("cpu_temperature_celsius", "hottest"), one("thermal_zone_temp_celsius", "{{zone}}")), "celsius", steps=(75, 85)),
+        Panel("Heat", (one("cpu_temperature_celsius", "hottest"), one("thermal_zone_temp_celsius", "{{zone}}")), "celsius", steps=steps("overheating")),
         Panel("Frequency", (one("cpu_frequency_hertz", "{{policy}}"),), "hertz"),
         Panel("Memory", (one("memory_used_bytes", "used"), one("memory_available_bytes", "available")), "bytes"),
-        Panel("File systems", (one("filesystem_used_percent", "{{mountpoint}}"),), "percent", steps=(85, 95)),
+        Panel("File systems", (one("filesystem_used_percent", "{{mountpoint}}"),), "percent", steps=(thresholds.DISK_PERCENT.amber,)),
         Panel("Disks", (rate("disk_write_bytes_total", "{{device}} written"), rate("disk_read_bytes_total", "{{device}} read")), "Bps"),
         Panel("Network", (one("network_tx_bits_per_second", "{{interface}} out"), one("network_rx_bits_per_second", "{{interface}} in")), "bps"),
         Panel("Modem signal", (one("modem_signal_percent", "{{modem}}"),), "percent"),
@@ -61,9 +84,10 @@ STREAM = Dashboard(
     "stream",
     "why the stream broke",
     (
+        *VERDICTS,
         Panel("Bitrate", (one("encoder_bitrate_target_bits_per_second", "target"), one("encoder_bitrate_bits_per_second", "encoder"), one("srt_bitrate_bits_per_second", "sent")), "bps"),
-        Panel("Round trip", (one("srt_rtt_ms", "stream"), one("srtla_link_rtt_ms", "{{interface}} {{ip}}")), "ms", steps=(250, 500)),
-        Panel("Loss and repetition", (one("srt_packet_loss_percent", "lost"), one("srt_retransmit_percent", "sent again")), "percent", steps=(2, 5)),
+        Panel("Round trip", (one("srt_rtt_ms", "stream"), one("srtla_link_rtt_ms", "{{interface}} {{ip}}")), "ms", steps=steps("high_round_trip")),
+        Panel("Loss and repetition", (one("srt_packet_loss_percent", "lost"), one("srt_retransmit_percent", "sent again")), "percent", steps=steps("packet_loss")),
         Panel("Carried by each link", (one("srtla_link_bits_per_second", "{{interface}} {{ip}}"),), "bps"),
         Panel("Links", (one("srtla_link_up", "{{interface}} {{ip}}"), one("srtla_active_links", "up"))),
         Panel("Waiting in the kernel", (one("srtla_link_queue_bytes", "{{interface}} {{ip}}"),), "bytes"),
@@ -81,6 +105,7 @@ DELIVERY = Dashboard(
     "delivery",
     "delivery",
     (
+        *VERDICTS,
         Panel("Processes", (one("process_up", "{{program}}"),), width=12),
         Panel("Waiting, by age of the oldest", (one("uploader_lane_age_seconds", "priority {{priority}}"),), "s"),
         Panel("Waiting", (one("storage_metrics_pending_upload", "samples"),)),
