@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import events
+from common.event_advice import ADVICE
 from common.event_kinds import CRITICAL, ERROR, INFO, KINDS, WARNING
 from common.events import BURST, REFILL_S, Event, Limiter, Timed
 
@@ -72,3 +73,14 @@ def test_no_event_is_uncounted(steps: list[tuple[str, float]]) -> None:
     assert len(steps) == len(out) + more
     assert sorted(out) == out
     assert not steps or len(steps) - 1 == out[-1].timestamp_ms
+
+
+def test_every_event_that_needs_somebody_says_what_to_do() -> None:
+    """Whatever is more than information has a sentence, and nothing else has."""
+    needed = {name for name, kind in KINDS.items() if kind.severity != "info"}
+    assert needed == set(ADVICE)
+
+
+def test_no_event_leans_on_its_neighbour() -> None:
+    """A row is read alone: it names what it is about."""
+    assert [] == [name for name, kind in KINDS.items() if kind.help.startswith(("It ", "They "))]
