@@ -16,7 +16,7 @@ from healthd import report, selfmetrics
 from healthd.access import LOGIN, Access
 from healthd.connection import JSON, Answer, Request
 from healthd.page import files
-from healthd.page.history import SPANS_S, History, UnreadableError
+from healthd.page.history import NEWEST, SPANS_S, History, UnreadableError
 from healthd.page.latest import Latest
 from healthd.page.live import Live
 from healthd.page.picture import picture
@@ -86,7 +86,7 @@ class Endpoints:
             "/api/now": lambda: Answer(200, JSON, self._live.current() + b"\n"),
             "/api/live": self._watch,
             "/api/plots": lambda: self._plots(request.query.get("span", "5m")),
-            "/api/events": lambda: self._read(lambda: {"events": self._history.events()}),
+            "/api/events": lambda: self._events(request.query.get("before", "")),
         }
 
     def _picture(self) -> bytes:
@@ -103,6 +103,12 @@ class Endpoints:
         if span not in SPANS_S:
             return _json(400, {"error": f"span: expected one of {', '.join(SPANS_S)}"})
         return self._read(lambda: self._history.plots(span, clock.wall_ms()))
+
+    def _events(self, before: str) -> Answer:
+        numbers = before.split(".") if before else [str(number) for number in NEWEST]
+        if len(numbers) != 2 or not all(number.isdecimal() and len(number) < 20 for number in numbers):
+            return _json(400, {"error": "before: expected timestamp_ms.id of an event"})
+        return self._read(lambda: {"events": self._history.events((int(numbers[0]), int(numbers[1])))})
 
     def _read(self, read: Callable[[], dict[str, Any]]) -> Answer:
         try:

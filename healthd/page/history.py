@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.event_advice import todo
 from healthd.page.plots import METRICS, PLOTS, Line
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 SPANS_S = {"5m": (300, 5), "1h": (3_600, 20), "24h": (86_400, 480)}  # by name: how far back, and the step
 MAX_ENTRIES = 1_500_000  # index entries read for one answer: 0.1 s here, 0.3 s on the board
-MAX_EVENTS = 200
+MAX_EVENTS = 200  # of a page
+NEWEST = (1 << 62, 1 << 62)
 BUSY_MS = 100
 KEEP_STEPS = 0.5  # an answer serves for half a step: ten browsers cost as much as one
 
@@ -67,17 +69,24 @@ class History:
                 self._plots[span] = (time.monotonic(), made)
             return made
 
-    def events(self) -> list[dict[str, Any]]:
-        """Return the newest events, the newest first.
+    def events(self, before: tuple[int, int] = NEWEST) -> list[dict[str, Any]]:
+        """Return a page of events, the newest first, each with what to do.
+
+        Args:
+            before: timestamp in Unix milliseconds and id of the event that the page ends before.
 
         Raises:
             UnreadableError: see the class.
         """
         names = ("id", "timestamp_ms", "kind", "severity", "source", "text")
-        query = f"SELECT {', '.join(names)} FROM events ORDER BY timestamp_ms DESC, id DESC LIMIT {MAX_EVENTS}"
+        query = (
+            f"SELECT {', '.join(names)} FROM events WHERE (timestamp_ms, id) < (?, ?) "
+            f"ORDER BY timestamp_ms DESC, id DESC LIMIT {MAX_EVENTS}"
+        )
         with self._lock:
-            rows = self._guarded(lambda connection: connection.execute(query).fetchall())
-        return [dict(zip(names, row, strict=True)) for row in rows]
+            rows = self._guarded(lambda connection: connection.execute(query, before).fetchall())
+        found = [dict(zip(names, row, strict=True)) for row in rows]
+        return [{**event, "todo": todo(event["kind"])} for event in found]
 
     def close(self) -> None:
         """Let go of the file."""

@@ -10,7 +10,7 @@ import pytest
 
 from buffer.storage.store import Store
 from healthd.page import history
-from healthd.page.history import History, UnreadableError
+from healthd.page.history import NEWEST, History, UnreadableError
 from tests.unit.buffer.databases import DEVICE, NOW_MS, batch, storage
 
 RTT = "srt.rtt_ms"
@@ -69,7 +69,21 @@ def test_events_come_newest_first(store: Store, reader: History) -> None:
         store.write([batch(("event", text, labels), at_ms=NOW_MS + at_ms)])
     events = reader.events()
     assert ["back", "gone"] == [event["text"] for event in events]
-    assert {"id", "timestamp_ms", "kind", "severity", "source", "text"} == set(events[0])
+    assert {"id", "timestamp_ms", "kind", "severity", "source", "text", "todo"} == set(events[0])
+    assert events[0]["todo"]
+
+
+def test_older_events_come_page_by_page(store: Store, reader: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To their end, none twice, those of one millisecond too."""
+    monkeypatch.setattr(history, "MAX_EVENTS", 2)
+    labels = {"kind": "link_down", "severity": "warning", "source": "srt"}
+    for number in range(5):
+        store.write([batch(("event", f"{number}", labels), at_ms=NOW_MS + number // 3)])
+    found, before = list[str](), NEWEST
+    while page := reader.events(before):
+        found += [event["text"] for event in page]
+        before = page[-1]["timestamp_ms"], page[-1]["id"]
+    assert ["4", "3", "2", "1", "0"] == found
 
 
 def test_no_file_or_a_damaged_one_is_an_error(reader: History, tmp_path: Path) -> None:
