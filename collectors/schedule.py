@@ -24,6 +24,7 @@ from common.sample import Batch
 from common.service import EXIT_OFF, Service
 from common.status import CollectorStatus, SourceStatus
 
+APART_S = 1.0  # between two collects: a rate over less is noise
 OFF_S = 2.0  # longer than supervisord's startsecs: an earlier end is a failed start
 
 
@@ -44,6 +45,7 @@ class Scheduled:
         self._known_gaps: Mapping[str, str] = {}
         self._waiting_on: tuple[int, ...] = ()
         self._is_failing = False
+        self._collected_s = 0.0
         self._timer = service.loop.every(source.config.interval_s, self.collect)
         if source.watches:
             self._watch_timer = service.loop.every(source.config.watch_interval_s, self.watch)
@@ -55,7 +57,7 @@ class Scheduled:
         """Collect once and publish it."""
         if not self.source.config.enabled:
             return
-        timestamp_ms, began_s = clock.wall_ms(), time.perf_counter()
+        timestamp_ms, began_s, self._collected_s = clock.wall_ms(), time.perf_counter(), time.monotonic()
         seen = self._guarded(self.source.collect)
         if seen is None:
             return
@@ -84,6 +86,8 @@ class Scheduled:
             "collector.metrics_collected_total", len(seen.samples), collector=self.source.name
         )
         self._publish(seen, timestamp_ms)
+        if seen.events:  # its other numbers have changed with it
+            self._timer.postpone(min(self._timer.due_s, max(time.monotonic(), self._collected_s + APART_S)))
 
     def hear(self, batch: Batch) -> None:
         """Pass on what was committed."""
@@ -195,11 +199,14 @@ class Schedule:
         service.on_reload(self.reload)
 
     def hear(self) -> None:
-        """Pass on what was committed, to each source that hears."""
+        """Pass on what was committed to each source that hears, and let it say at once what it makes of it."""
+        hearing = [scheduled for scheduled in self.scheduled if scheduled.source.hears]
         for batch in self._feed.batches():
-            for scheduled in self.scheduled:
-                if scheduled.source.hears:
-                    scheduled.hear(batch)
+            for scheduled in hearing:
+                scheduled.hear(batch)
+        for scheduled in hearing:
+            if scheduled.source.watches:
+                scheduled.watch()
 
     def reload(self, config: Config) -> None:
         """Apply a new configuration to every source."""
