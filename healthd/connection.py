@@ -202,7 +202,8 @@ class Connection(BaseHTTPRequestHandler):
         self.send_header("Content-Type", answer.content_type)
         if answer.pieces is None:
             self.send_header("Content-Length", str(len(answer.body)))
-        self.send_header("Cache-Control", "no-store")
+        if all(name != "Cache-Control" for name, _ in answer.headers):
+            self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
         for name, value in answer.headers:
             self.send_header(name, value)

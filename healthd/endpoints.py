@@ -12,7 +12,7 @@ from common import clock
 from common.log import Log
 from common.thresholds import ERROR, OK
 from common.token_file import TokenFile
-from healthd import report, selfmetrics
+from healthd import compression, report, selfmetrics
 from healthd.access import LOGIN, Access
 from healthd.connection import JSON, Answer, Request
 from healthd.page import files
@@ -64,14 +64,17 @@ class Endpoints:
         self._history.close()
 
     def answer(self, request: Request) -> Answer:
-        """Return the answer to a request."""
+        """Return the answer to a request, compressed where the client takes it."""
+        return compression.applied(self._answer(request), request)
+
+    def _answer(self, request: Request) -> Answer:
         if request.method == "POST":
             return self._access.login(request)
         refusal = self._access.refusal(request)
         if refusal is not None:
             return refusal
         if request.path in self._files:
-            return self._files[request.path]
+            return files.unless_known(self._files[request.path], request)
         paths = self._paths(request)
         page = paths.get(request.path)
         return page() if page else _json(404, {"error": "not found", "paths": sorted(paths)})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
-from healthd.connection import Answer
+from healthd.connection import Answer, Request
 
 FOLDER = Path(__file__).parent / "static"
 TYPES = {
@@ -31,6 +32,16 @@ def load() -> dict[str, Answer]:
     found = {}
     for file in sorted(FOLDER.iterdir()):
         path = f"/{file.name}".removesuffix(".html") if file.suffix == ".html" else f"/static/{file.name}"
-        answer = Answer(200, TYPES[file.suffix], file.read_bytes(), HEADERS)
-        found["/" if path == "/index" else path] = answer
+        body = file.read_bytes()
+        tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+        headers = (*HEADERS, ("Cache-Control", "no-cache"), ("ETag", tag))
+        found["/" if path == "/index" else path] = Answer(200, TYPES[file.suffix], body, headers)
     return found
+
+
+def unless_known(answer: Answer, request: Request) -> Answer:
+    """Return a file, or that it is still the one that the browser has."""
+    known = request.headers.get("if-none-match", "").removeprefix("W/")
+    if known and ("ETag", known) in answer.headers:
+        return answer._replace(status=304, body=b"")
+    return answer
