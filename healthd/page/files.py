@@ -13,10 +13,12 @@ TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
 }
+WORKER = "sw.js"  # a service worker serves the paths below its own
 # Only our own files, nothing inline, no frame around it.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; manifest-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 HEADERS = (
@@ -28,14 +30,15 @@ HEADERS = (
 
 
 def load() -> dict[str, Answer]:
-    """Return every file by its path; the page itself is ``/``, a form is its name alone."""
+    """Return every file by its path; the page itself is ``/``, a form and the service worker are their names alone."""
     found = {}
     for file in sorted(FOLDER.iterdir()):
         path = f"/{file.name}".removesuffix(".html") if file.suffix == ".html" else f"/static/{file.name}"
         body = file.read_bytes()
         tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
         headers = (*HEADERS, ("Cache-Control", "no-cache"), ("ETag", tag))
-        found["/" if path == "/index" else path] = Answer(200, TYPES[file.suffix], body, headers)
+        path = {"/index": "/", f"/static/{WORKER}": f"/{WORKER}"}.get(path, path)
+        found[path] = Answer(200, TYPES[file.suffix], body, headers)
     return found
 
 

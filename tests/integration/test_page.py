@@ -108,10 +108,19 @@ def test_a_device_that_is_gone_is_said_to_be(run_dir: Path, vm: FakeVm, quick: d
     with playing(run_dir, vm, {**quick, "BELABOX_HEALTH__PORT": str(port)}) as pipeline, chromium(run_dir) as browser:
         browser.get(address(pipeline))
         wait_for("the page to be live", lambda: text(browser, "#connection") == "live")
+        ready = "navigator.serviceWorker.ready.then(() => caches.keys()).then(arguments[0])"
+        browser.execute_async_script(ready)
+        browser.refresh()  # from now on the worker sees what is asked for
+        wait_for("the page to be live", lambda: text(browser, "#connection") == "live")
+        wait_for("a kept picture", lambda: browser.execute_script("return localStorage.length"))
         pipeline.supervisorctl("stop", "healthd")
         wait_for("the news", lambda: text(browser, "#stream-verdict h1") == "Device not reachable")
         assert "not reachable since" in text(browser, "#connection")
         assert browser.execute_script("return document.body.classList.contains('lost')")
+        browser.refresh()  # the shell is the browser's, and what was heard last is there with its age
+        wait_for("the last picture", lambda: text(browser, "#stream-verdict h1") == "Device not reachable")
+        assert "not reachable since" in text(browser, "#connection")
+        assert text(browser, "#device-tiles dd")
         pipeline.supervisorctl("start", "healthd")
         wait_for("the device again", lambda: text(browser, "#connection") == "live", 60)
 

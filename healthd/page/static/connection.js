@@ -3,12 +3,15 @@ const SILENT_MS = 5000;
 const AGAIN_MS = 2000;
 
 // Calls show(picture) for each picture; alive(null) when one comes, alive(since) when none does any more.
-export function connect(show, alive) {
+// What is shown already was heard at `since`.
+export function connect(show, alive, since = new Date()) {
   let source = null;
-  let heard = new Date();
+  let heard = since;
+  let asked = 0;
   let lost = false;
 
   function open() {
+    asked = Date.now();
     if (source) source.close();
     source = new EventSource("/api/live");
     source.onmessage = (message) => {
@@ -29,7 +32,8 @@ export function connect(show, alive) {
       lost = true;
       alive(heard);
     }
-    if (silent > SILENT_MS && source.readyState === EventSource.OPEN) open();
+    const waited = Date.now() - asked;
+    if (Math.min(silent, waited) > SILENT_MS && source.readyState === EventSource.OPEN) open();
   }, 1000);
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) open(); // a phone that slept begins anew

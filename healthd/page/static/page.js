@@ -3,6 +3,7 @@ import { connect } from "./connection.js";
 import { drawLinks, drawProcesses, drawReasons, drawTiles, time } from "./draw.js";
 import { refreshEvents, setUpEvents } from "./events.js";
 import { setUpHistory } from "./history.js";
+import { keepPicture, keepShell, lastPicture } from "./memory.js";
 
 const part = (id) => document.getElementById(id);
 const boxes = { stream: "stream", device: "device-tiles", delivery: "delivery" };
@@ -41,14 +42,26 @@ function setText(element, text) {
 
 function alive(since) {
   document.body.classList.toggle("lost", since !== null);
-  const words = since === null ? "live" : `device not reachable since ${since.toLocaleTimeString()}`;
+  const words = since === null ? "live" : `device not reachable since ${time(since.getTime())}`;
   setText(part("connection"), words);
   if (since === null) return;
-  const text = `Nothing was heard since ${since.toLocaleTimeString()}. What is below is old.`;
+  const text = `Nothing was heard since ${time(since.getTime())}. What is below is old.`;
   drawVerdict({ id: "stream", level: "idle", title: "Device not reachable", text, reasons: [] });
   drawVerdict({ id: "recorder", level: "idle", title: "Not known", text: "It goes on recording if it runs.", reasons: [] });
 }
 
+function showAndKeep(picture) {
+  show(picture);
+  keepPicture(picture);
+}
+
+const last = lastPicture();
+const heard = last ? new Date(last.timestamp_ms) : undefined;
+if (last) {
+  show(last);
+  alive(heard);
+}
 setUpHistory();
 setUpEvents();
-connect(show, alive);
+connect(showAndKeep, alive, heard);
+keepShell();
