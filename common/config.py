@@ -40,7 +40,7 @@ class Config:
     Attributes:
         settings: the sections that the stages share.
         collectors: a typed section for each collector the caller knows.
-        warnings: what was read and has no effect, or should not be so.
+        warnings: what was read as another key, has no effect, or should not be so.
         given: the key paths that the file or the environment sets; all others have their defaults.
     """
 
@@ -76,6 +76,8 @@ def load(
     own = tree.pop("collectors", None)
     settings = _build(Settings, tree, "", problems)
     sections = _collectors(own, collectors, settings, problems)
+    if not settings.collection.enabled:
+        sections = {name: dataclasses.replace(found, enabled=False) for name, found in sections.items()}
     if problems.messages:
         where = f"{file}: " if file else ""
         raise ConfigError([where + message for message in problems.messages])

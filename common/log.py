@@ -7,12 +7,15 @@ Built on the standard library's logging, so what libraries log comes out in the 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import math
+import os
 import re
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TextIO
@@ -145,13 +148,48 @@ class _Direction(NamedTuple):
 _in_force: list[_Direction] = []
 
 
-def set_up(level: str, form: str, output: str) -> None:
+class _SharedFile(logging.FileHandler):
+    """A file that several processes append to; whoever finds it too large renames it, the others follow.
+
+    Args:
+        path: of the file.
+        most_bytes: of it; the one before it is kept as ``<name>.1``.
+    """
+
+    def __init__(self, path: Path, most_bytes: int) -> None:
+        super().__init__(path, encoding="utf-8")
+        self._most_bytes = most_bytes
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line to the file that has the name now, and look at its size."""
+        if self.stream is not None and not self._is_current():
+            self.stream.close()
+            self.stream = self._open()
+        super().emit(record)
+        if self.stream is not None and os.fstat(self.stream.fileno()).st_size > self._most_bytes:
+            fcntl.flock(self.stream.fileno(), fcntl.LOCK_EX)  # until the next line closes it
+            if self._is_current():
+                with suppress(OSError):
+                    os.replace(self.baseFilename, f"{self.baseFilename}.1")  # noqa: PTH105
+
+    def _is_current(self) -> bool:
+        """Return whether the open file is the one of that name: no other process has renamed it."""
+        try:
+            return self.stream is not None and os.path.samestat(
+                Path(self.baseFilename).stat(), os.fstat(self.stream.fileno())
+            )
+        except OSError:
+            return False
+
+
+def set_up(level: str, form: str, output: str, rotation: int = 100 << 20) -> None:
     """Direct this process's log; calling it again (a reload) replaces the old direction.
 
     Args:
         level: debug, info, warn or error.
         form: "json" or "console".
-        output: "stdout", "stderr" or a file's path.
+        output: "stdout", "stderr", or the path of a file that all processes share, beside stdout.
+        rotation: bytes at which the shared file begins again.
 
     Raises:
         OSError: the file cannot be opened.
@@ -160,18 +198,18 @@ def set_up(level: str, form: str, output: str) -> None:
     direction = _Direction(level, form, streams.get(output))
     if direction.stream is not None and direction in _in_force:
         return  # supervisord has set it up before it forked this process: what is not written to is shared
+    handlers: list[logging.Handler] = [logging.StreamHandler(streams.get(output, sys.stdout))]
+    if output not in streams:
+        Path(output).parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        handlers.append(_SharedFile(Path(output), rotation))
     _in_force[:] = [direction]
-    handler = (
-        logging.StreamHandler(streams[output])
-        if output in streams
-        else logging.FileHandler(Path(output), encoding="utf-8")
-    )
-    handler.setFormatter(_JsonFormatter() if form == "json" else _ConsoleFormatter())
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
         if isinstance(old, logging.FileHandler):
             old.close()
-    root.addHandler(handler)
+    for handler in handlers:
+        handler.setFormatter(_JsonFormatter() if form == "json" else _ConsoleFormatter())
+        root.addHandler(handler)
     root.setLevel(LEVELS[level])
     logging.getLogger("urllib3").setLevel(logging.WARNING)

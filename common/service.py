@@ -202,7 +202,7 @@ class Service:
     def _direct_log(self, loaded: Config) -> Config:
         settings = loaded.settings.logging
         try:
-            log.set_up(settings.level, settings.format, settings.output)
+            log.set_up(settings.level, settings.format, settings.output, settings.rotation)
         except OSError as error:
             raise ConfigError([f"logging.output: {error.strerror}, got {settings.output!r}"]) from error
         return loaded

@@ -47,12 +47,24 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Collection:
+    """All sources at once."""
+
+    enabled: bool = key(boolean(), "true", "false: no source collects; what is stored is still delivered")
+
+
+@dataclass(frozen=True)
 class Logging:
     """What each process writes about itself."""
 
     level: str = key(choice("debug", "info", "warn", "error"), "info", "least important line written")
     format: str = key(choice("json", "console"), "json", "json for machines, console for eyes")
-    output: str = key(text(), "stdout", "stdout (supervisord keeps and rotates it), stderr or a file")
+    output: str = key(
+        text(pattern=r"stdout|stderr|/.+"),
+        "stdout",
+        "stdout (supervisord keeps a file for each process), or a file with the lines of all of them beside those",
+    )
+    rotation: int = key(size(64 * 1024, 1 << 34), "100MB", "size at which that file begins again; one old one is kept")
 
 
 @dataclass(frozen=True)
@@ -188,6 +200,7 @@ class Settings:
     """All sections but the collectors'."""
 
     device: Device = section(Device)
+    collection: Collection = section(Collection)
     run: Run = section(Run)
     logging: Logging = section(Logging)
     storage: Storage = section(Storage)

@@ -11,11 +11,10 @@ import pwd
 import socket
 from pathlib import Path
 
+from common.starting import LONGEST_SOCKET, SOCKET_PATH_BYTES
 from deploy.run.refused import EXIT_ALREADY_RUNNING, EXIT_NO_PERMISSION, EXIT_USAGE, RefusedError
 
-SOCKET_PATH_BYTES = 107  # sun_path of unix(7) has 108, the last one is the final zero
-LONGEST_NAME = "supervisor.sock.4194304"  # supervisord binds a name with its pid first (at most 2^22), then links it
-MOST_BYTES = SOCKET_PATH_BYTES - len(f"/{LONGEST_NAME}")
+MOST_BYTES = SOCKET_PATH_BYTES - len(f"/{LONGEST_SOCKET}")
 REFUSED_CHARACTERS = '"\\%'  # supervisord's `environment =` has no way to write them, and it expands % twice
 
 

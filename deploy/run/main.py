@@ -18,11 +18,11 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 from collectors import registry
-from common import config
+from common import config, starting
 from common.config import Config
 from deploy.run import folder, ports, programs
 from deploy.run.programs import Folders, Server
-from deploy.run.refused import EXIT_CONFIG, EXIT_UNAVAILABLE, EXIT_USAGE, RefusedError
+from deploy.run.refused import EXIT_CONFIG, EXIT_USAGE, RefusedError
 
 HELP = """usage: deploy/run.sh
 
@@ -73,6 +73,7 @@ def _prepare(environ: MutableMapping[str, str]) -> list[str]:
     loaded = _load(file, environ)
     server = _server(environ, loaded, folders)
     _health_port(environ, loaded)
+    _check(file, environ)
     _export(environ, file, folders)
     _say(environ, folders, server, loaded)
     if environ.get("PLAIN"):
@@ -175,18 +176,18 @@ def _server(environ: MutableMapping[str, str], loaded: Config, folders: Folders)
 
 
 def _health_port(environ: MutableMapping[str, str], loaded: Config) -> None:
-    """Take a free port where the configuration names none; refuse one that somebody else has."""
-    health = loaded.settings.health
-    if "health.port" not in loaded.given:
-        environ["BELABOX_HEALTH__PORT"] = str(ports.free(health.port))
-    elif health.enabled and health.port and not ports.is_free(health.bind, health.port):
-        raise RefusedError(
-            EXIT_UNAVAILABLE,
-            f"health.port: another program listens on {health.bind}:{health.port} (`ss -ltnp` names it); "
-            f"BELABOX_HEALTH__PORT={ports.free(health.port + 1)} make run takes a free one",
-        )
-    else:
-        environ["BELABOX_HEALTH__PORT"] = str(health.port)
+    """Take a free port where the configuration names none."""
+    port = loaded.settings.health.port
+    environ["BELABOX_HEALTH__PORT"] = str(port if "health.port" in loaded.given else ports.free(port))
+
+
+def _check(file: Path, environ: MutableMapping[str, str]) -> None:
+    """Refuse what a start would end with; say what it goes on with."""
+    found = starting.check(config.load(file, environ).settings, environ)
+    if found.errors:
+        raise RefusedError(EXIT_CONFIG, "\n".join(f"{file}: {text}" for text in found.errors))
+    for text in found.warnings:
+        print(f"{file}: {text}")
 
 
 def _export(environ: MutableMapping[str, str], file: Path, folders: Folders) -> None:

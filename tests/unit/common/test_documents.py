@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from collectors import registry
 from collectors.derived import derived
 from common import config, documents
 from common.config import ConfigError
 from common.thresholds import Alerts
-from tests.unit.common.test_config import errors, load
+from tests.unit.common.test_config import FIXTURES, errors, load
 
 
 def test_a_documented_list_becomes_sections(tmp_path: Path) -> None:
@@ -23,7 +29,10 @@ def test_a_documented_list_becomes_sections(tmp_path: Path) -> None:
     )
     assert (3.0, False) == (loaded.collectors["cpu"].interval_s, loaded.collectors["cpu"].enabled)
     assert ["lo"] == [pattern.pattern for pattern in loaded.collectors["network"].exclude_ifaces]
-    assert () == loaded.warnings
+    assert (
+        "metrics[0] cpu.usage: read as collectors.cpu",
+        "metrics[1] network.traffic: read as collectors.network",
+    ) == loaded.warnings
 
 
 def test_a_group_stands_for_its_collectors(tmp_path: Path) -> None:
@@ -34,10 +43,21 @@ def test_a_group_stands_for_its_collectors(tmp_path: Path) -> None:
     ]
 
 
-def test_an_own_section_wins_over_a_documented_list(tmp_path: Path) -> None:
-    """What is written under the system's own name is meant."""
-    loaded = load(tmp_path, "collectors: {cpu: {interval: 5s}}\nmetrics: [{name: cpu.usage, interval: 3s}]\n")
-    assert 5.0 == loaded.collectors["cpu"].interval_s
+@pytest.mark.parametrize(
+    ("text", "first", "second"),
+    [
+        ("collectors: {cpu: {interval: 5s}}\nmetrics: [{name: cpu.usage, interval: 3s}]\n", "collectors", "metrics[0]"),
+        (
+            "metrics: [{name: cpu.usage, interval: 3s}]\ncollection: {collectors: [{name: system, enabled: false}]}\n",
+            "metrics[0]",
+            "collection.collectors[0]",
+        ),
+        ("metrics: [{name: cpu.usage, interval: 3s}, {name: cpu, interval: 9s}]\n", "metrics[0]", "metrics[1]"),
+    ],
+)
+def test_a_source_that_is_set_twice_is_refused(tmp_path: Path, text: str, first: str, second: str) -> None:
+    """No list wins over another in silence: both places are named."""
+    assert f"{second}: cpu is set in {first} already; say it once" in errors(tmp_path, text)
 
 
 @pytest.mark.parametrize("own", ["collectors:\n", "collectors:\n  cpu:\n", "collectors: {}\n"])
@@ -77,7 +97,7 @@ def test_an_empty_own_section_hides_no_documented_list(tmp_path: Path, own: str)
         ("metrics: [{name: [x]}]\n", "metrics[0]: expected an entry with a name, got {'name': ['x']}"),
         (
             "metrics: [{name: cpu.usage, interval: 3s}, {name: cpu.usage, interval: 9s}]\n",
-            "metrics[1]: cpu.usage is listed already, in metrics[0]",
+            "metrics[1]: cpu is set in metrics[0] already; say it once",
         ),
         ("collectors: {cpu: fast}\nmetrics: [{name: cpu.usage}]\n", "collectors.cpu (metrics[0]): expected a section"),
         ("collectors: 5\nmetrics: [{name: cpu.usage}]\n", "collectors: expected a section for each collector"),
@@ -95,34 +115,52 @@ def test_a_group_with_a_mistake_is_reported_for_each_of_its_collectors(tmp_path:
     assert 4 == sum("(collection.collectors[0].interval)" in message for message in found)
 
 
-def test_an_own_mistake_is_not_blamed_on_the_list(tmp_path: Path) -> None:
-    """The place is named only for keys that came from there."""
-    (message,) = errors(tmp_path, "collectors: {cpu: {interval: 1}}\nmetrics: [{name: cpu.usage, interval: 3s}]\n")
-    assert message.startswith("collectors.cpu.interval: expected")
+@pytest.mark.parametrize(("path", "fixed"), documents.FIXED.items(), ids=list(documents.FIXED))
+def test_a_key_without_a_choice_says_what_is_done(tmp_path: Path, path: str, fixed: documents.Fixed) -> None:
+    """A documented key that cannot be chosen here says why; another word or kind than it can have is refused."""
+    assert (f"{path}: {fixed.why}",) == load(tmp_path, nested(path, fixed.expected or "5MB")).warnings
+    (message,) = errors(tmp_path, nested(path, "other" if fixed.expected else "[]"))
+    assert message.startswith(f"{path}: expected ")
 
 
-@pytest.mark.parametrize("path", [path for path in documents.WITHOUT_EFFECT if len(path) > 1], ids=".".join)
-def test_a_key_without_effect_is_named(tmp_path: Path, path: tuple[str, ...]) -> None:
-    """A documented key that does nothing here says so instead of being an error."""
-    *sections, name = path
-    opening = "".join(f"{section}: {{" for section in sections)
-    loaded = load(tmp_path, f"{opening}{name}: 1{'}' * len(sections)}\n")
-    assert (f"{'.'.join(path)}: no effect in this version",) == loaded.warnings
+@pytest.mark.parametrize("old", documents.MOVED)
+def test_a_moved_key_says_where_it_is_read_as_and_is_given_once(tmp_path: Path, old: str) -> None:
+    """`remote.upload.interval` is `remote.upload_interval`; both of them in one file are refused."""
+    new, value = documents.MOVED[old].new, VALUES[old]
+    assert (f"{old}: read as {new}",) == load(tmp_path, nested(old, value)).warnings
+    tree = yaml.safe_load(nested(old, value))
+    merge(tree, yaml.safe_load(nested(new, value)))
+    assert f"{old}: given as {new} too; say it once" in errors(tmp_path, yaml.safe_dump(tree))
 
 
-def test_a_moved_key_takes_effect_and_an_own_one_wins(tmp_path: Path) -> None:
-    """`remote.upload.interval` is `remote.upload_interval`, unless that is given too."""
+VALUES = {
+    "remote.upload.mode": "degraded", "remote.upload.batch_size": "100", "remote.upload.interval": "7s",
+    "remote.upload.timeout": "7s", "remote.upload.compression": "false",
+    "monitoring.skew_url": "http://127.0.0.1/health", "monitoring.skew_warn_threshold": "3s",
+    "storage.rotation.interval": "6h", "buffer.max_size": "1GB",
+}  # fmt: skip
+
+
+def test_a_moved_key_takes_effect(tmp_path: Path) -> None:
+    """A duration becomes the milliseconds that the new key is in."""
     assert 7.0 == load(tmp_path, "remote: {upload: {interval: 7s}}\n").settings.remote.upload_interval_s
-    both = "remote: {upload: {interval: 7s}, upload_interval: 9s}\n"
-    assert 9.0 == load(tmp_path, both).settings.remote.upload_interval_s
+    monitoring = load(tmp_path, "monitoring: {skew_warn_threshold: 3s}\n").settings.monitoring
+    assert 3000 == monitoring.clock_skew_warn_threshold_ms
+
+
+def test_collection_that_is_off_is_off(tmp_path: Path) -> None:
+    """`collection.enabled: false` disables every source, one that is enabled by itself too."""
+    loaded = load(tmp_path, "collection: {enabled: false}\ncollectors: {cpu: {enabled: true}}\n")
+    assert {False} == {section.enabled for section in loaded.collectors.values()}
+    assert {True} == {section.enabled for section in load(tmp_path, "").collectors.values()}
 
 
 def test_the_alerts_were_the_derived_collectors(tmp_path: Path) -> None:
     """A file of version 0.1 keeps its thresholds, and a misspelt one is named where it stands."""
     alerts = _with_derived(tmp_path, "collectors: {derived: {alerts: {rtt_ms: 800, hold: 3s}}}\n")
     assert (800.0, 3.0) == (alerts.rtt_ms, alerts.clear_hold_s)
-    both = "collectors: {derived: {alerts: {rtt_ms: 800}}}\nalerts: {rtt_ms: 900}\n"
-    assert 900.0 == _with_derived(tmp_path, both).rtt_ms
+    with pytest.raises(ConfigError, match=r"collectors.derived.alerts.rtt_ms: given as alerts.rtt_ms too"):
+        _with_derived(tmp_path, "collectors: {derived: {alerts: {rtt_ms: 800}}}\nalerts: {rtt_ms: 900}\n")
     with pytest.raises(ConfigError, match=r"alerts.rtt \(collectors.derived.alerts.rtt\): unknown key"):
         _with_derived(tmp_path, "collectors: {derived: {alerts: {rtt: 800}}}\n")
 
@@ -135,6 +173,62 @@ def _with_derived(tmp_path: Path, text: str) -> Alerts:
     assert loaded.settings.alerts == loaded.collectors["derived"].alerts
     alerts: Alerts = loaded.collectors["derived"].alerts
     return alerts
+
+
+def paths(value: Any, path: str = "") -> Iterator[str]:
+    """Yield the path of every key of a document, those of lists' entries included."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield f"{path}.{name}" if path else name
+            yield from paths(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from paths(inner, f"{path}[{index}]")
+
+
+def misspelt(tree: Any, path: str) -> dict[str, Any]:
+    """Return a document with one key misspelt."""
+    copy = deepcopy(tree)
+    at: Any = copy
+    *outer, last = re.findall(r"[^.\[\]]+", path)
+    for step in outer:
+        at = at[int(step)] if isinstance(at, list) else at[step]
+    at[f"{last}x"] = at.pop(last)
+    return copy  # type: ignore[no-any-return] # it is a mapping
+
+
+DOCUMENTS = {
+    name: yaml.safe_load((FIXTURES / name).read_text(encoding="utf-8")) for name in ("prd.yaml", "milestone-2.yaml")
+}
+
+
+@pytest.mark.parametrize(("name", "path"), [(name, path) for name, tree in DOCUMENTS.items() for path in paths(tree)])
+def test_every_key_of_the_documents_is_known_and_its_misspelt_form_is_not(tmp_path: Path, name: str, path: str) -> None:
+    """Each key is taken, translated with a line, or refused; one letter more and it is refused by its path."""
+    sections = registry.sections()
+    file = tmp_path / "c.yaml"
+    file.write_text(yaml.safe_dump(misspelt(DOCUMENTS[name], path)), encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        config.load(file, {}, sections)
+    last = re.findall(r"[^.\[\]]+", path)[-1]
+    assert any(
+        f"{last}x" in message or "expected an entry with a name" in message for message in refused.value.messages
+    )
+
+
+def nested(path: str, value: str) -> str:
+    """Return a file with one key."""
+    *sections, name = path.split(".")
+    return "".join(f"{section}: {{" for section in sections) + f"{name}: {value}" + "}" * len(sections) + "\n"
+
+
+def merge(tree: dict[str, Any], other: dict[str, Any]) -> None:
+    """Put the keys of one document into another."""
+    for name, value in other.items():
+        if isinstance(value, dict) and isinstance(tree.get(name), dict):
+            merge(tree[name], value)
+        else:
+            tree[name] = value
 
 
 @pytest.mark.parametrize("text", ["collection: 5\n", "remote: 5\n", "collection: {collectors: 5}\n", "buffer: 5\n"])

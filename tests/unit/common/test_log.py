@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ import pytest
 
 from common import log
 from common.log import Log, Secrets
+from tests.harness import ROOT
 
 pytestmark = pytest.mark.usefixtures("quiet_log")
 
@@ -204,10 +206,9 @@ def test_throttling_forgets_before_it_fills_the_memory(clock: Clock) -> None:
 def test_setting_up_again_replaces_the_old_direction(tmp_path: Path) -> None:
     """After a reload lines go to the new place alone, and the old file is closed."""
     log.set_up("info", "json", str(tmp_path / "a"))
-    (old,) = logging.getLogger().handlers
+    (old,) = (handler for handler in logging.getLogger().handlers if isinstance(handler, logging.FileHandler))
     log.set_up("info", "json", str(tmp_path / "b"))
     Log("p").info("x")
-    assert isinstance(old, logging.FileHandler)
     assert old.stream is None
     assert ([], ["x"]) == (lines(tmp_path / "a"), [line["msg"] for line in lines(tmp_path / "b")])
 
@@ -243,3 +244,30 @@ def test_an_uncaught_bug_is_one_line_with_its_traceback(out: Path, secrets: Secr
     assert ("CRITICAL", "cpu", "ended by a bug") == (line["level"], line["process"], line["msg"])
     assert "test_an_uncaught_bug" in line["stack"]
     assert "ZeroDivisionError: ***" in line["stack"]
+
+
+def test_a_shared_file_is_written_beside_the_process_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file that supervisord keeps of each process stays complete, whatever is shared."""
+    log.set_up("info", "json", str(tmp_path / "all.log"))
+    Log("p").info("x")
+    assert ["x", "x"] == [json.loads(capsys.readouterr().out)["msg"], lines(tmp_path / "all.log")[0]["msg"]]
+
+
+def test_processes_share_a_file_that_begins_again_at_its_size(tmp_path: Path) -> None:
+    """Four processes write a thousand lines: each line is whole, and no file is much larger than it may be."""
+    path, most, count = tmp_path / "all.log", 20_000, 250
+    script = (
+        "import sys; from common import log\n"
+        f"log.set_up('info', 'json', {str(path)!r}, {most})\n"
+        f"for number in range({count}): log.Log(sys.argv[1]).info('a line', number=number)\n"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", script, name], cwd=ROOT, stdout=subprocess.DEVNULL) for name in "abcd"
+    ]
+    assert [0] * 4 == [process.wait(60) for process in running]
+    line_bytes = len((tmp_path / "all.log.1").read_text(encoding="utf-8").splitlines()[0]) + 10
+    for file in (path, tmp_path / "all.log.1"):
+        if file.exists():
+            assert file.stat().st_size < most + 8 * line_bytes
+            assert {"a line"} == {line["msg"] for line in lines(file)}
+    assert {"all.log", "all.log.1"} >= {file.name for file in tmp_path.iterdir()}

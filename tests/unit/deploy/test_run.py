@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from common.starting import LONGEST_SOCKET
 from deploy import odd_paths
 from deploy.run import folder, ports, programs
 from deploy.run.refused import RefusedError
@@ -69,7 +70,7 @@ def test_a_folder_too_long_for_a_socket_is_refused_with_the_limit(place: Path) -
     longest = place / ("x" * (folder.MOST_BYTES - len(str(place)) - 1))
     folder.prepare("RUN_DIR", longest)
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(longest / folder.LONGEST_NAME))
+        server.bind(str(longest / LONGEST_SOCKET))
     with pytest.raises(RefusedError, match=f"the sockets in it allow {folder.MOST_BYTES}"):
         folder.prepare("RUN_DIR", longest.with_name(longest.name + "x"))
 
@@ -124,7 +125,8 @@ def test_a_configured_server_is_the_one(place: Path, how: str) -> None:
             place, CONFIG=str(place / "config.yaml"), SERVER="bundled", BELABOX_HEALTH__PORT=port,
             BELABOX_STORAGE__PATH=str(place / "metrics.db"), **environment,
         )  # fmt: skip
-    assert (69, True) == (code, f"another program listens on 127.0.0.1:{port}" in said), said
+    assert (78, True) == (code, f"another program listens on 127.0.0.1:{port}" in said), said
+    assert "bundled receiver" not in said
     assert [] == list((place / "r/programs").iterdir())
 
 

@@ -1,0 +1,95 @@
+"""What checking a configuration finds is what starting would meet."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common import starting
+from common.settings import Settings
+from tests.unit.common.test_config import load
+
+
+def settings(folder: Path, text: str = "") -> Settings:
+    """Load a configuration whose folders are below one of this test."""
+    (folder / "run").mkdir(mode=0o700, exist_ok=True)
+    defaults = f"run: {{dir: '{folder}/run'}}\nhealth: {{port: 0}}\nstorage: {{path: '{folder}/data/metrics.db'}}\n"
+    given = {line.partition(":")[0] for line in text.splitlines()}
+    kept = [line for line in defaults.splitlines() if line.partition(":")[0] not in given]
+    return load(folder, "\n".join([*kept, text]) + "\n").settings
+
+
+def test_what_can_start_has_no_errors(tmp_path: Path) -> None:
+    """Folders that are not there yet and can be made are as they should be."""
+    assert ((), ()) == starting.check(settings(tmp_path), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("storage: {path: '{tmp}'}", "storage.path: expected a file, got the folder"),
+        ("storage: {path: '{tmp}/file/metrics.db'}", "storage.path: "),
+        ("run: {dir: '{tmp}/file'}", "run.dir: expected a folder"),
+        ("run: {dir: '/tmp'}", "run.dir: expected a folder of our own"),
+        (f"run: {{dir: '/tmp/{'x' * 90}'}}", "run.dir: a path of at most 83 bytes"),
+        ("logging: {output: '{tmp}/nowhere/all.log'}", "logging.output: no such folder"),
+        ("logging: {output: '{tmp}'}", "logging.output: cannot write to"),
+        ("health: {bind: 192.0.2.1, token_file: '{tmp}/token'}", "health.bind: cannot listen on 192.0.2.1"),
+        ("remote: {ca_file: '{tmp}/nowhere.pem'}", "remote.ca_file: No such file"),
+        ("remote: {ca_file: '{tmp}/file'}", "remote.ca_file: no certificate in PEM"),
+    ],
+)
+def test_what_cannot_start_is_named_by_its_key(tmp_path: Path, text: str, key: str) -> None:
+    """Each line begins with the key to change."""
+    (tmp_path / "file").touch()
+    (tmp_path / "token").touch(0o600)
+    (tmp_path / "token").write_text("sesame-0123456789abcdef", encoding="ascii")
+    (error,) = starting.check(settings(tmp_path, text.replace("{tmp}", str(tmp_path))), {}).errors
+    assert error.startswith(key)
+
+
+def test_a_port_of_another_program_is_an_error_and_of_our_own_healthd_none(tmp_path: Path) -> None:
+    """A file can be checked while the pipeline that uses it runs."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        text = f"health: {{port: {other.getsockname()[1]}}}"
+        (error,) = starting.check(settings(tmp_path, text), {}).errors
+        assert error.startswith("health.port: another program listens on 127.0.0.1:")
+        with socket.socket(socket.AF_UNIX) as own:
+            own.bind(str(tmp_path / "run/health.ipc"))
+            own.listen()
+            assert () == starting.check(settings(tmp_path, text), {}).errors
+
+
+def _missing(_file: Path) -> None:
+    """Leave no file."""
+
+
+def _open(file: Path) -> None:
+    file.write_text("sesame-0123456789abcdef", encoding="ascii")
+    file.chmod(0o644)
+
+
+@pytest.mark.parametrize(("make", "why"), [(_missing, "No such file"), (_open, "group or others can read")])
+def test_a_token_that_cannot_be_used_is_a_warning_with_what_it_means(
+    tmp_path: Path, make: Callable[[Path], Any], why: str
+) -> None:
+    """Everything else starts; samples wait on the device."""
+    make(tmp_path / "token")
+    text = f"remote: {{auth: {{type: bearer_token, token_file: '{tmp_path}/token'}}}}"
+    errors, (warning,) = starting.check(settings(tmp_path, text), {})
+    assert () == errors
+    assert warning.startswith(f"remote.auth.token_file: {why}")
+    assert warning.endswith("; nothing is uploaded until it is mended")
+
+
+def test_a_token_of_the_environment_is_one(tmp_path: Path) -> None:
+    """Without it and without a file, the line names both ways."""
+    given = settings(tmp_path, "remote: {auth: {type: bearer_token}}")
+    assert () == starting.check(given, {"BELABOX_TOKEN": "sesame"}).warnings
+    assert "BELABOX_TOKEN" in starting.check(given, {}).warnings[0]
