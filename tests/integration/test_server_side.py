@@ -25,7 +25,10 @@ DOCKER, RULES = ROOT / "deploy/docker", ROOT / "deploy/vmalert"
 SINGLE, CLUSTER = DOCKER / "compose.yaml", DOCKER / "compose.cluster.yaml"
 LISTEN = "--httpListenAddr="
 BINARIES = {"victoriametrics": "victoria-metrics", "vmauth": "vmauth", "vmalert": "vmalert"}
-NEWER = {"--notifier.blackhole": "--notifier.url=http://127.0.0.1:1"}  # than Debian's 1.79.5: what that has instead
+NEWER = {  # than Debian's 1.79.5: what that has instead
+    "--notifier.blackhole": "--notifier.url=http://127.0.0.1:1",
+    "--configCheckInterval=5s": "--loggerLevel=INFO",  # SIGHUP
+}
 
 
 def services(file: Path) -> dict[str, Any]:
@@ -39,6 +42,7 @@ def services(file: Path) -> dict[str, Any]:
 def test_docker_compose_understands_it(file: Path, tmp_path: Path) -> None:
     """By its own schema; nothing is started."""
     shutil.copytree(DOCKER, tmp_path / "docker")
+    (tmp_path / "docker/.env").write_text("GRAFANA_PASSWORD=x\n", encoding="ascii")  # as up.sh makes it
     command = [require("docker-compose"), "--file", str(tmp_path / "docker" / file.name), "config", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (0, "") == (done.returncode, done.stderr)
@@ -115,7 +119,7 @@ class Running:
 
     def _here(self, text: str) -> str:
         """Return a text with the folders and addresses of this machine in place of the containers'."""
-        places = {"=/storage": f"={self._folder}/storage", "/etc/auth.yml": f"{self._folder}/auth.yml"}
+        places = {"=/storage": f"={self._folder}/storage", "/etc/vmauth/auth.yml": f"{self._folder}/auth.yml"}
         for inside, outside in {**places, "/etc/rules": f"{RULES}"}.items():
             text = text.replace(inside, outside)
         for name, address in self._addresses.items():
@@ -154,3 +158,48 @@ def status(url: str, headers: dict[str, str] | None = None, data: bytes | None =
             return error.code
     except URLError:
         return 0
+
+
+def test_one_command_makes_what_is_missing_and_nothing_twice(tmp_path: Path) -> None:
+    """A token, a password and their modes; the second time they stay, and docker is called with what was given."""
+    for name in ("docker", "fleet.py"):
+        copy = shutil.copytree if name == "docker" else shutil.copy
+        copy(ROOT / "deploy" / name, tmp_path / name)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/docker").write_text('#!/bin/sh\necho "$@"\n', encoding="ascii")
+    (tmp_path / "bin/docker").chmod(0o755)
+    secrets = [tmp_path / "docker/.env", tmp_path / "docker/auth/auth.yml"]
+
+    def up(*arguments: str) -> str:
+        done = subprocess.run(
+            [str(tmp_path / "docker/up.sh"), *arguments], env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert 0 == done.returncode, done.stderr
+        return done.stdout
+
+    first, made = up(), [file.read_bytes() for file in secrets]
+    assert [0o600, 0o600] == [file.stat().st_mode & 0o777 for file in secrets]
+    assert f"compose -f {tmp_path}/docker/compose.yaml up -d" in first
+    assert not any(line.partition(b"=")[2].decode() in first for line in made[0].splitlines())
+    second = up("--cluster", "--profile", "logs")
+    assert f"compose -f {tmp_path}/docker/compose.cluster.yaml --profile logs up -d" in second
+    assert made == [file.read_bytes() for file in secrets]
+
+
+def test_the_receivers_image_holds_all_it_needs(tmp_path: Path) -> None:
+    """What its Dockerfile copies runs by itself, as its command says, with Python's own library alone."""
+    dockerfile = (DOCKER / "receiver.Dockerfile").read_text(encoding="utf-8")
+    for source, target in re.findall(r"(?m)^COPY (\S+) (\S+)$", dockerfile):
+        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+        (tmp_path / target.removeprefix("/app/")).parent.mkdir(parents=True, exist_ok=True)
+        copy(ROOT / source, tmp_path / target.removeprefix("/app/"))
+    (command,) = re.findall(r"(?m)^CMD (\[.*\])$", dockerfile)
+    address = free_port()
+    places = {"9090": str(address), "0.0.0.0": "127.0.0.1", "/data/received.jsonl": str(tmp_path / "received.jsonl")}
+    arguments = [places.get(word, word) for word in yaml.safe_load(command)]
+    with subprocess.Popen([sys.executable, "-S", *arguments[1:]], cwd=tmp_path, stdout=subprocess.DEVNULL) as receiver:
+        try:
+            wait_for("the receiver", lambda: status(f"http://127.0.0.1:{address}/health") == 200)
+        finally:
+            receiver.terminate()

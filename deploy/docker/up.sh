@@ -1,0 +1,23 @@
+#!/bin/sh
+# Start the server side: make what is missing, then `docker compose up -d`.
+#
+#   deploy/docker/up.sh [--cluster] [options of docker compose, e.g. --profile logs]
+#
+# At the first start: Grafana's password into .env, a token for the device belabox-001 into auth/auth.yml and devices/.
+set -eu
+umask 077
+here=$(cd "$(dirname "$0")" && pwd)
+file=compose.yaml cluster=
+case ${1:-} in
+-h | --help) sed -n '2,6p' "$0" | cut -c3-; exit 0 ;;
+--cluster) file=compose.cluster.yaml cluster=--cluster; shift ;;
+esac
+if [ ! -e "$here/.env" ]; then
+    echo "GRAFANA_PASSWORD=$(od -An -N18 -tx1 /dev/urandom | tr -d ' \n')" > "$here/.env"
+    echo "Grafana: user admin, its password is in $here/.env"
+fi
+if [ ! -e "$here/auth/auth.yml" ]; then
+    # shellcheck disable=SC2086 # one word or none
+    python3 "$here/../fleet.py" --auth "$here/auth/auth.yml" add belabox-001 --out "$here/devices" $cluster
+fi
+exec docker compose -f "$here/$file" "$@" up -d

@@ -1,0 +1,154 @@
+"""A hundred devices, a hundred tokens, the real vmauth and the real server: each sees and writes its own alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlencode
+from urllib.request import Request, urlopen
+
+import pytest
+
+from deploy import fleet
+from tests.chaos.server import RealServer
+from tests.free_port import free_port
+from tests.harness import require, wait_for
+
+DEVICES = [f"box-{number:03}" for number in range(100)]
+REFUSED = {400, 401}  # vmauth 1.79 says 400 to a token that it does not know, newer ones 401
+NOW_MS = 1_795_000_000_000
+
+
+class Fleet:
+    """vmauth before a server, with a file that `deploy/fleet.py` keeps.
+
+    Args:
+        folder: for the file and what each device gets.
+        server: its URL.
+    """
+
+    def __init__(self, folder: Path, server: str) -> None:
+        self.folder, self._server = folder, server
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def call(self, *arguments: str) -> int:
+        """Call the command as an administrator does."""
+        return fleet.main(["--auth", str(self.folder / "auth.yml"), *arguments])
+
+    def start(self) -> None:
+        """Start vmauth on what is in the file."""
+        self.reload()
+        command = [
+            require("vmauth"), f"-auth.config={self.folder}/here.yml", f"-httpListenAddr={self.url.removeprefix('http://')}",
+        ]  # fmt: skip
+        with (self.folder / "vmauth.log").open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_for("vmauth", lambda: self.ask("/health") in {200, 401})
+
+    def reload(self) -> None:
+        """Have it read the file again, with this machine's address in place of the containers'."""
+        text = (self.folder / "auth.yml").read_text(encoding="utf-8")
+        (self.folder / "here.yml").write_text(re.sub(r"http://victoria\w+:\d+", self._server, text), encoding="utf-8")
+        if self._process:
+            self._process.send_signal(signal.SIGHUP)
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+    def token(self, device: str) -> str:
+        """Return what the device got."""
+        return (self.folder / "devices" / device / "api-token").read_text(encoding="ascii").strip()
+
+    def ask(self, path: str, token: str = "", data: bytes | None = None) -> int:
+        """Return the status of an answer, 0 while there is none."""
+        return self.answer(path, token, data)[0]
+
+    def answer(self, path: str, token: str, data: bytes | None = None) -> tuple[int, str]:
+        """Return status and text of an answer."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            with urlopen(Request(self.url + path, data=data, headers=headers), timeout=20) as answer:
+                return int(answer.status), answer.read().decode()
+        except HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except URLError:
+            return 0, ""
+
+    def write(self, device: str, claimed: str) -> int:
+        """Write one sample with a device's token that claims to be of another."""
+        metric = {"__name__": "tried", "device_id": claimed, "by": device}
+        line = json.dumps({"metric": metric, "values": [1], "timestamps": [NOW_MS]})
+        return self.ask("/api/v1/import", self.token(device), line.encode())
+
+    def seen(self, token: str, path: str, form: dict[str, str] | None = None) -> set[str]:
+        """Return the devices in an answer; a form goes in the body."""
+        status, text = self.answer(path, token, urlencode(form).encode() if form else None)
+        assert status == 200, text
+        return set(re.findall(r'"device_id":"([^"]*)"', text))
+
+
+@pytest.fixture
+def hundred(run_dir: Path, server: RealServer) -> Iterator[Fleet]:
+    """A hundred devices of a list, with a sample each, written in another's name."""
+    made = Fleet(run_dir, server.url)
+    (run_dir / "list").write_text("# the boxes\n" + "\n".join(DEVICES), encoding="utf-8")
+    assert 0 == made.call("add", "--list", f"{run_dir}/list", "--out", f"{run_dir}/devices")
+    made.start()
+    for number, device in enumerate(DEVICES):
+        assert 204 == made.write(device, DEVICES[(number + 1) % len(DEVICES)])
+    wait_for("all samples", lambda: len(server.values("tried")) > 0, 60)
+    yield made
+    made.stop()
+
+
+def test_each_device_sees_and_writes_its_own_alone(hundred: Fleet, server: RealServer) -> None:
+    """Whatever it claims to be, and by whichever way it asks, also with filters of its own in a form."""
+    with urlopen(f"{server.url}/api/v1/export?match[]=tried", timeout=20) as answer:
+        lines = [json.loads(line)["metric"] for line in answer]
+    assert {(device, device) for device in DEVICES} == {(line["device_id"], line["by"]) for line in lines}
+    at = f"&time={NOW_MS // 1000}"
+    for number, device in enumerate(DEVICES):
+        token, other = hundred.token(device), DEVICES[number - 1]
+        assert {device} == hundred.seen(token, f"/api/v1/query?query=tried{at}")
+        assert {device} == hundred.seen(token, "/api/v1/export?match[]=tried")
+        theirs = f'{{device_id="{other}"}}'
+        assert set() == hundred.seen(token, f"/api/v1/query?query={quote('tried' + theirs)}{at}")
+        for name in ("extra_filters[]", "extra_filters", "extra_label"):
+            given = f"device_id={other}" if name == "extra_label" else theirs
+            asked = f"/api/v1/query?query=tried{at}&{name}={quote(given)}"
+            assert hundred.seen(token, asked) <= {device}
+            form = {"query": "tried", "time": str(NOW_MS // 1000), name: given}
+            assert hundred.seen(token, "/api/v1/query", form) <= {device}
+            assert hundred.seen(token, "/api/v1/export", {"match[]": "tried", name: given}) <= {device}
+
+
+def test_everything_else_is_refused(hundred: Fleet) -> None:
+    """No token, a wrong one, and every path that a device does not need."""
+    token = hundred.token(DEVICES[0])
+    assert {hundred.ask("/api/v1/query?query=tried", given) for given in ("", "wrong")} <= REFUSED
+    for path in ("/api/v1/admin/tsdb/delete_series?match[]=tried", "/api/v1/series?match[]=tried", "/snapshot/create"):
+        assert 400 <= hundred.ask(path, token) < 500, path
+
+
+def test_a_revoked_token_ends_and_the_others_go_on(hundred: Fleet) -> None:
+    """Within ten seconds; a device that is added again has another token."""
+    gone, stays = DEVICES[50], DEVICES[51]
+    old = hundred.token(gone)
+    assert 0 == hundred.call("revoke", gone)
+    hundred.reload()
+    wait_for("the refusal", lambda: hundred.ask("/api/v1/query?query=tried", old) in REFUSED, 10)
+    assert 204 == hundred.write(stays, stays)
+    assert 0 == hundred.call("add", gone, "--out", f"{hundred.folder}/devices")
+    hundred.reload()
+    wait_for("the new token", lambda: hundred.write(gone, gone) == 204, 10)
+    assert hundred.ask("/api/v1/query?query=tried", old) in REFUSED
