@@ -51,7 +51,8 @@ def _run_dir(path: Path) -> Iterator[str]:
     if len(os.fsencode(path.absolute())) > most:
         yield f"run.dir: a path of at most {most} bytes, which the sockets in it allow, got {str(path)!r}"
     if not path.exists():
-        yield from _makeable("run.dir", path)
+        if path.absolute().parent != Path("/run"):  # where systemd makes it: RuntimeDirectory= of the unit
+            yield from _makeable("run.dir", path)
     elif not path.is_dir():
         yield f"run.dir: expected a folder, got {str(path)!r}"
     elif path.stat().st_mode & stat.S_ISVTX:

@@ -10,6 +10,7 @@
 #   --wheels DIR    take the packages from DIR (`make wheelhouse`), not from the network
 #   --root DIR      below DIR instead of /, without users and systemd: to try it
 set -eu
+umask 022 # what is installed is readable by the service's user, whatever root's umask is
 
 HERE=$(cd "$(dirname "$0")/.." && pwd)
 USER_NAME=metrics
@@ -36,6 +37,8 @@ CONFIG_DIR=$ROOT/etc/belabox-metrics
 DATA_DIR=$ROOT/var/lib/belabox-metrics
 LOG_DIR=$ROOT/var/log/belabox-metrics
 UNIT_DIR=$ROOT/etc/systemd/system
+COMMAND=$ROOT/usr/local/bin/belabox-metrics
+COMPLETION=$ROOT/usr/local/share/bash-completion/completions/belabox-metrics
 
 say() { printf '%s\n' "$*"; }
 run() { # say what is done, and do it unless --dry-run
@@ -72,7 +75,7 @@ add_release() { # a folder of its own, complete before anything refers to it
     number=$(find "$RELEASES" -maxdepth 1 -name '[0-9]*' 2>/dev/null | sed 's|.*/||' | sort -n | tail -1)
     RELEASE=$RELEASES/$((${number:-0} + 1))
     run mkdir -p "$RELEASE"
-    for part in common collectors buffer shipper healthd deploy supervisord.conf requirements.lock CHANGELOG.md; do
+    for part in common collectors buffer shipper healthd deploy supervisord.conf requirements.lock docs README.md SECURITY.md CHANGELOG.md LICENSE; do
         run cp -R "$HERE/$part" "$RELEASE/$part"
     done
     run python3 -m venv "$RELEASE/.venv"
@@ -122,6 +125,14 @@ add_config() {
     done
 }
 
+add_command() { # on PATH, whichever release is in use
+    run mkdir -p "$(dirname "$COMMAND")" "$(dirname "$COMPLETION")"
+    run ln -sfn "${PREFIX#"$ROOT"}/deploy/belabox-metrics" "$COMMAND"
+    if [ -z "$DRY_RUN" ] && [ -x "$PREFIX/deploy/belabox-metrics" ]; then
+        "$PREFIX/deploy/belabox-metrics" completion bash > "$COMPLETION"
+    fi
+}
+
 add_units() {
     for unit in $UNITS; do
         run cp "$PREFIX/deploy/systemd/$unit" "$UNIT_DIR/$unit"
@@ -141,11 +152,11 @@ install_all() {
     # A file that this release does not understand is found before the switch; the old one goes on meanwhile.
     [ -n "$DRY_RUN" ] || (cd "$RELEASE" && run .venv/bin/python -m collectors --check-config --config "$CONFIG_DIR/config.yaml")
     use "$RELEASE"
+    add_command
     add_units
     drop_old_releases
     say "Done. Set remote.url in $CONFIG_DIR/config.yaml, then: systemctl reload belabox-metrics"
-    say "Look: systemctl status belabox-metrics; the page at http://127.0.0.1:9100/"
-    say "      cd $PREFIX && sudo -u $USER_NAME .venv/bin/supervisorctl status"
+    say "Look: sudo belabox-metrics status; belabox-metrics doctor; the page at http://127.0.0.1:9100/"
 }
 
 roll_back() {
@@ -162,6 +173,7 @@ uninstall() {
     systemd disable --now $UNITS || true
     for unit in $UNITS; do run rm -f "$UNIT_DIR/$unit"; done
     run rm -rf "$PREFIX" "$RELEASES"
+    run rm -f "$COMMAND" "$COMPLETION"
     systemd daemon-reload
     if [ -n "$PURGE" ]; then
         run rm -rf "$CONFIG_DIR" "$DATA_DIR" "$LOG_DIR"

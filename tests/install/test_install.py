@@ -91,6 +91,14 @@ def test_from_installation_to_removal(device: Device, vm: FakeVm) -> None:
     wait_for("uploads", vm.samples)
     said = device.install()
     assert "releases/2" in said
+    link = device.root / "usr/local/bin/belabox-metrics"
+    assert Path("/opt/belabox-metrics/deploy/belabox-metrics") == link.readlink()
+    command = [str(device.prefix / "deploy/belabox-metrics"), "print", "memory", "--count", "1"]
+    assert (
+        "memory.total_bytes" in subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    )
+    completion = device.root / "usr/local/share/bash-completion/completions/belabox-metrics"
+    assert "complete -F" in completion.read_text(encoding="utf-8")
     device.stop()
     device.start()
     before = len(device.times_ms())
@@ -107,6 +115,7 @@ def test_from_installation_to_removal(device: Device, vm: FakeVm) -> None:
     print(f"{len(times_ms)} collects, the longest gap {max(gaps_ms) / 1000:.1f} s, over two restarts")
     device.install("--uninstall")
     assert (False, False, True) == (device.prefix.exists(), device.releases.exists(), device.database.exists())
+    assert not link.is_symlink()
     device.install("--uninstall", "--purge")
     assert not device.database.parent.exists()
     assert not (device.root / "etc/belabox-metrics").exists()
@@ -129,6 +138,6 @@ def test_a_dry_run_does_nothing(device: Device) -> None:
 
 def test_the_scripts_are_sound() -> None:
     """`shellcheck` has nothing to say."""
-    scripts = [str(ROOT / "deploy" / name) for name in ("install.sh", "run.sh")]
+    scripts = [str(ROOT / "deploy" / name) for name in ("install.sh", "run.sh", "belabox-metrics", "docker/up.sh")]
     done = subprocess.run([require("shellcheck"), *scripts], capture_output=True, text=True, timeout=60, check=False)
     assert "" == done.stdout

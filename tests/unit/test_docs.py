@@ -113,3 +113,12 @@ def test_every_required_metric_is_in_the_catalogue() -> None:
     ]
     assert wrong == []
     assert sorted(named - set(done.stdout.split())) == []
+
+
+def test_every_rule_has_its_runbook() -> None:
+    """Whoever is woken by an alert finds what it means and what to do."""
+    rules = (ROOT / "deploy/vmalert/rules.yml").read_text(encoding="utf-8")
+    runbooks = (ROOT / "docs/runbooks.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"(?ms)^## (\w+)\n(.*?)(?=^## |\Z)", runbooks))
+    assert sorted(re.findall(r"alert: (\w+)", rules)) == sorted(sections)
+    assert [] == [name for name, text in sections.items() if not re.search(r"(?s)Means:.*Look:.*Do:", text)]
