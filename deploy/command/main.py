@@ -71,6 +71,11 @@ COMMANDS: dict[str, Command] = {
     ),
     "reload": Command(control.reload, "check the configuration, then have every process take it"),
     "stop": Command(control.stop, "end a pipeline that `make run` started"),
+    "page": Command(control.page, "the address of the page"),
+    "report": Command(
+        control.report,
+        "the report of a stream (--last, --session ID, --list), or of the minutes around a moment (--at TIME)",
+    ),
     "backup": Command(
         backup.backup,
         "a consistent copy of the database, while everything runs",
@@ -84,6 +89,7 @@ COMMANDS: dict[str, Command] = {
         ((("shell",), {"choices": ["bash"]}),),
     ),
 }
+WITH_OPTIONS_OF_THEIR_OWN = ("report",)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -105,7 +111,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Do what the command line says; return the exit code."""
-    options = parser().parse_args()
+    top = parser()
+    options, rest = top.parse_known_args()
+    options.rest = rest
+    if rest and options.command not in WITH_OPTIONS_OF_THEIR_OWN:
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return COMMANDS[options.command].do(find(os.environ), options)
     except CommandError as error:

@@ -127,6 +127,21 @@ def test_doctor_names_what_gives_the_missing_and_hides_what_identifies(
     assert "***" == doctor._shown("\x1b]0;title\x07192.0.2.1")
 
 
+def test_a_report_takes_its_own_options_and_nothing_else_takes_any(tmp_path: Path) -> None:
+    """What is misspelt is refused, and the report's program says what is missing."""
+    assert (2, True) == (command("status", "--lastt")[0], "--lastt" in command("status", "--lastt")[1])
+    (tmp_path / "config.yaml").write_text(f"storage: {{path: '{tmp_path}/none.db'}}\n", encoding="utf-8")
+    code, said = command("report", "--list", RUN_DIR=str(tmp_path))
+    assert (69, True) == (code, "none.db" in said), said
+
+
+def test_the_page_is_where_healthd_listens(tmp_path: Path) -> None:
+    """Or it is said that it does not."""
+    assert 69 == command("page", RUN_DIR=str(tmp_path))[0]
+    (tmp_path / "healthd.address").write_text("127.0.0.1:9117\n", encoding="ascii")
+    assert (0, "http://127.0.0.1:9117/\n") == command("page", RUN_DIR=str(tmp_path))
+
+
 def test_completion_offers_commands_and_sources(tmp_path: Path) -> None:
     """Bash itself runs the script and completes a word."""
     code, script = command("completion", "bash", RUN_DIR=str(tmp_path))
