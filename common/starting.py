@@ -43,7 +43,7 @@ def check(settings: Settings, environ: Mapping[str, str]) -> Findings:
     """
     errors = [*_run_dir(settings.run.dir), *_database(settings.storage.path), *_log(settings.logging.output)]
     errors += [*_address(settings), *_authority(settings.remote.ca_file)]
-    return Findings(tuple(errors), tuple(_tokens(settings, environ)))
+    return Findings(tuple(errors), (*_port(settings), *_tokens(settings, environ)))
 
 
 def _run_dir(path: Path) -> Iterator[str]:
@@ -76,8 +76,6 @@ def _log(output: str) -> Iterator[str]:
     path = Path(output)
     if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
         yield f"logging.output: cannot write to {output!r}"
-    elif not path.parent.is_dir():
-        yield f"logging.output: no such folder: {str(path.parent)!r}"
     elif not path.exists():
         yield from _makeable("logging.output", path)
 
@@ -94,21 +92,33 @@ def _makeable(key: str, path: Path) -> Iterator[str]:
 
 
 def _address(settings: Settings) -> Iterator[str]:
-    """Yield why healthd could not listen; a healthd of this run directory that listens already is no reason."""
+    """Yield why healthd could never listen: the address is not this machine's."""
+    health = settings.health
+    error = _listening(health.bind, 0) if health.enabled else None
+    if error is not None:
+        yield f"health.bind: cannot listen on {health.bind}: {error.strerror}"
+
+
+def _port(settings: Settings) -> Iterator[str]:
+    """Yield who else has the port now; a healthd of this run directory that listens already is nobody else."""
     health = settings.health
     if not health.enabled or _answers(settings.run.dir / "health.ipc"):
         return
-    family = socket.AF_INET6 if ":" in health.bind else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((health.bind, health.port))
-        except OSError as error:
-            where = f"{health.bind}:{health.port}"
-            if error.errno == errno.EADDRINUSE:
-                yield f"health.port: another program listens on {where} (`ss -ltnp` names it)"
-            else:
-                yield f"health.bind: cannot listen on {where}: {error.strerror}"
+    error = _listening(health.bind, health.port)
+    if error is not None and error.errno == errno.EADDRINUSE:
+        yield f"health.port: another program listens on {health.bind}:{health.port} (`ss -ltnp` names it)"
+
+
+def _listening(address: str, port: int) -> OSError | None:
+    """Return why a server could not listen there."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        return error
+    return None
 
 
 def _answers(path: Path) -> bool:

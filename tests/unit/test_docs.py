@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -122,3 +123,41 @@ def test_every_rule_has_its_runbook() -> None:
     sections = dict(re.findall(r"(?ms)^## (\w+)\n(.*?)(?=^## |\Z)", runbooks))
     assert sorted(re.findall(r"alert: (\w+)", rules)) == sorted(sections)
     assert [] == [name for name, text in sections.items() if not re.search(r"(?s)Means:.*Look:.*Do:", text)]
+
+
+# What can take in what an outsider wrote, besides files.
+DOORS = {
+    "socket",
+    "ssl",
+    "http.client",
+    "http.server",
+    "http.cookiejar",
+    "requests",
+    "urllib3",
+    "ctypes",
+    "jeepney",
+    "fcntl",
+}
+
+
+def test_every_door_to_the_outside_is_in_the_table_of_security() -> None:
+    """A folder that begins to open sockets gets a row with what comes in and its bound; a row has its folder."""
+    page = (ROOT / "SECURITY.md").read_text(encoding="utf-8").partition("## Every input from outside")[2]
+    rows = [line.split("|")[1] for line in page.partition("## Secrets")[0].splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`([\w/]+)`", row)}
+    packages = ("collectors", "buffer", "shipper", "healthd", "common")
+    files = [file for package in packages for file in (ROOT / package).rglob("*.py")]
+    opening = {str(file.parent.relative_to(ROOT)) for file in files if imports(file) & DOORS}
+    assert [] == sorted(opening - named)
+    assert [] == sorted(name for name in named if not (ROOT / name).is_dir())
+
+
+def imports(file: Path) -> set[str]:
+    """Return the modules that a file imports, and the packages that these are in."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found | {name.partition(".")[0] for name in found if not name.startswith(("http", "urllib."))}
