@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import site
@@ -19,6 +21,7 @@ import pytest
 from tests.free_port import free_port
 from tests.harness import ROOT, wait_for
 
+NOT_HERE = {"report"}  # of a stream, which this pipeline does not have: tests/unit/healthd/test_session_report.py
 PACKAGES = ("buffer", "collectors", "common", "deploy", "healthd", "shipper", "tests")
 
 
@@ -76,13 +79,12 @@ def test_a_clone_in_an_odd_folder_runs_and_obeys_every_command(clone: Path) -> N
         code, said = make(clone, "backup", "FILE=../copy of it.db")
         assert (0, True) == (code, "checked" in said), said
         assert counted(clone.parent / "copy of it.db") > 100
-        command = [str(clone / ".venv/bin/belabox-metrics")]
-        for arguments in (["logs", "buffer"], ["print", "memory", "--count", "1"], ["doctor"], ["check"], ["version"]):
+        for line in documented(clone):
             done = subprocess.run(
-                [*command, *arguments], cwd="/", env=environment(clone), capture_output=True, text=True, check=False,
-                timeout=60,
+                [str(clone / ".venv/bin/belabox-metrics"), *line], cwd=ROOT, env=environment(clone),
+                capture_output=True, text=True, check=False, timeout=60,
             )  # fmt: skip
-            assert (0, True) == (done.returncode, bool(done.stdout)), (arguments, done.stderr)
+            assert (0, True) == (done.returncode, bool(done.stdout)), (line, done.stdout, done.stderr)
         with urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
             assert "processes" in json.load(answer)
         assert 0 == make(clone, "stop")[0]
@@ -91,6 +93,29 @@ def test_a_clone_in_an_odd_folder_runs_and_obeys_every_command(clone: Path) -> N
         if running.poll() is None:
             os.killpg(running.pid, signal.SIGKILL)
         print((clone / "out").read_text(encoding="utf-8")[-2000:])
+
+
+def documented(clone: Path) -> list[list[str]]:
+    """Return what the documents have an operator call, each once, with this clone's names for the placeholders."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    found: set[str] = set()
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        found |= set(re.findall(r"(?m)(?:^    |`)(?:sudo )?belabox-metrics ([a-z][^`\n]*)(?:`|$)", text))
+    assert len(found) > 10
+    (clone / "FILE").write_text("device: {id: box-1}\n", encoding="utf-8")
+    return [adapted(line, clone) for line in sorted(found - NOT_HERE)]
+
+
+def adapted(line: str, clone: Path) -> list[str]:
+    """Return the words of a command that ends by itself and writes nothing outside of the test's folder."""
+    placeholders = {"<process>": "buffer", "<source>": "cpu", "FILE": str(clone / "FILE")}
+    name, *given = (placeholders.get(word, word) for word in shlex.split(line) if word != "-f")
+    if name == "backup":
+        given = [str(clone.parent / f"backup of {Path(given[0]).name}.db")]
+    if name == "print" and "--count" not in given:
+        given += ["--count", "1"]
+    return [name, *given]
 
 
 def counted(database: Path) -> int:
