@@ -66,8 +66,13 @@ def _interval_s(text: str) -> float:
 
 
 def _check(file: Path | None) -> int:
+    from common import starting  # noqa: PLC0415 - nothing that a running collector needs
+
     loaded = config.load(file, os.environ, registry.sections())
-    for warning in loaded.warnings:
+    found = starting.check(loaded.settings, os.environ)
+    if found.errors:
+        raise config.ConfigError([f"{file or 'the built-in defaults'}: {text}" for text in found.errors])
+    for warning in (*loaded.warnings, *found.warnings):
         print(f"{file}: {warning}")
     print(f"{file or 'the built-in defaults'}: no errors")
     return 0

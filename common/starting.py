@@ -57,7 +57,7 @@ def _run_dir(path: Path) -> Iterator[str]:
         yield f"run.dir: expected a folder, got {str(path)!r}"
     elif path.stat().st_mode & stat.S_ISVTX:
         yield f"run.dir: expected a folder of our own, got {str(path)!r}"
-    elif path.stat().st_uid != os.geteuid():
+    elif os.geteuid() not in {0, path.stat().st_uid}:
         yield f"run.dir: {str(path)!r} belongs to another user"
 
 

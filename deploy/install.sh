@@ -49,6 +49,9 @@ systemd() { # systemctl where systemd runs and it is about this machine
     [ -z "$ROOT" ] && [ -d /run/systemd/system ] || return 0
     run systemctl "$@"
 }
+as_service() { # as the user who will run it, where there is one: what root may open, the service may not
+    if [ -z "$ROOT" ]; then run runuser -u "$USER_NAME" -- "$@"; else BELABOX_HEALTH__PORT=0 run "$@"; fi
+}
 own() { # own USER:GROUP PATH...
     [ -n "$ROOT" ] || run chown "$@"
 }
@@ -150,7 +153,7 @@ install_all() {
     add_release
     add_config
     # A file that this release does not understand is found before the switch; the old one goes on meanwhile.
-    [ -n "$DRY_RUN" ] || (cd "$RELEASE" && run .venv/bin/python -m collectors --check-config --config "$CONFIG_DIR/config.yaml")
+    [ -n "$DRY_RUN" ] || (cd "$RELEASE" && as_service .venv/bin/python -m collectors --check-config --config "$CONFIG_DIR/config.yaml")
     use "$RELEASE"
     add_command
     add_units

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,7 @@ def _keys(section: type[Any]) -> Iterator[tuple[str, KeySpec]]:
             yield spec.name or field.name, spec
 
 
-PAGES = {
+PAGES: dict[Path, Callable[[], str]] = {
     ROOT / "docs" / "metrics.md": metrics_page,
     ROOT / "docs" / "events.md": events_page,
     ROOT / "docs" / "configuration.md": configuration_page,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,15 @@ import pytest
 
 from common import starting
 from common.settings import Settings
+from tests.scratch import scratch
 from tests.unit.common.test_config import load
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Give a folder whose path is short: sockets are to be in it."""
+    with scratch() as folder:
+        yield folder
 
 
 def settings(folder: Path, text: str = "") -> Settings:
