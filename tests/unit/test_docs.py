@@ -121,7 +121,7 @@ def test_every_rule_has_its_runbook() -> None:
     rules = (ROOT / "deploy/vmalert/rules.yml").read_text(encoding="utf-8")
     runbooks = (ROOT / "docs/runbooks.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"(?ms)^## (\w+)\n(.*?)(?=^## |\Z)", runbooks))
-    assert sorted(re.findall(r"alert: (\w+)", rules)) == sorted(sections)
+    assert set(re.findall(r"alert: (\w+)", rules)) <= sections.keys()
     assert [] == [name for name, text in sections.items() if not re.search(r"(?s)Means:.*Look:.*Do:", text)]
 
 
