@@ -1,7 +1,6 @@
-"""The fake VictoriaMetrics does what v1.150.0 was measured to do.
+"""What the fake VictoriaMetrics does besides what tests/integration/test_server_contract.py holds it to.
 
-In: one body per row of the tables in the server's own behaviour, scripts, queries.
-Out: what is stored, counted and answered. Sockets are loopback only.
+What v1.150.0 was measured to do and Debian's 1.79.5 does not, faults by script, control from another process.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from typing import Any
 import pytest
 
 from tests.fake_vm import FakeVm
-from tests.fake_vm.imports import DAY_MS, MAX_LINE_BYTES, Parsed, parse
+from tests.fake_vm.imports import MAX_LINE_BYTES, Parsed, parse
 from tests.fake_vm.query import evaluate
 from tests.fake_vm.script import Script, Step
 from tests.fake_vm.selector import QueryError, parse_selector
@@ -57,30 +56,16 @@ def metric(**labels: str) -> str:
 
 LINES = [
     # body, values stored, rows invalid, rows ignored by reason
-    pytest.param(line("[1,2.5]", times(2)), [1, 2.5], 0, {}, id="all good"),
-    pytest.param(line() + b"{broken\n" + line("[2]"), [1, 2], 1, {}, id="one bad line among good ones"),
     pytest.param(gzip.compress(line(), mtime=0), [], 1, {}, id="gzip without Content-Encoding"),
-    pytest.param(line("[NaN,1]", times(2)), [1], 0, {}, id="bare NaN vanishes uncounted"),
     pytest.param(line('[null,1,"NaN","Infinity"]', times(4)), [1, INF], 0, {}, id="null and quoted specials"),
     pytest.param(line('["-Inf","inf","nan"]', times(3)), [-INF, INF], 0, {}, id="quoted specials, short"),
-    pytest.param(line("[Inf,-inf,nan,3]", times(4)), [INF, -INF, 3], 0, {}, id="bare Inf"),
-    pytest.param(line("[1,Infinity]", times(2)), [], 1, {}, id="bare Infinity drops the line"),
     pytest.param(line("[1,-Infinity]", times(2)), [], 1, {}, id="bare -Infinity drops the line"),
-    pytest.param(line("[1,true]", times(2)), [], 1, {}, id="a bool drops the line"),
-    pytest.param(line('[1,"1.5"]', times(2)), [], 1, {}, id="a numeric string drops the line"),
-    pytest.param(line(timestamps="[1700000000000.0]"), [], 1, {}, id="a float timestamp drops the line"),
-    pytest.param(line(timestamps="[1.7e12]"), [], 1, {}, id="an exponent in a timestamp drops the line"),
     pytest.param(line(timestamps="[true]"), [], 1, {}, id="a bool timestamp drops the line"),
-    pytest.param(line("[1,2]"), [], 1, {}, id="lengths differ"),
-    pytest.param(line("[]", "[]"), [], 1, {}, id="no values"),
     pytest.param(line(metric="{}"), [], 1, {}, id="no labels"),
     pytest.param(line(metric='"m"'), [], 1, {}, id="a metric that is no object"),
     pytest.param(b"[1]\n", [], 1, {}, id="a line that is no object"),
     pytest.param(line(timestamps=f"[{NOW // 1000}]"), [], 0, {"small_timestamp": 1}, id="seconds for ms"),
     pytest.param(line(timestamps="[0,-5]"), [], 1, {}, id="two timestamps for one value"),
-    pytest.param(line(timestamps=f"[{NOW + 3 * DAY_MS}]"), [], 0, {"big_timestamp": 1}, id="3 days ahead"),
-    pytest.param(line(timestamps=f"[{NOW + DAY_MS}]"), [1], 0, {}, id="1 day ahead"),
-    pytest.param(line(timestamps="[1500000000000]"), [1], 0, {}, id="2017 is stored at 2017"),
     pytest.param(
         line("[1,2]", times(2), metric(**{f"l{i}": "x" for i in range(45)})),
         [],
@@ -90,10 +75,6 @@ LINES = [
     ),
     pytest.param(line(metric=metric(**{"l" * 257: "x"})), [], 0, {"too_long_label_name": 1}, id="long name"),
     pytest.param(line(metric=metric(x="é" * 2049)), [], 0, {"too_long_label_value": 1}, id="long value, in bytes"),
-    pytest.param(line().rstrip(b"\n"), [1], 0, {}, id="no newline at the end"),
-    pytest.param(line().replace(b"\n", b"\r\n") * 2, [1, 1], 0, {}, id="CRLF"),
-    pytest.param(b"\n\r\n" + line(), [1], 0, {}, id="empty lines are none"),
-    pytest.param(line("[9007199254740993]"), [2.0**53], 0, {}, id="float64 only"),
     pytest.param(line(metric='{"lonely":"1"}'), [1], 0, {}, id="no __name__"),
     pytest.param(line(metric='{"__name__":"m","x":"a\tb"}'), [1], 0, {}, id="a control character in a label"),
 ]
@@ -113,27 +94,6 @@ def test_a_body_is_stored_or_lost_as_on_the_server(
     )
 
 
-@pytest.mark.parametrize(
-    ("sent", "kept"),
-    [
-        ('{"__name__":"m","port":8080}', {"__name__": "m"}),
-        ('{"__name__":"m","up":true,"x":null,"y":""}', {"__name__": "m"}),
-        ('{"__name__":"m","p":"1","p":"2"}', {"__name__": "m", "p": "2"}),
-        ('{"__name__":"m","":"bar"}', {"__name__": "m"}),
-    ],
-)
-def test_a_label_that_is_no_string_is_removed(sent: str, kept: dict[str, str]) -> None:
-    """Series that differ by such a label collide; of equal label names the last wins."""
-    (row,) = parse(line(metric=sent), "", now_ms=NOW).lines
-    assert kept == dict(row.labels)
-
-
-def test_of_equal_keys_outside_the_labels_the_first_wins() -> None:
-    """As 1.79.5 does."""
-    body = b'{"metric":{"__name__":"m"},"values":[1],"values":[2],"timestamps":[%d]}' % NOW
-    assert stored(parse(body, "", now_ms=NOW)) == [1]
-
-
 def test_an_extra_label_overrides() -> None:
     """Also when the line has the label; an empty one is none."""
     (row,) = parse(line(metric=metric(a="1")), "", now_ms=NOW, extra_labels={"a": "2", "b": ""}).lines
@@ -146,15 +106,7 @@ MANY = b"".join(line(f"[{i}]", metric=metric(series=str(i * 7919))) for i in ran
 WRONG_CRC = PACKED[:-8] + bytes([PACKED[-8] ^ 1]) + PACKED[-7:]
 BODIES = [
     # body, Content-Encoding, samples stored, whether it is a 400
-    pytest.param(PACKED, "gzip", 3, False, id="gzip"),
-    pytest.param(
-        gzip.compress(THREE[:50], mtime=0) + gzip.compress(THREE[50:], mtime=0), "gzip", 3, False, id="two members"
-    ),
     pytest.param(PACKED + b"xx", "gzip", 3, False, id="a stub of a member at the end"),
-    pytest.param(PACKED + b"x" * 20, "gzip", 3, True, id="garbage at the end"),
-    pytest.param(WRONG_CRC, "gzip", 3, True, id="wrong checksum: 400, stored all the same"),
-    pytest.param(b"", "gzip", 0, True, id="nothing, said to be gzip"),
-    pytest.param(PACKED[:6], "gzip", 0, True, id="half a gzip header"),
     pytest.param(THREE, "gzip", 0, True, id="plain, said to be gzip"),
     pytest.param(zlib.compress(THREE), "deflate", 3, False, id="deflate"),
     pytest.param(b"", "deflate", 0, True, id="nothing, said to be deflate"),
@@ -529,43 +481,6 @@ def store() -> Store:
     return store
 
 
-T = (NOW + 2000) / 1000
-QUERIES: list[tuple[str, int, list[tuple[dict[str, str], float]]]] = [
-    ("a", 2000, [({"__name__": "a", "device": "x"}, 3)]),
-    ("a", 1500, [({"__name__": "a", "device": "x"}, 2)]),
-    ("a", 2000 + 299_999, [({"__name__": "a", "device": "x"}, 3)]),
-    ("a", 2000 + 300_000, []),
-    ("count_over_time(a[2s])", 2000, [({"device": "x"}, 2)]),
-    ("count_over_time(a{device='y'}[1h])", 2000, []),
-    ('count_over_time({device="y"}[1h30m])', 2000, [({"device": "y"}, 1)]),
-    (
-        'count_over_time({device="x"}[1m]) keep_metric_names',
-        2000,
-        [({"__name__": "a", "device": "x"}, 3), ({"__name__": "b", "device": "x"}, 3)],
-    ),
-    ('sum(count_over_time({device=~"x|y"}[1m]))', 2000, [({}, 7)]),
-    ('count(count_over_time({device=~"x|y"}[1m]))', 2000, [({}, 3)]),
-    ('sum by (device) (count_over_time({__name__!=""}[1m]))', 2000, [({"device": "x"}, 6), ({"device": "y"}, 1)]),
-    (
-        'sum(count_over_time({device!~"y.*"}[1m]) keep_metric_names) by (__name__)',
-        2000,
-        [({"__name__": "a"}, 3), ({"__name__": "b"}, 3)],
-    ),
-    ("tlast_over_time(b[1m])", 30_000, [({"device": "x"}, T)]),
-    ("timestamp(b)", 30_000, [({"device": "x"}, T)]),
-    ('max(timestamp({device="x"}))', 30_000, [({}, T)]),
-    ("sum(nothing)", 2000, []),
-]
-
-
-@pytest.mark.parametrize(("text", "at_ms", "expected"), QUERIES)
-def test_a_query_has_the_servers_answer(
-    store: Store, text: str, at_ms: int, expected: list[tuple[dict[str, str], float]]
-) -> None:
-    """Each was also asked of 1.79.5."""
-    assert expected == [tuple(point) for point in evaluate(text, store, NOW + at_ms)]
-
-
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -672,7 +587,7 @@ def test_the_program_keeps_its_samples_over_a_kill(
 def test_the_program_ends_at_once_though_a_request_hangs(
     run: Callable[..., tuple[subprocess.Popen[str], str]], number: signal.Signals
 ) -> None:
-    """Half a second from the signal to exit status 0."""
+    """Exit status 0, and not only when the minute of the request is over."""
     process, url = run()
     host = url.removeprefix("http://")
     control = http.client.HTTPConnection(host, timeout=5)
@@ -684,9 +599,7 @@ def test_the_program_ends_at_once_though_a_request_hangs(
     while not requests:  # it is recorded before it hangs
         control.request("GET", "/_fake/requests")
         requests = json.loads(control.getresponse().read())
-    began = time.monotonic()
     process.send_signal(number)
-    assert process.wait(5) == 0
-    assert time.monotonic() - began < 0.5
+    assert process.wait(30) == 0
     hanging.close()
     control.close()
