@@ -78,9 +78,9 @@ check-config: setup ## check FILE and say everything that is wrong with it
 test: setup-dev tests/browser/node_modules ## unit, integration, fuzz and a short chaos run
 	@$(BIN)/python -m $(PYTEST) tests/chaos tests/integration tests/fuzz tests/unit
 
-unit: setup-dev ## unit tests alone; COVERAGE=1 measures the five packages, subprocesses included
+unit: setup-dev ## unit tests alone; COVERAGE=1 measures the five packages, and runs each as a process too
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m $(if $(COVERAGE),coverage run -m )$(PYTEST) tests/unit
+	@$(BIN)/python -m $(if $(COVERAGE),coverage run -m )$(PYTEST) tests/unit $(if $(COVERAGE),tests/integration/processes)
 	@$(if $(COVERAGE),$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=85)
 	@$(if $(and $(COVERAGE),$(RESULTS)),$(BIN)/coverage json -q -o $(RESULTS)/coverage.json)
 

@@ -9,7 +9,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "buffer/audit.py": ("tests/unit/buffer/test_audit.py",),
     "buffer/storage/audit_windows.py": ("tests/unit/buffer/test_audit.py", "tests/unit/buffer/test_pending.py"),
     "buffer/storage/pending.py": ("tests/unit/buffer/test_pending.py",),
-    "buffer/storage/clocks.py": ("tests/unit/buffer/test_ingest.py", "tests/unit/buffer/test_pending.py"),
+    "buffer/storage/clocks.py": ("tests/integration/processes/test_buffer.py", "tests/unit/buffer/test_pending.py"),
     "buffer/drain.py": ("tests/unit/buffer/test_drain.py",),
     "common/outbox.py": ("tests/unit/common/test_outbox.py",),
     "shipper/audit.py": ("tests/unit/shipper/test_audit.py",),
