@@ -36,11 +36,15 @@ class Default(NamedTuple):
     began_s: float
     first_s: float
 
+    def pids(self) -> dict[str, int]:
+        """Return the process ids of supervisord and of all that it runs, by name."""
+        return _pids(self.pipeline)
+
     def memory(self) -> Iterator[Figure]:
         """Give what each process has by now, and all together."""
         minutes = (time.monotonic() - self.began_s) / 60
         pids = _pids(self.pipeline)
-        yield Figure(f"memory after {minutes:.0f} min, sum of PSS", usage.memory(pids.values()), "MiB", "90")
+        yield Figure(f"memory after {minutes:.0f} min, sum of PSS", usage.memory(pids.values()), "MiB", "100")
         for name, pid in pids.items():
             yield Figure(f"  {name}", usage.memory([pid]), "MiB")
 
@@ -65,10 +69,10 @@ def figures(folder: Path, url: str, run: Default, seconds: float, plain_mib: flo
     with peers.running(folder, url) as pair:
         before, theirs = (pair.tally(), Watch(pair.pids)) if pair else (None, None)
         ours, rate = _watched(run.pipeline, seconds)
-        yield Figure("CPU, default configuration", ours.cpu_percent, "% of a core", "1.0", f"{rate:,.0f} samples/min")
-        yield Figure("wake-ups, default configuration", ours.wakeups, "/s")
+        yield Figure("CPU, default configuration", ours.cpu_percent, "% of a core", "0.5", f"{rate:,.0f} samples/min")
+        yield Figure("wake-ups, default configuration", ours.wakeups, "/s", "15")
         beside = f"plain supervisord: {plain_mib:.0f}"
-        yield Figure("memory, sum of PSS, supervisord included", ours.memory_mib, "MiB", "90; plain 180", beside)
+        yield Figure("memory, sum of PSS, supervisord included", ours.memory_mib, "MiB", "100", beside)
         if pair is not None and before is not None and theirs is not None:
             yield from _pair(theirs.use(), before, pair.tally())
         else:

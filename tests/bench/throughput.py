@@ -74,7 +74,7 @@ def _ingest(folder: Path) -> Figure:
             cpu = f"buffer: {watch.use().cpu_percent:.0f} % of a core, {_rows(folder):,} of {sent:,} stored"
         finally:
             publisher.close()
-    return Figure("ingest: publisher to COMMIT and ack", sent / seconds, "samples/s", "50,000", cpu)
+    return Figure("ingest: publisher to COMMIT and ack", sent / seconds, "samples/s", "150,000", cpu)
 
 
 def _drain(folder: Path, samples: int, server: str, *, paced: bool = False) -> Figure:
@@ -89,7 +89,7 @@ def _drain(folder: Path, samples: int, server: str, *, paced: bool = False) -> F
             wait_for("the last of them", lambda: _rows(folder, "chunk IS NULL") == 0, 600)
             seconds, use = time.monotonic() - began_s, watch.use()
     beside = f"buffer and shipper: {use.cpu_percent:.0f} % of a core"
-    what, budget = (", with the default's pauses", "") if paced else ("", "150,000")
+    what, budget = (", with the default's pauses", "") if paced else ("", "200,000")
     return Figure(f"drain of {samples:,}{what}", left / seconds, "samples/s", budget, beside)
 
 
@@ -108,7 +108,7 @@ def _urgent(folder: Path, backlog: int) -> Figure:
             publisher.close()
     quantiles = statistics.quantiles([1000 * one for one in times_s[STARTING:]], n=100)
     what = "P0: published to 204, p99" + (f", behind {backlog:,}" if backlog else ", idle")
-    return Figure(what, quantiles[98], "ms", "100", f"median {quantiles[49]:.1f} ms of {URGENT}")
+    return Figure(what, quantiles[98], "ms", "20", f"median {quantiles[49]:.1f} ms of {URGENT}")
 
 
 def _way(publisher: Publisher, server: sink.Sink, number: int) -> float:

@@ -58,9 +58,9 @@ def memory(pids: Iterable[int]) -> float:
     return sum(map(_pss_kib, pids)) / 1024
 
 
-def written_bytes() -> int:
-    """Return the bytes that this process has caused to be sent to the disk."""
-    rows = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
+def written_bytes(pid: int | str = "self") -> int:
+    """Return the bytes that a process, by default this one, has caused to be sent to the disk."""
+    rows = Path(f"/proc/{pid}/io").read_text(encoding="ascii").splitlines()
     return next(int(row.split()[1]) for row in rows if row.startswith("write_bytes:"))
 
 
