@@ -22,11 +22,15 @@ from collectors.modem import hilink, netgear, zte
 from collectors.modem.modem_manager import ModemManager
 from collectors.modem.place import Place, Session
 from collectors.receiver import receiver
+from collectors.srt import stats_file, telemetry
+from collectors.srt.connection import Connection
+from collectors.srt.link import Link
 from collectors.web import Answer
 from common import config, plain_text, untrusted
 from common.events import Event
 from common.sample import MAX_INTEGER, Sample
 from common.untrusted import UntrustedError
+from tests import srt_packets
 from tests.fuzz.hostile_bytes import Hostile, Oracle
 from tests.fuzz.rounds import SEED, rounds
 from tests.unit.collectors.test_hilink import PAGES
@@ -47,6 +51,16 @@ LINES = (
     b"4,1235,5679,-;Out of memory: Killed process 123 (belacoder) total-vm:1kB\n",
     b"3,1236,5680,c;mmcblk0: error -110 transferring data, sector 1, nr 8, cmd response 0x900, card status 0x0\n",
 )
+STATISTICS = (
+    b'{"sid":0,"time":1000,"link":{"rtt":20.5,"bandwidth":100},"send":{"packets":10,"packetsLost":1,"mbitRate":6.1}}\n',
+    b"Time,SocketID,pktFlowWindow,msRTT,mbpsBandwidth,pktSent,pktSndLoss\n1000,7,8192,20.5,100,1000,3\n",
+)
+PAGE = (b'srtla_conn_rtt_ms{conn="1",ip="10.0.0.2"} 20.5\nsrtla_conn_window{conn="1",ip="10.0.0.2"} 20000\n',)
+PACKETS = (
+    srt_packets.control(0x8002, bytes(28)), srt_packets.control(0x8003, bytes(8)), srt_packets.data(7),
+    srt_packets.nak(5, 9), srt_packets.hello(), srt_packets.handshake(600, 600, 8192),
+    b"\x90\x00" + bytes(8), b"\x92\x02" + bytes(256), b"\x91\x00" + bytes(40), b"\x92\x10",
+)  # fmt: skip
 CONFIG = (
     b"device: {id: a}\nremote:\n  url: http://127.0.0.1:8428/api/v1/import\n  priority: {high: 5s}\n",
     b"storage: {path: /tmp/x.db, commit_interval: 5s}\ncollectors: {network: {exclude_ifaces: ['lo', 'veth.*']}}\n",
@@ -167,6 +181,10 @@ READERS = {
     "Netgear": Reader(
         (*JSON, b'{"wwan":{"signalStrength":{"rsrp":-95}},"general":{"model":"M1"}}'), _router(netgear.ask)
     ),
+    "a sender's statistics": Reader(STATISTICS, lambda content: stats_file.parse(content.decode("utf-8", "replace"))),
+    "a sender's page": Reader(
+        PAGE, lambda content: telemetry.parse_page(content.decode("utf-8", "replace").split("\n"))
+    ),
     "log lines": Reader(LINES, _rules),
 }
 
@@ -178,6 +196,27 @@ def test_a_reader_survives_everybody(name: str) -> None:
     hostile, oracle = Hostile(SEED), Oracle(reader.allowed)
     for _ in rounds(ROUNDS, 0.03):
         oracle.judge(reader.read, hostile.content(reader.honest))
+
+
+def test_packets_of_anybody_are_taken_or_left() -> None:
+    """Of one connection and one link, however many; what they remember is bounded."""
+    hostile, oracle = Hostile(SEED), Oracle()
+    connection, link = Connection(), Link()
+
+    def read(given: tuple[int, bytes]) -> None:
+        number, payload = given
+        at_s = number / 100
+        connection.take(at_s, payload[:64], len(payload), is_from_encoder=number % 2 == 0)
+        link.send(at_s, int.from_bytes(payload[:4], "little"), len(payload), 1)
+        link.ask(at_s, payload, 1)
+        link.answer(at_s, payload, 1)
+        if number % 50 == 0:
+            connection.is_connected(at_s)
+            link.close_batch(at_s, lambda _: False)
+            link.rtt_ms(at_s)
+
+    for number in rounds(3 * ROUNDS, 0.05):
+        oracle.judge(read, (number, hostile.content(PACKETS)))
 
 
 def test_a_kernel_log_of_anything_is_read(tmp_path: Path) -> None:
