@@ -25,7 +25,13 @@ def build(options: argparse.Namespace) -> Service:
     activity = Activity(service.run_dir, options.name)
     sections = service.config.collectors
     sources = [
-        Source(name, registry.load(name), Host(options.root, on_read=activity.reading), sections[name])
+        Source(
+            name,
+            registry.load(name),
+            Host(options.root, on_read=activity.reading),
+            sections[name],
+            run_dir=service.run_dir,
+        )
         for name in names
     ]
     Schedule(service, publisher, activity, sources)

@@ -1,12 +1,14 @@
 """One source: a module with `Config`, `State` and `collect`, with its state, its section and the machine it reads.
 
 A module may have two functions more: `watch`, for what cannot wait for the next collect, and `hear`, for what the
-buffer has committed. What its state has as `descriptors` wakes it too.
+buffer has committed. What its state has as `descriptors` wakes it too; one whose state has a `run_dir` may keep a small
+file there over a restart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -26,12 +28,14 @@ class Seen(NamedTuple):
 class Source:
     """A source with its state and its host."""
 
-    def __init__(self, name: str, module: ModuleType, host: Host, config: Any) -> None:
+    def __init__(self, name: str, module: ModuleType, host: Host, config: Any, *, run_dir: Path | None = None) -> None:
         self.name = name
         self.host = host
         self.config = config
         self._module = module
         self._state = module.State()
+        if hasattr(self._state, "run_dir"):
+            self._state.run_dir = run_dir
 
     @property
     def watches(self) -> bool:

@@ -2,7 +2,8 @@
 
 Reads: packet headers on lo and on the uplinks (CAP_NET_RAW), the telemetry of senders that have it (`telemetry.py`),
     srt-live-transmit's statistics file where configured, proc/net/{udp,route,fib_trie}, the sender's list of addresses,
-    proc/*/{comm,stat,cmdline} of encoder and sender, proc/mpp_service/sessions-summary, tmp/belacoder_br.
+    proc/*/{comm,stat,cmdline} of encoder and sender, proc/mpp_service/sessions-summary, tmp/belacoder_br; and its own
+    srt-handshake.json in the run directory.
 Source: draft-sharabayko-srt-01, srtla_send.c, srtla_rec.c, belacoder.c; the files beside this one name theirs.
 Emits: srt.* of the connection and srtla.* of each link{interface,ip}: see the metric reference. Totals count from
     the start of this process. Events srt_connected, srt_lost, srtla_link_down, srtla_link_up, srtla_link_removed,
@@ -28,6 +29,7 @@ from collectors.process_table import ProcessTable, Program
 from collectors.srt import bond, connection_samples, sender, stats_file, telemetry
 from collectors.srt.bond import Bond
 from collectors.srt.cuts import Cuts
+from collectors.srt.kept import Kept
 from collectors.srt.ring import Packet
 from collectors.srt.sender import Sender
 from collectors.srt.tap import Starts, Tap
@@ -40,7 +42,7 @@ from common.sample import Sample
 TAPS_ANY_ROOT = os.environ.get("BELABOX_TEST_TAP") == "1"
 RECONNECT_S = 15.0  # belaUI starts belacoder again after 2 s; later it is another stream
 LIST_SETTLES_S = 2.0  # a sender writes its statistics once a second, by the list as it was
-KEPT_STARTS = 64  # packets from before the stream's programs were found
+KEPT_STARTS, KEPT_S = 64, 10.0  # packets from before the stream's programs were found
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,13 @@ class State:
         self.totals = connection_samples.Totals()
         self.counted: dict[str, float | int] | None = None
         self.cuts = Cuts()
+        self.run_dir: Path | None = None
+        self.handshake: Kept | None = None
 
     @property
     def descriptors(self) -> tuple[object, ...]:
-        """What wakes the collector when a stream begins."""
-        return (self.starts.socket,) if self.starts is not None else ()
+        """What wakes the collector when a stream begins; while one runs, the tap is read anyway."""
+        return (self.starts.socket,) if self.starts is not None and self.tap is None else ()
 
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
@@ -92,6 +96,7 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
     _follow_list(host, state)
     if state.tap is not None:
         state.tap.drain(wall_s)
+        _keep_handshake(state, state.tap)
     yield from _ask_sender(host, config, state)
     if state.encoder is not None:
         yield from _connection(host, config, state, wall_s)
@@ -103,17 +108,15 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
 def watch(host: Host, config: Config, state: State) -> Iterator[Event | Sample | Glimpse]:
     """Read the tap, and yield an event when the connection or a link goes or comes; and what cannot wait."""
     wall_s = time.time()
-    if state.starts is not None:
-        state.kept = [*state.kept, *state.starts.packets()][-KEPT_STARTS:]
-    if state.tap is None:
-        if not state.kept:
-            return
-        _look(host, config, state)  # a stream begins
-    else:
-        state.kept.clear()
+    begins = state.starts.packets() if state.starts is not None else []
+    state.kept = [packet for packet in [*state.kept, *begins] if wall_s - packet.at_s < KEPT_S][-KEPT_STARTS:]
+    if begins or (state.tap is None and state.kept):
+        _look(host, config, state)
     _follow_list(host, state)
     if state.tap is not None:
+        state.kept.clear()
         state.tap.drain(wall_s)
+        _keep_handshake(state, state.tap)
         was_connected = state.was_connected
         yield from _changes(wall_s, state)
         if state.was_connected is not None and state.was_connected != was_connected:
@@ -129,6 +132,13 @@ def _cuts(host: Host, config: Config, state: State, wall_s: float) -> Iterator[E
         return
     latency_ms = state.tap.connection.negotiated.latency_ms or belabox.option(host, state.encoder, "-l")
     yield from state.cuts.look(host, state.tap, state.bond, latency_ms, config.cut_percent, wall_s)
+
+
+def _keep_handshake(state: State, tap: Tap) -> None:
+    """Keep what the handshake said for the next process, or take it over from the last one."""
+    if state.handshake is None:
+        state.handshake = Kept(state.run_dir)
+    state.handshake.follow(tap.connection)
 
 
 def _look(host: Host, config: Config, state: State) -> None:
@@ -170,7 +180,6 @@ def _follow_tap(host: Host, config: Config, state: State) -> None:
             state.totals = connection_samples.Totals()
             state.cuts = Cuts()
             state.tap.replay(state.kept)
-            state.kept.clear()
     except OSError as error:
         host.absent.add(f"packet tap (CAP_NET_RAW): {error.strerror}")
 

@@ -57,6 +57,7 @@ class Play:
     def begin_source(self) -> None:
         """Have a new process of the source, which knows nothing."""
         self.host, self._config, self.state = Host(self._root), srt.Config(), srt.State()
+        self.state.run_dir = self._root
         self._collect_s = 0.0
         self.samples: dict[tuple[str, str], float] = {}
         self.labels: dict[tuple[str, str], dict[str, str]] = {}
