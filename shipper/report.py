@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from common import clock
+from common.config import Config
 from common.events import Event
 from common.service import Service
+from common.settings import PRIORITY_NAMES
 from common.status import ShipperStatus
 from shipper.state import DEGRADED, OFFLINE, REALTIME
 
@@ -48,3 +50,9 @@ class Report:
         if self._trouble == where:
             self._trouble = ""
             self._service.worked()
+
+    def show_lanes(self, config: Config) -> None:
+        """Show the lanes' intervals in seconds, and which are set by themselves instead of by `upload_interval`."""
+        intervals = dict(zip(PRIORITY_NAMES, config.settings.remote.lanes, strict=True))
+        own = [name for name in PRIORITY_NAMES if f"remote.priority.{name}" in config.given]
+        self.status.lanes = {**intervals, "set": own}

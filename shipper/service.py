@@ -11,16 +11,14 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
 import zmq
 
 from common import lock
 from common.config import Config, ConfigError
-from common.remote import JSON, Remote
+from common.remote import Remote
 from common.service import Service
-from common.settings import PRIORITY_NAMES
 from shipper.audit import Audit
 from shipper.buffer_client import (
     BufferAwayError,
@@ -32,11 +30,11 @@ from shipper.buffer_client import (
     wake_ups,
 )
 from shipper.event_uploader import EventUploader, remote_for_events
-from shipper.http import proof
 from shipper.http.client import Exchange, HttpClient
 from shipper.http.interrupt import Interrupted
 from shipper.http.meter import Meter
 from shipper.http.outcome import Accepted
+from shipper.http.proof import initially_known
 from shipper.http.transport import Transport, open_transport
 from shipper.queues import LOOK_S, Queues
 from shipper.quota import DataQuota
@@ -214,13 +212,13 @@ class Shipper:
         """
         settings, report = config.settings, self._report
         remote = settings.remote
-        client = HttpClient(way, known_of(remote), health_url(remote.url), self._announce, self._count)
+        client = HttpClient(way, initially_known(remote), health_url(remote.url), self._announce, self._count)
         state = initial(remote, time.monotonic())
         phase = random.random()  # noqa: S311 - it spreads load
         queues = Queues(remote.lanes, settings.storage.commit_interval_s, time.monotonic(), phase)
         report.status.enabled, report.status.endpoint = remote.enabled, way.endpoint
         report.status.mode = state.mode if remote.enabled else "disabled"
-        report.status.lanes = lanes_shown(config)
+        report.show_lanes(config)
         return _Server(
             client,
             Sender(state, queues, self._buffer, client, self._quota, report),
@@ -234,7 +232,7 @@ class Shipper:
         settings = replace(config.settings, remote=remote)
         log, stopping = self._service.log, lambda: self._service.loop.stopping
         way = open_transport(replace(config, settings=settings), log, stopping, meter)
-        client = HttpClient(way, known_of(remote), health_url(remote.url), self._announce, lambda _: None)
+        client = HttpClient(way, initially_known(remote), health_url(remote.url), self._announce, lambda _: None)
         return EventUploader(remote, self._buffer, client, self._report)
 
     def _disconnect(self) -> None:
@@ -296,15 +294,3 @@ class Shipper:
         if not isinstance(exchange.outcome, Accepted):
             instruments.count("uploader.upload_failures_total", reason=exchange.outcome.reason)
         self._quota.settle()
-
-
-def known_of(remote: Remote) -> proof.Known:
-    """Return what is known of how a server answers before it was asked."""
-    shape = proof.COUNT if remote.type == JSON else remote.proof
-    return proof.Known(shape, is_secure=urlsplit(remote.url).scheme == "https")
-
-
-def lanes_shown(config: Config) -> dict[str, Any]:
-    """Return what `/health` shows of the lanes: their intervals in seconds, and which are not `upload_interval`'s."""
-    intervals = dict(zip(PRIORITY_NAMES, config.settings.remote.lanes, strict=True))
-    return {**intervals, "set": [name for name in PRIORITY_NAMES if f"remote.priority.{name}" in config.given]}

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
+from common.remote import JSON, Remote
 from shipper.http.answer import Answer, document
 
 OWN_HEADER = "X-Server-Hostname"
@@ -46,6 +47,12 @@ class Known(NamedTuple):
     header: bool = False
     counts: bool = False
     taken: bool = False
+
+
+def initially_known(remote: Remote) -> Known:
+    """Return what is known of how a server answers before it was asked."""
+    shape = COUNT if remote.type == JSON else remote.proof
+    return Known(shape, is_secure=urlsplit(remote.url).scheme == "https")
 
 
 class Finding(NamedTuple):

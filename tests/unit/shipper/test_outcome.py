@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from shipper.http import proof
@@ -16,9 +18,9 @@ PAGE = b"<html><head><title>400 Bad Request</title></head></html>"
 
 
 def judged(answer: Answer, known: Known = Known(), body_bytes: int = 1000) -> Outcome:  # noqa: B008 - a value
-    """Return what an answer to 50 samples means."""
+    """Return what an answer to 50 samples means, without the text for people."""
     found = judge(answer, proof.IMPORT, known, 50, body_bytes)
-    return NotTheServer(found.reason) if isinstance(found, NotTheServer) else found
+    return replace(found, text="") if isinstance(found, NotTheServer) else found
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
@@ -50,8 +52,9 @@ def test_a_refusal_without_the_servers_header_is_somebody_elses(status: int) -> 
 
 def test_a_proxys_limit_halves_the_body_and_is_never_held_against_a_sample() -> None:
     """A proxy such as nginx says 413 with a page of its own; below 16 KiB no limit is meant."""
-    expected = BodyRefused("http_413", too_large=True, own=False)
-    assert expected == judged(Answer(413, HTML, PAGE), Known(header=True, taken=True), 300_000)
+    page, known = Answer(413, HTML, PAGE), Known(header=True, taken=True)
+    assert BodyRefused("http_413", too_large=True, own=False) == judged(page, known, 16_385)
+    assert NotTheServer("proxy_page") == judged(page, known, 16_384)
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404, 405, 406, 410, 415, 431, 451])
@@ -64,6 +67,25 @@ def test_a_refusal_of_the_request_leaves_the_samples_alone(status: int) -> None:
 def test_a_server_in_trouble_is_asked_again(status: int) -> None:
     """These pass by themselves, whoever says so."""
     assert TryLater(f"http_{status}", 7.0) == judged(Answer(status, {**HTML, "Retry-After": "7"}, PAGE))
+
+
+def test_an_empty_success_may_be_the_server() -> None:
+    """Another proof is needed; what is plainly somebody else's needs none."""
+    assert NotTheServer("unproven", is_bare=True) == judged(Answer(204))
+    assert NotTheServer("captive_portal", is_bare=False) == judged(Answer(200, HTML, PAGE))
+    assert "the same empty answer" in str(judge(Answer(204), proof.IMPORT, Known(), 50))
+
+
+def test_an_outcome_says_by_default_what_most_are() -> None:
+    """Answered, at once, of a size that is not at fault, by the server."""
+    assert TryLater("a", 0.0, answered=True) == TryLater("a")
+    assert NotTheServer("a", 0.0, "", is_bare=False, answered=True) == NotTheServer("a")
+    assert BodyRefused("a", too_large=False, own=True) == BodyRefused("a")
+
+
+def test_a_body_of_which_no_size_is_known_is_not_too_large_for_a_proxy() -> None:
+    """Events have no size that could be halved."""
+    assert isinstance(judge(Answer(413, HTML, PAGE), proof.EVENTS, Known(), 50), NotTheServer)
 
 
 @pytest.mark.parametrize("key", ["received", "accepted"])
@@ -85,7 +107,8 @@ def test_a_count_that_does_not_fit_proves_nothing(count: str) -> None:
 
 def test_a_count_of_nothing_is_no_success() -> None:
     """Asking again at once would go on for ever."""
-    assert NotTheServer("nothing_accepted") == judged(Answer(200, {"Retry-After": "3"}, b'{"accepted": 0}'))
+    answer = Answer(200, {"Retry-After": "3"}, b'{"accepted": 0}')
+    assert NotTheServer("nothing_accepted", retry_after_s=3.0) == judged(answer)
 
 
 def test_an_empty_body_is_accepted_with_a_count_of_nothing() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from common.remote import Remote
 from shipper.http.answer import Answer
 from shipper.http.proof import (
     BARE,
@@ -21,6 +22,7 @@ from shipper.http.proof import (
     STATUS,
     STRANGER,
     Known,
+    initially_known,
     is_own_refusal,
     learn,
     recognise,
@@ -102,6 +104,7 @@ PORTALS: list[Row] = [
         (200, {"Content-Type": "application/javascript"}, b"location='http://portal.example/'"),
         (205, {}, b""),
         (206, {}, b""),
+        (300, {}, b""),
         (302, {"Location": "http://portal.example/login"}, b""),
         (307, {"Location": "http://portal.example/login"}, b""),
         (301, {"Location": "https://metrics.example.com/api/v1/import"}, b""),
@@ -138,6 +141,8 @@ QUESTIONS: list[Row] = [
     (STRANGER, METRICS, SEEN, 200, TEXT, b"vm_app_start_timestamp 1\n"),
     (STRANGER, QUERY, FRESH, 200, TEXT, b"Please log in at http://10.0.0.1/login"),
     (STRANGER, QUERY, FRESH, 204, {}, b""),
+    (STRANGER, QUERY, SEEN, 200, {**VM, **JSON}, b'{"status":"success","data":[]}'),
+    (STRANGER, QUERY, SEEN, 200, {**VM, **JSON}, b'{"status":"error","data":{}}'),
 ]
 
 
@@ -153,6 +158,28 @@ def test_an_answer_is_the_servers_or_it_is_not(
     found = recognise(Answer(status, headers, body), asked, known, 50)
     assert verdict == found.verdict
     assert (verdict == OWN) == (found.reason == "") == (found.text == "")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (
+            "a page from nginx/1.22.1 instead of the server's answer (proxy or portal), HTTP 404",
+            Answer(404, NGINX, PAGE),
+        ),
+        ("an answer without the server's own mark instead of", Answer(200, TEXT, b"hello")),
+        ("a login page answered instead of the server (captive portal)", Answer(511)),
+    ],
+)
+def test_who_is_not_the_server_is_named(text: str, answer: Answer) -> None:
+    """As far as it says who it is."""
+    assert text in recognise(answer, IMPORT, SEEN, 50).text
+
+
+def test_what_is_configured_is_known_from_the_start() -> None:
+    """The shape that is stated, the one of a receiver of JSON, and whether TLS proves the peer."""
+    assert Known(HEADER, is_secure=True) == initially_known(Remote(url="https://a/api/v1/import", proof=HEADER))
+    assert Known(COUNT, is_secure=False) == initially_known(Remote(type="json", url="http://a/api/v1"))
 
 
 @pytest.mark.parametrize(
@@ -178,6 +205,8 @@ def test_a_redirect_names_its_target_and_what_to_set(target: str, location: str)
         (True, Answer(404, HTML, PAGE)),
         (True, Answer(501, HTML, PAGE)),
         (True, Answer(405)),
+        (True, Answer(400)),
+        (False, Answer(300)),
         (False, Answer(204)),
         (False, Answer(200)),
         (False, Answer(302, {"Location": "http://portal.example/login"})),
