@@ -1,7 +1,7 @@
 """What the whole pipeline takes on this machine, the usual pair beside it, into the same server.
 
-Reads: /proc of the processes while they collect this machine with the default configuration, and with intervals that
-    give some 10,000 samples a minute.
+Reads: /proc of the processes while they collect this machine with the default configuration, while the demo's stream
+    plays, and with intervals that give some 10,000 samples a minute.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tests.bench.figures import Figure
 from tests.bench.usage import Use, Watch
 from tests.harness import Pipeline, wait_for
 
+BESIDE = frozenset({"demo", "server"})  # started by the same supervisord
 WARM_UP_S = 20.0  # first chunks, first scrape
 BUSY = {f"BELABOX_COLLECTORS__{name.upper()}__INTERVAL": "0.7s" for name in registry.names()}
 
@@ -42,11 +43,7 @@ class Default(NamedTuple):
 
     def memory(self) -> Iterator[Figure]:
         """Give what each process has by now, and all together."""
-        minutes = (time.monotonic() - self.began_s) / 60
-        pids = _pids(self.pipeline)
-        yield Figure(f"memory after {minutes:.0f} min, sum of PSS", usage.memory(pids.values()), "MiB", "100")
-        for name, pid in pids.items():
-            yield Figure(f"  {name}", usage.memory([pid]), "MiB")
+        yield from _memory(self.pipeline, "at rest", self.began_s)
 
 
 @contextmanager
@@ -64,22 +61,44 @@ def plain(folder: Path, url: str) -> float:
 
 
 def figures(folder: Path, url: str, run: Default, seconds: float, plain_mib: float) -> Iterator[Figure]:
-    """Watch it, beside the pair; and another one that is busy."""
+    """Watch it, beside the pair; another one while a stream plays; and another one that is busy."""
     yield Figure("from start to the first upload", run.first_s, "s")
     with peers.running(folder, url) as pair:
         before, theirs = (pair.tally(), Watch(pair.pids)) if pair else (None, None)
-        ours, rate = _watched(run.pipeline, seconds)
-        yield Figure("CPU, default configuration", ours.cpu_percent, "% of a core", "0.5", f"{rate:,.0f} samples/min")
-        yield Figure("wake-ups, default configuration", ours.wakeups, "/s", "15")
-        beside = f"plain supervisord: {plain_mib:.0f}"
-        yield Figure("memory, sum of PSS, supervisord included", ours.memory_mib, "MiB", "100", beside)
+        yield from _watched(run.pipeline, "at rest", seconds, ("0.5", "15", "100"))
+        yield Figure("memory, under plain supervisord", plain_mib, "MiB")
         if pair is not None and before is not None and theirs is not None:
             yield from _pair(theirs.use(), before, pair.tally())
         else:
             yield Figure("vmagent and node_exporter", 0, "measured", "", f"not installed: {', '.join(peers.missing())}")
+    began_s = time.monotonic()
+    with _run(folder / "stream", url, {"DEMO": "--seed 1"}) as pipeline:
+        yield from _watched(pipeline, "stream playing", seconds, ("1.0", "", "100"))
+        yield from _memory(pipeline, "stream playing", began_s)
     with _run(folder / "busy", url, BUSY) as pipeline:
-        use, rate = _watched(pipeline, seconds / 2)
-    yield Figure("CPU, every collector each 0.7 s", use.cpu_percent, "% of a core", "2", f"{rate:,.0f} samples/min")
+        yield from _watched(pipeline, "every source each 0.7 s", seconds / 2, ("2", "", ""))
+
+
+def _watched(pipeline: Pipeline, how: str, seconds: float, budgets: tuple[str, str, str]) -> Iterator[Figure]:
+    """Give what it takes in some seconds; budgets are of CPU, wake-ups and memory."""
+    pids = _pids(pipeline)
+    samples, watch = _stored(pipeline), Watch(pids.values())
+    time.sleep(seconds)
+    use = watch.use()
+    rate = 60 * (_stored(pipeline) - samples) / use.seconds
+    cpu, wakeups, memory = budgets
+    yield Figure(f"CPU, {how}", use.cpu_percent, "% of a core", cpu, f"{rate:,.0f} samples/min")
+    yield Figure(f"wake-ups, {how}", use.wakeups, "/s", wakeups)
+    yield Figure(f"memory, {how}: sum of PSS, supervisord included", use.memory_mib, "MiB", memory)
+
+
+def _memory(pipeline: Pipeline, how: str, began_s: float) -> Iterator[Figure]:
+    """Give what each process has by now, and all together."""
+    minutes = (time.monotonic() - began_s) / 60
+    pids = _pids(pipeline)
+    yield Figure(f"memory after {minutes:.0f} min, {how}: sum of PSS", usage.memory(pids.values()), "MiB", "100")
+    for name, pid in pids.items():
+        yield Figure(f"  {name}", usage.memory([pid]), "MiB")
 
 
 def _pair(use: Use, before: peers.Tally, after: peers.Tally) -> Iterator[Figure]:
@@ -102,17 +121,10 @@ def _run(folder: Path, url: str, environment: Mapping[str, str]) -> Iterator[Pip
         yield pipeline
 
 
-def _watched(pipeline: Pipeline, seconds: float) -> tuple[Use, float]:
-    """Return what it takes in some seconds, and its samples a minute."""
-    before, watch = _stored(pipeline), Watch(_pids(pipeline).values())
-    time.sleep(seconds)
-    use = watch.use()
-    return use, 60 * (_stored(pipeline) - before) / use.seconds
-
-
 def _pids(pipeline: Pipeline) -> dict[str, int]:
-    """Return the process ids of supervisord and of all that it runs, by name."""
-    return {"supervisord": int(pipeline.supervisorctl("pid")), **pipeline.pids()}
+    """Return the process ids of supervisord and of all that is ours below it, by name."""
+    ours = {name: pid for name, pid in pipeline.pids().items() if name not in BESIDE}
+    return {"supervisord": int(pipeline.supervisorctl("pid")), **ours}
 
 
 def _stored(pipeline: Pipeline, where: str = "1") -> int:
