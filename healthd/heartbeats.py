@@ -70,21 +70,11 @@ class Beat:
         interval_s = self.said.interval_s
         return now_s - self.received_s > max(STALE_INTERVALS * interval_s, self.said.quiet_s + interval_s)
 
-    def number(self, fact: str) -> float | None:
-        """Return a fact that is a number, or None."""
-        return _number(self.said.facts.get(fact))
-
-    def text(self, fact: str) -> str | None:
-        """Return a fact that is text, or None."""
-        value = self.said.facts.get(fact)
-        return value if isinstance(value, str) else None
-
-    def total(self, fact: str) -> int | None:
-        """Return the sum of a fact that has a number per lane, or None."""
-        values = self.said.facts.get(fact)
-        if not isinstance(values, list) or not values or any(_number(value) is None for value in values):
-            return None
-        return int(sum(values))
+    @property
+    def kind(self) -> str:
+        """What it is by its own word: collector, buffer, shipper or healthd; "" where it does not say."""
+        kind = self.said.facts.get("kind")
+        return kind if isinstance(kind, str) else ""
 
     @property
     def error(self) -> str | None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from common import status
 from common.service import EXIT_OFF
+from common.status import BufferStatus, ShipperStatus
 from healthd import heartbeats, supervisor
 from healthd.heartbeats import Beat
 from healthd.supervisor import Program, Supervision
@@ -33,6 +36,20 @@ class Known:
     def program(self, name: str) -> Program | None:
         """Return supervisord's word on a process, None where it does not look after it or does not answer."""
         return self.supervision.program(name) if self.supervision else None
+
+    @property
+    def shipper(self) -> ShipperStatus:
+        """What the shipper reports; nothing is known of it before its first heartbeat."""
+        return status.read(ShipperStatus, self._reported("shipper"))
+
+    @property
+    def buffer(self) -> BufferStatus:
+        """What the buffer reports; nothing is known of it before its first heartbeat."""
+        return status.read(BufferStatus, self._reported("buffer"))
+
+    def _reported(self, name: str) -> Mapping[str, Any]:
+        beat = self.beats.get(name)
+        return beat.said.facts if beat is not None else {}
 
     def is_news(self, beat: Beat) -> bool:
         """Tell whether a heartbeat is newer than what supervisord said last."""
@@ -75,8 +92,8 @@ def conditions(known: Known, essential: tuple[str, ...], now_s: float) -> dict[s
 def is_collector(name: str, known: Known) -> bool:
     """Tell whether a process collects: it says so, or supervisord's configuration does."""
     beat = known.beats.get(name)
-    if beat is not None and beat.text("kind"):
-        return beat.text("kind") == "collector"
+    if beat is not None and beat.kind:
+        return beat.kind == status.COLLECTOR
     program = known.supervision.programs.get(name) if known.supervision else None
     return program is not None and program.group == COLLECTORS
 

@@ -65,16 +65,15 @@ def health(view: View, now_s: float, wall_ms: int) -> dict[str, Any]:
         now_s: monotonic time.
         wall_ms: the wall clock, Unix milliseconds.
     """
-    beats, verdict = view.known.beats, view.verdict
-    shipper, buffer = beats.get("shipper"), beats.get("buffer")
-    reasons = view.reasons(now_s)
+    verdict, reasons = view.verdict, view.reasons(now_s)
+    shipper = view.known.shipper
     return {
         "status": rollup.worst(reasons),
         "version": VERSION,
         "uptime_seconds": int(now_s - view.known.started_s),
         "timestamp": clock.rfc3339(wall_ms),
-        "mode": shipper.text("mode") if shipper else None,
-        "budget": shipper.said.facts.get("budget") if shipper else None,
+        "mode": shipper.mode,
+        "budget": shipper.budget,
         "reasons": [
             {
                 "part": reason.part,
@@ -88,11 +87,11 @@ def health(view: View, now_s: float, wall_ms: int) -> dict[str, Any]:
         ],
         "stream": _stream(view.stream),
         "collectors": {name: _collector(name, view) for name in verdict.collectors},
-        "uploader": _uploader(view, shipper, buffer, reasons),
-        "storage": _storage(shipper, buffer),
+        "uploader": _uploader(view, reasons),
+        "storage": _storage(view),
         "time": {
             "local": clock.rfc3339(wall_ms),
-            "skew_ms": shipper.number("skew_ms") if shipper else None,
+            "skew_ms": shipper.skew_ms,
             "ntp_synced": view.clock_synchronised,
         },
         "processes": {name: _process(name, view, now_s) for name in verdict.conditions},
@@ -138,35 +137,37 @@ def _process_of(source: str, known: Known) -> tuple[str, Beat | None]:
     return next(found, (source, known.beats.get(source)))
 
 
-def _uploader(view: View, shipper: Beat | None, buffer: Beat | None, reasons: tuple[Reason, ...]) -> dict[str, Any]:
+def _uploader(view: View, reasons: tuple[Reason, ...]) -> dict[str, Any]:
+    beat, shipper, buffer = view.known.beats.get("shipper"), view.known.shipper, view.known.buffer
     status = rollup.worst(reasons, "shipper", "uploader") if view.uploads else rollup.DISABLED
     return {
-        "status": rollup.STARTING if status == OK and shipper is None else status,
-        "last_upload": _when(shipper, "last_upload_ms"),
-        "metrics_uploaded": _number(shipper, "metrics_uploaded"),
-        "upload_failures": _number(shipper, "upload_failures"),
-        "pending_metrics": _first_total("pending", shipper, buffer),
+        "status": rollup.STARTING if status == OK and beat is None else status,
+        "last_upload": _rfc3339(shipper.last_upload_ms),
+        "metrics_uploaded": shipper.metrics_uploaded if beat else None,
+        "upload_failures": shipper.upload_failures if beat else None,
+        "pending_metrics": _first_total(shipper.pending, buffer.pending),
         "due_metrics": view.verdict.due,
-        "retry_queue_size": _number(shipper, "retry_queue_size"),
-        "backoff_until": _when(shipper, "backoff_until_ms"),
-        "audit": shipper.text("audit") if shipper else None,
-        "verified_until": _when(shipper, "verified_until_ms"),
-        "unverified_samples": _number(shipper, "unverified_samples"),
-        "endpoint": shipper.text("endpoint") if shipper else None,
-        "lanes": shipper.said.facts.get("lanes") if shipper else None,
-        "last_error": shipper.error if shipper else None,
+        "retry_queue_size": shipper.retry_queue_size if beat else None,
+        "backoff_until": _rfc3339(shipper.backoff_until_ms),
+        "audit": shipper.audit,
+        "verified_until": _rfc3339(shipper.verified_until_ms),
+        "unverified_samples": shipper.unverified_samples,
+        "endpoint": shipper.endpoint,
+        "lanes": shipper.lanes,
+        "last_error": beat.error if beat else None,
     }
 
 
-def _storage(shipper: Beat | None, buffer: Beat | None) -> dict[str, Any]:
+def _storage(view: View) -> dict[str, Any]:
+    beat, shipper, buffer = view.known.beats.get("buffer"), view.known.shipper, view.known.buffer
     return {
-        "database_size_bytes": _number(buffer, "database_size_bytes"),
-        "wal_size_bytes": _number(buffer, "wal_size_bytes"),
-        "free_bytes": _number(buffer, "free_bytes"),
-        "metrics_pending_upload": _first_total("pending", buffer, shipper),
-        "oldest_metric_timestamp": _when(buffer, "oldest_pending_ms"),
-        "paused": buffer.text("paused") if buffer else None,
-        "last_error": buffer.error if buffer else None,
+        "database_size_bytes": buffer.database_size_bytes,
+        "wal_size_bytes": buffer.wal_size_bytes,
+        "free_bytes": buffer.free_bytes,
+        "metrics_pending_upload": _first_total(buffer.pending, shipper.pending),
+        "oldest_metric_timestamp": _rfc3339(buffer.oldest_pending_ms),
+        "paused": buffer.paused,
+        "last_error": beat.error if beat else None,
     }
 
 
@@ -188,22 +189,14 @@ def _pid(supervised: int | None, beat: Beat | None) -> int | None:
     return supervised or (beat.said.pid if beat else None)
 
 
-def _number(beat: Beat | None, fact: str) -> float | None:
-    return beat.number(fact) if beat else None
-
-
-def _when(beat: Beat | None, fact: str) -> str | None:
-    """Return a fact in milliseconds as RFC 3339, or None where it is not a time of this century."""
-    return _rfc3339(_number(beat, fact))
-
-
 def _rfc3339(value: float | None) -> str | None:
+    """Return Unix milliseconds as RFC 3339, None where they are no time of this century."""
     return clock.rfc3339(int(value)) if value is not None and wire.EARLIEST_MS <= value <= wire.LATEST_MS else None
 
 
-def _first_total(fact: str, *beats: Beat | None) -> int | None:
-    """Return a sum over the lanes as the first process that knows it says."""
-    return next((total for beat in beats if beat and (total := beat.total(fact)) is not None), None)
+def _first_total(*by_priority: list[int] | None) -> int | None:
+    """Return a sum over the priorities as the first process that knows it says."""
+    return next((sum(counts) for counts in by_priority if counts is not None), None)
 
 
 def _counted(beat: Beat | None, counter: str, collector: str) -> int | None:

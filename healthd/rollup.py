@@ -243,10 +243,9 @@ def _uploads(known: Known, limits: Limits, due: int | None, now_s: float) -> Ite
 
 def _server(known: Known, states: Mapping[str, Condition], limits: Limits) -> Iterator[_Found]:
     """Yield what somebody has to mend at the server, or between it and here."""
-    shipper = known.beats.get("shipper")
-    if shipper is None or states["shipper"].trouble:
+    if states["shipper"].trouble:
         return
-    refusal, skew_ms = shipper.text("refusal"), shipper.number("skew_ms")
+    refusal, skew_ms = known.shipper.refusal, known.shipper.skew_ms
     if refusal:
         yield "uploader", ERROR, "refused", f"the server does not take samples from this device: {refusal}"
     if skew_ms is not None and abs(skew_ms) > limits.skew_ms:
@@ -255,8 +254,7 @@ def _server(known: Known, states: Mapping[str, Condition], limits: Limits) -> It
 
 
 def _surroundings(known: Known, states: Mapping[str, Condition]) -> Iterator[_Found]:
-    buffer = known.beats.get("buffer")
-    paused = buffer.text("paused") if buffer and not states["buffer"].trouble else None
+    paused = known.buffer.paused if not states["buffer"].trouble else None
     if paused:
         yield "storage", DEGRADED, "paused", f"the buffer takes no samples: {paused}"
     if known.supervision and known.supervision.problem:
@@ -266,9 +264,8 @@ def _surroundings(known: Known, states: Mapping[str, Condition]) -> Iterator[_Fo
 
 def _due(known: Known, states: Mapping[str, Condition]) -> int | None:
     """Return the samples that should have been uploaded by now, as the shipper or else the buffer counts them."""
-    for name, fact in (("shipper", "due"), ("buffer", "pending")):
-        beat, condition = known.beats.get(name), states.get(name)
-        total = beat.total(fact) if beat and condition and not condition.trouble else None
-        if total is not None:
-            return total
+    for name, counts in (("shipper", known.shipper.due), ("buffer", known.buffer.pending)):
+        condition = states.get(name)
+        if counts is not None and condition is not None and not condition.trouble:
+            return sum(counts)
     return None

@@ -7,7 +7,6 @@ from typing import Any
 
 from common import thresholds
 from common.thresholds import DEGRADED, ERROR, OK
-from healthd.heartbeats import Beat
 from healthd.page.latest import Latest
 from healthd.page.tile import Tile
 from healthd.page.wording import DASH, ago, lasting, number, of, percent, size
@@ -27,13 +26,13 @@ def tiles(known: Known, health: Mapping[str, Any], latest: Latest, now_s: float,
         wall_ms: the wall clock.
     """
     uploader, storage = health["uploader"], health["storage"]
-    shipper, buffer = known.beats.get("shipper"), known.beats.get("buffer")
+    shipper, buffer = known.shipper, known.buffer
     level = uploader["status"] if uploader["status"] in {OK, DEGRADED, ERROR} else ""
-    yield Tile("upload", "Last upload", ago(_age_s(shipper, "last_upload_ms", wall_ms)), level)
+    yield Tile("upload", "Last upload", ago(_age_s(shipper.last_upload_ms, wall_ms)), level)
     yield Tile("mode", "Mode", health["mode"] or DASH)
     yield Tile("pending", "Waiting", number(uploader["pending_metrics"], "samples"))
-    yield Tile("oldest", "Oldest waiting", lasting(_age_s(buffer, "oldest_pending_ms", wall_ms)))
-    yield Tile("verified", "Verified until", ago(_age_s(shipper, "verified_until_ms", wall_ms)))
+    yield Tile("oldest", "Oldest waiting", lasting(_age_s(buffer.oldest_pending_ms, wall_ms)))
+    yield Tile("verified", "Verified until", ago(_age_s(shipper.verified_until_ms, wall_ms)))
     yield from budget(known)
     yield from disk(latest, now_s)
     yield Tile("database", "Database", _sum(storage["database_size_bytes"], storage["wal_size_bytes"]))
@@ -50,10 +49,9 @@ def disk(latest: Latest, now_s: float) -> Iterator[Tile]:
 
 def budget(known: Known) -> Iterator[Tile]:
     """Yield how much of each data budget is used."""
-    shipper = known.beats.get("shipper")
-    budgets = shipper.said.facts.get("budget") if shipper else None
+    budgets = known.shipper.budget or {}
     for period, label in PERIODS:
-        account = budgets.get(period) if isinstance(budgets, Mapping) else None
+        account = budgets.get(period)
         if isinstance(account, Mapping):
             used, limit = account.get("used"), account.get("limit")
             share = used / limit if limit and used is not None else None
@@ -67,6 +65,5 @@ def _sum(database: float | None, log: float | None) -> str:
     return size(None if database is None else database + (log or 0))
 
 
-def _age_s(beat: Beat | None, field: str, wall_ms: int) -> float | None:
-    value_ms = beat.number(field) if beat else None
+def _age_s(value_ms: int | None, wall_ms: int) -> float | None:
     return None if value_ms is None else (wall_ms - value_ms) / 1000

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common import wire
+from common import status, wire
 from healthd.heartbeats import MAX_PROCESSES, Beat, Heartbeats, Histogram, Reading, readings
-from tests.unit.healthd.build import NOW_S, WALL_MS, beat, heartbeat
+from tests.unit.healthd.build import NOW_S, WALL_MS, beat, heartbeat, known
 
 
 def message(said: wire.Heartbeat) -> list[bytes]:
@@ -93,8 +93,8 @@ def test_any_value_in_any_field_is_taken_or_refused(field: str, value: Any) -> N
     for one in table.beats.values():
         assert isinstance(one.is_stale(NOW_S), bool)
         assert all(isinstance(reading, Reading) for reading in readings(one))
-        for fact in one.said.facts:
-            one.number(fact), one.text(fact), one.total(fact)
+        for kind in status.STATUSES:
+            status.read(kind, one.said.facts)
 
 
 @settings(max_examples=300, deadline=None)
@@ -162,13 +162,11 @@ def test_a_new_start_may_report_what_was_long_ago() -> None:
 
 
 def test_facts_of_another_type_are_absent() -> None:
-    """Text is no number, a bool is none, and one bad lane spoils a sum."""
-    facts = {"n": "1", "b": True, "t": 5, "lanes": [1, 2, 3, None], "none": []}
-    one = beat("buffer", facts=facts)
-    assert [None, None, None, None, None] == [
-        one.number("n"), one.number("b"), one.text("t"), one.total("lanes"), one.total("none"),
-    ]  # fmt: skip
-    assert 10 == beat("buffer", facts={"lanes": [1, 2, 3, 4]}).total("lanes")
+    """Text is no number, a bool is none, and one bad priority spoils the counts."""
+    confused = {"free_bytes": "1", "wal_size_bytes": True, "paused": 5, "pending": [1, 2, 3, None]}
+    one = known(beat("buffer", facts=confused)).buffer
+    assert [None] * 4 == [one.free_bytes, one.wal_size_bytes, one.paused, one.pending]
+    assert [1, 2, 3, 4] == known(beat("buffer", facts={"pending": [1, 2, 3, 4]})).buffer.pending
 
 
 def test_a_reading_that_is_none_costs_itself_alone() -> None:
