@@ -1,19 +1,24 @@
 """The bearer token: from a file that only its owner can read, or from the environment.
 
-A token that cannot be used is a configuration error at the start; later the old one stays in use and the log
-says why.
+Without one that can be used nothing is sent: the reason is an upload's error, in the log and in `/health`, and the file
+is looked at again before each request. A file that becomes unusable later leaves the old token in use.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
-from common.config import ConfigError
 from common.log import Log
 from common.remote import Auth
 from common.token_file import TokenFile, checked, reason
 
 ENVIRONMENT = "BELABOX_TOKEN"
+
+
+class UnusableTokenError(Exception):
+    """There is no token to send; says why, with the key."""
 
 
 class Token:
@@ -23,31 +28,30 @@ class Token:
         auth: section remote.auth.
         environ: where the token is when there is no file.
         log: gets a line when a changed file cannot be used.
-
-    Raises:
-        ConfigError: a token is asked for and there is none that can be used.
     """
 
     def __init__(self, auth: Auth, environ: Mapping[str, str], log: Log) -> None:
         self._log = log
+        self._auth, self._environ = auth, environ
         self._file: TokenFile | None = None
-        self._text = ""
-        if auth.type != "bearer_token":
-            return
-        if auth.token_file is None:
-            self._text = _from_environment(environ)
-            return
-        try:
-            self._file = TokenFile(auth.token_file)
-        except (OSError, ValueError) as error:
-            raise ConfigError([f"remote.auth.token_file: {reason(error)}"]) from None
+        with suppress(UnusableTokenError):
+            self.headers()  # from here on it is hidden, and a file that changes is known as changed
 
     def headers(self) -> dict[str, str]:
-        """Return the header that proves who this is; none where none is asked for."""
-        if self._file is not None:
+        """Return the header that proves who this is; none where none is asked for.
+
+        Raises:
+            UnusableTokenError: a token is asked for and there is none that can be used.
+        """
+        if self._auth.type != "bearer_token":
+            return {}
+        if self._auth.token_file is None:
+            return {"Authorization": f"Bearer {_from_environment(self._environ)}"}
+        if self._file is None:
+            self._file = _opened(self._auth.token_file)
+        else:
             self._refresh(self._file)
-            self._text = self._file.text
-        return {"Authorization": f"Bearer {self._text}"} if self._text else {}
+        return {"Authorization": f"Bearer {self._file.text}"}
 
     def _refresh(self, file: TokenFile) -> None:
         try:
@@ -58,10 +62,17 @@ class Token:
             self._log.throttled_warning("token", "the old token stays in use", file=path, error=reason(error))
 
 
+def _opened(path: Path) -> TokenFile:
+    try:
+        return TokenFile(path)
+    except (OSError, ValueError) as error:
+        raise UnusableTokenError(f"remote.auth.token_file: {reason(error)}") from None
+
+
 def _from_environment(environ: Mapping[str, str]) -> str:
     if ENVIRONMENT not in environ:
-        raise ConfigError([f"remote.auth.token_file: bearer_token needs it, or {ENVIRONMENT} in the environment"])
+        raise UnusableTokenError(f"remote.auth.token_file: bearer_token needs it, or {ENVIRONMENT} in the environment")
     try:
         return checked(environ[ENVIRONMENT])
     except ValueError as error:
-        raise ConfigError([f"{ENVIRONMENT}: {error}"]) from None
+        raise UnusableTokenError(f"{ENVIRONMENT}: {error}") from None

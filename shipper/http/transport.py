@@ -28,7 +28,7 @@ from shipper.http.answer import Answer
 from shipper.http.dial import Pins, open_session
 from shipper.http.interrupt import DeadlineOver, interruptible
 from shipper.http.meter import Meter
-from shipper.http.token import Token
+from shipper.http.token import Token, UnusableTokenError
 
 GZIP_LEVEL = 9  # 22 % smaller than level 1 for 0.5 ms more a chunk: a modem's data is dearer than that
 MAX_ANSWER_BYTES = 64 * 1024  # an import is answered with a line; a portal's page need not be read to its end
@@ -40,7 +40,7 @@ class TransportError(Exception):
     """There was no answer.
 
     Attributes:
-        reason: a word for the counter's label: timeout, name_lookup, connection or tls.
+        reason: a word for the counter's label: timeout, name_lookup, connection, tls or token.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -120,7 +120,7 @@ class Transport:
         headers = {"Content-Type": "application/json", "X-Device-ID": self._device_id}
         if self._remote.compression:
             headers["Content-Encoding"] = "gzip"
-        headers.update(self._token.headers())
+        headers.update(self._proof())
         remote = self._remote
         return self._bounded(
             _Request("POST", self._upload_url, headers, packed, remote.connect_timeout_s, remote.timeout_s)
@@ -135,10 +135,16 @@ class Transport:
             TransportError: there was no answer.
             Interrupted: the process was asked to end.
         """
-        headers = self._token.headers() if self.is_same_server(url) else {}
+        headers = self._proof() if self.is_same_server(url) else {}
         if compressed:
             headers = {**headers, "Accept-Encoding": "gzip"}
         return self._bounded(_Request("GET", url, headers, None, timeout_s, timeout_s, most_bytes))
+
+    def _proof(self) -> dict[str, str]:
+        try:
+            return self._token.headers()
+        except UnusableTokenError as error:
+            raise TransportError("token", str(error)) from None
 
     def is_same_server(self, url: str) -> bool:
         """Return whether a URL is of the server that uploads go to."""

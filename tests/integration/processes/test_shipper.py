@@ -104,17 +104,23 @@ def test_a_second_one_does_not_run(run_dir: Path, launch: Launch) -> None:
     assert f"in use by process {first.pid}" in output
 
 
-def test_a_token_that_others_can_read_is_a_configuration_error(run_dir: Path, launch: Launch) -> None:
-    """Exit code 78, before anything is opened, with the key and what to do."""
+def test_a_token_that_others_can_read_is_not_used_and_said(run_dir: Path, launch: Launch, vm: FakeVm) -> None:
+    """The process runs, with the key and what to do in its log; mended, it is used without a restart."""
     (run_dir / "token").write_text("t0k3n-of-somebody", encoding="ascii")
     (run_dir / "token").chmod(0o644)
-    process = launch(remote__auth__type="bearer_token", remote__auth__token_file=str(run_dir / "token"))
-    output, _ = process.communicate(timeout=20)
-    assert process.returncode == 78
-    assert "remote.auth.token_file" in output
-    assert "chmod 600" in output
-    assert "t0k3n" not in output
-    assert not (run_dir / "shipper.lock").exists()
+    stub = StubBuffer(rows(10))
+    with BoundBuffer(run_dir, stub):
+        process = launch(remote__auth__type="bearer_token", remote__auth__token_file=str(run_dir / "token"))
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        while "remote.auth.token_file" not in line:
+            line = process.stdout.readline()
+        assert "chmod 600" in line
+        assert "t0k3n" not in line
+        assert [] == vm.requests()
+        (run_dir / "token").chmod(0o600)
+        wait_for("the upload", lambda: stub.uploaded, 60)
+    assert {"Bearer"} == {request.headers["authorization"] for request in vm.requests()}
 
 
 def test_the_help_names_the_variable_for_the_token() -> None:

@@ -307,15 +307,12 @@ def test_a_reload_can_switch_it_on(vm: FakeVm, start: Start, environment: Callab
     assert (True, "realtime") == (running.facts["enabled"], running.facts["mode"])
 
 
-def test_a_reload_with_a_token_that_cannot_be_used_keeps_the_old_server(
-    vm: FakeVm, start: Start, environment: Callable[..., None]
-) -> None:
-    """The log says what is wrong."""
-    running = start(rows(1))
-    running.until("the first", lambda: running.stub.uploaded)
-    reload(running, environment, remote__auth__type="bearer_token", remote__url="http://127.0.0.1:9/i")
-    assert vm.import_url == running.facts["endpoint"]
-    assert "BELABOX_TOKEN" in str(running.log("the old server stays in use"))
+def test_without_a_token_that_can_be_used_nothing_is_sent(vm: FakeVm, start: Start) -> None:
+    """What is wrong is the error of the upload; the samples stay pending."""
+    running = start(rows(1), remote__auth__type="bearer_token")
+    running.until("the error", lambda: running.process._error is not None)
+    assert "BELABOX_TOKEN" in str(running.process._error)
+    assert ([], []) == (vm.requests(), running.stub.uploaded)
 
 
 def test_the_token_is_sent_and_never_shown(

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from common.config import ConfigError
 from common.log import Log, _JsonFormatter
 from common.remote import Auth
 from common.token_file import MAX_BYTES
-from shipper.http.token import ENVIRONMENT, Token
+from shipper.http.token import ENVIRONMENT, Token, UnusableTokenError
 
 SECRET = "s3cr3t-" + "t0k3n"
 
@@ -73,8 +72,8 @@ def test_without_authentication_there_is_no_header() -> None:
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666, 0o644])
 def test_a_file_that_others_can_open_is_refused(tmp_path: Path, mode: int) -> None:
     """The message says which file and what to do."""
-    with pytest.raises(ConfigError, match=r"remote\.auth\.token_file: .*/token.*chmod 600"):
-        opened(written(tmp_path / "token", mode=mode))
+    with pytest.raises(UnusableTokenError, match=r"remote\.auth\.token_file: .*/token.*chmod 600"):
+        opened(written(tmp_path / "token", mode=mode)).headers()
 
 
 @pytest.mark.parametrize(
@@ -93,34 +92,37 @@ def test_a_file_that_others_can_open_is_refused(tmp_path: Path, mode: int) -> No
 )
 def test_what_cannot_be_a_header_is_refused(tmp_path: Path, content: bytes) -> None:
     """And the message does not repeat it."""
-    with pytest.raises(ConfigError, match=r"remote\.auth\.token_file: expected") as caught:
-        opened(written(tmp_path / "token", content))
+    with pytest.raises(UnusableTokenError, match=r"remote\.auth\.token_file: expected") as caught:
+        opened(written(tmp_path / "token", content)).headers()
     assert content.decode("latin-1").strip() not in str(caught.value) or not content.strip()
 
 
-def test_a_missing_file_is_a_configuration_error(tmp_path: Path) -> None:
-    """Naming the key and the file."""
-    with pytest.raises(ConfigError, match=r"remote\.auth\.token_file: No such file.*/none"):
-        opened(Auth("bearer_token", tmp_path / "none"))
+def test_a_missing_file_is_named_and_used_when_it_is_there(tmp_path: Path) -> None:
+    """Naming the key and the file; nothing has to be restarted."""
+    token = opened(Auth("bearer_token", tmp_path / "none"))
+    with pytest.raises(UnusableTokenError, match=r"remote\.auth\.token_file: No such file.*/none"):
+        token.headers()
+    written(tmp_path / "none")
+    assert SECRET in str(token.headers())
 
 
-def test_no_token_at_all_is_a_configuration_error() -> None:
+def test_no_token_at_all_says_where_one_may_be() -> None:
     """It says where one may be put."""
-    with pytest.raises(ConfigError, match=ENVIRONMENT):
-        opened(Auth("bearer_token"))
+    with pytest.raises(UnusableTokenError, match=ENVIRONMENT):
+        opened(Auth("bearer_token")).headers()
 
 
-def test_a_bad_token_in_the_environment_is_a_configuration_error() -> None:
+def test_a_bad_token_in_the_environment_is_named() -> None:
     """Naming the variable, not its value."""
-    with pytest.raises(ConfigError, match=f"{ENVIRONMENT}: expected"):
-        opened(Auth("bearer_token"), **{ENVIRONMENT: "  "})
+    with pytest.raises(UnusableTokenError, match=f"{ENVIRONMENT}: expected"):
+        opened(Auth("bearer_token"), **{ENVIRONMENT: "  "}).headers()
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     """Opening it would take for ever."""
     os.mkfifo(tmp_path / "pipe", 0o600)
-    with pytest.raises(ConfigError, match="expected a file"):
-        opened(Auth("bearer_token", tmp_path / "pipe"))
+    with pytest.raises(UnusableTokenError, match="expected a file"):
+        opened(Auth("bearer_token", tmp_path / "pipe")).headers()
 
 
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
