@@ -50,7 +50,7 @@ systemd() { # systemctl where systemd runs and it is about this machine
     run systemctl "$@"
 }
 as_service() { # as the user who will run it, where there is one: what root may open, the service may not
-    if [ -z "$ROOT" ]; then run runuser -u "$USER_NAME" -- "$@"; else BELABOX_HEALTH__PORT=0 run "$@"; fi
+    if [ -z "$ROOT" ]; then run runuser -u "$USER_NAME" -- "$@"; else run env BELABOX_HEALTH__PORT=0 "$@"; fi
 }
 own() { # own USER:GROUP PATH...
     [ -n "$ROOT" ] || run chown "$@"
