@@ -97,7 +97,8 @@ def find(environ: Mapping[str, str]) -> Place:
     link = HERE / "run"
     is_device = not environ.get("RUN_DIR") and link.is_symlink() and link.readlink() == DEVICE_RUN_DIR
     if is_device:
-        return Place(DEVICE_RUN_DIR, DEVICE_LOG_DIR, DEVICE_CONFIG, is_device=True)
+        given = environ.get("CONFIG")
+        return Place(DEVICE_RUN_DIR, DEVICE_LOG_DIR, Path(given) if given else DEVICE_CONFIG, is_device=True)
     run_dir = Path(os.path.abspath(environ.get("RUN_DIR") or link))  # noqa: PTH100 - as it was written
     log_dir = Path(os.path.abspath(environ.get("LOG_DIR") or run_dir / "log"))  # noqa: PTH100
     config = Path(environ["CONFIG"]) if environ.get("CONFIG") else run_dir / "config.yaml"

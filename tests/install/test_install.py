@@ -94,9 +94,9 @@ def test_from_installation_to_removal(device: Device, vm: FakeVm) -> None:
     link = device.root / "usr/local/bin/belabox-metrics"
     assert Path("/opt/belabox-metrics/deploy/belabox-metrics") == link.readlink()
     command = [str(device.prefix / "deploy/belabox-metrics"), "print", "memory", "--count", "1"]
-    assert (
-        "memory.total_bytes" in subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    )
+    environment = {**os.environ, "CONFIG": str(device.root / "etc/belabox-metrics/config.yaml")}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert "memory.total_bytes" in done.stdout, done.stderr
     completion = device.root / "usr/local/share/bash-completion/completions/belabox-metrics"
     assert "complete -F" in completion.read_text(encoding="utf-8")
     device.stop()
