@@ -62,8 +62,9 @@ class Bond:
         names = kernel.interfaces(host, addresses) if addresses else {}
         for address in addresses:
             self.interfaces[address] = _name(address, tap, names) or self.interfaces.get(address, "")
-        taken = {self.interfaces[address] for address in addresses}
-        for address in [one for one, name in self.interfaces.items() if one not in addresses and name in taken]:
+        taken = {self.interfaces[address] for address in addresses} - {LOOPBACK}
+        replaced = [one for one in self.missing if one not in addresses and self.interfaces.get(one) in taken]
+        for address in replaced:
             del self.interfaces[address]  # another address has its interface now
             self.states.pop(address, None)
 

@@ -174,14 +174,12 @@ def test_an_address_that_no_interface_has(play: Play) -> None:
 
 
 def test_a_changed_public_address(play: Play) -> None:
-    """The link is down while nobody knows it, comes back by registering again, and that is said."""
+    """Nobody knows the link then; it comes back by registering again, and that is said."""
     begin(play)
     play.events.clear()
     play.paths[1].translations += 1
-    within(play, 3.5, TWO, "down")
-    within(play, 6, TWO, "up")
-    assert play.run(1, lambda: True)
-    assert play.state.bond.readdressed_s.get(TWO)
+    assert play.run(20, lambda: "srtla_link_readdressed" in play.kinds()), play.events
+    assert "up" == state(play, TWO)
 
 
 def strangers(play: Play, count: int) -> None:
@@ -214,14 +212,14 @@ def test_strangers_change_nothing(play: Play) -> None:
     """Neither the figures nor the memory, whatever they send; and the stream's end is not theirs to say."""
     begin(play)
     play.run(3)
-    strangers(play, 4_000)
+    strangers(play, 1_000)
     before_kb, lost = resident_kb(), play.state.tap.connection.lost  # type: ignore[union-attr]
     play.events.clear()
-    strangers(play, 20_000)
+    strangers(play, 5_000)
     grown_kb = resident_kb() - before_kb
     play.run(1)
     play.collect()
-    print(f"{grown_kb} kB more after 20,000 packets")
+    print(f"{grown_kb} kB more after 5,000 packets")
     assert [] == [event for _, event in play.events]
     assert (1, 2000) == (play.value("srt.connected"), play.value("srt.latency_ms"))
     assert 3 == play.value("srtla.active_links")
