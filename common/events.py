@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from common.event_kinds import KINDS
+from common.plain_text import plain
 from common.sample import Sample
 
 SAMPLE = "event"
@@ -48,7 +49,7 @@ def family(kind: str) -> str:
 
 
 def sample(event: Event, source: str) -> Sample:
-    """Return an event as the sample it travels as.
+    """Return an event as the sample it travels as: its words in one line that steers no terminal.
 
     Args:
         event: what happened.
@@ -56,8 +57,8 @@ def sample(event: Event, source: str) -> Sample:
     """
     tags = {"kind": event.kind, "severity": severity(event.kind), "source": source}
     if event.subject:
-        tags["subject"] = event.subject
-    return Sample(SAMPLE, event.text[:MAX_TEXT], tags)
+        tags["subject"] = plain(event.subject)
+    return Sample(SAMPLE, plain(event.text, MAX_TEXT), tags)
 
 
 class Timed(NamedTuple):

@@ -110,7 +110,7 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["stack"] = self.formatException(record.exc_info)
-        return _printable(json.dumps(_plain(line), ensure_ascii=False))
+        return _escaped(json.dumps(_plain(line), ensure_ascii=False))
 
 
 class _ConsoleFormatter(logging.Formatter):
@@ -118,9 +118,8 @@ class _ConsoleFormatter(logging.Formatter):
         fields = " ".join(f"{key}={_plain(value)}" for key, value in getattr(record, "fields", {}).items())
         when = clock.rfc3339(int(record.created * 1000))[11:23]
         line = f"{when} {record.levelname:<7} {record.name}: {record.getMessage()} {fields}".rstrip()
-        if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return _printable(SECRETS.redact(line))
+        trace = SECRETS.redact(self.formatException(record.exc_info)).split("\n") if record.exc_info else []
+        return "\n".join(map(_escaped, (SECRETS.redact(line), *trace)))
 
 
 def _plain(value: Any) -> Any:
@@ -134,9 +133,11 @@ def _plain(value: Any) -> Any:
     return SECRETS.redact(str(value))
 
 
-def _printable(line: str) -> str:
-    """Escape what is not UTF-8 (a file's name) rather than lose the line."""
-    return line.encode("utf-8", "backslashreplace").decode("utf-8")
+def _escaped(line: str) -> str:
+    """Escape what is no printable character, as JSON does: what steers a terminal, forges a line, or is not UTF-8."""
+    if line.isprintable():
+        return line
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in line)
 
 
 class _Direction(NamedTuple):

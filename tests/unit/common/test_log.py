@@ -171,6 +171,24 @@ def test_any_field_makes_a_line(out: Path, value: object) -> None:
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 
+HOSTILE = "\x1b]0;owned\x07\x9b31m\n12:00 ERROR x: forged\r\u202e\x7f"
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_what_others_say_is_one_line_that_steers_no_terminal(tmp_path: Path, form: str) -> None:
+    """Escape sequences, line feeds and marks of direction in a message, a field, an error's text."""
+    file = tmp_path / "x.log"
+    log.set_up("debug", form, str(file))
+    Log("x").info(f"model {HOSTILE}", model=HOSTILE)
+    try:
+        fail(ValueError(HOSTILE.replace("\n", " ")))
+    except ValueError as error:
+        Log("x").uncaught(type(error), error, error.__traceback__)
+    first, *rest = file.read_text().splitlines()
+    assert "forged" in first
+    assert all(line.isprintable() for line in (first, *rest))
+
+
 def test_a_repeating_line_comes_once_a_minute_with_how_many_were_held_back(out: Path, clock: Clock) -> None:
     """Throttling hides repetition, not its amount."""
     own = Log("p")
