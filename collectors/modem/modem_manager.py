@@ -65,6 +65,12 @@ class ModemManager:
             UnavailableError: see the module.
         """
         self._deadline_s = time.monotonic() + COLLECT_S
+        try:
+            return self._all()
+        except (TypeError, ValueError, AttributeError, KeyError) as error:  # other types than the interface has
+            raise UnavailableError("answers what is not understood") from error
+
+    def _all(self) -> list[Modem]:
         manager = DBusAddress(ROOT, SERVICE, "org.freedesktop.DBus.ObjectManager")
         (objects,) = self._ask(new_method_call(manager, "GetManagedObjects"))
         found = [(path, _values(rows)) for path, rows in sorted(objects.items()) if MODEM in rows]
