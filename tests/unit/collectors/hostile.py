@@ -1,7 +1,7 @@
 """The other sides that a client has to survive: each says something without an end, or ends at once.
 
-A server is a function that gets a connected socket and speaks until the other side has hung up. None of them ends by
-itself, so a client that comes back has come back by its own bound.
+A server is a function that gets a connected socket and speaks until the other side has hung up. Those that do not
+answer do not end by themselves, so a client that comes back has come back by its own bound.
 """
 
 from __future__ import annotations
@@ -40,6 +40,16 @@ def _hangs_up(_peer: socket.socket, _is_over: threading.Event) -> None:
     """End at once."""
 
 
+def _answers(body: bytes) -> Server:
+    """Return a server that answers like an honest one, with a body that is not."""
+
+    def serve(peer: socket.socket, _is_over: threading.Event) -> None:
+        peer.recv(65_536)
+        peer.sendall(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+
+    return serve
+
+
 SERVERS: dict[str, Server] = {
     "says nothing": _silent,
     "hangs up": _hangs_up,
@@ -62,6 +72,10 @@ SERVERS: dict[str, Server] = {
     "has no end of a line": _says(lambda: repeat(b"x" * 9999)),
     "has no end of lines": _says(lambda: repeat(b"[]\n" * 999)),
     "nests for ever": _says(lambda: repeat(b"[" * 9999)),
+    "answers what is nested deep": _answers(b'{"a":' * 20_000 + b"[" * 100_000 + b"\n"),
+    "answers what is nested deep and whole": _answers(b"[" * 100_000 + b"]" * 100_000 + b"\n"),
+    "answers numbers without end": _answers(b'{"a":[' + b"9" * 100_000 + b"]}\n"),
+    "answers a name without end": _answers(b"<a" + b"b" * 200_000 + b">\n"),
     "is not text": _says(lambda: repeat(bytes(range(256)) * 9)),
 }  # fmt: skip
 

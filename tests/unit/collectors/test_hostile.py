@@ -20,7 +20,10 @@ from collectors.gps import gps
 from collectors.host import Host
 from collectors.modem.place import Place, Session
 from collectors.modem.routers import MAKES
+from collectors.receiver import receiver
+from collectors.srt import telemetry
 from collectors.web import WebError
+from common.sample import Sample
 from tests.unit.collectors import hostile
 from tests.unit.collectors.hostile import Server
 
@@ -58,7 +61,30 @@ def _router(address: str) -> object:
     return None
 
 
-ON_TCP: dict[str, Client] = {"web": _get, "web with TLS": _get_tls, "gpsd": _gps, "a modem's web page": _router}
+def _metrics_page(address: str) -> object:
+    host = Host()
+    assert not telemetry.from_page(host, address)
+    return None
+
+
+def _receiver(address: str) -> object:
+    host, config = Host(), receiver.Config(enabled=True, url=f"http://{address}/")
+    host.begin()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(receiver, "TIMEOUT_S", TIMEOUT_S)
+        assert [] == [one for one in receiver.collect(host, config, receiver.State()) if isinstance(one, Sample)]
+    assert ["receiver"] == list(host.faults)
+    return None
+
+
+ON_TCP: dict[str, Client] = {
+    "web": _get,
+    "web with TLS": _get_tls,
+    "gpsd": _gps,
+    "a modem's web page": _router,
+    "a sender's metrics page": _metrics_page,
+    "a receiver's statistics": _receiver,
+}
 
 
 @contextmanager
@@ -97,6 +123,16 @@ def test_a_socket_of_this_machine_lets_go(server: Server, tmp_path: Path) -> Non
     with hostile.on_socket(server, path), bounded_memory("client"), suppress(OSError), ours(path) as connection:
         connection.sendall(b"?\n")
         connection.line()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("server", hostile.SERVERS.values(), ids=hostile.SERVERS)
+def test_a_senders_control_socket_lets_go(server: Server, tmp_path: Path) -> None:
+    """Nothing is said of the links, and why."""
+    host = Host(tmp_path)
+    with hostile.on_socket(server, tmp_path / "control"), bounded_memory("client"):
+        assert telemetry.from_socket(host, "control") is None
+    assert ["control"] == list(host.faults)
 
 
 def test_a_stranger_behind_a_socket_is_not_asked(tmp_path: Path) -> None:
