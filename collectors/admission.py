@@ -8,12 +8,15 @@ Fails never: what is left out is a fault of its series, which is counted, and na
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from collectors.host import Host
 from common import catalog
 from common.events import MAX_TEXT, Event
 from common.plain_text import plain
 from common.sample import Sample, is_deliverable
+
+Item = TypeVar("Item")
 
 
 def admitted(found: Iterable[Sample | Event], host: Host) -> Iterator[Sample | Event]:
@@ -31,6 +34,23 @@ def admitted(found: Iterable[Sample | Event], host: Host) -> Iterator[Sample | E
         else:
             low, high = catalog.find(item.name).plausible
             host.fault(_series(item), f"{str(item.value)[:40]} cannot be: plausible is {low:,g} to {high:,g}")
+
+
+def noted(found: Iterable[Item], host: Host, what: str, sentence: str) -> Iterator[Item]:
+    """Yield what is found; where that is nothing and nothing was at fault, note why, and what can be had instead.
+
+    Args:
+        found: what a source yields.
+        host: takes the note.
+        what: that is missing.
+        sentence: on it.
+    """
+    is_empty = True
+    for item in found:
+        is_empty = False
+        yield item
+    if is_empty and not host.faults:
+        host.notes[what] = sentence
 
 
 def _clean(tags: Mapping[str, str]) -> Mapping[str, str]:

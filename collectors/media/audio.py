@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from collectors import belabox
+from collectors.admission import noted
 from collectors.host import Host, unsigned
 from common.events import Event
 from common.keys import boolean, duration, key
@@ -27,6 +28,7 @@ from common.sample import Sample
 CARDS = "proc/asound"
 STREAM = "pcm0c/sub0"
 RUNNING, OVERRUN = "RUNNING", "XRUN"
+NOTHING = "there is none, or this container does not see /proc/asound"
 STALL_S = 1.5  # a period has 10 to 100 ms
 
 _BITRATE = re.compile(r"(?:voaacenc|avenc_aac|fdkaacenc|opusenc)\b[^!]*?\bbitrate=(\d{1,9})")
@@ -74,6 +76,11 @@ class State:
 
 def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
     """Yield what each card that can capture does, and what belaUI has set."""
+    yield from noted(_captured(host, state), host, "sound card that can capture", NOTHING)
+    yield from _configured(host)
+
+
+def _captured(host: Host, state: State) -> Iterator[Sample]:
     for name in _cards(host):
         status = _status(host, name)
         if status is None:
@@ -86,7 +93,6 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
         channels = unsigned(_pairs(host, f"{CARDS}/{name}/{STREAM}/hw_params").get("channels", ""))
         if channels is not None and status.get("state") == RUNNING:
             yield Sample("audio.channels", channels, tags)
-    yield from _configured(host)
 
 
 def watch(host: Host, _config: Config, state: State) -> Iterator[Event]:

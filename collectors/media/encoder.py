@@ -34,6 +34,10 @@ from common.sample import Sample
 
 ENCODER_ROW = re.compile(r"[0-9a-f]+\.rkvenc-core")  # one interrupt a frame, mpp_rkvenc2.c
 CAPTURE_ROW = re.compile(r"rk_hdmirx-dma")  # two a frame: line flag and DMA idle
+NOTHING = (
+    "this kernel tells nothing of one: /proc/mpp_service is in Rockchip's vendor kernels (5.10, 6.1); "
+    "what is sent is in srt.bitrate_bits_per_second"
+)
 STALL_S = 1.5  # no frame for so long: at 24 frames a second that is 36 of them
 STABILITY_S = 60.0
 DROPS_S = 30.0  # a frame more or less at the edges of the window is 0.1 %
@@ -74,6 +78,8 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
     target = belabox.max_bitrate(host)
     if target is not None:
         yield Sample("encoder.bitrate_target_bits_per_second", target)
+    if not host.exists(mpp.SESSIONS):
+        host.notes["hardware encoder"] = NOTHING
     session = mpp.encoding(host, belabox.ENCODERS)
     if session is None:
         state.bitrates.clear()

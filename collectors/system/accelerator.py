@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from collectors import mpp
+from collectors.admission import noted
 from collectors.host import Host
 from common.keys import boolean, duration, key
 from common.sample import Sample
@@ -25,6 +26,7 @@ DEVFREQ = "sys/class/devfreq"
 NPU_LOADS = ("sys/kernel/debug/rknpu/load", "proc/rknpu/load")
 RGA_LOAD = "sys/kernel/debug/rkrga/load"
 FULL = 100
+NOTHING = "this kernel tells nothing of their load: Rockchip's vendor kernels do (5.10, 6.1), mainline does not"
 
 _SHARE = re.compile(r"(\d{1,3})@\d+Hz")
 _NPU_CORE = re.compile(r"Core(\d+):\s*(\d{1,3})%")
@@ -45,6 +47,10 @@ class State:
 
 def collect(host: Host, _config: Config, _state: State) -> Iterator[Sample]:
     """Yield how busy the units are."""
+    yield from noted(_units(host), host, "graphics, neural and video units", NOTHING)
+
+
+def _units(host: Host) -> Iterator[Sample]:
     for folder in host.names(DEVFREQ):
         unit = next((unit for unit in ("gpu", "npu") if folder.endswith(unit)), None)
         if unit is not None:

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from collectors.admission import noted
 from collectors.host import Host
 from collectors.system.hwmon import HWMON, labels
 from common.keys import boolean, duration, key
@@ -26,6 +27,7 @@ MICRO = 1e-6
 INA = re.compile(r"ina\d+")
 DISCHARGING = "Discharging"
 FULL = 100
+NOTHING = "the kernel knows none; a board without them can be given an INA219 or INA226 on I2C"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,10 @@ class State:
 
 def collect(host: Host, _config: Config, _state: State) -> Iterator[Sample]:
     """Yield what supplies and meters say."""
+    yield from noted(_supplies(host), host, "supply, battery, current meter", NOTHING)
+
+
+def _supplies(host: Host) -> Iterator[Sample]:
     for name in host.names(SUPPLIES):
         if (_word(host, name, "scope") or "System") == "System":
             yield from _supply(host, name)

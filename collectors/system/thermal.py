@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from collectors.admission import noted
 from collectors.host import Host
 from collectors.system import hwmon
 from collectors.system.hwmon import celsius, distinct
@@ -38,6 +39,7 @@ SLOWING = re.compile(r"(thermal-)?(cpufreq|devfreq)-.*")
 # limit did not do it for heat: a user did, or a power saver. Rockchip's system monitor lowers it from
 # 85 °C (rockchip,high-temp) until 80 °C, without any cooling device.
 HOT_CELSIUS = 75.0
+NOTHING = "the kernel shows no thermal zone and no sensor, as in a virtual machine or a container"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ class State:
 
 def collect(host: Host, _config: Config, _state: State) -> Iterator[Sample]:
     """Yield temperatures, cooling, fans and throttling."""
+    yield from noted(_all(host), host, "temperature", NOTHING)
+
+
+def _all(host: Host) -> Iterator[Sample]:
     zones = _zones(host)
     for zone, temperature in zones.items():
         if temperature is not None:
