@@ -48,7 +48,7 @@ def test_every_physical_quantity_has_a_range(unit: str) -> None:
 
 def test_words_are_cleaned_where_they_enter() -> None:
     """In labels and events of all sources."""
-    found = [
+    found: list[Sample | Event] = [
         Sample("modem.info", 1, {"model": "\x1b]0;x\x07E3372\n"}),
         Event("modem_plugged", "a\x1b[31mb\u202e", "c\nd"),
     ]
