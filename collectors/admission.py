@@ -1,7 +1,7 @@
 """What may leave a source: values that can be, words that can be shown. One place for all sources.
 
-Takes: what a source yields. Gives: the same, without values outside of their metric's plausible range, and with labels
-    and events in one line of printable characters.
+Takes: what a source yields. Gives: the same, without values outside of their metric's plausible range or of a series
+    that was there already, and with labels and events in one line of printable characters.
 Fails never: what is left out is a fault of its series, which is counted, and named once.
 """
 
@@ -26,14 +26,21 @@ def admitted(found: Iterable[Sample | Event], host: Host) -> Iterator[Sample | E
         found: what a source yields.
         host: takes what is left out as a fault.
     """
+    given: set[tuple[str, ...]] = set()
     for item in found:
         if isinstance(item, Event):
             yield Event(item.kind, plain(item.text, MAX_TEXT), plain(item.subject))
-        elif is_deliverable(item) and catalog.find(item.name).allows(item.value):
-            yield item if all(map(str.isprintable, item.tags.values())) else item._replace(tags=_clean(item.tags))
-        else:
+            continue
+        sample = item if all(map(str.isprintable, item.tags.values())) else item._replace(tags=_clean(item.tags))
+        series = (item.name, *(text for pair in sorted(sample.tags.items()) for text in pair))
+        if not is_deliverable(sample) or not catalog.find(item.name).allows(item.value):
             low, high = catalog.find(item.name).plausible
-            host.fault(_series(item), f"{str(item.value)[:40]} cannot be: plausible is {low:,g} to {high:,g}")
+            host.fault(_name(sample), f"{str(item.value)[:40]} cannot be: plausible is {low:,g} to {high:,g}")
+        elif series in given:
+            host.fault(_name(sample), "was read twice; the first value counts")
+        else:
+            given.add(series)
+            yield sample
 
 
 def noted(found: Iterable[Item], host: Host, what: str, sentence: str) -> Iterator[Item]:
@@ -57,7 +64,7 @@ def _clean(tags: Mapping[str, str]) -> Mapping[str, str]:
     return {label: plain(value) for label, value in tags.items()}
 
 
-def _series(sample: Sample) -> str:
+def _name(sample: Sample) -> str:
     """Return how a series is named in a log line, e.g. ``power.volts{source=ina226}``."""
-    labels = ", ".join(f"{label}={value}" for label, value in _clean(sample.tags).items())
+    labels = ", ".join(f"{label}={value}" for label, value in sample.tags.items())
     return f"{sample.name}{{{labels}}}" if labels else sample.name

@@ -1,7 +1,7 @@
 """The sound that is captured: its true sample rate, stalls and overruns.
 
-Reads: proc/asound/<card>/pcm0c/sub0/{status,hw_params}, opt/belaUI/config.json (codec, source and delay),
-    tmp/belacoder_pipeline (the audio encoder's bitrate).
+Reads: proc/asound/<card>/pcm0c/sub0/{status,hw_params}, sys/class/sound/card*/device, opt/belaUI/config.json (codec,
+    source and delay), tmp/belacoder_pipeline (the audio encoder's bitrate).
 Source: sound/core/pcm.c, Documentation/sound/designs/procfile.rst, belaUI.js.
 Emits: audio.running{card} (0 or 1), audio.sample_rate_hertz{card} (counted, not configured), audio.channels{card},
     audio.overruns_total{card}, audio.bitrate_bits_per_second, audio.sync_offset_ms (configured),
@@ -31,6 +31,7 @@ RUNNING, OVERRUN = "RUNNING", "XRUN"
 NOTHING = "there is none, or this container does not see /proc/asound"
 STALL_S = 1.5  # a period has 10 to 100 ms
 
+_SECOND = re.compile(r"_\d{1,2}$")  # what ALSA appends to a name that is taken (sound/core/init.c)
 _BITRATE = re.compile(r"(?:voaacenc|avenc_aac|fdkaacenc|opusenc)\b[^!]*?\bbitrate=(\d{1,9})")
 
 
@@ -81,11 +82,11 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
 
 
 def _captured(host: Host, state: State) -> Iterator[Sample]:
-    for name in _cards(host):
+    for name, label in _cards(host).items():
         status = _status(host, name)
         if status is None:
             continue
-        card, tags = state.cards.setdefault(name, Card()), {"card": name}
+        card, tags = state.cards.setdefault(label, Card()), {"card": label}
         _count_overrun(card, status)
         yield Sample("audio.running", int(status.get("state") == RUNNING), tags)
         yield Sample("audio.overruns_total", card.overruns, tags)
@@ -97,11 +98,11 @@ def _captured(host: Host, state: State) -> Iterator[Sample]:
 
 def watch(host: Host, _config: Config, state: State) -> Iterator[Event]:
     """Yield an event when a running card stops to deliver, and one when it is over."""
-    for name in _cards(host):
+    for name, label in _cards(host).items():
         status = _status(host, name)
         if status is None:
             continue
-        card = state.cards.setdefault(name, Card())
+        card = state.cards.setdefault(label, Card())
         _count_overrun(card, status)
         pointer = unsigned(status.get("hw_ptr", ""))
         is_running = status.get("state") == RUNNING and pointer is not None
@@ -110,10 +111,10 @@ def watch(host: Host, _config: Config, state: State) -> Iterator[Event]:
             if card.is_stalled:
                 card.is_stalled = False
                 what = "sound arrives again" if is_running else "closed"
-                yield Event("audio_recovered", f"{name}: {what}", name)
+                yield Event("audio_recovered", f"{label}: {what}", label)
         elif not card.is_stalled and host.now_s - card.moved_s >= STALL_S:
             card.is_stalled = True
-            yield Event("audio_stalled", f"{name}: no sound for {host.now_s - card.moved_s:.1f} s", name)
+            yield Event("audio_stalled", f"{label}: no sound for {host.now_s - card.moved_s:.1f} s", label)
 
 
 def bitrate(pipeline: str) -> int | None:
@@ -122,10 +123,25 @@ def bitrate(pipeline: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _cards(host: Host) -> list[str]:
-    """Return the cards that can capture, by their names; card0 … are the same ones, and change with every boot."""
-    names = (name for name in host.names(CARDS) if not re.fullmatch(r"card\d+", name))
-    return [name for name in names if host.exists(f"{CARDS}/{name}/{STREAM}/status")]
+def _cards(host: Host) -> dict[str, str]:
+    """Return the cards that can capture by their names, each with its label.
+
+    Names are ALSA's; card0 … are the same ones, and change with every boot. So do C4K and C4K_1 where two cards are
+    alike: those go by their USB port.
+    """
+    names = [name for name in host.names(CARDS) if not re.fullmatch(r"card\d+", name)]
+    captures = [name for name in names if host.exists(f"{CARDS}/{name}/{STREAM}/status")]
+    kinds = [_SECOND.sub("", name) for name in captures]
+    return {
+        name: f"{kind}@{port}" if kinds.count(kind) > 1 and (port := _port(host, name)) else name
+        for name, kind in zip(captures, kinds, strict=True)
+    }
+
+
+def _port(host: Host, name: str) -> str:
+    """Return the USB port of a card, "" where it has none."""
+    device = host.link(f"sys/class/sound/{host.link(f'{CARDS}/{name}')}/device").rpartition("/")[2]
+    return device.partition(":")[0] if ":" in device else ""
 
 
 def _status(host: Host, name: str) -> dict[str, str] | None:

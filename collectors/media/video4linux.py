@@ -47,14 +47,19 @@ def has_power(host: Host) -> bool | None:
 
 
 def grabbers(host: Host) -> Iterator[str]:
-    """Give the names of the USB grabbers that are plugged in; each is there twice, the second for its metadata."""
-    seen = set()
+    """Yield the names of the USB grabbers that are plugged in, with the port where two have the same name.
+
+    Each is there twice, the second time for its metadata: what is at one port is one.
+    """
+    by_port: dict[str, str] = {}
     for node in host.numbered(DEVICES, "video"):
-        driver = host.link(f"{DEVICES}/{node}/device/driver").rpartition("/")[2]
-        name = (host.text(f"{DEVICES}/{node}/name") or "").strip()
-        if driver == "uvcvideo" and name not in seen:
-            seen.add(name)
-            yield name
+        device = f"{DEVICES}/{node}/device"
+        if host.link(f"{device}/driver").rpartition("/")[2] == "uvcvideo":
+            port = host.link(device).rpartition("/")[2].partition(":")[0]
+            by_port.setdefault(port, (host.text(f"{DEVICES}/{node}/name") or "").strip())
+    names = list(by_port.values())
+    for port, name in by_port.items():
+        yield f"{name}@{port}" if names.count(name) > 1 else name
 
 
 def _receivers(host: Host) -> Iterator[str]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from collectors import mpp
 from collectors.admission import noted
 from collectors.host import Host
+from collectors.system.hwmon import distinct
 from common.keys import boolean, duration, key
 from common.sample import Sample
 
@@ -83,6 +84,9 @@ def _devfreq(host: Host, path: str, unit: str) -> Iterator[Sample]:
 
 
 def _shares(pattern: re.Pattern[str], text: str) -> Iterator[tuple[str, int]]:
+    """Yield the load of each core; of several of one name (rga3 is there twice) the second is rga3-1."""
+    names: list[str] = []
     for core, share in pattern.findall(text):
+        names.append(distinct(core, names))
         if int(share) <= FULL:
-            yield core, int(share)
+            yield names[-1], int(share)

@@ -35,7 +35,7 @@ def test_what_cannot_be_is_left_out_counted_and_named(metric: catalog.Metric) ->
     tags = dict.fromkeys(metric.labels, "x")
     values = (low, high, low - 1, high + 1, math.nan, math.inf, 2**70)
     found: list[Sample | Event] = [Sample(metric.name, value, tags) for value in values]
-    assert found[:2] == list(admitted(found, host))
+    assert found[:2] == [admissible for one in found for admissible in admitted([one], host)]
     assert 1 == len(host.faults)
     assert next(iter(host.faults)).startswith(metric.name)
 
@@ -114,6 +114,54 @@ def test_two_chips_alike_keep_their_names_in_any_order(source: str, metric: str,
     assert 2 == len(first)
     assert first == read("reboot", ("6-0048", "6-0040"))
     assert {"ina226@6-0040", "ina226@6-0048"} == {label.partition("/")[0] for _, label in first}
+
+
+def cards(root: Path, order: tuple[str, str]) -> Host:
+    """Write two USB sound cards and grabbers of one name, at ports in the order in which they were found."""
+    for number, port in enumerate(order):
+        name = ("C4K", "C4K_1")[number]
+        status = f"state: RUNNING\nhw_ptr      : {480 if port == '1-1' else 960}\n"
+        card, node = f"proc/asound/card{number}", f"sys/class/video4linux/video{number * 2}"
+        files = {f"{card}/pcm0c/sub0/status": status, f"{card}/pcm0c/sub0/hw_params": f"channels: {port[-1]}\n"}
+        trees.write(root, {**files, f"{node}/name": "Cam Link 4K\n", f"sys/devices/{port}:1.0/x": ""})
+        (root / f"proc/asound/{name}").symlink_to(f"card{number}")
+        folder = root / f"sys/class/sound/card{number}"
+        folder.mkdir(parents=True)
+        (folder / "device").symlink_to(f"../../../devices/{port}:1.0")
+        (root / node / "device").symlink_to(f"../../../devices/{port}:1.0")
+        (root / f"sys/devices/{port}:1.0/driver").symlink_to("../bus/usb/drivers/uvcvideo")
+    return Host(root)
+
+
+@pytest.mark.parametrize(
+    ("source", "metric", "expected"),
+    [
+        ("audio", "audio.channels", {"C4K@1-1": 1, "C4K@1-2": 2}),
+        ("hdmi", "hdmi.connected", {"Cam Link 4K@1-1": 1, "Cam Link 4K@1-2": 1}),
+    ],
+)
+@pytest.mark.parametrize("order", [("1-1", "1-2"), ("1-2", "1-1")])
+def test_two_usb_devices_alike_are_two_whichever_is_first(
+    source: str, metric: str, expected: object, order: tuple[str, str], tmp_path: Path
+) -> None:
+    """ALSA calls the second one C4K_1, the video devices have one name: both go by their ports."""
+    found = trees.Collector(registry.load(source), cards(tmp_path, order)).at(0)
+    assert expected == {label: value for (name, label), value in found.items() if name == metric}
+
+
+def test_two_cores_of_one_name_are_two(tmp_path: Path) -> None:
+    """The 2D unit has rga3 twice."""
+    load = "".join(f"scheduler[{n}]: {name}\n\t load = {n}%\n" for n, name in enumerate(("rga3", "rga3", "rga2")))
+    found = trees.Collector(registry.load("accelerator"), trees.write(tmp_path, {"sys/kernel/debug/rkrga/load": load}))
+    assert {"rga3": 0, "rga3-1": 1, "rga2": 2} == {label: value for (_, label), value in found.at(0).items()}
+
+
+def test_a_series_is_given_once() -> None:
+    """Of two values the first counts, and the second is a fault."""
+    host = Host()
+    found = [Sample("gpu.usage_percent", value) for value in (1, 2)]
+    assert found[:1] == list(admitted(found, host))
+    assert ["gpu.usage_percent"] == list(host.faults)
 
 
 # A name with any character.
