@@ -106,7 +106,6 @@ def ours(path: Path, owner: int | None = None) -> AbstractContextManager[bounded
     return bounded.local(str(path), TIMEOUT_S, 256 * 1024, {os.geteuid() if owner is None else owner})
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("client", ON_TCP.values(), ids=ON_TCP)
 @pytest.mark.parametrize("server", hostile.SERVERS.values(), ids=hostile.SERVERS)
 def test_a_client_comes_back(server: Server, client: Client) -> None:
@@ -115,7 +114,6 @@ def test_a_client_comes_back(server: Server, client: Client) -> None:
         client(address)
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("server", hostile.SERVERS.values(), ids=hostile.SERVERS)
 def test_a_socket_of_this_machine_lets_go(server: Server, tmp_path: Path) -> None:
     """A line of a control socket: one deadline, one bound of bytes."""
@@ -125,7 +123,6 @@ def test_a_socket_of_this_machine_lets_go(server: Server, tmp_path: Path) -> Non
         connection.line()
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("server", hostile.SERVERS.values(), ids=hostile.SERVERS)
 def test_a_senders_control_socket_lets_go(server: Server, tmp_path: Path) -> None:
     """Nothing is said of the links, and why."""
