@@ -90,12 +90,13 @@ def _text(raw: bytes | None) -> str | None:
 
 
 def _tags(raw: bytes | None) -> dict[str, str]:
-    """Return tags as names and text; what is no JSON map is no tags."""
+    """Return tags as names and text; what is no JSON map is no tags, and a null is no tag."""
     try:
         tags = json.loads(_text(raw) or "{}")
     except (ValueError, RecursionError):
         return {}
-    return {_clean(name): _clean(value) for name, value in tags.items()} if isinstance(tags, dict) else {}
+    pairs = tags.items() if isinstance(tags, dict) else ()
+    return {_clean(name): _clean(value) for name, value in pairs if value is not None}
 
 
 def _clean(value: object) -> str:
