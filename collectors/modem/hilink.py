@@ -11,6 +11,7 @@ Errors: older firmware has no sessions (error 100002 to SesTokInfo) and is asked
 from __future__ import annotations
 
 import re
+import time
 from http import HTTPStatus
 
 from collectors.modem.place import Session
@@ -20,6 +21,7 @@ from common import untrusted
 from common.untrusted import UntrustedError
 
 IS_CONNECTED = "901"
+SELDOM_S = 60.0
 LOGIN_WANTED = frozenset({"100003", "125002"})
 
 # CurrentNetworkType. 17 is HSPA+ with 64QAM, 18 with MIMO: two carriers in the dongles' own words.
@@ -58,8 +60,8 @@ def ask(session: Session) -> Modem | None:
     status = _answer(session, "monitoring/status")
     if "ConnectionStatus" not in status:
         return None
-    pages = ("device/signal", "net/current-plmn", "monitoring/traffic-statistics", "monitoring/month_statistics")
-    signal, carrier, traffic, month = (_extra(session, page) for page in pages)
+    signal, traffic = (_extra(session, page) for page in ("device/signal", "monitoring/traffic-statistics"))
+    carrier, month = (_seldom(session, page) for page in ("net/current-plmn", "monitoring/month_statistics"))
     session.model = session.model or _extra(session, "device/basic_information").get("devicename", "")
     technology, unknown = technology_of(status.get("CurrentNetworkType", ""), status.get("CurrentNetworkTypeEx", ""))
     bars, most = _number(status.get("SignalIcon", "")), _number(status.get("maxsignal", "")) or 5.0
@@ -129,6 +131,16 @@ def _extra(session: Session, page: str) -> dict[str, str]:
         return _answer(session, page)
     except WebError:
         return {}
+
+
+def _seldom(session: Session, page: str) -> dict[str, str]:
+    """Return an answer's elements, no older than `SELDOM_S`: each question is a connection, and this changes slowly."""
+    asked_s, found = session.kept.get(page, (float("-inf"), {}))
+    now_s = time.monotonic()
+    if now_s - asked_s >= SELDOM_S:
+        found = _extra(session, page)
+        session.kept[page] = now_s, found
+    return found
 
 
 def _number(text: str) -> float | None:

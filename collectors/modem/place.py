@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
@@ -52,12 +52,14 @@ class Session:
         deadline_s: monotonic time by which its answers have to be there.
         cookie: that it gave.
         model: that it said.
+        kept: answers that change slowly, by page, and when they came, in monotonic seconds.
     """
 
     place: Place
     deadline_s: float = 0.0
     cookie: str = ""
     model: str = ""
+    kept: dict[str, tuple[float, dict[str, str]]] = field(default_factory=dict)
 
     def get(self, path: str, **headers: str) -> Answer:
         """Ask for a page, with the cookie.

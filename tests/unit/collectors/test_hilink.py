@@ -138,3 +138,19 @@ def test_what_is_no_dongle(text: str) -> None:
     """A gateway with another page, one with nothing, one that has half of it."""
     assert asked(lambda _: (200, text)) is None
     assert asked(lambda _: (404, text)) is None
+
+
+def test_what_changes_slowly_is_asked_for_once_a_minute() -> None:
+    """Each question is a connection of its own; the signal and the state are asked for each time."""
+    seen: list[str] = []
+    answer = dongle()
+
+    def counted(request: Asked) -> tuple[int, str]:
+        seen.append(request.path.removeprefix("/api/"))
+        return answer(request)
+
+    with serving(counted) as address:
+        session = Session(Place("lo", address, "1-1"), time.monotonic() + 60)
+        first, second = hilink.ask(session), hilink.ask(session)
+    assert first == second
+    assert [1, 1, 2] == [seen.count(page) for page in ("net/current-plmn", "device/basic_information", "device/signal")]
