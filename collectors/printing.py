@@ -1,6 +1,7 @@
 """What `--print` does: the samples of a collector or of one source as JSON lines, for an operator to look at.
 
-Emits: an empty line after each round, in which every source collects once; what cannot be read goes to stderr.
+Emits: an empty line after each round, in which every source collects once; what is missing or cannot be read goes to
+    stderr, each once.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ def show(options: argparse.Namespace) -> int:
     sections = config.load(options.config, os.environ, registry.sections(names)).collectors
     sources = [Source(name, registry.load(name), Host(options.root), sections[name]) for name in names]
     interval_s = options.interval or min(source.config.interval_s for source in sources)
-    rounds = 0
+    rounds, said = 0, set[tuple[str, str]]()
     try:
         while True:
             for source in sources:
-                _show_collect(source)
+                _show_collect(source, said)
             print(flush=True)
             rounds += 1
             if rounds == options.count:
@@ -42,7 +43,7 @@ def show(options: argparse.Namespace) -> int:
         return 0
 
 
-def _show_collect(source: Source) -> None:
+def _show_collect(source: Source, said: set[tuple[str, str]]) -> None:
     timestamp_ms = clock.wall_ms()
     seen = source.collect()
     for event in seen.events:
@@ -50,5 +51,9 @@ def _show_collect(source: Source) -> None:
     for sample in seen.samples:
         line = {"name": sample.name, "value": sample.value, "tags": dict(sample.tags), "timestamp_ms": timestamp_ms}
         print(json.dumps(line, ensure_ascii=False))
-    for path, reason in sorted({**source.host.notes, **source.host.faults}.items()):
-        print(f"{path}: {reason}", file=sys.stderr)
+    host = source.host
+    gaps = {**dict.fromkeys(host.absent, "is not there"), **host.notes, **host.faults}
+    for item in sorted(gaps):
+        if (source.name, item) not in said:
+            said.add((source.name, item))
+            print(f"{source.name}: {item}: {gaps[item]}", file=sys.stderr)
