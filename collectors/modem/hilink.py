@@ -60,9 +60,13 @@ def ask(session: Session) -> Modem | None:
     status = _answer(session, "monitoring/status")
     if "ConnectionStatus" not in status:
         return None
+    session.model = session.model or _extra(session, "device/basic_information").get("devicename", "")
+    return _modem(session, status)
+
+
+def _modem(session: Session, status: dict[str, str]) -> Modem:
     signal, traffic = (_extra(session, page) for page in ("device/signal", "monitoring/traffic-statistics"))
     carrier, month = (_seldom(session, page) for page in ("net/current-plmn", "monitoring/month_statistics"))
-    session.model = session.model or _extra(session, "device/basic_information").get("devicename", "")
     technology, unknown = technology_of(status.get("CurrentNetworkType", ""), status.get("CurrentNetworkTypeEx", ""))
     bars, most = _number(status.get("SignalIcon", "")), _number(status.get("maxsignal", "")) or 5.0
     return Modem(

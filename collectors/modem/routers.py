@@ -23,7 +23,7 @@ from collectors.web import WebError
 ROUTER = "usb-"  # how the ids begin
 ASK_S = 1.2  # it is at the other end of a USB cable; a busy one takes 300 ms an answer
 COLLECT_S = 2.5  # less than the heartbeats that may be missed
-SILENT_S = 30.0
+MISSES, SILENT_S = 2, 30.0  # one answer may be late; who misses two is asked less often
 AGAIN_S = 300.0
 MAX_ROUTERS = 6
 
@@ -41,6 +41,7 @@ class _Known:
     modem: Modem | None = None
     not_before_s: float = 0.0
     asked_s: float = float("-inf")
+    misses: int = 0  # answers that did not come, one after the other
 
 
 @dataclass
@@ -80,14 +81,17 @@ def silent(modem: Modem) -> Modem:
 def _asked(known: _Known, now_s: float, end_s: float) -> Modem | None:
     """Return what a place says, and set when it is asked next."""
     known.asked_s, known.session.deadline_s = now_s, min(end_s, time.monotonic() + ASK_S)
-    for ask in (known.ask,) if known.ask is not None else MAKES:
+    is_sure = known.ask is not None and known.misses < MISSES
+    for ask in (known.ask,) if is_sure and known.ask else MAKES:  # another make may be plugged in there by now
         try:
             modem = ask(known.session)
         except WebError:
             modem = None
         if modem is not None:
-            known.ask, known.modem, known.not_before_s = ask, modem, 0.0
+            known.ask, known.modem, known.not_before_s, known.misses = ask, modem, 0.0, 0
             return modem
-    known.session.cookie = ""
-    known.not_before_s = now_s + (AGAIN_S if known.ask is None else SILENT_S)
+    known.session = Session(known.session.place)
+    known.misses += 1
+    silent_s = SILENT_S if known.misses >= MISSES else 0.0
+    known.not_before_s = now_s + (AGAIN_S if known.ask is None else silent_s)
     return None

@@ -229,21 +229,36 @@ class Playing:
 
 
 def test_one_that_is_silent_is_still_plugged_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has no numbers and is asked less often; pulled out it is gone; what never answered is left alone."""
+    """It has no numbers, and after two misses is asked less often; pulled out it is gone; a stranger is left alone."""
     here, stranger = Place("usb0", "192.168.8.1", "1-1"), Place("usb1", "192.168.1.1", "1-2")
     playing = Playing(monkeypatch, here, stranger)
     playing.answering = {here}
     assert "modem.connected" in playing.collect(10)[0]
     playing.answering = set()
     assert ({"modem.info"}, []) == playing.collect(20)
-    playing.answering = {here}
     assert ({"modem.info"}, []) == playing.collect(30)
-    assert "modem.connected" in playing.collect(20 + routers.SILENT_S)[0]
+    playing.answering = {here}
+    assert ({"modem.info"}, []) == playing.collect(40)
+    assert "modem.connected" in playing.collect(30 + routers.SILENT_S)[0]
     playing.plugged.remove(here)
-    assert (set(), ["modem_unplugged"]) == playing.collect(60)
+    assert (set(), ["modem_unplugged"]) == playing.collect(70)
     assert 1 == playing.asked.count(stranger)
     playing.collect(10 + routers.AGAIN_S)
     assert 2 == playing.asked.count(stranger)
+
+
+def test_another_make_in_the_same_place_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Swapped between two collects: after two misses all makes are tried again."""
+    here = Place("usb0", "192.168.8.1", "1-1")
+    playing = Playing(monkeypatch, here)
+    playing.collect(10)
+    monkeypatch.setattr(routers, "MAKES", (playing._ask,))
+    playing.answering = set()
+    playing.collect(20)
+    playing.collect(30)
+    answer = Modem("x:1", here.id, "ZTE", "", "lte", "usb0", CONNECTED, None, 80, {}, True, {})
+    monkeypatch.setattr(routers, "MAKES", (lambda _session: answer,))
+    assert "modem.connected" in playing.collect(30 + routers.SILENT_S)[0]
 
 
 def test_two_alike_keep_their_names_over_a_swap_of_interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
