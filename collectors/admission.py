@@ -29,7 +29,7 @@ def admitted(found: Iterable[Sample | Event], host: Host) -> Iterator[Sample | E
     given: set[tuple[str, ...]] = set()
     for item in found:
         if isinstance(item, Event):
-            yield Event(item.kind, plain(item.text, MAX_TEXT), plain(item.subject))
+            yield item._replace(text=plain(item.text, MAX_TEXT), subject=plain(item.subject))
             continue
         sample = item if all(map(str.isprintable, item.tags.values())) else item._replace(tags=_clean(item.tags))
         series = (item.name, *(text for pair in sorted(sample.tags.items()) for text in pair))

@@ -50,10 +50,10 @@ def test_words_are_cleaned_where_they_enter() -> None:
     """In labels and events of all sources."""
     found: list[Sample | Event] = [
         Sample("modem.info", 1, {"model": "\x1b]0;x\x07E3372\n"}),
-        Event("modem_plugged", "a\x1b[31mb\u202e", "c\nd"),
+        Event("modem_plugged", "a\x1b[31mb\u202e", "c\nd", 7),
     ]
     sample, event = admitted(found, Host())
-    assert ({"model": "E3372"}, ("modem_plugged", "ab", "c d")) == (sample.tags, tuple(event))  # type: ignore[union-attr]
+    assert ({"model": "E3372"}, ("modem_plugged", "ab", "c d", 7)) == (sample.tags, tuple(event))  # type: ignore[union-attr]
 
 
 # A device that is another one under an old name.
