@@ -27,7 +27,7 @@ from common.sample import Sample
 from tests.unit.collectors import hostile
 from tests.unit.collectors.hostile import Server
 
-TIMEOUT_S = 0.3
+TIMEOUT_S = 0.15
 MAX_MEMORY_BYTES = 4 * 1024 * 1024
 
 Client = Callable[[str], object]
