@@ -24,13 +24,6 @@ def test_an_endless_text_is_cut() -> None:
     assert "x" * 1000 == events.sample(Event(FAILED, "x" * 5000), "p").value
 
 
-def test_what_an_event_says_steers_no_terminal() -> None:
-    """A modem's model, a server's answer or a file's name may be in it."""
-    event = Event(FAILED, "\x1b]0;owned\x07no\ndisk\u202e", "s\x1b[31mda\n")
-    sample = events.sample(event, "disk")
-    assert ("no disk", "sda") == (sample.value, sample.tags["subject"])
-
-
 def test_each_kind_is_whole() -> None:
     """A known severity, a sentence, and what it ends exists and ends nothing itself."""
     for kind, row in KINDS.items():
