@@ -22,6 +22,7 @@ QUICK = {
     "BELABOX_REMOTE__PRIORITY__NORMAL": "1s",
     "BELABOX_REMOTE__PRIORITY__LOW": "2s",
     "BELABOX_REMOTE__UPLOAD_INTERVAL": "2s",
+    "BELABOX_REMOTE__MODE": "realtime",  # or a machine that is busy looks like a bad uplink, and P2 waits a minute
     "BELABOX_REMOTE__CONNECT_TIMEOUT": "2s",
     "BELABOX_REMOTE__TIMEOUT": "5s",
     "BELABOX_REMOTE__RETRY__INITIAL_BACKOFF": "200ms",
