@@ -16,17 +16,20 @@ import zmq
 
 from buffer.audit import Audit
 from buffer.storage import errors
-from buffer.storage.pending import PendingSample
+from buffer.storage.pending import PendingSample, UploadMark
 from buffer.storage.series import canonical_tags, series_key
 from buffer.storage.store import Store
 from buffer.unsent_events import UnsentEvents
+from buffer.upload_marks import UploadMarks
 from common import clock, wire
 from common.sample import PRIORITIES
 from common.service import Service
 
 MAX_LEASE = 200_000  # samples; about 20 MB in both processes
 FINISH_S = 1.0  # an answer of the server takes no longer, as a rule
+MOST_CHUNKS = 1 << 31
 REQUESTS_PER_TURN = 16  # then ingest gets its turn
+WITH_MARKS_WAITING = {"lease", "done", "release", "stats"}  # all others see what the server accepted as uploaded
 
 
 class RefusedError(Exception):
@@ -59,9 +62,10 @@ class Lease:
 class Drain:
     """The buffer's end of `drain.ipc`."""
 
-    def __init__(self, service: Service, store: Store) -> None:
+    def __init__(self, service: Service, store: Store, marks: UploadMarks) -> None:
         self._service = service
         self._store = store
+        self._marks = marks
         self._leases: dict[int, Lease] = {}
         self._closing = False
         self._numbers = count(time.time_ns() // 1_000_000)  # so that a lease of an earlier buffer is unknown
@@ -106,6 +110,8 @@ class Drain:
         if operation is None:
             return {"error": "bad_request", "detail": f"there are {', '.join(self._operations)}"}
         try:
+            if request["op"] not in WITH_MARKS_WAITING:
+                self._marks.write()
             return operation(request)
         except RefusedError as error:
             return {"error": error.word, "detail": str(error)}
@@ -153,6 +159,7 @@ class Drain:
         if priority not in PRIORITIES or not 0 < limit <= MAX_LEASE:
             raise RefusedError("bad_request", f"priority {priority}, max_samples {limit}")
         taken = {row.id for lease in self._leases.values() for row in lease.rows}
+        taken |= {row.id for _, row in self._marks.rows}
         while moved := self._store.clocks.rebase(taken):
             self._service.instruments.count("storage.moved_samples_total", moved, reason="rebased")
         horizon_ms = wire.LATEST_MS if before_ms is None else int(before_ms)
@@ -174,9 +181,11 @@ class Drain:
     def _done(self, request: dict[str, Any]) -> dict[str, Any]:
         lease, rows = self._next_rows(request)
         batch_id, chunk_index = str(request["batch_id"]), int(request["chunk_index"])
-        marked = self._store.pending.mark_uploaded(lease.priority, rows, batch_id, chunk_index)
+        if not 0 <= chunk_index < MOST_CHUNKS:
+            raise RefusedError("bad_request", f"chunk_index {chunk_index}")
+        self._marks.add(UploadMark(lease.priority, rows, batch_id, chunk_index, clock.wall_ms()))
         self._account(request["lease"], lease, len(rows))
-        return {"marked": marked}
+        return {"marked": len(rows)}
 
     def _reject(self, request: dict[str, Any]) -> dict[str, Any]:
         lease, rows = self._next_rows(request)
@@ -202,12 +211,26 @@ class Drain:
         intervals_ms = [int(1000 * float(seconds)) for seconds in request["intervals_s"]]
         if len(intervals_ms) != len(PRIORITIES):
             raise RefusedError("bad_request", "intervals_s needs four numbers")
-        pending = self._store.pending
+        pending, waiting = self._store.pending, list(self._marks.rows)
+        counts = [pending.counts[p] - sum(priority == p for priority, _ in waiting) for p in PRIORITIES]
+        due = []
+        for p, interval_ms in zip(PRIORITIES, intervals_ms, strict=True):
+            since_ms = now_ms - interval_ms
+            marked = sum(priority == p and row.timestamp_ms < since_ms for priority, row in waiting)
+            due.append(pending.counts[p] - pending.not_due(p, since_ms) - marked)
         return {
-            "pending": list(pending.counts),
-            "due": [pending.counts[p] - pending.not_due(p, now_ms - intervals_ms[p]) for p in PRIORITIES],
-            "oldest_ms": [pending.oldest_ms(p) if pending.counts[p] else None for p in PRIORITIES],
+            "pending": counts,
+            "due": due,
+            "oldest_ms": [self._oldest_ms(p) if counts[p] else None for p in PRIORITIES],
         }
+
+    def _oldest_ms(self, priority: int) -> int | None:
+        """Return the timestamp of the oldest sample of a priority that the server does not have."""
+        marked = {row.id for own, row in self._marks.rows if own == priority}
+        if not marked:
+            return self._store.pending.oldest_ms(priority)
+        rows = self._store.pending.slice(priority, (0, -1), wire.LATEST_MS, len(marked) + 1)
+        return next((timestamp_ms for timestamp_ms, row_id, _ in rows if row_id not in marked), None)
 
     def _next_rows(self, request: dict[str, Any]) -> tuple[Lease, list[PendingSample]]:
         lease = self._leases.get(request["lease"])

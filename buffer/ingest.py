@@ -18,6 +18,7 @@ from buffer import free_space
 from buffer.reserve import Reserve
 from buffer.storage import errors
 from buffer.storage.store import Store, Written
+from buffer.upload_marks import UploadMarks
 from common import catalog, wire
 from common.config import Config
 from common.events import Event
@@ -41,6 +42,7 @@ class Ingest:
     Args:
         service: whose loop, counters and log these are.
         store: where batches go.
+        marks: what the server accepted; written with the batches.
         status: says why the buffer is paused.
 
     Attributes:
@@ -48,9 +50,10 @@ class Ingest:
         reserve: room for these.
     """
 
-    def __init__(self, service: Service, store: Store, status: BufferStatus) -> None:
+    def __init__(self, service: Service, store: Store, marks: UploadMarks, status: BufferStatus) -> None:
         self._service = service
         self._store = store
+        self._marks = marks
         self._status = status
         self.paused: str | None = None
         self._waiting: dict[_Key, tuple[Batch, bytes]] = {}
@@ -144,18 +147,22 @@ class Ingest:
 
     def _write(self, keys: Sequence[_Key]) -> bool:
         """Commit some of what waits, ack it and pass it on; False where the database refuses."""
-        if not keys:
+        if not keys and not self._marks:
             return True
         batches = [self._waiting[key] for key in keys]
+        marks = self._marks if self.paused is None else ()  # critical samples alone have a reserve
         began_s = time.perf_counter()
         try:
-            written = self._store.write(batch for batch, _ in batches)
+            written = self._store.write((batch for batch, _ in batches), marks)
         except errors.Error as error:
             self._pause(error)
             return False
+        if marks:
+            self._marks.clear()
         self._count(written, time.perf_counter() - began_s)
-        self._acknowledge([batch for batch, _ in batches])
-        self._publish(batches)
+        if batches:
+            self._acknowledge([batch for batch, _ in batches])
+            self._publish(batches)
         self._write_sessions()
         for key in keys:
             self._waiting_samples -= max(1, len(self._waiting.pop(key)[0].samples))

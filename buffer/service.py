@@ -20,6 +20,7 @@ from buffer.recovery.rescue import Rescue
 from buffer.retention.tasks import RetentionTasks
 from buffer.storage import errors, migrations
 from buffer.storage.store import Store
+from buffer.upload_marks import UploadMarks
 from buffer.wal_checkpoints import WalCheckpoints
 from common import clock, lock
 from common.config import ConfigError
@@ -54,7 +55,7 @@ class Buffer:
         service: whose loop, log, metrics and status these are.
 
     Attributes:
-        store, ingest, drain, rescue, retention, checkpoints: its parts, once the database is open.
+        store, marks, ingest, drain, rescue, retention, checkpoints: its parts, once the database is open.
 
     Raises:
         AlreadyRunning: another buffer has the database.
@@ -62,6 +63,7 @@ class Buffer:
     """
 
     store: Store
+    marks: UploadMarks
     ingest: Ingest
     drain: Drain
     rescue: Rescue
@@ -104,6 +106,8 @@ class Buffer:
             return
         self.ingest.close()
         self.drain.close()
+        self._write_marks()
+        self.marks.close()
         self.rescue.close()
         if self.checkpoints.checkpoint():
             self.store.close()
@@ -130,8 +134,10 @@ class Buffer:
         if store.migrated_from not in (0, migrations.VERSION):
             service.log.info("migrated", path=str(store.path), schema_found=store.migrated_from)
         self._close_sessions()
-        self.ingest = Ingest(service, store, self.status)
-        self.drain = Drain(service, store)
+        self.marks = UploadMarks(store, service.run_dir)
+        self._recover_marks()
+        self.ingest = Ingest(service, store, self.marks, self.status)
+        self.drain = Drain(service, store, self.marks)
         self.rescue = Rescue(service, store, self._replaced)
         self.retention = RetentionTasks(service, store, lambda: self.rescue.busy)
         self.checkpoints = WalCheckpoints(service, store, lambda: self.ingest.paused is not None)
@@ -140,6 +146,7 @@ class Buffer:
 
     def _replaced(self) -> None:
         """Go on with a fresh database: what refers to rows of the old one is void."""
+        self.marks.clear()
         self.drain.answer({"op": "hello"})
         self.ingest.commit()
 
@@ -160,6 +167,22 @@ class Buffer:
         self._service.failed(error, path=str(self._path))
         self.status.paused = str(error)
         return False
+
+    def _write_marks(self) -> None:
+        """Write what the last chunks were marked with; where that fails, the next process finds it."""
+        try:
+            self.marks.write()
+        except errors.Error as error:
+            self._service.failed(error)
+
+    def _recover_marks(self) -> None:
+        try:
+            recovered = self.marks.recover()
+        except errors.Error as error:  # a full disk: they wait for the next commit
+            self.store.notice(error)
+            return
+        if recovered:
+            self._service.log.info("marked what the server accepted before the buffer was killed", count=recovered)
 
     def _close_sessions(self) -> None:
         try:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-PAGE_BYTES = 4096  # SQLite's default; what our files have
+PAGE_SIZES = (1024, 4096)  # what our files have, and those of version 0.1
 FRAMES_PER_TURN = 128  # checking as many takes about 10 ms here
 
 _HEADER = struct.Struct(">8I")  # magic, format, page size, sequence, salt 1 and 2, checksum 1 and 2
@@ -64,7 +64,7 @@ class Log:
         self._big_endian = magic == _MAGIC_BIG_ENDIAN
         self._seed: _Pair = pairs[2], pairs[3]
         self._salts: _Pair = pairs[0], pairs[1]
-        self.page_bytes = size if is_page_size(size) else PAGE_BYTES
+        self.page_bytes = size if is_page_size(size) else PAGE_SIZES[0]
         self._frame_bytes = 24 + self.page_bytes
         log_bytes = 0 if self._fd is None else os.fstat(self._fd).st_size
         self.frames = max(0, log_bytes - _HEADER.size) // self._frame_bytes

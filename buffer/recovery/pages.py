@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from buffer.recovery.frames import PAGE_BYTES, Log, is_page_size, open_or_none, read_at
+from buffer.recovery.frames import PAGE_SIZES, Log, is_page_size, open_or_none, read_at
 
 Value: TypeAlias = int | float | str | bytes | None
 
@@ -23,6 +23,7 @@ FRACTIONS = b"\x40\x20\x20"  # bytes 21-23 of every file
 MAX_PAGES = 1 << 22  # 16 GiB: a header that says more is damaged
 MAX_PAYLOAD = 1 << 20  # the largest sample on the wire has 45 KB
 SAMPLED_PAGES = 64
+MOST_PAGES = 0.7
 MAX_CELLS = 65_536 // 2  # a cell has a pointer of two bytes
 MAX_LAYOUTS = 10_000  # a file of ours has a few hundred; garbage has any number
 
@@ -61,7 +62,7 @@ class File:
         stored = int.from_bytes(self._read(2, 16), "big")
         stored = 65_536 if stored == 1 else stored
         sizes = [stored] if is_page_size(stored) else []
-        self.page_bytes = max((*sizes, self.log.page_bytes, PAGE_BYTES), key=self._pages_of_records)
+        self.page_bytes = self._likely({*sizes, self.log.page_bytes, *PAGE_SIZES})
         self._layouts: dict[bytes, _Layout | None] = {}
 
     @property
@@ -129,11 +130,22 @@ class File:
         header = contents[0][:FILE_HEADER] if contents else b""
         return header if header[21:24] == FRACTIONS else b""
 
-    def _pages_of_records(self, size: int) -> int:
-        """Count pages of records among the first, if pages had that size: a damaged header may say a wrong one."""
-        heads = (self._read(5, number * size) for number in range(1, SAMPLED_PAGES))
+    def _likely(self, sizes: set[int]) -> int:
+        """Return the size that pages have: a damaged header may say a wrong one.
+
+        At half of the right size every second page looks like one of records, at twice of it every one.
+        """
+        shares = {size: self._share_of_records(size) for size in sorted(sizes)}
+        return next((size for size, share in shares.items() if share > MOST_PAGES), max(shares, key=shares.__getitem__))
+
+    def _share_of_records(self, size: int) -> float:
+        """Return which share of pages from all over the file holds records, if pages had that size."""
+        pages = 0 if self._fd is None else os.fstat(self._fd).st_size // size
+        step = max(1, pages // SAMPLED_PAGES) | 1  # odd: of each two pages of half the size, either one
+        heads = [self._read(5, number * size) for number in range(1, pages, step)]
         kinds = (INDEX_INNER, TABLE_INNER, INDEX_LEAF, TABLE_LEAF)
-        return sum(head[:1] != b"" and head[0] in kinds and int.from_bytes(head[3:5], "big") < size for head in heads)
+        found = sum(head[:1] != b"" and head[0] in kinds and int.from_bytes(head[3:5], "big") < size for head in heads)
+        return found / max(1, len(heads))
 
     def _record(self, content: bytes, kind: int, pointer: int) -> Record | None:
         try:

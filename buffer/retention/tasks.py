@@ -27,7 +27,7 @@ IDLE_S = 1.0  # each of the three tasks is asked once in 3 s whether it has some
 LEAST_REST_S = 0.005  # so that the loop polls its sockets
 # A WAL checkpoint takes as long as there is to copy. Retention touches most pages once: copying its own early writes
 # no page twice, and keeps the next checkpoint as short as it would be without it.
-CHECKPOINT_PAGES = 1024  # 4 MiB: 10 ms here, 200 ms on a slow SD card
+CHECKPOINT_BYTES = 4 << 20  # 10 ms here, 200 ms on a slow SD card
 CHECKPOINT_REST = 3.0
 RETRY_S = 60.0  # after a failure: a full disk, a card that does not answer
 
@@ -64,14 +64,14 @@ class RetentionTasks:
         self._turns: Iterator[Task] = iter(())
         self._has_more: dict[str, bool] = {}
         self._again_s: dict[str, float] = {}  # after a failure
-        self._uncopied_pages = 0  # of retention's own; those of ingest wait for the hourly checkpoint
+        self._uncopied_bytes = 0  # of retention's own; those of ingest wait for the hourly checkpoint
         self._timer = service.loop.every(IDLE_S, self.turn)
 
     def turn(self) -> None:
         """Do one slice of the next task, then rest."""
         began_s = time.perf_counter()
         try:
-            rest = self._checkpoint() if self._uncopied_pages >= CHECKPOINT_PAGES else self._slice()
+            rest = self._checkpoint() if self._uncopied_bytes >= CHECKPOINT_BYTES else self._slice()
         except (errors.Error, OSError) as error:
             self._fail(error)
             return
@@ -92,13 +92,13 @@ class RetentionTasks:
         if self._waits(task.name):
             self._has_more[task.name] = False
             return 0.0
-        written_pages, began_s = self._store.written_pages(), time.perf_counter()
+        written_bytes, began_s = self._store.written_bytes(), time.perf_counter()
         self._has_more[task.name] = task.step(clock.wall_ms())
         took_s = time.perf_counter() - began_s
         if self._has_more[task.name]:
             task.pace.took(took_s)
             self._service.instruments.observe("storage.upkeep_slice_seconds", took_s, task=task.name)
-        self._uncopied_pages += self._store.written_pages() - written_pages
+        self._uncopied_bytes += self._store.written_bytes() - written_bytes
         return task.rest
 
     def _waits(self, name: str) -> bool:
@@ -134,7 +134,7 @@ class RetentionTasks:
         self._generation = store.generation
 
     def _checkpoint(self) -> float:
-        self._uncopied_pages, began_s = 0, time.perf_counter()
+        self._uncopied_bytes, began_s = 0, time.perf_counter()
         self._store.checkpoint_passively()
         took_s = time.perf_counter() - began_s
         self._service.instruments.observe("storage.upkeep_slice_seconds", took_s, task="checkpoint")

@@ -14,6 +14,8 @@ import apsw
 from buffer.storage import migrations
 from common.settings import Storage
 
+# A commit writes whole pages, of each table and index it touches the last one again: a small page is less flash.
+PAGE_BYTES = 1024
 BUSY_TIMEOUT_MS = 5_000
 COPY_PAGES = 256  # 1 MiB at once: 5 ms here, 50 ms on a slow SD card
 CHECKPOINT_TIMEOUT_MS = 200  # a reader that stays (a `sqlite3` prompt) must not hold up the loop; the next one comes
@@ -193,6 +195,7 @@ def size(path: Path) -> int:
 
 def _set_pragmas(connection: apsw.Connection, settings: Storage) -> None:
     for pragma in (
+        f"page_size = {PAGE_BYTES}",  # of a new file; an older one keeps its own
         "journal_mode = WAL",
         "synchronous = NORMAL",
         "temp_store = MEMORY",

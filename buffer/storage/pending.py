@@ -31,6 +31,16 @@ class PendingSample(NamedTuple):
     value: float
 
 
+class UploadMark(NamedTuple):
+    """A chunk, or a part of it, that the server accepted."""
+
+    priority: int
+    rows: Sequence[PendingSample]
+    batch_id: str
+    chunk_index: int
+    uploaded_ms: int
+
+
 class Pending:
     """The pending samples of a database.
 
@@ -105,13 +115,17 @@ class Pending:
         return rows
 
     def mark_uploaded(self, priority: int, rows: Sequence[PendingSample], batch_id: str, chunk_index: int) -> int:
+        """Mark samples as uploaded now and write their checkpoint; return how many were still pending."""
+        return self.mark(UploadMark(priority, rows, batch_id, chunk_index, clock.wall_ms()))
+
+    def mark(self, mark: UploadMark) -> int:
         """Mark samples as uploaded and write their checkpoint; return how many were still pending."""
         with self._connection:
-            now_ms, samples = clock.wall_ms(), [(row.id, row.timestamp_ms) for row in rows]
-            checkpoint = self._checkpoints.add(batch_id, chunk_index, samples, now_ms)
-            marked = self._mark(uploaded_in(checkpoint), priority, rows)
-            self._windows.uploaded((row.timestamp_ms for row in rows), now_ms)
-        self.counts[priority] -= marked
+            samples = [(row.id, row.timestamp_ms) for row in mark.rows]
+            checkpoint = self._checkpoints.add(mark.batch_id, mark.chunk_index, samples, mark.uploaded_ms)
+            marked = self._mark(uploaded_in(checkpoint), mark.priority, mark.rows)
+            self._windows.uploaded((row.timestamp_ms for row in mark.rows), mark.uploaded_ms)
+        self.counts[mark.priority] -= marked
         return marked
 
     def mark_quarantined(self, priority: int, rows: Sequence[PendingSample]) -> int:

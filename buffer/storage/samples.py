@@ -18,7 +18,7 @@ Key: TypeAlias = tuple[int, int]  # timestamp_ms, series_id: the unique key of a
 
 LATEST_MS = 2**62  # later than every timestamp
 
-PAGE_ROWS = 55  # pending samples in a page's worth of table and indexes: 74 bytes each, measured
+PENDING_BYTES = 74  # what a pending sample takes in table and indexes, measured
 FREED_ENOUGH = 0.5  # of the pages that the deleted rows took
 REWRITE_BELOW = 0.8  # of the rows a page had: four rows at most are written for the room of one
 REWRITE_MOST = 10  # rows read for one that goes, at most: a class this rare leaves no gaps worth closing
@@ -103,7 +103,8 @@ class Samples:
         """
         used = self._used_pages()
         self.delete(ids)
-        if (used - self._used_pages()) * PAGE_ROWS >= FREED_ENOUGH * len(ids):
+        freed_bytes = (used - self._used_pages()) * self._connection.pragma("page_size")
+        if freed_bytes >= FREED_ENOUGH * PENDING_BYTES * len(ids):
             return
         first, last = min(ids), max(ids)
         if last - first + 1 <= REWRITE_MOST * len(ids):

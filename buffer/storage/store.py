@@ -21,7 +21,7 @@ from buffer.storage.audit_windows import AuditWindows
 from buffer.storage.checkpoints import Checkpoints
 from buffer.storage.clocks import Clocks
 from buffer.storage.events import Events
-from buffer.storage.pending import Pending
+from buffer.storage.pending import Pending, UploadMark
 from buffer.storage.progress import Progress
 from buffer.storage.restore import Restore
 from buffer.storage.samples import Samples
@@ -146,13 +146,17 @@ class Store:
         """Forget the series and clocks that a transaction made which was rolled back."""
         self._writer.forget()
 
-    def write(self, batches: Iterable[Batch]) -> Written:
-        """Store batches; redelivered samples change nothing."""
+    def write(self, batches: Iterable[Batch], marks: Iterable[UploadMark] = ()) -> Written:
+        """Store batches, of which redelivered samples change nothing, and mark what was uploaded."""
+        counts = list(self.pending.counts)
         try:
             with self._connection:
                 step_ms = self.clocks.check()
+                for mark in marks:
+                    self.pending.mark(mark)
                 entered = self._writer.enter(batches)
         except apsw.Error:
+            self.pending.counts[:] = counts
             self.rolled_back()
             raise
         self._unsynced = True
@@ -190,9 +194,9 @@ class Store:
         """Copy what can be copied of the write-ahead log without waiting for anybody."""
         self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
-    def written_pages(self) -> int:
-        """Return how many pages were written since the file was opened."""
-        return self._connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)[0]
+    def written_bytes(self) -> int:
+        """Return the size of all pages that were written since the file was opened."""
+        return int(self._connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)[0] * self._connection.pragma("page_size"))
 
     def used_bytes(self) -> int:
         """Return the size of all pages in use: without those that are free to be used again."""

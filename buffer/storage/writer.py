@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,6 +103,7 @@ class SampleWriter:
     def _insert(self, rows: list[_Row], entered: Entered) -> int:
         """Insert rows; return how many of them are new."""
         before = self._connection.total_changes()
+        rows.sort(key=itemgetter(0, 1))  # in the order of the index, which then grows at its end
         self._connection.executemany(INSERT, rows)
         if self._connection.total_changes() - before < len(rows):
             entered.moved["same_time"] += sum(map(self._insert_later, rows))

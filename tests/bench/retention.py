@@ -18,7 +18,7 @@ from buffer.retention.archive import Archive, Space
 from buffer.retention.archive_folder import ArchiveFolder
 from buffer.retention.retention import Retention
 from buffer.retention.size_cap import SizeCap
-from buffer.retention.tasks import CHECKPOINT_PAGES, Task
+from buffer.retention.tasks import CHECKPOINT_BYTES, Task
 from buffer.storage.aggregates import FIVE_MINUTES_MS, MINUTE_MS
 from buffer.storage.store import Store
 from common.instruments import Instruments
@@ -83,7 +83,7 @@ class Bench:
             cpu_s.append(time.process_time() - began_cpu_s)
             task.pace.took(slices[-1])
             began_s = time.perf_counter()
-            if self._fold_log(CHECKPOINT_PAGES * 4096):
+            if self._fold_log(CHECKPOINT_BYTES):
                 folds.append(time.perf_counter() - began_s)
         if not slices:
             print(f"{what}: nothing is due")

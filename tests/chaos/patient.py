@@ -138,7 +138,7 @@ class Patient:
                 assert not patience.is_over(), f"still leases: {lease['lease']}"
                 samples = sum(len(group[3]) for group in lease["groups"])
                 self.ask(op="done", lease=lease["lease"], upto=samples, batch_id="all", chunk_index=0)
-        assert [0] * len(PRIORITIES) == self.buffer.store.pending.counts
+        assert [0] * len(PRIORITIES) == self.ask(op="stats", intervals_s=[0, 0, 0, 0])["pending"]
         assert [] == self.bad_answers
 
     def look_at_everything(self) -> None:

@@ -99,7 +99,7 @@ def test_kills_thin_no_span_twice(tmp_path: Path) -> None:
     rows = [Put(start_ms + n * 100, rng.random(), 1, PENDING, 2) for n in range(3 * 36_000)]
     store = Store(storage(tmp_path / "metrics.db"), "d")
     put(store, rows)
-    used = (store._connection.pragma("page_count") - store._connection.pragma("freelist_count")) * 4096
+    used = store.used_bytes()
     store.close()
     killed = upkeep_with_kills(
         tmp_path / "metrics.db", rng, "--now-ms", str(NOW_MS), "--max-size", str(used // 3), "--rows", "200"

@@ -18,7 +18,7 @@ from buffer.storage.store import Store
 from tests.unit.buffer.databases import DEVICE, NOW_MS, storage
 from tests.unit.buffer.test_salvage import fill
 
-PAGE = 4096
+PAGE = 1024
 VALUES = (0, 1, -1, 127, 128, -32_768, 1 << 20, 1 << 30, -(1 << 40), 1 << 60, 0.5, -1e300, "", "text", "ü" * 9_000)
 
 

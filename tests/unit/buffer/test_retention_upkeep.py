@@ -18,7 +18,7 @@ from buffer.pace import LEAST_ROWS, MOST_ROWS, SLICE_S, Pace
 from buffer.retention.archive import Archive
 from buffer.retention.retention import Retention
 from buffer.retention.size_cap import SizeCap
-from buffer.retention.tasks import CHECKPOINT_PAGES, IDLE_S, RETRY_S, RetentionTasks
+from buffer.retention.tasks import CHECKPOINT_BYTES, IDLE_S, RETRY_S, RetentionTasks
 from buffer.storage.store import Store
 from common import config
 from common.instruments import Instruments
@@ -173,17 +173,17 @@ def test_without_room_to_begin_retention_begins_later(desk: Desk, monkeypatch: p
 def test_the_log_is_folded_in_after_upkeeps_own_pages_alone(desk: Desk) -> None:
     """What ingest writes waits for the hourly checkpoint, or flash would be written more often than it has to be."""
     before = desk.store.database_bytes()
-    put(desk.store, [Put(NOW_MS + n, "x" * 1000, 1, PENDING) for n in range(3 * CHECKPOINT_PAGES)])
+    put(desk.store, [Put(NOW_MS + n, "x" * 1000, 1, PENDING) for n in range(3 * CHECKPOINT_BYTES // 4096)])
     desk.turns(6)
     assert before == desk.store.database_bytes()
 
     def write() -> bool:
-        put(desk.store, [Put(n, "x" * 1000) for n in range(5 * CHECKPOINT_PAGES)])
+        put(desk.store, [Put(n, "x" * 1000) for n in range(5 * CHECKPOINT_BYTES // 4096)])
         return True
 
     desk.results["size_cap"] = write
     desk.turns(2)
-    assert desk.store.database_bytes() > 3 * CHECKPOINT_PAGES * 1000
+    assert desk.store.database_bytes() > 3 * CHECKPOINT_BYTES // 4096 * 1000
 
 
 @given(st.lists(st.floats(1e-7, 10), max_size=50))
