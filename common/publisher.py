@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -218,7 +218,7 @@ class Publisher:
 
     def _hold(self, entry: Entry) -> None:
         for lost in self._outbox.add(entry):
-            self._count_lost("outbox_full", lost.samples, lost.priority)
+            self._count_lost_batch("outbox_full", lost)
         self._unsent.append(entry.key)
 
     def _keep(self, entry: Entry) -> None:
@@ -228,6 +228,12 @@ class Publisher:
             self._outbox.spool(entry)
         except OSError as error:
             self._log.throttled_warning("spool", "cannot write the spool", error=str(error))
+
+    def _count_lost_batch(self, reason: str, lost: Entry) -> None:
+        """Count each sample of a batch under its own priority, not under the batch's."""
+        batch, _ = wire.decode_batch(lost.payload)
+        for priority, samples in Counter(catalog.find(sample.name).priority for sample in batch.samples).items():
+            self._count_lost(reason, samples, priority)
 
     def _count_lost(self, reason: str, samples: int, priority: int) -> None:
         self._instruments.count(

@@ -216,6 +216,24 @@ def test_what_a_full_outbox_drops_is_counted_by_priority(
     assert 1 == messages(caplog).count("dropped samples")
 
 
+def test_a_batch_of_several_priorities_is_counted_sample_by_sample(
+    make: Make, instruments: Instruments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One critical sample among others does not make all of them critical losses."""
+    for priority, name in ((0, "alarm"), (3, "detail")):
+        monkeypatch.setitem(catalog.METRICS, name, catalog.Metric(name, "gauge", "", (), "A test's.", priority, name))
+    publisher = make(max_samples=4)
+    for _ in range(2):
+        publisher.publish(
+            [Sample("alarm", 1.0), Sample("m", 2.0), Sample("detail", 3.0), Sample("detail", 4.0)], NOW_MS
+        )
+    counted = [
+        instruments.counter("publisher.dropped_samples_total", producer="p", priority=priority, reason="outbox_full")
+        for priority in "0123"
+    ]
+    assert [1, 0, 1, 2] == counted
+
+
 def test_drops_are_counted_when_the_spool_cannot_be_written_either(
     run_dir: Path, make: Make, instruments: Instruments
 ) -> None:
