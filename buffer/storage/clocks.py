@@ -8,6 +8,7 @@ before stays as it was sent.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,9 @@ STEP_MS = 2_000  # NTP steps beyond 128 ms and slews below; two seconds is no ji
 DRIFT_MS = 500  # what a slewed clock may drift before the row is updated
 FUTURE_MS = 5 * 60_000  # a batch of another boot cannot be checked; it is not from the future
 PAST_MS = 60 * 60_000
+# A clock that jumps by a day or more may jump back: what is sent meanwhile would be at a wrong time for good.
+JUMP_MS = 24 * 60 * 60_000
+JUMP_WAIT_S = 60.0
 SLICE_ROWS = 5_000
 _BOOT_ID = clock.boot_id()
 MAX_BUMPS = 50  # milliseconds a moved sample may give way to one that is there
@@ -80,6 +84,7 @@ class Clocks:
         self._id, self._offset_ms = last or (0, 0)
         self.stale = self._other_clocks()
         self._to_rebase = set(self.stale)
+        self._doubted_until_s = 0.0
 
     def check(self) -> int:
         """Compare the clocks; return by how many milliseconds the wall clock was stepped, 0 if it was not.
@@ -101,6 +106,8 @@ class Clocks:
         self._id, self._offset_ms = self._connection.last_insert_rowid(), offset_ms
         self.stale = self._other_clocks()
         self._to_rebase = set(self.stale)
+        if not first and abs(step_ms) > JUMP_MS:
+            self._doubted_until_s = time.monotonic() + JUMP_WAIT_S
         return 0 if first else step_ms
 
     def place(self, batch: Batch) -> Placed:
@@ -136,7 +143,9 @@ class Clocks:
 
     @property
     def unsynchronised(self) -> int | None:
-        """Return the current clock while it is known to be unsynchronised and young: its samples wait."""
+        """Return the current clock while it is unsynchronised, and young or just jumped by a day: its samples wait."""
+        if time.monotonic() < self._doubted_until_s and clock.is_synchronised() is not True:
+            return self._id
         if self._read().boottime_ms > self._sync_wait_ms or not clock.is_kept() or clock.is_synchronised() is not False:
             return None
         return self._id

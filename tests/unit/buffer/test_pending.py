@@ -110,6 +110,36 @@ def test_what_was_sent_keeps_the_time_it_was_sent_by(store: Store) -> None:
     assert now.wall_ms - 3_600_000 == pytest.approx(moved.timestamp_ms, abs=clocks.DRIFT_MS)
 
 
+@pytest.mark.parametrize(("by_ms", "synchronised", "sent"), [
+    (365 * 86_400_000, False, []), (-365 * 86_400_000, None, []), (365 * 86_400_000, True, [7]),
+    (3_600_000, False, [7]),
+])  # fmt: skip
+def test_samples_of_a_clock_that_jumped_by_a_day_wait_a_minute(
+    store: Store, monkeypatch: pytest.MonkeyPatch, by_ms: int, synchronised: bool | None, sent: list[int]
+) -> None:
+    """A clock a year ahead for ten seconds sends nothing by it; back again, the samples are set right and go out."""
+    now, passed_s, shift_ms = clocks.now(), [1000.0], [0]
+
+    def read() -> clocks.ClockReading:
+        return replace(now, wall_ms=now.wall_ms + shift_ms[0])
+
+    monkeypatch.setattr(clock, "is_synchronised", lambda: synchronised)
+    monkeypatch.setattr("buffer.storage.clocks.time.monotonic", lambda: passed_s[0])
+    own = store._writer.clocks = clocks.Clocks(store._connection, 0, read)
+    own.check()
+    shift_ms[0] = by_ms
+    store.write([replace(batch(("m", 7), at_ms=read().wall_ms), boottime_ms=now.boottime_ms, boot_id=now.boot_id)])
+    assert sent == [row.value for row in store.pending.rows(NORMAL, 2**60, 10)]
+    if not sent:
+        passed_s[0] += 10
+        shift_ms[0] = 0
+        own.check()
+        passed_s[0] += clocks.JUMP_WAIT_S
+        assert 1 == own.rebase()
+        (row,) = store.pending.rows(NORMAL, 2**60, 10)
+        assert (now.wall_ms, 7) == (row.timestamp_ms, row.value)
+
+
 def test_refused_rows_are_kept_and_not_sent_again(store: Store, path: Path) -> None:
     """Quarantine is a mark, not a deletion."""
     store.write([batch(("a", 1), ("b", 2))])
