@@ -186,13 +186,17 @@ class Encoder:
 
 
 class Decoder:
-    """The end that receives: it acknowledges every 10 ms, and reports at once what is missing, and again."""
+    """The end that receives: it acknowledges every 10 ms, and reports at once what is missing, and again.
+
+    Attributes:
+        reported: packets named in its loss reports, each time.
+    """
 
     def __init__(self, network: Network, port: int, latency_ms: int) -> None:
         self._network, self._latency_ms = network, latency_ms
         self._socket = network.bind("127.0.0.1", port, self._take)
         self._client: tuple[str, int] | None = None
-        self._encoder = 0
+        self._encoder = self.reported = 0
         self._begin(0)
         self._acknowledge()
 
@@ -241,6 +245,7 @@ class Decoder:
         self._missing.pop(number, None)
 
     def _report(self, numbers: list[int]) -> None:
+        self.reported += len(numbers)
         time_us = int(time.monotonic() * 1e6) % (1 << 32)
         for at in range(0, len(numbers), 90):
             self._send(srt_packets.nak(*numbers[at : at + 90], time_us=time_us + at, to=self._encoder))
