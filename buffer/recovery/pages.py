@@ -23,7 +23,7 @@ FRACTIONS = b"\x40\x20\x20"  # bytes 21-23 of every file
 MAX_PAGES = 1 << 22  # 16 GiB: a header that says more is damaged
 MAX_PAYLOAD = 1 << 20  # the largest sample on the wire has 45 KB
 SAMPLED_PAGES = 64
-MOST_PAGES = 0.7
+MOST_PAGES = 0.75  # of the pages of records that the best of all sizes has
 MAX_CELLS = 65_536 // 2  # a cell has a pointer of two bytes
 MAX_LAYOUTS = 10_000  # a file of ours has a few hundred; garbage has any number
 
@@ -133,10 +133,11 @@ class File:
     def _likely(self, sizes: set[int]) -> int:
         """Return the size that pages have: a damaged header may say a wrong one.
 
-        At half of the right size every second page looks like one of records, at twice of it every one.
+        At half of the right size every second page looks like one of records, at twice of it as many as should.
         """
         shares = {size: self._share_of_records(size) for size in sorted(sizes)}
-        return next((size for size, share in shares.items() if share > MOST_PAGES), max(shares, key=shares.__getitem__))
+        enough = MOST_PAGES * max(shares.values())
+        return next(size for size, share in shares.items() if share >= enough)
 
     def _share_of_records(self, size: int) -> float:
         """Return which share of pages from all over the file holds records, if pages had that size."""
