@@ -1,3 +1,3 @@
 """What every process shares: the data type, its catalogue, the wire, the run loop, configuration, logs."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
