@@ -21,7 +21,8 @@ import pytest
 from tests.free_port import free_port
 from tests.harness import ROOT, wait_for
 
-NOT_HERE = {"report", "report --last"}  # of a stream, which this pipeline does not have: tests/unit/healthd/test_session_report.py
+# Of a stream, which this pipeline does not have: tests/unit/healthd/test_session_report.py.
+NOT_HERE = {"report", "report --last"}
 PACKAGES = ("buffer", "collectors", "common", "deploy", "healthd", "shipper", "tests")
 
 
