@@ -37,11 +37,11 @@ CASE_S = 60.0  # a case takes 0.5 s; this is a hang
 FILES = ("metrics.db", "metrics.db", "metrics.db-wal", "metrics.db-wal", "metrics.db-shm")
 INDEX = "metrics.db-shm"  # SQLite finds pages in the log by it; while in use and wrong, it makes it write wrong pages
 
-Key: TypeAlias = tuple[str, str, int]  # name, tags, timestamp
+Key: TypeAlias = tuple[str, str, int]  # name, tags and device, timestamp
 Truth = dict[Key, tuple[Any, str]]  # value, and pending, uploaded or local
 
 ROWS = """
-SELECT metric_name, tags, timestamp_ms,
+SELECT metric_name, tags || device_id, timestamp_ms,
        CASE typeof(value) WHEN 'text' THEN CAST(value AS BLOB) ELSE value END,
        CASE WHEN chunk IS NULL THEN 'pending' WHEN chunk > 0 THEN 'uploaded' ELSE 'local' END
 FROM samples JOIN series ON series.id = samples.series_id

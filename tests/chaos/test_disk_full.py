@@ -71,7 +71,7 @@ def test_critical_samples_fit_into_the_reserve(folder: Path, alarm: str) -> None
 
 
 def test_drain_goes_on_while_the_disk_is_full(folder: Path, alarm: str) -> None:
-    """Leases are given; a mark that finds no room is answered with `storage`, and made later."""
+    """Leases are given, and what became of them is kept until there is room to write it down."""
     with small_disk(folder, 12) as disk, patient(disk, folder / "run") as treated:
         treated.wait_until("samples are stored", treated.publish(5_000))
         treated.buffer.ingest.reserve.release()
@@ -80,7 +80,6 @@ def test_drain_goes_on_while_the_disk_is_full(folder: Path, alarm: str) -> None:
         treated.wait_until("ingest pauses", lambda: bool(treated.buffer.status.paused))
         answers = [mark_one_lease(treated) for _ in range(40)]
         assert {None, "storage"} >= set(answers)
-        assert "storage" in answers
         ballast.unlink()
         treated.wait_until("everything is stored", lambda: not treated._publisher.unacked_samples)
         treated.drain_everything()

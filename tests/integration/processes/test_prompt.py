@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.sample import Sample
-from tests.harness import require
+from tests.harness import require, wait_for
 from tests.unit.buffer.clients import Producer, Shipper
 from tests.unit.buffer.databases import NOW_MS
 from tests.unit.common.child import buffer
@@ -25,6 +25,7 @@ def database(run_dir: Path) -> Iterator[Path]:
         producer.settle()
         lease, _ = shipper.lease(40)
         shipper.done(lease, 40)
+        wait_for("the commit that marks them", lambda: "40\n" == sqlite3(run_dir / "metrics.db", MARKED))
         yield run_dir / "metrics.db"
         assert [0, 0, 60, 0] == shipper.pending()
 
@@ -38,6 +39,7 @@ def sqlite3(database: Path, command: str) -> str:
     return done.stdout
 
 
+MARKED = "SELECT COUNT(*) FROM metrics WHERE uploaded = 1"
 # MILESTONE-2.md, "Troubleshooting Guide", PRD.md, "Deployment", and what their schemas are made for.
 DOCUMENTED = {
     "SELECT version FROM schema_version": "4\n",
