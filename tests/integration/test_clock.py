@@ -105,7 +105,7 @@ def test_clock_that_jumps_while_the_buffer_is_dead_with_uploads_under_way(
                 shift.set(-hours * HOUR_MS, synchronised=True)
             flowing(vm, len(arrived(vm)) + 100)
             settle(pipeline, vm, ledger)
-            told = pipeline.log("shipper").count("what the server had taken before")
+            told = pipeline.log("shipper").count("what the server had accepted before")
         assert told == 3
 
 
