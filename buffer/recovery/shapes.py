@@ -62,19 +62,17 @@ def _sample(_rowid: int, values: tuple[Any, ...]) -> FoundSample | None:
 def _series(rowid: int, values: tuple[Any, ...]) -> FoundSeries | None:
     """Return a series if its key is the hash of the row: it has thousands of samples, and must not be another's.
 
-    A few bits of the key, or the kind of value beside it, may be damaged: the hash of another text differs in half of
-    its bits.
+    A few bits of the key may be damaged: the hash of another row differs in half of its bits.
     """
     _, name, device_id, tags, value_type, key = values
     if not all(isinstance(text, str) for text in (name, device_id, tags)) or not isinstance(key, bytes):
         return None
     if len(key) != KEY_BYTES:
         return None
-    for is_text in (value_type == 1, value_type != 1):
-        if _differing_bits(key, series_key(name, device_id, tags, is_text=is_text)) <= KEY_DAMAGED_BITS:
-            sound = canonical_tags(json.loads(tags)) == tags
-            return FoundSeries(rowid, Identity(name, device_id, tags, is_text)) if sound else None
-    return None
+    if _differing_bits(key, series_key(name, device_id, tags, is_text=value_type == 1)) > KEY_DAMAGED_BITS:
+        return None
+    sound = canonical_tags(json.loads(tags)) == tags
+    return FoundSeries(rowid, Identity(name, device_id, tags, value_type == 1)) if sound else None
 
 
 def _differing_bits(one: bytes, other: bytes) -> int:
