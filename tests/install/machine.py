@@ -9,7 +9,12 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from tests.harness import ROOT, wait_for
 
@@ -23,6 +28,37 @@ def missing() -> list[str]:
     """Return what keeps this machine from having another one in it."""
     lacking = [name for name in PROGRAMS if shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None]
     return [*lacking, *(["root"] if os.geteuid() else [])]
+
+
+def copy_tree(folder: Path) -> None:
+    """Copy the files of this tree that git knows."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
+
+
+@contextmanager
+def clean_machine(run_dir: Path, prepare: Callable[[Machine], None] = lambda _: None) -> Iterator[Machine]:
+    """Give a clean machine that has started, with this tree and its packages; `prepare` is called before it starts."""
+    if lacking := missing():
+        pytest.skip(f"A REAL MACHINE WAS NOT TRIED, it needs: {', '.join(lacking)}")
+    if sys.version_info[:2] != (3, 11):
+        pytest.skip("A REAL MACHINE WAS NOT TRIED: its packages are fetched with its own Python, 3.11")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes",
+         "--dest", str(run_dir / "wheels"), "-r", str(ROOT / "requirements.lock")],
+        check=True, timeout=300,
+    )  # fmt: skip
+    made = Machine(run_dir / "machine")
+    try:
+        made.build(run_dir / "wheels")
+        prepare(made)
+        made.boot()
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(made.root, ignore_errors=True)
 
 
 class Machine:
@@ -43,11 +79,7 @@ class Machine:
             check=True, timeout=BUILD_S, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         shutil.copytree(wheels, self.root / "root/wheels")
-        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
-        for name in filter(None, listed.stdout.split("\0")):
-            target = self.root / "root/source" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target, follow_symlinks=False)
+        copy_tree(self.root / "root/source")
 
     def boot(self) -> None:
         """Start it and wait until its systemd has nothing left to do."""

@@ -15,7 +15,7 @@ from common import VERSION
 from tests.fake_vm import FakeVm
 from tests.free_port import free_port
 from tests.harness import ROOT, require, wait_for
-from tests.install.machine import Machine, missing
+from tests.install.machine import Machine, clean_machine, copy_tree
 from tests.install.test_machine import INSTALL, UNITS, active, confined, more, times_ms
 
 pytestmark = pytest.mark.timeout(600)  # each package is fetched, compressed and looked at as a whole
@@ -37,10 +37,7 @@ def built(tree: Path, arch: str, output: Path) -> Path:
 
 def tree_of_another_version(folder: Path, version: str) -> Path:
     """Copy what is committed or about to be, with another version in it."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
-    for name in filter(None, listed.stdout.split("\0")):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
+    copy_tree(folder)
     (folder / "common/__init__.py").write_text(f'"""A newer one."""\n\nVERSION = "{version}"\n', encoding="utf-8")
     return folder
 
@@ -86,24 +83,14 @@ def test_the_same_tree_gives_the_same_package(package: tuple[str, Path], tmp_pat
 @pytest.fixture
 def machine(run_dir: Path) -> Iterator[Machine]:
     """A clean machine that has started, with the package and a newer one in /root."""
-    if lacking := missing():
-        pytest.skip(f"A REAL MACHINE WAS NOT TRIED, it needs: {', '.join(lacking)}")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes",
-         "--dest", str(run_dir / "wheels"), "-r", str(ROOT / "requirements.lock")],
-        check=True, timeout=300,
-    )  # fmt: skip
-    made = Machine(run_dir / "machine")
-    try:
-        made.build(run_dir / "wheels")
-        shutil.copy(built(ROOT, "amd64", run_dir / "deb"), made.root / "root/this.deb")
+
+    def add_packages(made: Machine) -> None:
         newer = tree_of_another_version(run_dir / "newer", NEWER)
-        shutil.copy(built(newer, "amd64", run_dir / "deb"), made.root / "root/newer.deb")
-        made.boot()
+        for tree, name in ((ROOT, "this.deb"), (newer, "newer.deb")):
+            shutil.copy(built(tree, "amd64", run_dir / "deb"), made.root / "root" / name)
+
+    with clean_machine(run_dir, add_packages) as made:
         yield made
-    finally:
-        made.stop()
-        shutil.rmtree(made.root, ignore_errors=True)
 
 
 @pytest.mark.timeout(1800)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,8 +14,8 @@ import pytest
 
 from tests.fake_vm import FakeVm
 from tests.free_port import free_port
-from tests.harness import ROOT, wait_for
-from tests.install.machine import Machine, missing
+from tests.harness import wait_for
+from tests.install.machine import Machine, clean_machine
 
 MINUTES = float(os.environ.get("MINUTES", "2"))  # it runs before it is upgraded
 INSTALL = ("sudo", "/root/source/deploy/install.sh", "--wheels", "/root/wheels")
@@ -30,23 +27,8 @@ NET_RAW = 1 << 13
 @pytest.fixture
 def machine(run_dir: Path) -> Iterator[Machine]:
     """A clean machine that has started."""
-    if lacking := missing():
-        pytest.skip(f"A REAL MACHINE WAS NOT TRIED, it needs: {', '.join(lacking)}")
-    if sys.version_info[:2] != (3, 11):
-        pytest.skip("A REAL MACHINE WAS NOT TRIED: its packages are fetched with its own Python, 3.11")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes",
-         "--dest", str(run_dir / "wheels"), "-r", str(ROOT / "requirements.lock")],
-        check=True, timeout=300,
-    )  # fmt: skip
-    made = Machine(run_dir / "machine")
-    try:
-        made.build(run_dir / "wheels")
-        made.boot()
+    with clean_machine(run_dir) as made:
         yield made
-    finally:
-        made.stop()
-        shutil.rmtree(made.root, ignore_errors=True)
 
 
 @pytest.mark.timeout(1800)
