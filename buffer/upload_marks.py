@@ -16,7 +16,9 @@ from pathlib import Path
 from buffer.storage.pending import PendingSample, UploadMark
 from buffer.storage.store import Store
 
-MOST_SAMPLES = 20_000  # waiting; a backfill writes its marks itself
+# Waiting. More than that fill their pages by themselves: a backfill gains nothing by waiting, and every lease has to
+# look at what waits.
+MOST_SAMPLES = 2_000
 
 
 class UploadMarks:

@@ -190,13 +190,14 @@ class Decoder:
 
     Attributes:
         reported: packets named in its loss reports, each time.
+        acks: how many acknowledgements it has sent.
     """
 
     def __init__(self, network: Network, port: int, latency_ms: int) -> None:
         self._network, self._latency_ms = network, latency_ms
         self._socket = network.bind("127.0.0.1", port, self._take)
         self._client: tuple[str, int] | None = None
-        self._encoder = self.reported = 0
+        self._encoder = self.reported = self.acks = 0
         self._begin(0)
         self._acknowledge()
 
@@ -267,6 +268,7 @@ class Decoder:
         expected = min(self._missing, default=self._newest)
         if expected > self._acked:
             self._acked = expected
+            self.acks += 1
             self._ack_number += 1
             self._acks[self._ack_number] = now_s
             while len(self._acks) > 1000:

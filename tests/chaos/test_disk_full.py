@@ -78,7 +78,7 @@ def test_drain_goes_on_while_the_disk_is_full(folder: Path, alarm: str) -> None:
         ballast = fill(disk)
         treated.publish(20_000)
         treated.wait_until("ingest pauses", lambda: bool(treated.buffer.status.paused))
-        answers = [mark_one_lease(treated) for _ in range(40)]
+        answers = [mark_one_lease(treated) for _ in range(5)]
         assert {None, "storage"} >= set(answers)
         ballast.unlink()
         treated.wait_until("everything is stored", lambda: not treated._publisher.unacked_samples)
@@ -87,7 +87,7 @@ def test_drain_goes_on_while_the_disk_is_full(folder: Path, alarm: str) -> None:
 
 def mark_one_lease(treated: Patient) -> Any:
     """Lease and mark; return the error, if any."""
-    lease = treated.ask(op="lease", priority=2, max_samples=500, before_ms=None)
+    lease = treated.ask(op="lease", priority=2, max_samples=500, before_ms=None)  # of 5,000 at least
     assert lease["lease"]
     samples = sum(len(group[3]) for group in lease["groups"])
     answer = treated.ask(op="done", lease=lease["lease"], upto=samples, batch_id="b", chunk_index=0)
