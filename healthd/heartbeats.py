@@ -20,6 +20,7 @@ from healthd import procfs
 MAX_PROCESSES = 200  # names are given by the senders; a confused one does not fill the memory
 EPOCHS_KEPT = 8  # starts of one name told apart, should two processes of it take turns
 STALE_INTERVALS = 3
+ENDS_S = 40.0  # from the goodbye to the end: supervisord gives the buffer 30 s; a busy machine takes its time too
 
 COLLECTED = "last_collection_ms"
 
@@ -66,7 +67,9 @@ class Beat:
     sources: Mapping[str, SourceStatus]
 
     def is_stale(self, now_s: float) -> bool:
-        """Tell whether the next heartbeat should have come long ago."""
+        """Tell whether the next heartbeat should have come long ago; after a goodbye, whether it should have ended."""
+        if self.said.state == STOPPING:
+            return now_s - self.received_s > ENDS_S
         interval_s = self.said.interval_s
         return now_s - self.received_s > max(STALE_INTERVALS * interval_s, self.said.quiet_s + interval_s)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from healthd import procfs, supervisor
+from healthd import heartbeats, procfs, supervisor
 from healthd.heartbeats import Beat
 from healthd.supervisor import Supervision, Supervisor
 
@@ -43,7 +43,8 @@ class Polling:
     def look(self, beats: Mapping[str, Beat], now_s: float) -> None:
         """Ask if it is time, or if there is news."""
         heard = {name: (beat.said.pid, beat.said.state) for name, beat in beats.items()}
-        if now_s >= self._next_s or (self._answers and (heard != self._heard or self._has_lost_one())):
+        news = heard != self._heard or self._has_lost_one() or self._is_contradicted(beats)
+        if now_s >= self._next_s or (self._answers and news):
             self._heard = heard
             self.supervision = self._supervisor.poll(now_s)
             self._next_s = now_s + (STEADY_S if self._is_steady() else MOVING_S)
@@ -56,6 +57,17 @@ class Polling:
         """Tell whether a process of the last answer is no more."""
         programs = self.supervision.programs.values() if self.supervision else ()
         return any(program.pid and not (self._proc / str(program.pid)).exists() for program in programs)
+
+    def _is_contradicted(self, beats: Mapping[str, Beat]) -> bool:
+        """Tell whether one that does not run by the last answer was heard after it: started again, or heard late."""
+        asked = self.supervision
+        return asked is not None and any(
+            one.state not in supervisor.UP
+            and (beat := beats.get(one.name)) is not None
+            and beat.said.state == heartbeats.RUNNING
+            and beat.received_s > asked.polled_s
+            for one in asked.programs.values()
+        )
 
     def _is_steady(self) -> bool:
         if self.supervision is None:

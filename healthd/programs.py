@@ -37,6 +37,11 @@ class Known:
         """Return supervisord's word on a process, None where it does not look after it or does not answer."""
         return self.supervision.program(name) if self.supervision else None
 
+    def was_off(self, name: str) -> bool:
+        """Tell whether a process had ended because it is not enabled when supervisord last answered."""
+        program = self.supervision.programs.get(name) if self.supervision else None
+        return program is not None and _is_off(program)
+
     @property
     def shipper(self) -> ShipperStatus:
         """What the shipper reports; nothing is known of it before its first heartbeat."""
@@ -109,9 +114,11 @@ def _was_removed(name: str, condition: Condition, known: Known) -> bool:
 def _condition(name: str, known: Known, now_s: float) -> Condition:
     beat, program = known.beats.get(name), known.program(name)
     if program is None:
+        if known.was_off(name) and (beat is None or beat.said.state == heartbeats.STOPPING):
+            return Condition(OFF)
         return _by_heartbeat(beat, now_s) if beat else _unheard(known.started_s, now_s, _MISSING)
     reports = beat is not None and beat.said.state == heartbeats.RUNNING and known.is_news(beat)
-    if program.state not in {supervisor.RUNNING, supervisor.STARTING} and not reports:
+    if program.state not in supervisor.UP and not reports:
         return _down(program)
     if beat is None or (beat.said.pid != program.pid and beat.received_s < program.changed_s):
         return _unheard(max(known.started_s, program.changed_s), now_s, _SILENT)
@@ -138,9 +145,13 @@ def _down(program: Program) -> Condition:
         return Condition("backoff", f"cannot be started, tried again: {program.spawn_error}")
     if program.state == supervisor.FATAL:
         return Condition("fatal", f"given up by supervisord: {program.spawn_error}")
-    if program.state == supervisor.EXITED and program.exit_status == EXIT_OFF:
+    if _is_off(program):
         return Condition(OFF)
     if program.state == supervisor.EXITED:
         status = program.exit_status  # -1 for any signal
         return Condition("exited", "ended by a signal" if status < 0 else f"exited with status {status}")
     return Condition("unknown", f"supervisord calls it {program.state}")
+
+
+def _is_off(program: Program) -> bool:
+    return program.state == supervisor.EXITED and program.exit_status == EXIT_OFF

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common import status, wire
-from healthd.heartbeats import MAX_PROCESSES, Beat, Heartbeats, Histogram, Reading, readings
+from healthd.heartbeats import ENDS_S, MAX_PROCESSES, Beat, Heartbeats, Histogram, Reading, readings
 from tests.unit.healthd.build import NOW_S, WALL_MS, beat, heartbeat, known
 
 
@@ -123,6 +123,12 @@ def test_names_are_bounded() -> None:
 def test_staleness_counts_from_reception(interval_s: float, quiet_s: float, age_s: float, expected: bool) -> None:
     """Stale is older than 3 intervals, or than the announced silence and one interval."""
     assert expected == beat("cpu", interval_s=interval_s, quiet_s=quiet_s).is_stale(NOW_S - 1.0 + age_s)
+
+
+def test_after_a_goodbye_no_heartbeat_is_due() -> None:
+    """It has to end instead, within the time that supervisord gives it."""
+    ends = beat("gps", state="stopping", interval_s=0.5, age_s=0)
+    assert (False, True) == (ends.is_stale(NOW_S + ENDS_S), ends.is_stale(NOW_S + ENDS_S + 1))
 
 
 def test_restarts_are_starts_beyond_the_first() -> None:

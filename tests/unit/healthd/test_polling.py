@@ -73,6 +73,17 @@ def test_a_heartbeat_with_news_has_it_asked_at_once(play: Play, news: dict[str, 
     assert 0 == play.asked(news, STEADY_S - 1)
 
 
+def test_one_that_is_heard_after_it_was_said_to_have_ended_has_it_asked_at_once(play: Play) -> None:
+    """A heartbeat that came late is older than the next answer; one that was started again is in it."""
+    play.supervisor.answer = supervision(program("cpu", "EXITED"), polled_s=NOW_S)
+    play.asked(STEADY, STEADY_S)
+    late = {"cpu": beat("cpu", age_s=-0.5)}
+    assert 1 == play.asked(late, 1)
+    play.supervisor.answer = supervision(program("cpu", "EXITED"), polled_s=NOW_S + 100)
+    play.asked(late, 1)
+    assert 0 == play.asked(late, STEADY_S - 2)
+
+
 def test_a_process_that_is_gone_has_it_asked_until_it_says_so(play: Play) -> None:
     """Whatever killed it said nothing."""
     play.pid.rmdir()

@@ -118,6 +118,19 @@ ROWS: dict[str, tuple[Known, str, list[tuple[str, str]]]] = {
         "ok",
         [],
     ),
+    "one that is off, and takes its time to end": (
+        known(beat("gps", state="stopping", interval_s=0.5, age_s=9), supervision=supervision(program("gps"))),
+        "ok",
+        [],
+    ),
+    "one that was off when supervisord last answered": (
+        known(
+            beat("gps", state="stopping", age_s=99),
+            supervision=supervision(program("gps", "EXITED", exit_status=EXIT_OFF), problem="timed out"),
+        ),
+        "degraded",
+        [("supervisord", "degraded")],
+    ),
     "the only collectors are off": (
         known(
             without=["cpu", "memory"],
