@@ -82,10 +82,8 @@ add_release() { # a folder of its own, complete before anything refers to it
         run cp -R "$HERE/$part" "$RELEASE/$part"
     done
     run python3 -m venv "$RELEASE/.venv"
-    from=${WHEELS:+"--no-index --find-links $WHEELS"}
-    # shellcheck disable=SC2086 # two words or none
-    run "$RELEASE/.venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes ${from:-} \
-        -r "$RELEASE/requirements.lock"
+    run "$RELEASE/.venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes \
+        ${WHEELS:+--no-index --find-links "$WHEELS"} -r "$RELEASE/requirements.lock"
     run "$RELEASE/.venv/bin/python" -m compileall -q "$RELEASE/common" "$RELEASE/collectors" "$RELEASE/buffer" \
         "$RELEASE/shipper" "$RELEASE/healthd" "$RELEASE/deploy"
     # So that `supervisorctl` works from the prefix: its socket is run/supervisor.sock.

@@ -15,9 +15,11 @@ import argparse
 import contextlib
 import gc
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, TypeAlias
@@ -114,8 +116,9 @@ def run(start: Start) -> int:
 
 def _rehearse() -> None:
     """Do once what costs memory when it is done for the first time: codecs, encoders, caches."""
-    log.set_up("info", "json", os.devnull)
-    log.Log("supervisord").info("rehearsed", bytes=0)
+    with redirect_stdout(io.StringIO()):
+        log.set_up("info", "json", "stdout")
+        log.Log("supervisord").info("rehearsed", bytes=0)
     batch = Batch("supervisord", clock.new_epoch(), 1, clock.wall_ms(), clock.boottime_ms(), clock.boot_id(), False, [])
     wire.decode_batch(wire.encode_batch(batch))
     wire.encode_heartbeat(wire.Heartbeat("supervisord", os.getpid(), "", 0, 0, 0.0))

@@ -4,7 +4,7 @@ A question costs 4 ms here and there: asked every second or two, more than all t
 
 Reads: heartbeats, /proc/<pid>, supervisord's answers.
 Emits: the latest `Supervision`.
-Fails: a supervisord that hangs costs a second for each question, so it is asked on time alone.
+Fails: a supervisord that hangs costs a second for each question, so it is asked ever more rarely, and on time alone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from healthd.supervisor import Supervision, Supervisor
 
 MOVING_S = 2.0  # while a program starts or stops, or supervisord is not there
 STEADY_S = 30.0  # what comes or goes is seen without asking
+MOST_DOUBLINGS = 4  # of MOVING_S while it does not answer: more than STEADY_S
 
 _AT_REST = frozenset({supervisor.RUNNING, supervisor.STOPPED, supervisor.EXITED, supervisor.FATAL})
 
@@ -38,6 +39,7 @@ class Polling:
         self._supervisor = supervisor
         self._proc = proc
         self._next_s = 0.0
+        self._unanswered = 0
         self._heard: dict[str, tuple[int, str]] = {}
 
     def look(self, beats: Mapping[str, Beat], now_s: float) -> None:
@@ -47,7 +49,9 @@ class Polling:
         if now_s >= self._next_s or (self._answers and news):
             self._heard = heard
             self.supervision = self._supervisor.poll(now_s)
-            self._next_s = now_s + (STEADY_S if self._is_steady() else MOVING_S)
+            is_unanswered = self.supervision is not None and self.supervision.problem is not None
+            self._unanswered = self._unanswered + 1 if is_unanswered else 0
+            self._next_s = now_s + self._pause_s()
 
     @property
     def _answers(self) -> bool:
@@ -69,7 +73,10 @@ class Polling:
             for one in asked.programs.values()
         )
 
-    def _is_steady(self) -> bool:
-        if self.supervision is None:
-            return False
-        return not self._answers or all(one.state in _AT_REST for one in self.supervision.programs.values())
+    def _pause_s(self) -> float:
+        """Return how long to wait: a busy start may cost one answer, a supervisord that hangs costs them all."""
+        if self._unanswered:
+            return min(STEADY_S, MOVING_S * float(1 << min(self._unanswered - 1, MOST_DOUBLINGS)))
+        programs = self.supervision.programs.values() if self.supervision else None
+        is_steady = programs is not None and all(one.state in _AT_REST for one in programs)
+        return STEADY_S if is_steady else MOVING_S

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from common import config
@@ -32,7 +32,8 @@ def backup(place: Place, options: argparse.Namespace) -> int:
         samples = _copy(source, part)
         part.rename(target)
     except (sqlite3.Error, OSError) as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         hint = "" if os.access(source, os.R_OK) else f"; try {place.prefix}belabox-metrics backup {target}"
         raise CommandError(EXIT_NO_PERMISSION, f"cannot copy {source} to {target}: {error}{hint}") from error
     print(f"{target}: {samples} samples, {target.stat().st_size / 1e6:.1f} MB, checked")

@@ -34,6 +34,8 @@ def status(place: Place, _options: argparse.Namespace) -> int:
 
 def top(place: Place, options: argparse.Namespace) -> int:
     """Show verdict, stream, links, device and delivery."""
+    if not os.access(place.run_dir / "healthd.address", os.R_OK):
+        place.require_running()  # which says how to start it
     return _python(place, "healthd.top", *_config(place), *(["--once"] if options.once else []))
 
 

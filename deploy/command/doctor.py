@@ -12,6 +12,7 @@ import http.client
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -202,7 +203,7 @@ def _surroundings(place: Place) -> Iterator[Finding]:
         on_path = shutil.which("belabox-metrics") is not None
         yield Finding(
             "command", "on PATH" if on_path else "belabox-metrics is not on PATH",
-            "" if on_path else f"export PATH={HERE}/.venv/bin:$PATH", is_missing=not on_path,
+            "" if on_path else f"export PATH={shlex.quote(str(HERE / '.venv/bin'))}:$PATH", is_missing=not on_path,
         )  # fmt: skip
 
 

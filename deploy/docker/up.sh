@@ -12,6 +12,14 @@ case ${1:-} in
 -h | --help) sed -n '2,6p' "$0" | cut -c3-; exit 0 ;;
 --cluster) file=compose.cluster.yaml cluster=--cluster; shift ;;
 esac
+if docker compose version > /dev/null 2>&1; then
+    compose="docker compose"
+elif command -v docker-compose > /dev/null; then # version 1, as in Debian 12
+    compose=docker-compose
+else
+    echo "docker compose is not installed (Debian: apt-get install docker.io docker-compose)" >&2
+    exit 69
+fi
 if [ ! -e "$here/.env" ]; then
     echo "GRAFANA_PASSWORD=$(od -An -N18 -tx1 /dev/urandom | tr -d ' \n')" > "$here/.env"
     echo "Grafana: user admin, its password is in $here/.env"
@@ -20,4 +28,5 @@ if [ ! -e "$here/auth/auth.yml" ]; then
     # shellcheck disable=SC2086 # one word or none
     python3 "$here/../fleet.py" --auth "$here/auth/auth.yml" add belabox-001 --out "$here/devices" $cluster
 fi
-exec docker compose -f "$here/$file" "$@" up -d
+# shellcheck disable=SC2086 # two words or one
+exec $compose -f "$here/$file" "$@" up -d

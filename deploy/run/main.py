@@ -211,7 +211,8 @@ def _say(environ: MutableMapping[str, str], folders: Folders, server: Server, lo
     lines = [f"belabox-metrics runs in {folders.run}; Ctrl-C ends it.", f"  server    {server.what}"]
     lines += [f"            {server.look}"] if server.look else []
     if port != "0" and loaded.settings.health.enabled:
-        lines.append(f"  page      http://127.0.0.1:{port}/")
+        wanted = str(loaded.settings.health.port)
+        lines.append(f"  page      http://127.0.0.1:{port}/" + (f" ({wanted} is taken)" if port != wanted else ""))
         lines.append(f"  health    curl http://127.0.0.1:{port}{loaded.settings.health.path}")
     database = shlex.quote(str(loaded.settings.storage.path))
     lines += [

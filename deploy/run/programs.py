@@ -25,6 +25,7 @@ stdout_logfile_maxbytes = 5MB
 stdout_logfile_backups = 1
 """
 NAMES = ("server", "demo")  # of the files that a run replaces; all others are the user's
+PORT = 8428  # of VictoriaMetrics
 SERVERS = ("victoria-metrics", "bundled", "json", "none")
 
 
@@ -96,12 +97,13 @@ def server(kind: str, python: str, run_dir: Path) -> Server:
         raise RefusedError(EXIT_USAGE, f"SERVER={kind}: expected {', '.join(SERVERS[:-1])} or {SERVERS[-1]}")
     if kind == "none":
         return Server("none: samples stay on this device")
-    port = ports.free(8428)
+    port = ports.free(PORT)
+    taken = f" ({PORT} is taken)" if port != PORT else ""
     url = f"http://127.0.0.1:{port}"
     look = f"curl '{url}/api/v1/query?query=system_load1'"
     if kind in ("bundled", "json"):
         receiver = (python, "-m", "tests.fake_vm", "--port", str(port), "--data", str(run_dir / "received.jsonl"))
-        return Server("bundled receiver", url, receiver, look)
+        return Server(f"bundled receiver{taken}", url, receiver, look)
     if installed is None:
         raise RefusedError(
             EXIT_UNAVAILABLE,
@@ -112,4 +114,4 @@ def server(kind: str, python: str, run_dir: Path) -> Server:
         installed, f"-storageDataPath={run_dir}/victoria-metrics", f"-httpListenAddr=127.0.0.1:{port}",
         "-retentionPeriod=1y", "-dedup.minScrapeInterval=1ms", "-search.latencyOffset=0s",
     )  # fmt: skip
-    return Server("victoria-metrics", url, command, f"{url}/vmui or {look}")
+    return Server(f"victoria-metrics{taken}", url, command, f"{url}/vmui or {look}")

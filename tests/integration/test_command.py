@@ -90,6 +90,7 @@ def test_a_clone_in_an_odd_folder_runs_and_obeys_every_command(clone: Path) -> N
             assert "processes" in json.load(answer)
         assert 0 == make(clone, "stop")[0]
         assert 0 == running.wait(60)
+        assert "rehearsed" not in (clone / "out").read_text(encoding="utf-8")
     finally:
         if running.poll() is None:
             os.killpg(running.pid, signal.SIGKILL)

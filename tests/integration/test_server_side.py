@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
+from common import VERSION
 from tests import oracle
 from tests.fake_vm import FakeVm
 from tests.free_port import free_port
@@ -55,6 +56,7 @@ def test_what_is_sent_twice_counts_once(file: Path) -> None:
     holding = {"victoriametrics", "vmstorage-1", "vmstorage-2", "vmselect"} & found.keys()
     assert [name for name in holding if "--dedup.minScrapeInterval=1ms" not in found[name]["command"]] == []
     assert [name for name, service in found.items() if not re.search(r":v?\d+\.\d+\.\d+", service["image"])] == []
+    assert found.get("receiver", {}).get("image") in {None, f"belabox-metrics-receiver:{VERSION}"}
     ports = [port for name, service in found.items() for port in service.get("ports", []) if name != "tls"]
     assert ports
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
@@ -186,6 +188,17 @@ def test_one_command_makes_what_is_missing_and_nothing_twice(tmp_path: Path) -> 
     second = up("--cluster", "--profile", "logs")
     assert f"compose -f {tmp_path}/docker/compose.cluster.yaml --profile logs up -d" in second
     assert made == [file.read_bytes() for file in secrets]
+
+
+def test_without_compose_it_says_so_before_it_makes_anything(tmp_path: Path) -> None:
+    """Docker alone is what many a package brings."""
+    shutil.copytree(DOCKER, tmp_path / "docker", ignore=shutil.ignore_patterns(".env", "auth"))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/dirname").symlink_to("/usr/bin/dirname")
+    command, environment = [str(tmp_path / "docker/up.sh")], {"PATH": f"{tmp_path}/bin"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (69, True) == (done.returncode, "docker compose is not installed" in done.stderr)
+    assert not (tmp_path / "docker/.env").exists()
 
 
 def test_the_receivers_image_holds_all_it_needs(tmp_path: Path) -> None:

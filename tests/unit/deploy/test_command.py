@@ -48,7 +48,7 @@ def test_each_command_explains_itself() -> None:
 
 def test_without_a_pipeline_it_says_how_to_start_one(tmp_path: Path) -> None:
     """Each command that needs one ends at once, logs included."""
-    for name in ("status", "reload", "stop"):
+    for name in ("status", "top", "reload", "stop"):
         code, said = command(name, RUN_DIR=str(tmp_path))
         assert (69, f"belabox-metrics {name}: nothing runs in {tmp_path}: make run\n") == (code, said)
     assert (69, True) == (code, "no logs in" in command("logs", "-f", RUN_DIR=str(tmp_path))[1])

@@ -93,10 +93,19 @@ def test_a_process_that_is_gone_has_it_asked_until_it_says_so(play: Play) -> Non
     assert 0 == play.asked(STEADY, MOVING_S)
 
 
+def test_one_that_did_not_answer_is_asked_again_soon_then_ever_more_rarely(play: Play) -> None:
+    """A busy start may cost one answer; each question to one that hangs costs a second."""
+    play.supervisor.answer = supervision(problem="timed out")
+    play.asked(STEADY, STEADY_S)
+    assert 1 == play.asked(STEADY, MOVING_S)
+    assert [1, 1, 1] == [play.asked(STEADY, seconds) for seconds in (4, 8, 16)]
+    assert 10 == play.asked(STEADY, 10 * STEADY_S)
+
+
 def test_one_that_hangs_is_not_asked_for_news(play: Play) -> None:
     """Each question would cost a second; one that is not there costs nothing."""
     play.supervisor.answer = supervision(problem="timed out")
-    play.asked(STEADY, STEADY_S)
+    play.asked(STEADY, 4 * STEADY_S)
     play.pid.rmdir()
     assert 1 == play.asked({"cpu": beat("cpu", pid=101)}, STEADY_S)
     play.supervisor.answer = None
