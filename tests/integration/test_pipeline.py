@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 from common import catalog
+from tests import documents
 from tests.harness import COLLECTORS, PROCESSES, ROOT, Pipeline, require, wait_for
 
 # One metric of each collector that the recorded board has something for.
@@ -28,6 +29,7 @@ PROOF = {
     "encoder": "encoder_bitrate_bits_per_second",
     "power": "power_online",
 }
+NOT_HERE = ("cd ", "docker ", "sudo ")  # without effect, without an engine, the system's own
 ARRIVAL_S = 90.0  # a tenth of it on a free machine
 BOARD = ROOT / "tests" / "fixtures" / "opi5plus" / "vendor-6.1.43" / "1"
 
@@ -80,8 +82,23 @@ def test_samples_of_every_collector_reach_the_server(run_dir: Path, server_kind:
     assert not (run_dir / "supervisor.sock").exists()
 
 
+def typed(pipeline: Pipeline, server: str) -> list[str]:
+    """Return the commands that the requirement documents print and that work as written, with this run's places."""
+    health = (pipeline.run_dir / "healthd.address").read_text(encoding="ascii").strip()
+    places = {
+        "localhost:9100": health, "http://localhost:8428": server,
+        "/var/lib/belabox-metrics/active/metrics.db": str(pipeline.database), " metrics.db": f" {pipeline.database}",
+        "/var/lib/belabox-metrics/metrics.db": str(pipeline.database),
+    }  # fmt: skip
+    commands = [row.text for row in documents.rows("command") if not row.why and not row.text.startswith(NOT_HERE)]
+    assert len(commands) > 10
+    for printed, here in places.items():
+        commands = [command.replace(printed, here) for command in commands]
+    return commands
+
+
 def test_documented_promql_answers_on_a_real_server(run_dir: Path, quick: dict[str, str]) -> None:
-    """Every query of docs/victoriametrics.md returns data, and so does every metric the host can give."""
+    """Every query of docs/victoriametrics.md returns data, and every command of the requirement documents works."""
     require("victoria-metrics")
     page = (ROOT / "docs" / "victoriametrics.md").read_text(encoding="utf-8")
     block = re.search(r"```promql\n(.*?)```", page, re.DOTALL)
@@ -90,6 +107,9 @@ def test_documented_promql_answers_on_a_real_server(run_dir: Path, quick: dict[s
         server = server_of(pipeline)
         for promql in block[1].splitlines():
             wait_for(f"an answer to {promql}", lambda promql=promql: query(server, promql), 60)  # type: ignore[misc]
+        for command in typed(pipeline, server):
+            done = subprocess.run(["/bin/sh", "-ec", command], capture_output=True, text=True, timeout=30, check=False)
+            assert (0, True) == (done.returncode, bool(done.stdout)), (command, done.stderr)
         names = json.load(urlopen(f"{server}/api/v1/label/__name__/values", timeout=5))["data"]
         known = {catalog.find(metric.name).export for metric in catalog.METRICS.values()}
         histograms = {m.export + s for m in catalog.METRICS.values() for s in catalog.HISTOGRAM_SUFFIXES}

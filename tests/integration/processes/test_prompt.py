@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.sample import Sample
+from tests import documents
 from tests.harness import require, wait_for
 from tests.unit.buffer.clients import Producer, Shipper
 from tests.unit.buffer.databases import NOW_MS
@@ -56,6 +57,16 @@ DOCUMENTED = {
 def test_the_documented_queries_answer(database: Path) -> None:
     """The documents' queries work as written, against the live file."""
     assert DOCUMENTED == {command: sqlite3(database, command) for command in DOCUMENTED}
+
+
+def test_every_documented_column_and_index_is_there(database: Path) -> None:
+    """By its documented name, for whoever asks for it."""
+    tables = [row.here.partition(".")[0] for row in documents.rows("column") if "." in row.here]
+    found = set(sqlite3(database, "SELECT name FROM sqlite_master WHERE type = 'index'").split())
+    for table in set(tables):
+        lines = sqlite3(database, f"PRAGMA table_info({table})").splitlines()
+        found |= {f"{table}.{line.split('|')[1]}" for line in lines}
+    assert [] == [row.here for row in documents.rows("column") if row.here not in found]
 
 
 def test_the_documented_checks_of_the_schema_find_what_they_look_for(database: Path) -> None:
