@@ -45,6 +45,7 @@ class Scheduled:
         self._known_gaps: Mapping[str, str] = {}
         self._waiting_on: tuple[int, ...] = ()
         self._is_failing = False
+        self._is_news = False  # the next collect was brought forward by an event
         self._collected_s = 0.0
         self._timer = service.loop.every(source.config.interval_s, self.collect)
         if source.watches:
@@ -70,7 +71,8 @@ class Scheduled:
             return
         self._worked()
         self.status.last_collection_ms = timestamp_ms
-        self._publish(seen, timestamp_ms)
+        self._publish(seen, timestamp_ms, urgent=self._is_news)
+        self._is_news = False
 
     def watch(self) -> None:
         """Read what cannot wait, and publish what it gives."""
@@ -87,6 +89,7 @@ class Scheduled:
         )
         self._publish(seen, timestamp_ms)
         if seen.events:  # its other numbers have changed with it
+            self._is_news = True
             self._timer.postpone(min(self._timer.due_s, max(time.monotonic(), self._collected_s + APART_S)))
 
     def hear(self, batch: Batch) -> None:
@@ -141,9 +144,9 @@ class Scheduled:
         for event in events:
             self._service.event(event, self.source.name)
 
-    def _publish(self, seen: Seen, timestamp_ms: int) -> None:
+    def _publish(self, seen: Seen, timestamp_ms: int, *, urgent: bool = False) -> None:
         if seen.samples:
-            self._publisher.publish(seen.samples, timestamp_ms, producer=self.source.name)
+            self._publisher.publish(seen.samples, timestamp_ms, producer=self.source.name, urgent=urgent)
             self._service.log.debug("collected", collector=self.source.name, count=len(seen.samples))
 
     def _wait_on_descriptors(self) -> None:

@@ -18,9 +18,14 @@ STATES = frozenset(
         *("hdmi.connected", "hdmi.locked", "network.link_up", "modem.connected"),
     }
 )
-FLOWS = frozenset({"encoder.frame_rate", "audio.sample_rate_hertz"})  # news where it stops or begins
+FLOWS = frozenset({"audio.sample_rate_hertz"})  # news where it stops or begins
+_FIXED = {  # and of which number the value is a share
+    "stream.health_score": (thresholds.HEALTH_SCORE, ""),
+    "encoder.frame_rate": (thresholds.FRAME_SHARE, "encoder.frame_rate_target"),
+}
+FRAMES_A_SECOND = 24.0  # where it is not known how many are wanted
 _OF = {row.metric: row for row in THRESHOLDS}
-_WHOLES = frozenset(row.of for row in THRESHOLDS if row.of)
+_WHOLES = frozenset(of for of in (*(row.of for row in THRESHOLDS), *(of for _, of in _FIXED.values())) if of)
 
 _Key = tuple[str, frozenset[tuple[str, str]]]
 
@@ -73,6 +78,9 @@ class Changes:
             return sample.value
         if sample.name in FLOWS:
             return thresholds.OK if sample.value else thresholds.ERROR
+        if sample.name in _FIXED:
+            fixed, of = _FIXED[sample.name]
+            return thresholds.fixed_level(fixed, sample.value / (self._wholes.get(of) or FRAMES_A_SECOND if of else 1))
         row = _OF.get(sample.name)
         if row is None or sample.tags.get("core", thresholds.CORES_ALL) != thresholds.CORES_ALL:
             return None

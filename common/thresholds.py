@@ -114,6 +114,7 @@ class Fixed(NamedTuple):
 _NEVER = float("inf")
 
 HEALTH_SCORE = Fixed(70, 40, above=False)
+FRAME_SHARE = Fixed(0.8, 0.5, above=False)  # of the frames that are wanted
 DISK_PERCENT = Fixed(90, _NEVER)
 BATTERY_PERCENT = Fixed(20, -_NEVER, above=False)
 BUDGET_SHARE = Fixed(0.8, 1)  # of the data budget: from here on the less important samples wait

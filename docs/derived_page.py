@@ -91,7 +91,8 @@ again. The rest is sound, framing and repetition.
 **`stream.latency_estimate_ms`**: `encoder.latency_ms` + `srt.latency_ms` + half of `srt.rtt_ms`. Camera, capture and
 the player's own buffer are not in it.
 
-**`stream.reliability_percent`**: of the readings since the stream is live, those with a connection and frames.
+**`stream.reliability_percent`**: the share of the live time, looked at each second, in which the receiver answers
+and frames come. What is not known yet is in neither.
 
 ## Alerts (`collectors/derived/alerts.py`)
 

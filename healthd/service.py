@@ -1,7 +1,7 @@
 """healthd as a process: it hears heartbeats and samples, judges them, answers over HTTP and ends what hangs.
 
 Reads: heartbeats at health.ipc (which it binds), supervisord's control socket, what the buffer commits.
-Emits: a view for the HTTP threads every second and whenever something critical was committed, the processes' own
+Emits: a view for the HTTP threads every second and whenever something urgent was committed, the processes' own
     metrics and its verdicts as samples, events of the watchdog.
 Fails: garbage is counted and dropped.
 """
@@ -19,7 +19,7 @@ import zmq
 from common import clock, lock, wire
 from common.activity import noted
 from common.config import Config
-from common.feed import Feed, subscribe
+from common.feed import Feed
 from common.sample import Sample
 from common.service import Service
 from common.status import HealthdStatus
@@ -37,7 +37,7 @@ from healthd.supervisor import Supervisor
 from healthd.watchdog import Watchdog
 
 LOOK_S = 1.0  # also how often heartbeats are read: each wake-up costs ten times what reading one does
-NEWS_S = 0.2  # between two looks, however much critical is committed
+NEWS_S = 0.2  # between two looks, however much is committed that could not wait
 MOVES_S = 60.0  # a batch at least; this process alone gives one a minute
 
 MAX_MESSAGES = 1000  # of one step, so that a flood does not keep the timers waiting
@@ -57,7 +57,7 @@ def build(options: argparse.Namespace) -> Service:
     service.status = HealthdStatus()
     healthd = Healthd(service)
     service.loop.every(RETRY_S, healthd.listener.listen)
-    service.loop.on_readable(healthd.news, healthd.look_at_news)
+    service.loop.on_readable(healthd.feed.socket, healthd.take_news)
     service.on_reload(healthd.reload)
     service.on_close(healthd.close)
     return service
@@ -68,7 +68,7 @@ class Healthd:
 
     Attributes:
         listener: the HTTP server.
-        news: readable when something critical was committed.
+        feed: what the buffer commits.
     """
 
     def __init__(self, service: Service) -> None:
@@ -86,8 +86,7 @@ class Healthd:
         self._uploaded = False
         self._socket = bind(service.run_dir)
         self._publisher = service.publishes()
-        self._feed = Feed(service.run_dir)
-        self.news = subscribe(service.run_dir, wire.DUE_TOPIC)
+        self.feed = Feed(service.run_dir)
         self.listener = Listener(service, self._view(self._started_s))
         interval_s = service.config.settings.health.self_metrics_interval_s
         self._look_timer = service.loop.every(LOOK_S, self.look)
@@ -122,14 +121,18 @@ class Healthd:
         self._tell(before)
         self._publish_levels()
 
-    def look_at_news(self) -> None:
-        """Look as soon as something critical was committed, but not more often than `NEWS_S` allows."""
-        for _ in range(MAX_MESSAGES):
-            try:
-                self.news.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                break
-        self._look_timer.postpone(min(self._look_timer.due_s, max(time.monotonic(), self._looked_s + NEWS_S)))
+    def take_news(self) -> None:
+        """Take what was committed; look at once if it could not wait, but not more often than `NEWS_S` allows."""
+        if self._take():
+            self._look_timer.postpone(min(self._look_timer.due_s, max(time.monotonic(), self._looked_s + NEWS_S)))
+
+    def _take(self) -> bool:
+        """Take what was committed since the last call; return whether something of it was urgent."""
+        now_s, latest, is_urgent = time.monotonic(), self.listener.endpoints.latest, False
+        for batch in self.feed.batches():
+            latest.take(batch, now_s)
+            is_urgent = is_urgent or batch.urgent
+        return is_urgent
 
     def publish(self) -> None:
         """Make samples of the heartbeats."""
@@ -148,16 +151,14 @@ class Healthd:
         """Answer no more and let go of the sockets."""
         self._notify.leave()
         self.listener.close()
-        self._feed.close()
-        self.news.close(linger=0)
+        self.feed.close()
         self._socket.close(linger=0)
 
     def _judge(self, now_s: float) -> None:
         """Take what was committed since the last look, and judge recorder and stream."""
         settings, latest = self._service.config.settings, self.listener.endpoints.latest
         known, limits = self._known(), rollup.limits(settings)
-        for batch in self._feed.batches():
-            latest.take(batch, now_s)
+        self._take()
         tiles = (*delivery.disk(latest, now_s), *delivery.budget(known))
         self._verdict = rollup.assess(known, limits, now_s, self._verdict, tiles)
         latest.forget(now_s, self._gone())

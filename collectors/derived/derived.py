@@ -5,7 +5,7 @@ Reads: what the buffer has committed of stream.state, srt.*, srtla.*, encoder.*,
 Source: docs/derived.md has every formula, with its inputs and weights; common/thresholds.py the thresholds.
 Emits: while the stream is live, from what was measured since then: stream.health_score (0-100),
     network.stability_index (0-100), encoder.efficiency (0-1), stream.latency_estimate_ms, stream.reliability_percent
-    (of the readings since the stream is live). alert.active{alert} (1 or 0), those of the stream only while it is
+    (of the time since the stream is live). alert.active{alert} (1 or 0), those of the stream only while it is
     live. Events alert_raised, alert_cleared, bitrate_cut.
 Errors: what lacks one of its inputs is absent.
 """
@@ -24,6 +24,7 @@ from collectors.derived.heard import Heard
 from collectors.derived.scores import Inputs
 from collectors.host import Host
 from common import clock
+from common.changes import Glimpse
 from common.events import Event
 from common.keys import boolean, duration, key, number, shared
 from common.sample import Sample
@@ -62,6 +63,9 @@ class State:
         self.bitrate: float | None = None
         self.cut: tuple[float, float] | None = None  # from, to: judged when the other numbers have come
         self.good = self.looked = 0
+        self.counted_s = 0.0
+        self.is_counted = False  # since the last collect
+        self.has_heard = False  # since the last look
 
 
 def hear(samples: Sequence[Sample], timestamp_ms: int, _producer: str, state: State) -> None:
@@ -76,6 +80,7 @@ def hear(samples: Sequence[Sample], timestamp_ms: int, _producer: str, state: St
         state.unjudged.append((timestamp_ms / 1000, judged))
     if is_live:
         state.heard.take(samples, timestamp_ms, time.monotonic())
+        state.has_heard = True
 
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
@@ -88,17 +93,24 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
     for name, value in _scores(state.heard, host.now_s):
         if value is not None:
             yield Sample(name, value)
-    yield from _reliability(state, host.now_s)
+    _count_good(config, state, host.now_s)
+    if state.is_counted:
+        state.is_counted = False
+        yield Sample("stream.reliability_percent", round(100 * state.good / state.looked, 2))
     yield from _cut(state, config.cut_percent, host.now_s)
     state.heard.forget(host.now_s)
 
 
-def watch(_host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
-    """Yield what has crossed a threshold since the last look."""
+def watch(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
+    """Yield what has crossed a threshold since the last look, and the health score if it has a reason to be another."""
     for event in _judge(config, state):
         yield event
         if event.subject in state.alerts.states:
             yield Sample("alert.active", int(state.alerts.states[event.subject].active), {"alert": event.subject})
+    _count_good(config, state, host.now_s)
+    if state.has_heard and (health := scores.health(_inputs(state.heard, host.now_s))) is not None:
+        yield Glimpse("stream.health_score", health)
+    state.has_heard = False
 
 
 _JUDGED_ALWAYS = frozenset(row.metric for row in THRESHOLDS if not row.streams)
@@ -113,6 +125,7 @@ def _follow(is_live: bool, timestamp_ms: int, state: State) -> None:
         state.heard = Heard(INPUTS)
         state.bitrate = state.cut = None
         state.good = state.looked = 0
+        state.is_counted = False
 
 
 def _judge(config: Config, state: State) -> Iterator[Event]:
@@ -160,14 +173,16 @@ def _picture(heard: Heard, now_s: float) -> float | None:
     return 0.0 if len(inputs) == 1 and heard.value("hdmi.locked", now_s) == 0 else max(inputs, default=None)
 
 
-def _reliability(state: State, now_s: float) -> Iterator[Sample]:
-    """Yield in which share of the readings the receiver answered and frames came."""
-    connected, frames = state.heard.value("srt.connected", now_s), state.heard.value("encoder.frame_rate", now_s)
-    if connected is None or frames is None:
+def _count_good(config: Config, state: State, now_s: float) -> None:
+    """Count a look at which it is known whether the receiver answers and frames come, and whether both do."""
+    if state.live_ms is None or now_s - state.counted_s < config.watch_interval_s / 2:
         return
-    state.looked += 1
-    state.good += bool(connected and frames)
-    yield Sample("stream.reliability_percent", round(100 * state.good / state.looked, 2))
+    state.counted_s = now_s
+    connected, frames = state.heard.value("srt.connected", now_s), state.heard.value("encoder.frame_rate", now_s)
+    if connected is not None and frames is not None:
+        state.is_counted = True
+        state.looked += 1
+        state.good += bool(connected and frames)
 
 
 def _cut(state: State, cut_percent: float, now_s: float) -> Iterator[Event]:

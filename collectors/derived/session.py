@@ -33,6 +33,7 @@ NAMESPACE = uuid.UUID("7b1f0a3e-8a53-5b0e-9c55-1d5f0c0d2c11")
 ACTIVE, COMPLETED, FAILED = "active", "completed", "failed"  # as the table `sessions` has it
 ENDING_S = 0.9  # the next look after the one at which the encoder was gone
 REPEATED_S = 60.0  # while nothing runs
+HELD_S = 15.0  # three intervals of the sources that are averaged
 SUMMARY_S = 1.0  # after the end: what was measured before it has been committed by then
 AVERAGED = {
     "encoder.bitrate_bits_per_second": "bitrate_bits_per_second",
@@ -60,10 +61,24 @@ class Config:
 
 
 class Mean(NamedTuple):
-    """The mean of some readings."""
+    """The mean over time of readings, each of which holds until the next one, `HELD_S` at most.
 
-    readings: int
+    Attributes:
+        mean, seconds: so far, and over how long.
+        value, at_ms: of the last reading.
+    """
+
     mean: float
+    seconds: float
+    value: float
+    at_ms: int
+
+    def until(self, end_ms: int) -> Mean:
+        """Return it with the last reading held until a moment."""
+        held_s = min(HELD_S, max(0.0, (end_ms - self.at_ms) / 1000))
+        seconds = self.seconds + held_s
+        mean = self.mean + (self.value - self.mean) * held_s / seconds if seconds else self.value
+        return Mean(mean, seconds, self.value, max(self.at_ms, end_ms))
 
 
 @dataclass
@@ -78,7 +93,7 @@ class Session:
         restarts: encoders that followed the first one.
         how: how it ended, see `stream_state`.
         live_ms: spans in which it was live: begin, and end or None.
-        means: of what was measured in these.
+        means: over these, of what was measured in them.
         data_bytes: of the stream over each link, both ways, by interface.
         counted: the counters that this is summed up from, as they were last.
     """
@@ -99,10 +114,16 @@ class Session:
         """What its row calls it: active, completed or failed."""
         return ACTIVE if not self.how else COMPLETED if self.how == stream_state.STOPPED else FAILED
 
-    def add(self, name: str, value: float) -> None:
+    def add(self, name: str, value: float, at_ms: int) -> None:
         """Add a reading to its mean."""
-        readings, mean = self.means.get(name, Mean(0, 0.0))
-        self.means[name] = Mean(readings + 1, mean + (value - mean) / (readings + 1))
+        before = self.means.get(name, Mean(value, 0.0, value, at_ms))
+        held = before.until(min(at_ms, self._live_until(before.at_ms)))
+        self.means[name] = held._replace(value=value, at_ms=max(at_ms, before.at_ms))
+
+    def summary(self) -> dict[str, float]:
+        """Return the means of what was measured while it was live."""
+        means = {name: mean.until(self._live_until(mean.at_ms)).mean for name, mean in sorted(self.means.items())}
+        return {name: round(mean, 2) for name, mean in means.items()}
 
     def count_data(self, sample: Sample) -> None:
         """Add what a link's counter has grown by; one that has begun again has grown by what it shows."""
@@ -117,6 +138,12 @@ class Session:
         """Tell whether the stream was live at a moment."""
         return any(begin <= timestamp_ms and (end is None or timestamp_ms <= end) for begin, end in self.live_ms)
 
+    def _live_until(self, timestamp_ms: int) -> int:
+        """Return until when it was live from a moment on, at which it was."""
+        ends = (end for begin, end in self.live_ms if begin <= timestamp_ms and (end is None or timestamp_ms <= end))
+        end = next(ends, timestamp_ms)
+        return self.last_ms if end is None else end
+
 
 class State:
     """The stream that runs, if one does; the one that has just ended, until its summary is written."""
@@ -124,6 +151,7 @@ class State:
     def __init__(self) -> None:
         self.stream = StreamState()
         self.heard = Heard(LIFE_SIGNS)
+        self.is_tapped = False
         self.session: Session | None = None
         self.ended: tuple[Session, float] | None = None
         self.announced = False
@@ -145,7 +173,7 @@ def hear(samples: Sequence[Sample], timestamp_ms: int, _producer: str, state: St
         return
     for sample in samples:
         if sample.name in AVERAGED and not isinstance(sample.value, str):
-            session.add(AVERAGED[sample.name], sample.value)
+            session.add(AVERAGED[sample.name], sample.value, timestamp_ms)
 
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
@@ -169,6 +197,7 @@ def watch(host: Host, _config: Config, state: State) -> Iterator[Sample | Event]
         encoder.pid if encoder else None,
         any(program.name in belabox.SENDERS for program in programs),
         *_signs(state, host.now_s),
+        tapped=state.is_tapped,
     )
     changed = stream.look(seen, host.now_s)
     if changed:
@@ -185,6 +214,7 @@ def watch(host: Host, _config: Config, state: State) -> Iterator[Sample | Event]
 def _signs(state: State, now_s: float) -> tuple[bool | None, bool | None]:
     """Return whether the receiver answers and whether frames come, each None where nobody says."""
     connected, frames = (state.heard.value(name, now_s) for name in LIFE_SIGNS)
+    state.is_tapped = state.is_tapped or connected is not None
     return None if connected is None else bool(connected), None if frames is None else frames > 0
 
 
@@ -249,7 +279,7 @@ def _sample(session: Session, boot_id: str) -> Sample:
     metadata: dict[str, Any] = {"boot_id": boot_id, "program": session.program.name, "restarts": session.restarts}
     if session.how:
         metadata["how"] = session.how
-        metadata["summary"] = {name: round(mean, 2) for name, (_, mean) in sorted(session.means.items())}
+        metadata["summary"] = session.summary()
         if session.data_bytes:
             metadata["data_bytes"] = dict(sorted(session.data_bytes.items()))
     content = {

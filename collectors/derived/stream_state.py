@@ -14,7 +14,7 @@ IDLE, STARTING, LIVE, ENDING, ENDED = range(5)
 NAMES = ("idle", "starting", "live", "ending", "ended")
 
 ENDED_S = 15.0  # belaUI starts belacoder again after 2 s: until then it is the same stream
-UNKNOWN_S = 10.0  # where nothing tells of connection and frames, a stream is live this long after its start
+UNKNOWN_S = 10.0  # where nothing tells of connection and frames, a stream is live so long after its start
 
 # How a stream ended: key of `healthd`'s texts, and what the session's row calls it.
 STOPPED, CRASHED, CUT_OFF = "stopped", "crashed", "cut_off"
@@ -28,12 +28,14 @@ class Seen(NamedTuple):
         sender: srtla_send runs.
         connected: the receiver answers; None while nobody can tell.
         frames: the encoder gives frames; None while nobody can tell.
+        tapped: somebody looks at the packets, and will tell whether the receiver answers.
     """
 
     encoder: int | None
     sender: bool
     connected: bool | None = None
     frames: bool | None = None
+    tapped: bool = False
 
 
 class StreamState:
@@ -81,7 +83,7 @@ class StreamState:
     def _is_up(self, seen: Seen, now_s: float) -> bool:
         if seen.connected is not None:
             return seen.connected
-        return seen.frames is True or now_s - self.since_s >= UNKNOWN_S
+        return (seen.frames is True and not seen.tapped) or now_s - self.since_s >= UNKNOWN_S
 
     def _gone(self, seen: Seen, now_s: float) -> None:
         """Wait for belaUI's restart while the sender stays; a stop ends both."""

@@ -39,8 +39,10 @@ NOTHING = (
     "what is sent is in srt.bitrate_bits_per_second"
 )
 STALL_S = 1.5  # no frame for so long: at 24 frames a second that is 36 of them
+LOOK_S = 0.5  # at least, or the rate is coarse
 STABILITY_S = 60.0
-DROPS_S = 30.0  # a frame more or less at the edges of the window is 0.1 %
+DROPS_S = 30.0
+EDGE_FRAMES = 2  # captured and not encoded yet: at the edges of a window there are that many more or less
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class State:
         self.frames: deque[Frames] = deque()
         self.dropped = 0.0
         self.moved_s = 0.0
+        self.owner = ""
+        self.looked: Frames | None = None
         self.watched: int | None = None
         self.is_stalled = False
 
@@ -81,9 +85,8 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
     if not host.exists(mpp.SESSIONS):
         host.notes["hardware encoder"] = NOTHING
     session = mpp.encoding(host, belabox.ENCODERS)
+    _follow_owner(session, state)
     if session is None:
-        state.bitrates.clear()
-        state.frames.clear()
         return
     yield from _bitrate(session, host.now_s, state)
     yield from _frames(host, session, state)
@@ -98,16 +101,22 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
 
 def watch(host: Host, _config: Config, state: State) -> Iterator[Event | Sample | Glimpse]:
     """Yield an event when an open session stops to give frames, and one when it is over; and the bitrate of now."""
-    frames, session = interrupts.count(host, ENCODER_ROW), mpp.encoding(host, belabox.ENCODERS)
+    session = mpp.encoding(host, belabox.ENCODERS)
+    _follow_owner(session, state)
     bitrate = mpp.number(session, "bitrate") if session is not None else None
     if bitrate is not None:
         yield Glimpse("encoder.bitrate_bits_per_second", bitrate)
-    is_open = frames is not None and session is not None
-    if not is_open or frames != state.watched:
-        state.watched, state.moved_s = frames, host.now_s
+    now = _counts(host) if session is not None else None
+    if now is not None and state.looked is not None and now.at_s - state.looked.at_s >= LOOK_S:
+        yield Glimpse("encoder.frame_rate", _rate(state.looked, now))
+    state.looked = now
+    if now is None or now.encoded != state.watched:
+        state.watched, state.moved_s = None if now is None else now.encoded, host.now_s
         if state.is_stalled:
             state.is_stalled = False
-            yield Event("encoder_recovered", "the encoder gives frames again" if is_open else "the encoder was closed")
+            yield Event(
+                "encoder_recovered", "the encoder was closed" if now is None else "the encoder gives frames again"
+            )
     elif not state.is_stalled and host.now_s - state.moved_s >= STALL_S:
         state.is_stalled = True
         yield Sample("encoder.frame_rate", 0.0)
@@ -154,22 +163,41 @@ def _bitrate(session: mpp.Session, now_s: float, state: State) -> Iterator[Sampl
 
 
 def _frames(host: Host, session: mpp.Session, state: State) -> Iterator[Sample]:
-    encoded = interrupts.count(host, ENCODER_ROW)
-    if encoded is None:
+    now = _counts(host)
+    if now is None:
         calculated = mpp.decimal(session, "fps_calc")
         if calculated is not None:
             yield Sample("encoder.frame_rate", calculated)
         return
-    yield Sample("encoder.frames_encoded_total", encoded)
-    now = Frames(host.now_s, encoded, interrupts.count(host, CAPTURE_ROW))
+    yield Sample("encoder.frames_encoded_total", now.encoded)
     if state.frames:
         last = state.frames[-1]
         if now.at_s > last.at_s and now.encoded >= last.encoded:
-            rate = (now.encoded - last.encoded) / (now.at_s - last.at_s)
-            yield Sample("encoder.frame_rate", round(rate, 2))
+            rate = _rate(last, now)
+            yield Sample("encoder.frame_rate", rate)
             yield from _latency(host, rate)
         yield from _drops(now, mpp.number(session, "fps_out"), state)
     state.frames.append(now)
+
+
+def _follow_owner(session: mpp.Session | None, state: State) -> None:
+    """Begin to count anew with each process that encodes: between two of them nobody wants frames."""
+    owner = "" if session is None else f"{session.get('pid', '')} {session.get('session', '')}"
+    if owner != state.owner:
+        state.owner, state.looked = owner, None
+        state.bitrates.clear()
+        state.frames.clear()
+
+
+def _rate(before: Frames, now: Frames) -> float:
+    """Return the frames per second between two instants."""
+    return round((now.encoded - before.encoded) / (now.at_s - before.at_s), 2)
+
+
+def _counts(host: Host) -> Frames | None:
+    """Return the counts of this instant, None where the kernel counts no frames."""
+    encoded, captured = interrupts.counts(host, ENCODER_ROW, CAPTURE_ROW)
+    return None if encoded is None else Frames(host.now_s, encoded, captured)
 
 
 def _latency(host: Host, rate: float) -> Iterator[Sample]:
@@ -188,4 +216,4 @@ def _drops(now: Frames, target_fps: float | None, state: State) -> Iterator[Samp
         return
     state.dropped += step[1]
     yield Sample("encoder.frames_dropped_total", int(state.dropped))
-    yield Sample("encoder.frame_drop_percent", round(100 * window[1] / window[0], 2))
+    yield Sample("encoder.frame_drop_percent", round(100 * max(0.0, window[1] - EDGE_FRAMES) / window[0], 2))

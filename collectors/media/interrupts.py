@@ -12,9 +12,14 @@ FILE = "proc/interrupts"
 
 def count(host: Host, pattern: re.Pattern[str]) -> int | None:
     """Return how often the rows whose last word matches have fired since boot, or None where there is none."""
-    rows = host.parse(FILE, parse)
-    found = [total for name, total in (rows or {}).items() if pattern.fullmatch(name)]
-    return sum(found) if found else None
+    return counts(host, pattern)[0]
+
+
+def counts(host: Host, *patterns: re.Pattern[str]) -> list[int | None]:
+    """Return the same for several patterns, all of one instant."""
+    rows = (host.parse(FILE, parse) or {}).items()
+    found = ([total for name, total in rows if pattern.fullmatch(name)] for pattern in patterns)
+    return [sum(totals) if totals else None for totals in found]
 
 
 def parse(lines: Iterable[str]) -> dict[str, int] | None:

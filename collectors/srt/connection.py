@@ -92,17 +92,17 @@ class Connection:
         acked: number of the first packet that the receiver waits for, None before it is known.
         readings: for the controller, the oldest first; taken by who follows it.
         encoder: number of the encoder's SRT socket, None before it is known.
+        begun: connections that have begun before this one.
     """
 
     def __init__(self) -> None:
-        self.lost = self.reported = self.dropped = self.acknowledged = 0
+        self.lost = self.reported = self.dropped = self.acknowledged = self.begun = 0
         self.negotiated = Negotiated()
         self.packet_bytes: int | None = None
         self.acked: int | None = None
         self.encoder: int | None = None
         self.readings: deque[Reading] = deque(maxlen=1024)
         self.ended_s: float | None = None
-        self._begun = False
         self._sent: int | None = None
         self._ack_number: int | None = None
         self._rtt_ms: float | None = None
@@ -183,12 +183,18 @@ class Connection:
 
     def begin(self) -> None:
         """Forget what belongs to the connection before: a new one begins with numbers of its own."""
+        self.begun += 1
         self.acked = self._sent = self._ack_number = self._rtt_ms = self._heard_s = None
         self.encoder = None
         self.negotiated = Negotiated()
         self.ended_s = self._unknown_until_s = None
         self._flags = bytearray(WINDOW)
         self.readings.clear()
+
+    def leave(self, at_s: float) -> None:
+        """Forget a connection whose encoder is gone: what was heard before `at_s` was meant for another process."""
+        if self._heard_s is not None and self._heard_s < at_s:
+            self.begin()
 
     def _from_encoder(self, at_s: float, first: int, second: int, payload: bytes, length: int) -> None:
         kind = first >> 16

@@ -193,10 +193,14 @@ class Link:
             self._wait(max(self._answered_s or 0.0, batches[-2].until_s if len(batches) > 1 else now_s), SILENT_S)
         self._judge(now_s, is_lost)
 
-    def miss(self) -> None:
-        """Take in that packets were missed: what is compared with each other begins again."""
+    def begin(self) -> None:
+        """Forget the packets of the connection before: those that were under way when it ended are not lost."""
         for kept in (self._unanswered, self._earlier, self._lost, self._batches):
             kept.clear()
+
+    def miss(self) -> None:
+        """Take in that packets were missed: what is compared with each other begins again."""
+        self.begin()
         self._waits_since_s = self._asked = None
         self._down_at_s, self._sent_when_answered = math.inf, self.sent
 

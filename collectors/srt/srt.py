@@ -110,7 +110,7 @@ def watch(host: Host, config: Config, state: State) -> Iterator[Event | Sample |
     wall_s = time.time()
     begins = state.starts.packets() if state.starts is not None else []
     state.kept = [packet for packet in [*state.kept, *begins] if wall_s - packet.at_s < KEPT_S][-KEPT_STARTS:]
-    if begins or (state.tap is None and state.kept):
+    if begins or (state.tap is None and state.kept) or _has_died(host, state.encoder):
         _look(host, config, state)
     _follow_list(host, state)
     if state.tap is not None:
@@ -121,7 +121,7 @@ def watch(host: Host, config: Config, state: State) -> Iterator[Event | Sample |
         yield from _changes(wall_s, state)
         if state.was_connected is not None and state.was_connected != was_connected:
             yield Sample("srt.connected", int(state.was_connected))
-        if state.was_connected:
+        if state.was_connected and state.encoder is not None:
             yield from connection_samples.at_once(state.tap, wall_s)
         yield from _cuts(host, config, state, wall_s)
 
@@ -145,7 +145,7 @@ def _look(host: Host, config: Config, state: State) -> None:
     """Find the stream's programs, and have the tap open on their ports while they run."""
     programs = state.table.look(host)
     senders = [program for program in programs if program.name in belabox.SENDERS]
-    _follow_encoder(belabox.encoder(programs), host.now_s, state)
+    _follow_encoder(host, belabox.encoder(programs), state)
     found = senders[-1] if senders else None
     if (state.sender.program if state.sender is not None else None) != found:
         state.sender = sender.read(host, found) if found is not None else None
@@ -153,15 +153,23 @@ def _look(host: Host, config: Config, state: State) -> None:
     _follow_tap(host, config, state)
 
 
-def _follow_encoder(encoder: Program | None, now_s: float, state: State) -> None:
-    """Count a new encoder soon after another as a reconnect: belacoder never reconnects inside."""
-    before = state.encoder
-    is_new = encoder is not None and (before is None or encoder.pid != before.pid)
-    if is_new and state.seen_s is not None and now_s - state.seen_s <= RECONNECT_S:
-        state.reconnects += 1
-    if encoder is not None:
-        state.seen_s = now_s
-    state.encoder = encoder
+def _has_died(host: Host, program: Program | None) -> bool:
+    return program is not None and not host.exists(f"proc/{program.pid}/stat")
+
+
+def _follow_encoder(host: Host, encoder: Program | None, state: State) -> None:
+    """Begin with a new encoder, which is a new connection; soon after another it is a reconnect."""
+    before, state.encoder = state.encoder, encoder
+    if encoder is None:
+        return
+    if before is None or encoder.pid != before.pid:
+        if state.seen_s is not None and host.now_s - state.seen_s <= RECONNECT_S:
+            state.reconnects += 1
+        state.was_connected = None
+        uptime_s = belabox.uptime_s(host)
+        if state.tap is not None and uptime_s is not None:
+            state.tap.connection.leave(time.time() - (uptime_s - encoder.started_s))
+    state.seen_s = host.now_s
 
 
 def _follow_tap(host: Host, config: Config, state: State) -> None:

@@ -114,9 +114,13 @@ class Tap:
         Args:
             now_s: wall clock, seconds.
         """
+        begun = self.connection.begun
         self._take_headers()
         for packet in self._control.packets():
             self.take(packet)
+        if self.connection.begun != begun:
+            for link in self.links.values():
+                link.begin()
         missed = self._control.lost() + self._headers.lost()
         self.missed_now = missed > 0
         if missed:

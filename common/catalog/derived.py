@@ -9,7 +9,7 @@ DERIVED = (
     row("stream.state", GAUGE, "", "", "The stream is 0 idle, 1 starting, 2 live, 3 ending, 4 ended.", HIGH),
     row("stream.health_score", GAUGE, "", "", "How well the stream does, 0 to 100.", HIGH),
     row("stream.latency_estimate_ms", GAUGE, "milliseconds", "", "Age of a picture at the receiver's output.", HIGH),
-    row("stream.reliability_percent", GAUGE, "percent", "", "Readings with a connection and frames.", HIGH),
+    row("stream.reliability_percent", GAUGE, "percent", "", "Share of the time with connection and frames.", HIGH),
     row("network.stability_index", GAUGE, "", "", "How steady the connection was in a minute, 0 to 100.", HIGH),
     row("encoder.efficiency", GAUGE, "", "", "Share of what is sent that is the encoder's, 0 to 1.", HIGH),
     row("alert.active", GAUGE, "", "alert", "1 while a number is beyond its threshold.", HIGH),

@@ -47,7 +47,7 @@ class Play:
         self.controller = Controller(LEAST_BPS, MOST_BPS, max(latency_ms))
         self._pid, self._number = 100, 7
         self.events: list[tuple[float, Event]] = []
-        self._write("proc/uptime", f"{time.monotonic():.2f} 0.0\n")
+        self._tell_uptime()
         self._write("tmp/belacoder_br", f"{LEAST_BPS}\n{MOST_BPS}\n")
         self.have([path.address for path in paths])
         self.enable([path.address for path in paths])
@@ -107,6 +107,7 @@ class Play:
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
             now_s = time.monotonic()
+            self._tell_uptime()
             self._write(
                 "proc/mpp_service/sessions-summary", SESSION.format(self.controller.bitrate // 100_000 * 100_000)
             )
@@ -165,9 +166,12 @@ class Play:
                 self.samples[key] = one.value  # type: ignore[assignment]
                 self.labels[key] = dict(one.tags)
 
+    def _tell_uptime(self) -> None:
+        self._write("proc/uptime", f"{time.monotonic():.2f} 0.0\n")
+
     def _start(self, name: str, arguments: str) -> None:
         self._pid += 1
-        started = int(100 * float((self._root / "proc/uptime").read_text().split()[0]))
+        started = int(100 * time.monotonic())
         folder = f"proc/{self._pid}"
         self._write(f"{folder}/cmdline", f"/usr/bin/{name}\0{arguments}\0")
         self._write(f"{folder}/stat", f"{self._pid} ({name}) S 1 {' '.join(['0'] * 17)} {started} 0 0\n")

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
+from collectors.srt.filters import KEEPALIVE
 from collectors.srt.link import ACKED
 from tests import srt_packets
 from tests.demo.programs import PORT, RECEIVER_PORT
@@ -28,9 +29,10 @@ ENCODER_PORT, SENDER_PORT = 40_000, 50_000
 HERE, RECEIVER = "127.0.0.1", "198.51.100.7"  # RFC 5737: nobody's
 PACKET_BYTES = 1360  # of IP
 WINDOW = 8192  # packets, libsrt's default
-ACK_S = 0.01
-CONNECTS_S = 8.0  # after its start: by then somebody has found the programs, and looks
+ACK_S, KEEPALIVE_S = 0.01, 1.0
+CONNECTS_S = 1.0  # after its start
 
+_KEEPALIVE = KEEPALIVE.to_bytes(2, "big")
 _HEADERS = struct.Struct(">BBHHHBBH4s4sHHHH")
 
 
@@ -81,7 +83,8 @@ class Packets:
         self._port, self._receiver_port = PORT + plays, RECEIVER_PORT + plays
         self._chance = random.Random(1)
         self._run: int | None = None
-        self._connects_s = self._acked_s = self._owed = 0.0
+        self._connects_s = self._acked_s = self._asked_s = self._owed = 0.0
+        self._answers: list[tuple[float, str]] = []  # of keepalives: when they come back, over which link
 
     def play(self, scene: Scene, now_s: float, elapsed_s: float) -> None:
         """Send what belongs between the last call and this one."""
@@ -89,6 +92,7 @@ class Packets:
         if run != self._run:
             self._run, self._connects_s = run, now_s + CONNECTS_S
         up = [link for link in scene.links if link.up]
+        self._keep_alive(up if scene.streaming else [], now_s)
         if run is None or not up or now_s < self._connects_s:
             return
         if self._acked_s < self._connects_s:
@@ -102,6 +106,16 @@ class Packets:
         while self._acked_s <= now_s - ACK_S:
             self._acked_s += ACK_S
             self._acknowledge(up)
+
+    def _keep_alive(self, up: list[Link], now_s: float) -> None:
+        """Ask over each link every second, and let the receiver answer a round trip later."""
+        if now_s - self._asked_s >= KEEPALIVE_S:
+            self._asked_s = now_s
+            for link in up:
+                self._send(link.ip, SENDER_PORT, RECEIVER, self._receiver_port, _KEEPALIVE)
+                heapq.heappush(self._answers, (now_s + link.rtt_ms / 1000, link.ip))
+        while self._answers and self._answers[0][0] <= now_s:
+            self._send(RECEIVER, self._receiver_port, heapq.heappop(self._answers)[1], SENDER_PORT, _KEEPALIVE)
 
     def _begin(self) -> None:
         """Shake hands, with numbers of its own."""

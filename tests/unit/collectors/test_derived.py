@@ -39,7 +39,8 @@ class Play:
         tags = {"cpu.usage_percent": {"core": "all"}}
         samples = [Sample(name, value, tags.get(name, {})) for name, value in values.items()]
         derived.hear(samples, clock.wall_ms(), "test", self.state)
-        found = list(derived.collect(Host(now_s=self.now_s), derived.Config(), self.state))
+        host, config = Host(now_s=self.now_s), derived.Config()
+        found = [*derived.watch(host, config, self.state), *derived.collect(host, config, self.state)]
         events = [item for item in found if isinstance(item, Event)]
         given = [item for item in found if isinstance(item, Sample)]
         return {sample.tags.get("alert", sample.name): float(sample.value) for sample in given}, events

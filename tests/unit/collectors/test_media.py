@@ -69,9 +69,21 @@ def test_a_closed_encoder_is_no_stall(tmp_path: Path) -> None:
     fires(tmp_path, 100)
     assert [[]] * 4 == [watched.kinds() for _ in range(4)]
     put(tmp_path, mpp.SESSIONS, SESSION)
-    assert [[], ["encoder_stalled"]] == [watched.kinds(), watched.kinds()]
+    assert [[], [], ["encoder_stalled"]] == [watched.kinds() for _ in range(3)]
     put(tmp_path, mpp.SESSIONS, "session iova range dump:\n")
     assert ["encoder_recovered"] == watched.kinds()
+
+
+def test_frames_of_two_processes_are_not_compared(tmp_path: Path) -> None:
+    """What was captured while nobody encoded is not dropped, and the rate is that of the new process."""
+    host, state, rates = Host(tmp_path), encoder.State(), []
+    for look, (pid, frames) in enumerate([(7, 250), (8, 260), (8, 410)]):
+        put(tmp_path, mpp.SESSIONS, f"session: pid={pid} index=11\n{SESSION}")
+        fires(tmp_path, frames)
+        host.begin(100.0 + 5 * look)
+        found = {one.name: one.value for one in encoder.collect(host, encoder.Config(), state)}
+        rates.append(found.get("encoder.frame_rate"))
+    assert [None, None, 30.0] == rates
 
 
 def test_sound_that_stops_is_a_stall(tmp_path: Path) -> None:

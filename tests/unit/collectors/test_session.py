@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from collectors.derived import session, stream_state
+from collectors.derived.session import HELD_S, Session
 from collectors.host import Host
+from collectors.process_table import Program
 from common import clock
 from common.events import Event
 from common.sample import Sample
@@ -77,8 +79,7 @@ def test_a_stream_from_its_start_to_its_end(board: Board) -> None:
     assert abs(clock.wall_ms() - 10_000 - said[0]["start_ms"]) < 2_000
     session.hear([Sample("srt.rtt_ms", 9_999.0)], clock.wall_ms(), "srt", board.state)
     board.live()
-    for rtt in (50.0, 70.0):
-        session.hear([Sample("srt.rtt_ms", rtt)], clock.wall_ms(), "srt", board.state)
+    session.hear([Sample("srt.rtt_ms", 60.0)], clock.wall_ms(), "srt", board.state)
     session.hear([Sample("srt.rtt_ms", 9_999.0)], said[0]["start_ms"] - 1, "srt", board.state)
     board.stop(4000)
     board.stop(3900)
@@ -86,6 +87,15 @@ def test_a_stream_from_its_start_to_its_end(board: Board) -> None:
     assert (["stream_ended"], "completed", said[0]["id"]) == (kinds, ended[0]["status"], ended[0]["id"])
     assert "stopped" == ended[0]["metadata"]["how"]
     assert {"rtt_ms": 60.0} == ended[0]["metadata"]["summary"]
+
+
+def test_a_mean_is_one_over_time() -> None:
+    """A reading holds until the next one, not over the end of live, and not for ever."""
+    made = Session("", 0, Program(7, "belacoder", 0.0), 60_000, live_ms=[(0, 20_000), (30_000, 60_000)])
+    for at_s, value in ((0, 50.0), (5, 70.0), (30, 100.0)):
+        made.add("rtt_ms", value, 1000 * at_s)
+    lasted_s = 5 + HELD_S + HELD_S
+    assert {"rtt_ms": round((5 * 50 + HELD_S * 70 + HELD_S * 100) / lasted_s, 2)} == made.summary()
 
 
 def test_what_was_measured_before_the_end_and_heard_after_it_is_in_the_summary(board: Board) -> None:

@@ -34,6 +34,14 @@ def take(seen: Connection, *packets: bytes) -> Connection:
     return seen
 
 
+def test_what_a_dead_encoder_was_told_is_no_connection_of_the_next() -> None:
+    """Until that has shaken hands nothing is known; what the next one has heard already stays."""
+    for born_s, expected in ((0.5, None), (-0.5, True)):
+        seen = take(begun(), ack(10, number=1))
+        seen.leave(born_s)
+        assert expected is seen.is_connected(0.6)
+
+
 def test_round_trip_is_the_median_of_the_acks() -> None:
     """One slow answer is no slow link; and each answer counts once."""
     acks = ack(10, 40_000, 4_000, number=1), ack(20, 900_000, 90_000, number=2), ack(30, 50_000, 6_000, 7_990, number=3)

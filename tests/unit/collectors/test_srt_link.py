@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 import sys
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -72,12 +73,29 @@ class Stream:
                 self._arrive(answers_lost)
             self.link.close_batch(self.now_s, self._reported.__contains__)
 
+    def report(self, numbers: Iterable[int]) -> None:
+        """Report packets lost, or never acknowledge them."""
+        self._reported |= set(numbers)
+
     def _arrive(self, answers_lost: float) -> None:
         self._arrived.append((self.now_s + 0.1, self._number))
         if len(self._arrived) == 10:
             if self._chance.random() >= answers_lost:
                 self.link.answer(self._arrived[-1][0], answer(*(number for _, number in self._arrived)), INTERFACE)
             self._arrived.clear()
+
+
+def test_what_was_under_way_when_a_connection_ended_is_not_lost() -> None:
+    """An encoder that died left packets that nobody will acknowledge."""
+    stream = Stream(Link())
+    stream.run(10)
+    old = range(1 << 20, (1 << 20) + 20)
+    for number in old:
+        send(stream.link, stream.now_s, number)
+    stream.report(old)
+    stream.link.begin()
+    stream.run(3)
+    assert 0.0 == stream.link.loss_percent(stream.now_s)
 
 
 def test_round_trip_from_the_last_packet_named() -> None:

@@ -33,9 +33,9 @@ def play(*looks: Seen) -> tuple[list[int], StreamState]:
     return states, stream
 
 
-def up(pid: int = 7, **fields: bool | None) -> Seen:
+def up(pid: int = 7, *, connected: bool | None = None, frames: bool | None = None, tapped: bool = False) -> Seen:
     """Return encoder and sender running."""
-    return Seen(pid, sender=True, **fields)
+    return Seen(pid, sender=True, connected=connected, frames=frames, tapped=tapped)
 
 
 NOTHING, SENDER = Seen(None, sender=False), Seen(None, sender=True)
@@ -47,6 +47,12 @@ def test_from_start_to_stop() -> None:
     states, stream = play(*looks)
     assert [IDLE, STARTING, STARTING, LIVE, LIVE, ENDED, ENDED] == states
     assert STOPPED == stream.how
+
+
+def test_frames_alone_are_not_live_where_the_packets_will_tell() -> None:
+    """A restarted encoder gives frames before the receiver has answered it."""
+    assert [STARTING, LIVE] == play(up(), up(frames=True))[0]
+    assert [STARTING, STARTING, LIVE] == play(*[up(frames=True, tapped=True)] * 2, up(connected=True))[0]
 
 
 @pytest.mark.parametrize(("connected", "how"), [(True, CRASHED), (False, CUT_OFF), (None, CRASHED)])

@@ -48,6 +48,17 @@ def test_a_share_is_judged_by_its_whole() -> None:
     ]
 
 
+def test_frames_and_the_score_are_news_by_their_colour() -> None:
+    """Frames as a share of those that are wanted; half of a picture is as bad as none."""
+    changes = Changes(Alerts())
+    wanted = Sample("encoder.frame_rate_target", 30)
+    rates = (30.0, 29.0, 12.0, 0.0, 30.0)
+    assert [False, False, True, False, True] == [
+        changes.take([Sample("encoder.frame_rate", rate), wanted]) for rate in rates
+    ]
+    assert [False, True, True] == taken(*[("stream.health_score", value) for value in (98, 0, 97)])
+
+
 def test_each_series_is_for_itself() -> None:
     """One link down, the other up."""
     changes = Changes(Alerts())
