@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from buffer.recheck import Recheck
 from buffer.storage import audit_windows
 from buffer.storage.audit_windows import WINDOW_MS
 from buffer.storage.store import Store
@@ -23,16 +24,22 @@ MAX_RESENDS = 2  # of single series: a server that lost the same ones three time
 # a resend that is gone too the audit rests, in graces, before the same window is tried again; the last is repeated.
 RESTS = (1, 5, 15, 60)
 MAX_TRIES = 7  # of such a window: 3 hours of rests with the default grace of a minute
-SERVER_STARTED = "server_started_s"
+SERVER_STARTS = "server_started_s"  # the last ones, newest first: two servers behind one address are seen in turns
+KNOWN_STARTS = 8
 CLOCK_MARGIN_MS = 2_000  # the server's start is known to a second, the clock skew to half of one
 
 
 class Audit:
-    """Compare what was uploaded with what the server has, audit window by audit window."""
+    """Compare what was uploaded with what the server has, audit window by audit window.
 
-    def __init__(self, service: Service, store: Store) -> None:
-        self._service = service
-        self._store = store
+    Args:
+        service: takes counters, events and the log.
+        store: the database.
+        recheck: looks at what is verified when the server is another one.
+    """
+
+    def __init__(self, service: Service, store: Store, recheck: Recheck) -> None:
+        self._service, self._store, self._recheck = service, store, recheck
         self._grace_s = 0.0
         self._rests = 0  # in a row
         self._rest_until_s = 0.0
@@ -42,7 +49,8 @@ class Audit:
 
     def operations(self) -> Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]:
         """Return what the drain answers for this, by operation."""
-        return {"audit": self.next_window, "verdict": self.verdict, "restarted": self.restarted}
+        own = {"audit": self.next_window, "verdict": self.verdict, "restarted": self.restarted}
+        return {**own, **self._recheck.operations()}
 
     def next_window(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the oldest closed window that is not verified, with how many samples each series has there.
@@ -50,6 +58,7 @@ class Audit:
         Closed: it ended, and the last upload of it was, longer ago than the grace.
         """
         self._grace_s = float(request["grace_s"])
+        self._recheck.settle()
         if time.monotonic() < self._rest_until_s:
             return {"start_ms": None, **self._state()}
         closed_ms = clock.wall_ms() - int(1000 * self._grace_s)
@@ -82,15 +91,18 @@ class Audit:
 
     def restarted(self, request: dict[str, Any]) -> dict[str, Any]:
         """Make pending again what was marked in the last seconds before the server started, once for each start."""
-        started_s, grace_ms = int(request["started_s"]), int(1000 * float(request["grace_s"]))
+        started, grace_ms = str(int(request["started_s"])), int(1000 * float(request["grace_s"]))
         progress = self._store.progress
-        if progress.get(SERVER_STARTED) == started_s:
+        known = str(progress.get_text(SERVER_STARTS) or "").split()
+        if started in known:
             return {"requeued": 0}
         until_ms = int(request["started_ms"]) + CLOCK_MARGIN_MS
         with self._store.transaction():
             chunks = self._store.checkpoints.uploaded_before(until_ms, grace_ms)
             requeued = self._store.pending.requeue_chunks(chunks)
-            progress.set(SERVER_STARTED, started_s)
+            progress.set(SERVER_STARTS, " ".join([started, *known][:KNOWN_STARTS]))
+            if known:
+                self._recheck.begin()
         self._service.log.info("the server was restarted; what it accepted just before is sent again", count=requeued)
         return {"requeued": self._counted(requeued)}
 
@@ -118,7 +130,8 @@ class Audit:
         self._service.log.warning(
             "missing at the server, sent again", start_ms=start_ms, series=len(series_ids), count=requeued
         )
-        self._report(start_ms, f"{requeued} samples of {len(series_ids)} series were missing and are sent again")
+        if not self._recheck.is_known(start_ms):
+            self._report(start_ms, f"{requeued} samples of {len(series_ids)} series were missing and are sent again")
         return self._counted(requeued)
 
     def _report(self, start_ms: int, what: str) -> None:
@@ -130,8 +143,7 @@ class Audit:
 
     def _counts(self, start_ms: int) -> list[list[Any]]:
         """Return id, name, device, tags and number of uploaded samples of each series in a window."""
-        found = [(self._store.series.by_id(number), count) for number, count in self._store.windows.series(start_ms)]
-        return [[series.id, series.name, series.device_id, dict(series.tags), count] for series, count in found]
+        return self._store.described(self._store.windows.series(start_ms, start_ms + WINDOW_MS))
 
     def _state(self) -> dict[str, Any]:
         """Return how far everything uploaded is verified, and how many uploaded samples are not."""

@@ -15,6 +15,7 @@ from typing import Any
 import zmq
 
 from buffer.audit import Audit
+from buffer.recheck import Recheck
 from buffer.storage import errors
 from buffer.storage.pending import PendingSample, UploadMark
 from buffer.storage.series import canonical_tags, series_key
@@ -24,6 +25,7 @@ from buffer.upload_marks import UploadMarks
 from common import clock, wire
 from common.sample import PRIORITIES
 from common.service import Service
+from common.status import BufferStatus
 
 MAX_LEASE = 200_000  # samples; about 20 MB in both processes
 FINISH_S = 1.0  # an answer of the server takes no longer, as a rule
@@ -60,9 +62,16 @@ class Lease:
 
 
 class Drain:
-    """The buffer's end of `drain.ipc`."""
+    """The buffer's end of `drain.ipc`.
 
-    def __init__(self, service: Service, store: Store, marks: UploadMarks) -> None:
+    Args:
+        service: whose loop, counters and log these are.
+        store: has the samples.
+        marks: takes what the server accepted.
+        status: says what the server lost.
+    """
+
+    def __init__(self, service: Service, store: Store, marks: UploadMarks, status: BufferStatus) -> None:
         self._service = service
         self._store = store
         self._marks = marks
@@ -76,7 +85,7 @@ class Drain:
             "reject": self._reject,
             "release": self._release,
             "stats": self._stats,
-            **Audit(service, store).operations(),
+            **Audit(service, store, Recheck(service, store, status)).operations(),
             **UnsentEvents(store).operations(),
         }
         service.instruments.count("storage.quarantined_total", 0)  # a rate needs to have seen it at 0

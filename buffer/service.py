@@ -137,7 +137,7 @@ class Buffer:
         self.marks = UploadMarks(store, service.run_dir)
         self._recover_marks()
         self.ingest = Ingest(service, store, self.marks, self.status)
-        self.drain = Drain(service, store, self.marks)
+        self.drain = Drain(service, store, self.marks, self.status)
         self.rescue = Rescue(service, store, self._replaced)
         self.retention = RetentionTasks(service, store, lambda: self.rescue.busy)
         self.checkpoints = WalCheckpoints(service, store, lambda: self.ingest.paused is not None)

@@ -112,6 +112,10 @@ KINDS: dict[str, Kind] = {
     "budget_renewed": Kind(INFO, "All priorities are uploaded again.", clears="budget_reached"),
     "samples_refused": Kind(ERROR, "The server refused samples for good; they stay on the device."),
     "samples_missing": Kind(ERROR, "The server did not have what it had accepted, and what was done about it."),
+    "server_lost_data": Kind(
+        ERROR, "The server has no more what was found there: it came back from a backup, or empty; it is sent again."
+    ),
+    "server_caught_up": Kind(INFO, "The server has again what the device could still send.", clears="server_lost_data"),
     "clock_skewed": Kind(WARNING, "This clock and the server's differ by more than the configured limit."),
     "clock_agrees": Kind(INFO, "The clocks agree again.", clears="clock_skewed"),
     # the collectors

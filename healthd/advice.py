@@ -146,6 +146,11 @@ RECORDER = {
         "Samples are kept on the device and go when the server answers.",
         "In a dead zone nothing. Else check the server and the links.",
     ),
+    "server_lost": Advice(
+        "the server was started from a backup, or empty, and has less than was found there",
+        "What the device still has in full is sent again behind fresh data; the rest is said.",
+        "Check why the server lost it. Older data is in the folder `archive` beside the database.",
+    ),
     "pending": Advice(
         "more than 5,000 (degraded) or 20,000 (error) samples are overdue",
         "The uplink carries less than is recorded, or has been away for long.",

@@ -152,6 +152,7 @@ def _uploader(view: View, reasons: tuple[Reason, ...]) -> dict[str, Any]:
         "audit": shipper.audit,
         "verified_until": _rfc3339(shipper.verified_until_ms),
         "unverified_samples": shipper.unverified_samples,
+        "lost_at_server": buffer.lost_at_server,
         "endpoint": shipper.endpoint,
         "lanes": shipper.lanes,
         "last_error": beat.error if beat else None,

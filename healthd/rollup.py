@@ -235,7 +235,10 @@ def _uploads(known: Known, limits: Limits, due: int | None, now_s: float) -> Ite
             yield "uploader", ERROR, "late", text + said
         elif age_s > limits.degraded_age_s:
             yield "uploader", DEGRADED, "late", f"nothing uploaded for {limits.degraded_age_s:g} s{said}"
-    if due is not None and due > limits.error_pending_alone:
+    lost = known.buffer.lost_at_server
+    if lost:
+        yield "uploader", DEGRADED, "server_lost", lost
+    elif due is not None and due > limits.error_pending_alone:
         yield "uploader", ERROR, "pending", f"more than {limits.error_pending_alone} samples due"
     elif due is not None and due > limits.degraded_pending:
         yield "uploader", DEGRADED, "pending", f"more than {limits.degraded_pending} samples due"

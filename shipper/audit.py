@@ -106,11 +106,15 @@ class Audit:
         settings = self._remote.audit
         if self._suspicious:
             self._look_for_restart()
+        span = self._buffer.recheck()
+        if span["start_ms"] is not None:
+            self._buffer.rechecked(span["start_ms"], span["width_ms"], *self._recount(span))
+            return NEXT_S
         found = self._buffer.audit(settings.grace_s)
         self._report_progress(found)
         if found["start_ms"] is None:
             return settings.interval_s
-        missing = self._missing(found)
+        missing = short(self._uploaded(found), self._there(found))
         if missing and self._is_on_its_way(found):
             return settings.interval_s
         self._buffer.verdict(found["start_ms"], found["uploaded_ms"], missing)
@@ -124,17 +128,29 @@ class Audit:
         self._report.instruments.gauge("uploader.verified_until", until_s)
         self._report.instruments.gauge("uploader.unverified_samples", unverified)
 
-    def _missing(self, found: dict[str, Any]) -> list[int]:
-        """Return the series of which the server has less than was uploaded."""
-        uploaded = [
+    def _recount(self, span: dict[str, Any]) -> tuple[int, int]:
+        """Return how many samples of a span the server has, and how many too few: by series, or as one sum."""
+        if span["by_series"]:
+            there = self._there(span)
+            return there.total(), shortage(self._uploaded(span), there)
+        end_ms = span["start_ms"] + span["width_ms"]
+        found = sum(self._count(device_id, end_ms, span["width_ms"]) for device_id in _devices(span))
+        return found, max(0, sum(samples for *_, samples in span["series"]) - found)
+
+    @staticmethod
+    def _uploaded(span: dict[str, Any]) -> list[Uploaded]:
+        return [
             Uploaded(series_id, frozenset(jsonl.labels(name, device_id, tags).items()), samples)
-            for series_id, name, device_id, tags, samples in found["series"]
+            for series_id, name, device_id, tags, samples in span["series"]
         ]
-        end_ms = found["start_ms"] + found["width_ms"]
+
+    def _there(self, span: dict[str, Any]) -> Counter[Labels]:
+        """Ask how many samples of each series the server has of a span."""
+        end_ms = span["start_ms"] + span["width_ms"]
         there: Counter[Labels] = Counter()
-        for device_id in {device_id for _, _, device_id, _, _ in found["series"]}:
-            there.update(self._counts(device_id, end_ms, found["width_ms"]))
-        return short(uploaded, there)
+        for device_id in _devices(span):
+            there.update(self._counts(device_id, end_ms, span["width_ms"]))
+        return there
 
     def _is_on_its_way(self, found: dict[str, Any]) -> bool:
         """Return whether what is missing may be queued before the server, which has nothing newer of this device.
@@ -142,7 +158,7 @@ class Audit:
         A server whose newest sample moves on while a window is missing takes them from a queue: that is remembered.
         """
         end_ms = found["start_ms"] + found["width_ms"]
-        newest_ms = max((self._newest(device_id) for device_id in {series[2] for series in found["series"]}), default=0)
+        newest_ms = max(map(self._newest, _devices(found)), default=0)
         if newest_ms >= end_ms:
             return False
         moved, self._newest_ms = self._newest_ms is not None and newest_ms > self._newest_ms, newest_ms
@@ -164,12 +180,14 @@ class Audit:
         return parse_newest(self._query(promql, clock.wall_ms() / 1000).body)
 
     def _counts(self, device_id: str, end_ms: int, width_ms: int) -> Counter[Labels]:
-        """Ask how many samples of each series lie in the window that ends at, and without, a time."""
-        selector = f"device_id={json.dumps(device_id, ensure_ascii=False)}"
-        # VictoriaMetrics remembers which series a filter matched; one that it was never asked knows the newest too.
-        selector += f',asked!="{clock.wall_ms()}"'
-        promql = f"count_over_time({{{selector}}}[{width_ms}ms]) keep_metric_names"
+        """Ask how many samples of each series lie in the span that ends at, and without, a time."""
+        promql = f"{_count_over_time(device_id, width_ms)} keep_metric_names"
         return parse_counts(self._query(promql, (end_ms - 1) / 1000).body)
+
+    def _count(self, device_id: str, end_ms: int, width_ms: int) -> int:
+        """Ask how many samples of all series lie in a span."""
+        promql = f"sum({_count_over_time(device_id, width_ms)})"
+        return parse_counts(self._query(promql, (end_ms - 1) / 1000).body).total()
 
     def _query(self, promql: str, time_s: float) -> Answer:
         where = query_url(self._remote)
@@ -202,13 +220,34 @@ class Audit:
         return answer
 
 
+def _devices(span: dict[str, Any]) -> set[str]:
+    return {device_id for _, _, device_id, _, _ in span["series"]}
+
+
+def _count_over_time(device_id: str, width_ms: int) -> str:
+    selector = f"device_id={json.dumps(device_id, ensure_ascii=False)}"
+    # VictoriaMetrics remembers which series a filter matched; one that it was never asked knows the newest too.
+    return f'count_over_time({{{selector},asked!="{clock.wall_ms()}"}}[{width_ms}ms])'
+
+
 def short(uploaded: Iterable[Uploaded], there: Counter[Labels]) -> list[int]:
     """Return the numbers of series that have fewer samples at the server than were uploaded."""
-    together: Counter[Labels] = Counter()  # two series that are one at the server
     uploaded = list(uploaded)
+    together = _together(uploaded)
+    return [series.number for series in uploaded if there[series.labels] < together[series.labels]]
+
+
+def shortage(uploaded: Iterable[Uploaded], there: Counter[Labels]) -> int:
+    """Return how many samples the server has too few."""
+    return (_together(uploaded) - there).total()
+
+
+def _together(uploaded: Iterable[Uploaded]) -> Counter[Labels]:
+    """Count samples by labels: two series here may be one at the server."""
+    together: Counter[Labels] = Counter()
     for series in uploaded:
         together[series.labels] += series.samples
-    return [series.number for series in uploaded if there[series.labels] < together[series.labels]]
+    return together
 
 
 def parse_counts(body: bytes) -> Counter[Labels]:

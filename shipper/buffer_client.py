@@ -218,6 +218,17 @@ class BufferClient:
         """Report the series of an audit window of which the server has less than was uploaded."""
         self._ask("verdict", start_ms=start_ms, uploaded_ms=uploaded_ms, missing=list(missing))
 
+    def recheck(self) -> dict[str, Any]:
+        """Return the next span of which the server has to have all that was verified; see the protocol."""
+        reply = self._ask("recheck")
+        if "start_ms" not in reply:
+            raise BufferAwayError(f"recheck: a reply with {', '.join(reply)}")
+        return reply
+
+    def rechecked(self, start_ms: int, width_ms: int, there: int, short: int) -> None:
+        """Report how many samples of a span the server has, and how many too few."""
+        self._ask("rechecked", start_ms=start_ms, width_ms=width_ms, there=there, short=short)
+
     def restarted(self, started_s: int, started_ms: int, grace_s: float) -> None:
         """Report when the server was started, by its own clock and by the local one."""
         self._ask("restarted", started_s=started_s, started_ms=started_ms, grace_s=grace_s)

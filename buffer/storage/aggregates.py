@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -135,6 +135,22 @@ class Aggregates:
             "WHERE width_ms = ? AND start_ms < ? ORDER BY start_ms, series_id LIMIT ?"
         )
         return [Aggregate(*row) for row in self._connection.execute(query, (width_ms, before_ms, limit))]
+
+    def series(self, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
+        """Return id of each series with aggregates between two times, and of how many samples they are."""
+        query = (
+            "SELECT series_id, sum(count) FROM aggregates WHERE width_ms IN (?, ?) AND start_ms >= ? AND start_ms < ? "
+            "GROUP BY series_id"
+        )
+        bounds = (MINUTE_MS, FIVE_MINUTES_MS, start_ms, end_ms)
+        rows: list[Any] = self._connection.execute(query, bounds).fetchall()
+        return rows
+
+    def newest_ms(self, before_ms: int) -> int | None:
+        """Return the start of the newest aggregate before a time."""
+        query = "SELECT max(start_ms) FROM aggregates WHERE width_ms = ? AND start_ms < ?"
+        found = [self._connection.execute(query, (width, before_ms)).get for width in (MINUTE_MS, FIVE_MINUTES_MS)]
+        return max((start_ms for start_ms in found if start_ms is not None), default=None)
 
     def delete(self, rows: Iterable[Aggregate]) -> None:
         """Delete aggregates."""

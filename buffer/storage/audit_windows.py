@@ -89,13 +89,34 @@ class AuditWindows:
         self.not_uploaded(sample.timestamp_ms for sample in samples if sample.fate.is_uploaded)
 
     def next_open(self, after_ms: int, closed_ms: int) -> AuditWindow | None:
-        """Return the oldest window after a time that is to be audited, and ended and was uploaded before another."""
+        """Return the oldest window after a time that is to be audited, and ended and was uploaded before another.
+
+        One of which all samples are pending again is not asked about before some of them are uploaded.
+        """
+        pending = f"SELECT 1 FROM samples WHERE timestamp_ms BETWEEN start_ms AND start_ms + ? AND {fate.IS_PENDING}"
         query = (
             f"SELECT start_ms, uploaded_ms, resends FROM windows WHERE {_OPEN} AND start_ms > ? AND start_ms <= ? "
-            "AND uploaded_ms <= ? ORDER BY start_ms LIMIT 1"
+            f"AND uploaded_ms <= ? AND (samples > 0 OR NOT EXISTS ({pending})) ORDER BY start_ms LIMIT 1"
         )
-        row = self._connection.execute(query, (after_ms, closed_ms - WINDOW_MS, closed_ms)).fetchone()
+        bounds = (after_ms, closed_ms - WINDOW_MS, closed_ms, WINDOW_MS - 1)
+        row = self._connection.execute(query, bounds).fetchone()
         return None if row is None else AuditWindow(*row)
+
+    def is_open_between(self, start_ms: int, end_ms: int) -> bool:
+        """Tell whether a window that starts between two times is to be audited."""
+        query = f"SELECT 1 FROM windows WHERE {_OPEN} AND start_ms >= ? AND start_ms < ? LIMIT 1"
+        return self._connection.execute(query, (start_ms, end_ms)).fetchone() is not None
+
+    def reopen(self, start_ms: int, end_ms: int) -> None:
+        """Have the verified windows between two times audited again, as if nothing of them had been sent again yet."""
+        update = "UPDATE windows SET state = ?, resends = 0 WHERE state = ? AND start_ms >= ? AND start_ms < ?"
+        self._connection.execute(update, (TO_AUDIT, VERIFIED, start_ms, end_ms))
+
+    def newest_first(self) -> list[tuple[int, int]]:
+        """Return start and number of uploaded samples of each window; 0 where it is not verified."""
+        query = f"SELECT start_ms, CASE state WHEN {VERIFIED} THEN samples ELSE 0 END FROM windows ORDER BY 1 DESC"
+        rows: list[Any] = self._connection.execute(query).fetchall()
+        return rows
 
     def get(self, start_ms: int) -> AuditWindow | None:
         """Return a window, None where there is none."""
@@ -113,13 +134,13 @@ class AuditWindows:
         update = "UPDATE windows SET state = ?, resends = ? WHERE start_ms = ?"
         self._connection.execute(update, (state, resends, start_ms))
 
-    def series(self, start_ms: int) -> list[tuple[int, int]]:
-        """Return id and number of uploaded samples of each series in a window."""
+    def series(self, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
+        """Return id and number of uploaded samples of each series between two times."""
         query = (
             "SELECT series_id, count(*) FROM samples WHERE timestamp_ms >= ? AND timestamp_ms < ? "
             f"AND {fate.IS_UPLOADED} GROUP BY series_id"
         )
-        rows: list[Any] = self._connection.execute(query, (start_ms, start_ms + WINDOW_MS)).fetchall()
+        rows: list[Any] = self._connection.execute(query, (start_ms, end_ms)).fetchall()
         return rows
 
     def progress(self) -> AuditProgress:

@@ -165,6 +165,11 @@ class Store:
         duplicates = entered.samples - entered.inserted - entered.refused
         return Written(entered.inserted, duplicates, entered.moved, step_ms, entered.refused)
 
+    def described(self, counts: Iterable[tuple[int, int]]) -> list[list[Any]]:
+        """Return id, name, device, tags and number for series that are given with a number."""
+        found = [(self.series.by_id(series_id), count) for series_id, count in counts]
+        return [[series.id, series.name, series.device_id, dict(series.tags), count] for series, count in found]
+
     def archive_file(self, path: Path, boot_id: str, start_ms: int) -> ArchiveFile:
         """Begin or continue an archive file of this database's samples."""
         return ArchiveFile(self._connection, path, boot_id, start_ms)

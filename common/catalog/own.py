@@ -57,6 +57,7 @@ OWN = (
     row("storage.upkeep_slice_seconds", HISTOGRAM, "seconds", "task", "What ingest may have waited for upkeep."),
     row("storage.upkeep_failures_total", COUNTER, "", "task", "Slices of upkeep that failed and are tried again."),
     row("storage.requeued_samples_total", COUNTER, "", "", "Uploaded samples that were sent again: not at the server."),
+    row("storage.lost_at_server_total", COUNTER, "", "", "Samples that the server lost after they were found there."),
     row("storage.audit_failures_total", COUNTER, "", "", "Spans that the server lost again and again."),
     row("storage.sync_duration_seconds", HISTOGRAM, "seconds", "", "Duration of one sync of the write-ahead log."),
     row(

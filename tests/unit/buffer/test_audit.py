@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from buffer.audit import MAX_RESENDS, MAX_TRIES, RESTS, Audit
+from buffer.recheck import Recheck
 from buffer.storage import audit_windows
 from buffer.storage.store import Store
 from common import clock
@@ -18,6 +19,7 @@ from common.instruments import Instruments
 from common.log import Log
 from common.sample import Batch, Sample
 from common.service import Service
+from common.status import BufferStatus
 from tests.unit.buffer.databases import DEVICE, query, storage
 
 GRACE_S = 60.0
@@ -34,7 +36,9 @@ class Desk:
         self._process = SimpleNamespace(instruments=Instruments(), log=Log("audit"), event=self.events.append)
         self.monkeypatch = monkeypatch
         monkeypatch.setattr("buffer.audit.time.monotonic", lambda: self.now_s)
-        self.audit = Audit(cast("Service", self._process), self.store)
+        service, self.status = cast("Service", self._process), BufferStatus()
+        self.recheck = Recheck(service, self.store, self.status)
+        self.audit = Audit(service, self.store, self.recheck)
         self.start_ms = (clock.wall_ms() - 3_600_000) // audit_windows.WINDOW_MS * audit_windows.WINDOW_MS
         samples = [Sample("m", 1, {"slot": f"{slot}"}) for slot in range(SERIES)]
         self.store.write([Batch("p", "e", 1, self.start_ms, 0, "", urgent=False, samples=samples)])

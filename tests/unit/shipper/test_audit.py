@@ -11,7 +11,17 @@ import pytest
 
 from common.remote import Remote
 from common.service import Service
-from shipper.audit import PATIENCE, Audit, UnreachableError, Uploaded, parse_counts, parse_newest, parse_start, short
+from shipper.audit import (
+    NEXT_S,
+    PATIENCE,
+    Audit,
+    UnreachableError,
+    Uploaded,
+    parse_counts,
+    parse_newest,
+    parse_start,
+    short,
+)
 from shipper.buffer_client import BufferClient
 from shipper.http import proof
 from shipper.http.answer import Answer
@@ -94,20 +104,24 @@ class Buffer:
 
     def __init__(self) -> None:
         self.said: list[tuple[str, object]] = []
+        self.recheck: dict[str, Any] = {"start_ms": None}
 
     def ask(self, operation: str, **fields: Any) -> dict[str, Any]:
         """Answer as the buffer does."""
+        if operation == "recheck":
+            return self.recheck
         if operation == "audit":
-            series = [[1, "cpu", "d", {}, 30]]
             return {
-                "start_ms": START_MS, "width_ms": WIDTH_MS, "uploaded_ms": 1, "series": series,
+                "start_ms": START_MS, "width_ms": WIDTH_MS, "uploaded_ms": 1, "series": SERIES,
                 "verified_until_ms": START_MS, "unverified_samples": 30,
             }  # fmt: skip
-        self.said.append((operation, fields.get("missing", fields.get("started_s"))))
+        found = (fields[name] for name in ("missing", "started_s", "short") if name in fields)
+        self.said.append((operation, next(found)))
         return {}
 
 
 START_MS, WIDTH_MS = 1_795_000_000_000, 300_000
+SERIES = [[1, "cpu", "d", {}, 30]]
 
 
 class Server:
@@ -221,3 +235,13 @@ def test_a_partial_answer_is_none(audited: Callable[..., Audited], monkeypatch: 
     audit.step()
     assert [] == buffer.said
     assert "waits: partial_answer" in str(report.status.audit)
+
+
+@pytest.mark.parametrize("by_series", [True, False])
+def test_a_verified_span_is_counted_before_any_window(audited: Callable[..., Audited], by_series: bool) -> None:
+    """The buffer hears how much the server has of it, and how much too little."""
+    audit, buffer, server, _ = audited()
+    buffer.recheck = {"start_ms": START_MS, "width_ms": 10 * WIDTH_MS, "series": SERIES, "by_series": by_series}
+    server.counted = 20
+    assert NEXT_S == audit.step()
+    assert [("rechecked", 10)] == buffer.said
