@@ -8,7 +8,7 @@ parser, so a default is written as an operator would write it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,18 @@ def text(*, pattern: str = "") -> Parser:
         if pattern and not re.fullmatch(pattern, value):
             raise ValueError(f"expected text like {pattern}")
         return str(value)
+
+    return parse
+
+
+def named() -> Parser:
+    """Accept names by what they are given to, e.g. ``{usb0: left}``."""
+
+    def parse(value: Any) -> Mapping[str, str]:
+        typed = _typed(value)
+        if not isinstance(typed, dict) or not all(isinstance(text, str) for pair in typed.items() for text in pair):
+            raise ValueError("expected names, each with what it is given to, e.g. {usb0: left}")
+        return typed
 
     return parse
 

@@ -5,11 +5,11 @@ A collector's own section is in the collector's module. How a file becomes these
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.keys import boolean, choice, duration, integer, key, path, section, size, text, url
+from common.keys import boolean, choice, duration, integer, key, named, path, section, size, text, url
 from common.remote import Remote
 from common.thresholds import Alerts
 
@@ -25,6 +25,9 @@ class Device:
     id: str = key(text(pattern=r"[A-Za-z0-9._:-]{1,64}"), "belabox-001", "label device_id of every sample", fixed=True)
     name: str = key(text(), "", "a name for people")
     location: str = key(text(), "", "where it is, for people")
+    links: Mapping[str, str] = key(
+        named(), "{}", "names of links for people, by interface or address, e.g. {usb0: backpack left}"
+    )
 
 
 @dataclass(frozen=True)

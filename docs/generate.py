@@ -140,7 +140,7 @@ def _meaning(spec: KeySpec) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    return bool(text) and (text.startswith("[") or all(c.isalnum() or c in "./:_-" for c in text))
+    return bool(text) and (text.startswith(("[", "{")) or all(c.isalnum() or c in "./:_-" for c in text))
 
 
 def _sections() -> Iterator[tuple[str, type[Any]]]:

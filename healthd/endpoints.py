@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from common import clock
@@ -13,13 +12,15 @@ from common.log import Log
 from common.thresholds import ERROR, OK
 from common.token_file import TokenFile
 from healthd import compression, report, selfmetrics
-from healthd.access import LOGIN, Access
+from healthd.access import Access
 from healthd.connection import JSON, Answer, Request
 from healthd.page import files
-from healthd.page.history import NEWEST, SPANS_S, History, UnreadableError
+from healthd.page.history import LEAST_SPAN_S, MOST_SPAN_S, History
 from healthd.page.latest import Latest
 from healthd.page.live import Live
 from healthd.page.picture import picture
+from healthd.recorded.database import UnreadableError
+from healthd.recorded.events import NEWEST
 from healthd.report import View
 
 METRICS = "/metrics"
@@ -31,7 +32,7 @@ class Endpoints:
 
     Args:
         view: the first one.
-        database: the buffer's file.
+        history: reads what was recorded.
         device: its id and name.
         token: what readers need, None where they need nothing.
         log: told of refused guesses.
@@ -42,15 +43,15 @@ class Endpoints:
     """
 
     def __init__(
-        self, view: View, database: Path, device: Mapping[str, str], token: TokenFile | None, log: Log
+        self, view: View, history: History, device: Mapping[str, str], token: TokenFile | None, log: Log
     ) -> None:
         self.view = view
         self.latest = Latest()
         self._device = device
         self._files = files.load()
-        open_paths = {LOGIN, f"{view.path}/live", *(path for path in self._files if path.startswith("/static/"))}
+        open_paths = {f"{view.path}/live", *self._files}  # the files say nothing of this device
         self._access = Access(token, frozenset(open_paths), log)
-        self._history = History(database)
+        self._history = history
         self._live = Live(self._picture)
 
     def show(self, view: View) -> None:
@@ -82,19 +83,21 @@ class Endpoints:
     def _paths(self, request: Request) -> dict[str, Callable[[], Answer]]:
         view, now_s = self.view, time.monotonic()
         return {
+            files.PAGE: lambda: files.page(json.loads(self._live.current())),
             METRICS: lambda: _metrics(view),
             view.path: lambda: _health(view, now_s),
             f"{view.path}/live": lambda: _json(200, {"status": "alive"}),
             f"{view.path}/ready": lambda: _ready(view, now_s),
             "/api/now": lambda: Answer(200, JSON, self._live.current() + b"\n"),
             "/api/live": self._watch,
-            "/api/plots": lambda: self._plots(request.query.get("span", "5m")),
+            "/api/plots": lambda: self._plots(request.query),
+            "/api/sessions": lambda: self._read(lambda: {"sessions": self._history.sessions()}),
             "/api/events": lambda: self._events(request.query.get("before", "")),
         }
 
     def _picture(self) -> bytes:
         made = picture(self.view, self.latest, self._device, time.monotonic(), clock.wall_ms())
-        return json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode()
+        return _compact(made)
 
     def _watch(self) -> Answer:
         pieces = self._live.watch()
@@ -102,10 +105,17 @@ class Endpoints:
             return _json(503, {"error": "too many watch already"})
         return Answer(200, EVENT_STREAM, pieces=pieces)
 
-    def _plots(self, span: str) -> Answer:
-        if span not in SPANS_S:
-            return _json(400, {"error": f"span: expected one of {', '.join(SPANS_S)}"})
-        return self._read(lambda: self._history.plots(span, clock.wall_ms()))
+    def _plots(self, query: Mapping[str, str]) -> Answer:
+        """Answer with plots over `span_s` up to `end_ms`, or up to now: then from `after_ms` on alone."""
+        fields = {"span_s": "300", "end_ms": "0", "after_ms": "0", **query}
+        if not all(fields[name].isdecimal() and len(fields[name]) < 15 for name in ("span_s", "end_ms", "after_ms")):
+            return _json(400, {"error": "span_s, end_ms, after_ms: expected whole numbers"})
+        span_s, end_ms, after_ms = int(fields["span_s"]), int(fields["end_ms"]), int(fields["after_ms"])
+        if not LEAST_SPAN_S <= span_s <= MOST_SPAN_S:
+            return _json(400, {"error": f"span_s: expected {LEAST_SPAN_S} to {MOST_SPAN_S}"})
+        if end_ms:
+            return self._read(lambda: self._history.plots(end_ms - 1000 * span_s, end_ms))
+        return self._read(lambda: self._history.live(span_s, clock.wall_ms(), after_ms))
 
     def _events(self, before: str) -> Answer:
         numbers = before.split(".") if before else [str(number) for number in NEWEST]
@@ -115,9 +125,14 @@ class Endpoints:
 
     def _read(self, read: Callable[[], dict[str, Any]]) -> Answer:
         try:
-            return _json(200, read())
+            return Answer(200, JSON, _compact(read()))
         except UnreadableError as error:
             return _json(503, {"error": f"the database cannot be read now: {error}"})
+
+
+def _compact(body: dict[str, Any]) -> bytes:
+    """Return what a browser reads, in few bytes."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _json(status: int, body: dict[str, Any]) -> Answer:

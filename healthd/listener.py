@@ -14,6 +14,7 @@ from healthd.access import LOGIN
 from healthd.connection import Answer, Request
 from healthd.endpoints import Endpoints
 from healthd.http import Server
+from healthd.page.history import History
 from healthd.report import View
 
 RETRY_S = 2.0
@@ -87,8 +88,9 @@ class Listener:
 
     def _endpoints(self, view: View) -> Endpoints:
         settings = self._process.config.settings
+        history = History(settings.storage.path, settings.device.links)
         device = {"id": settings.device.id, "name": settings.device.name}
-        return Endpoints(view, settings.storage.path, device, access.token(settings.health), self._process.log)
+        return Endpoints(view, history, device, access.token(settings.health), self._process.log)
 
     def _write_address(self, address: str) -> None:
         """Write the address in one step, so that nobody reads half of it."""

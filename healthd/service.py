@@ -158,6 +158,7 @@ class Healthd:
         """Take what was committed since the last look, and judge recorder and stream."""
         settings, latest = self._service.config.settings, self.listener.endpoints.latest
         known, limits = self._known(), rollup.limits(settings)
+        latest.link_names = settings.device.links
         self._take()
         tiles = (*delivery.disk(latest, now_s), *delivery.budget(known))
         self._verdict = rollup.assess(known, limits, now_s, self._verdict, tiles)

@@ -100,7 +100,7 @@ def assess(
         *_of_tiles((*shown, *device)),
     ]
     reasons = _dated(found, wall_ms, before)
-    rows_of_links = tuple(links.links(latest, now_s)) if runs else ()
+    rows_of_links = tuple(links.links(latest, now_s, judged=live)) if runs else ()
     level, title, text, since_ms = _sentence(row, runs, reasons, latest, now_s)
     state = STATES[int(row.value)] if row is not None else "live" if runs else STATES[0]
     return StreamVerdict(state, level, title, text, since_ms, reasons, shown, device, rows_of_links)

@@ -1,9 +1,17 @@
-"""The files a browser draws the page with, read once; nothing is asked for from anywhere else."""
+"""The files a browser draws the page with, read once; nothing is asked for from anywhere else.
+
+The page itself comes with the verdicts of now in it, so that they are there before a script is.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
+from html import escape
 from pathlib import Path
+from string import Template
+from typing import Any
 
 from healthd.connection import Answer, Request
 
@@ -15,7 +23,8 @@ TYPES = {
     ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json",
 }
-WORKER = "sw.js"  # a service worker serves the paths below its own
+PAGE, SHELL = "/", "/shell"  # with the verdicts of now; without any, for who keeps it
+WORKER = "/sw.js"  # a service worker serves the paths below its own
 # Only our own files, nothing inline, no frame around it.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; manifest-src 'self'; "
@@ -27,19 +36,23 @@ HEADERS = (
     ("X-Frame-Options", "DENY"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
+_LOOKING = {"level": "idle", "title": "Looking…", "text": "", "reasons": ()}
 
 
 def load() -> dict[str, Answer]:
-    """Return every file by its path; the page itself is ``/``, a form and the service worker are their names alone."""
-    found = {}
-    for file in sorted(FOLDER.iterdir()):
-        path = f"/{file.name}".removesuffix(".html") if file.suffix == ".html" else f"/static/{file.name}"
-        body = file.read_bytes()
-        tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-        headers = (*HEADERS, ("Cache-Control", "no-cache"), ("ETag", tag))
-        path = {"/index": "/", f"/static/{WORKER}": f"/{WORKER}"}.get(path, path)
-        found[path] = Answer(200, TYPES[file.suffix], body, headers)
-    return found
+    """Return every file by its path; the page is there as `SHELL`, a form is its name alone."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in sorted(FOLDER.iterdir())}
+    texts["index.html"] = _filled(texts["index.html"], None)
+    version = hashlib.sha256("".join(texts.values()).encode()).hexdigest()[:16]
+    kept = [_path(name) for name in texts if not name.startswith(("login", "sw."))]
+    texts["sw.js"] = Template(texts["sw.js"]).substitute(version=version, files=json.dumps(kept))
+    return {_path(name): _answer(name, text) for name, text in texts.items()}
+
+
+def page(picture: Mapping[str, Any]) -> Answer:
+    """Return the page with what there is to see now."""
+    text = _filled((FOLDER / "index.html").read_text(encoding="utf-8"), picture)
+    return Answer(200, TYPES[".html"], text.encode(), HEADERS)
 
 
 def unless_known(answer: Answer, request: Request) -> Answer:
@@ -48,3 +61,27 @@ def unless_known(answer: Answer, request: Request) -> Answer:
     if known and ("ETag", known) in answer.headers:
         return answer._replace(status=304, body=b"")
     return answer
+
+
+def _path(name: str) -> str:
+    special = {"index.html": SHELL, "sw.js": WORKER}
+    return special.get(name) or (f"/{name.removesuffix('.html')}" if name.endswith(".html") else f"/static/{name}")
+
+
+def _answer(name: str, text: str) -> Answer:
+    body = text.encode()
+    tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+    return Answer(200, TYPES[Path(name).suffix], body, (*HEADERS, ("Cache-Control", "no-cache"), ("ETag", tag)))
+
+
+def _filled(text: str, picture: Mapping[str, Any] | None) -> str:
+    """Return the page with both verdicts in words, and the whole picture for its script."""
+    verdicts = {one["id"]: one for one in picture["verdicts"]} if picture else {}
+    words = {}
+    for name in ("stream", "recorder"):
+        verdict = verdicts.get(name, _LOOKING)
+        todo = verdict["reasons"][0]["todo"] if verdict["reasons"] else ""
+        fields = {**{field: verdict[field] for field in ("level", "title", "text")}, "todo": todo}
+        words.update({f"{name}_{field}": escape(said) for field, said in fields.items()})
+    data = json.dumps(picture, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return Template(text).substitute(words, now=data)

@@ -1,41 +1,35 @@
-"""What was, for plots and the list of events: read from the buffer's database while it is written.
+"""What was, for plots and the list of events.
 
-Reads: SQLite, with a read-only connection of its own that holds no transaction longer than one step of a plot, so
-that neither the writer nor a checkpoint waits. Samples lie in the order of time, not of series: a plot of a day on
-a busy device reads only a part of each step, as much of it as `MAX_ENTRIES` allows, and says so.
-Fails: a file that is not there, or damaged, or replaced, raises `UnreadableError`; the next call opens it again.
+Reads: the buffer's database, through `healthd.recorded`. A plot of a day on a busy device reads only a part of each
+step, as much of it as `MAX_ENTRIES` allows, and says so.
+Fails: `UnreadableError` where there is no history to be read now.
 """
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from common.event_advice import todo
-from healthd.page.plots import METRICS, PLOTS, Line
+from healthd import advice, link_names
+from healthd.page.plots import METRICS, PLOTS, LineOf
+from healthd.recorded import events, series
+from healthd.recorded.database import Database, Query
+from healthd.recorded.events import NEWEST, Event
+from healthd.recorded.series import Line, Point
 
-if TYPE_CHECKING:
-    import apsw
-
-SPANS_S = {"5m": (300, 5), "1h": (3_600, 20), "24h": (86_400, 480)}  # by name: how far back, and the step
+LEAST_SPAN_S, MOST_SPAN_S = 30, 35 * 86_400
+STEPS_S = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14_400, 28_800)
+MOST_STEPS = 180
 MAX_ENTRIES = 1_500_000  # index entries read for one answer: 0.1 s here, 0.3 s on the board
 MAX_EVENTS = 200  # of a page
-NEWEST = (1 << 62, 1 << 62)
-BUSY_MS = 100
+MAX_MARKS = 100  # of a plot
+MAX_SESSIONS = 100
+MAX_KEPT = 8  # answers
 KEEP_STEPS = 0.5  # an answer serves for half a step: ten browsers cost as much as one
-
-_STEP = (
-    "SELECT series_id, min(value), avg(value), max(value) FROM samples INDEXED BY ux_metrics_dedup "
-    "WHERE timestamp_ms >= ? AND timestamp_ms < ? AND series_id IN ({}) AND typeof(value) != 'text' GROUP BY series_id"
-)
-
-
-class UnreadableError(Exception):
-    """There is no history to be read now."""
 
 
 class History:
@@ -43,31 +37,58 @@ class History:
 
     Args:
         database: the buffer's file.
+        links: names that the configuration gives to links.
     """
 
-    def __init__(self, database: Path) -> None:
-        self._database = database
+    def __init__(self, database: Path, links: Mapping[str, str]) -> None:
+        self._database = Database(database)
+        self._links = links
         self._lock = threading.Lock()
-        self._connection: apsw.Connection | None = None
-        self._inode = 0
-        self._plots: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._live: dict[int, tuple[float, dict[str, Any]]] = {}
 
-    def plots(self, span: str, now_ms: int) -> dict[str, Any]:
-        """Return all plots over a span of `SPANS_S` that ends now.
+    def live(self, span_s: int, now_ms: int, after_ms: int = 0) -> dict[str, Any]:
+        """Return all plots over the time up to now, as `plots` does; with points from `after_ms` on alone."""
+        with self._lock:
+            made_s, made = self._live.get(span_s, (0.0, {}))
+            if not made or time.monotonic() - made_s > KEEP_STEPS * made["step_s"]:
+                made = self.plots(now_ms - 1000 * span_s, now_ms)
+                if len(self._live) >= MAX_KEPT:
+                    self._live.clear()
+                self._live[span_s] = time.monotonic(), made
+        return _after(made, after_ms) if after_ms else made
+
+    def plots(self, start_ms: int, end_ms: int) -> dict[str, Any]:
+        """Return all plots over a span.
 
         Returns:
-            ``span_s``, ``step_s``, ``end_ms``, ``read_share`` (1, or which part of each step was read), ``plots``; each
-            line is a name and its points ``[timestamp_ms, least, mean, most]``.
+            ``start_ms``, ``end_ms``, ``step_s``, ``read_share`` (1, or which part of each step was read), ``marks``:
+            events that are more than information, ``sessions``: streams, and ``plots``; each line has a name and points
+            ``[timestamp_ms, least, mean, most]``, or ``[timestamp_ms, value]`` where these are the same.
 
         Raises:
-            UnreadableError: see the class.
+            UnreadableError: see the module.
         """
-        with self._lock:
-            made_s, made = self._plots.get(span, (0.0, {}))
-            if not made or time.monotonic() - made_s > KEEP_STEPS * SPANS_S[span][1]:
-                made = self._guarded(lambda connection: _plots(connection, *SPANS_S[span], now_ms))
-                self._plots[span] = (time.monotonic(), made)
-            return made
+        step_ms = 1000 * step_s(start_ms, end_ms)
+
+        def read(query: Query) -> dict[str, Any]:
+            steps_ms = range(start_ms - start_ms % step_ms, end_ms + 1, step_ms)
+            lines, share = series.lines(query, METRICS, steps_ms, MAX_ENTRIES)
+            names = _names(lines, events.modems(query), self._links)
+            streams = events.sessions(query, start_ms, end_ms, MAX_SESSIONS)
+            return {
+                "start_ms": start_ms,
+                "end_ms": end_ms,
+                "step_s": step_ms // 1000,
+                "read_share": round(share, 3),
+                "marks": [event._asdict() for event in events.marks(query, start_ms, end_ms, MAX_MARKS)],
+                "sessions": [[span.start_ms, span.end_ms] for span in streams],
+                "plots": [
+                    {"id": plot.id, "title": plot.title, "unit": plot.unit, "lines": _drawn(plot.lines, lines, names)}
+                    for plot in PLOTS
+                ],
+            }
+
+        return self._database.read(read)
 
     def events(self, before: tuple[int, int] = NEWEST) -> list[dict[str, Any]]:
         """Return a page of events, the newest first, each with what to do.
@@ -76,97 +97,76 @@ class History:
             before: timestamp in Unix milliseconds and id of the event that the page ends before.
 
         Raises:
-            UnreadableError: see the class.
+            UnreadableError: see the module.
         """
-        names = ("id", "timestamp_ms", "kind", "severity", "source", "text")
-        query = (
-            f"SELECT {', '.join(names)} FROM events WHERE (timestamp_ms, id) < (?, ?) "
-            f"ORDER BY timestamp_ms DESC, id DESC LIMIT {MAX_EVENTS}"
-        )
-        with self._lock:
-            rows = self._guarded(lambda connection: connection.execute(query, before).fetchall())
-        found = [dict(zip(names, row, strict=True)) for row in rows]
-        return [{**event, "todo": todo(event["kind"])} for event in found]
+        found = self._database.read(lambda query: events.page_before(query, before, MAX_EVENTS))
+        return [{**event._asdict(), "todo": _todo(event)} for event in found]
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Return the streams there were, the newest first.
+
+        Raises:
+            UnreadableError: see the module.
+        """
+        found = self._database.read(lambda query: events.sessions(query, limit=MAX_SESSIONS))
+        return [
+            {"id": span.session_id, "start_ms": span.start_ms, "end_ms": span.end_ms, "status": span.status}
+            for span in found
+        ]
 
     def close(self) -> None:
         """Let go of the file."""
-        with self._lock:
-            self._drop()
-
-    def _guarded(self, read: Any) -> Any:
-        import apsw  # noqa: PLC0415 - four megabytes that a healthd without visitors does not need
-
-        try:
-            return read(self._open())
-        except (apsw.Error, OSError) as error:
-            self._drop()
-            raise UnreadableError(str(error)) from error
-
-    def _open(self) -> apsw.Connection:
-        """Return the connection; a file that was moved aside and replaced is opened again."""
-        import apsw  # noqa: PLC0415 - as above
-
-        inode = self._database.stat().st_ino
-        if self._connection is None or inode != self._inode:
-            self._drop()
-            self._connection = apsw.Connection(str(self._database), flags=apsw.SQLITE_OPEN_READONLY)
-            self._connection.set_busy_timeout(BUSY_MS)
-            self._connection.execute("PRAGMA query_only = 1; PRAGMA cache_size = -2000")
-            self._inode = inode
-        return self._connection
-
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close(True)
-            self._connection = None
+        self._database.close()
 
 
-def _plots(connection: apsw.Connection, span_s: int, step_s: int, now_ms: int) -> dict[str, Any]:
-    series = _series(connection)
-    end_ms = now_ms - now_ms % (1000 * step_s) + 1000 * step_s
-    starts_ms = range(end_ms - 1000 * span_s, end_ms, 1000 * step_s)
-    share = _share(connection, starts_ms[0])
-    points = _points(connection, list(series), starts_ms, int(1000 * step_s * share))
-    plots = [
-        {"id": plot.id, "title": plot.title, "unit": plot.unit, "lines": _lines(plot.lines, series, points)}
-        for plot in PLOTS
-    ]
-    return {"span_s": span_s, "step_s": step_s, "end_ms": end_ms, "read_share": round(share, 3), "plots": plots}
+def step_s(start_ms: int, end_ms: int) -> int:
+    """Return the step of a plot over a span."""
+    span_s = (end_ms - start_ms) / 1000
+    return next((step for step in STEPS_S if span_s / step <= MOST_STEPS), STEPS_S[-1])
 
 
-def _series(connection: apsw.Connection) -> dict[int, tuple[str, Mapping[str, str]]]:
-    """Return name and labels of what is plotted, by its id."""
-    marks = ", ".join("?" * len(METRICS))
-    query = f"SELECT id, metric_name, tags FROM series WHERE value_type = 0 AND metric_name IN ({marks})"
-    return {number: (name, json.loads(tags)) for number, name, tags in connection.execute(query, METRICS)}
+def _todo(event: Event) -> str:
+    """Return what to do about an event; about an alert, what its own rule says."""
+    rule = event.text.partition(":")[0].replace(" ", "_")
+    known = advice.STREAM.get(rule) if event.kind == "alert_raised" else None
+    return known.todo if known else todo(event.kind)
 
 
-def _share(connection: apsw.Connection, start_ms: int) -> float:
-    """Return which part of each step can be read; ids count the samples well enough."""
-    first = connection.execute(
-        "SELECT id FROM samples WHERE timestamp_ms >= ? ORDER BY timestamp_ms LIMIT 1", (start_ms,)
-    ).get
-    last = connection.execute("SELECT max(id) FROM samples").get
-    return min(1.0, MAX_ENTRIES / max(1, last - first)) if first is not None and last is not None else 1.0
+def _names(lines: Iterable[Line], modems: link_names.Modems, given: Mapping[str, str]) -> dict[link_names.Key, str]:
+    keys = {_key(line): None for line in lines if "ip" in line.labels}  # in the order of the lines
+    return link_names.names(sorted(keys), modems, given)
 
 
-def _points(
-    connection: apsw.Connection, series: list[int], starts_ms: range, read_ms: int
-) -> dict[int, list[list[float]]]:
-    query = _STEP.format(", ".join("?" * len(series)))
-    points: dict[int, list[list[float]]] = {}
-    for start_ms in starts_ms if series else ():
-        for number, least, mean, most in connection.execute(query, (start_ms, start_ms + read_ms, *series)):
-            points.setdefault(number, []).append([start_ms, least, round(mean, 3), most])
-    return points
+def _key(line: Line) -> link_names.Key:
+    return line.labels.get("interface", ""), line.labels.get("ip", "")
 
 
-def _lines(
-    wanted: tuple[Line, ...], series: Mapping[int, tuple[str, Mapping[str, str]]], points: Mapping[int, Any]
+def _drawn(
+    wanted: tuple[LineOf, ...], lines: Iterable[Line], names: Mapping[link_names.Key, str]
 ) -> list[dict[str, Any]]:
-    return [
-        {"name": line.name or tags.get(line.label, ""), "points": points[number]}
-        for line in wanted
-        for number, (metric, tags) in series.items()
-        if metric == line.metric and number in points and (line.only is None or line.only in tags.items())
+    """Return the lines of a plot; a line of a link says so, for it has one colour everywhere."""
+    drawn = []
+    for one in wanted:
+        for line in sorted(lines, key=_key):
+            if line.metric == one.metric and (one.only is None or one.only in line.labels.items()):
+                name = one.name or names[_key(line)]
+                drawn.append({"name": name, "link": not one.name, "points": [_short(point) for point in line.points]})
+    return drawn
+
+
+def _short(point: Point) -> list[float]:
+    """Return a point in few bytes."""
+    least, mean, most = (round(value, 2) if abs(value) < 1000 else round(value) for value in point[1:])
+    return [point.at_ms, mean] if least == most else [point.at_ms, least, mean, most]
+
+
+def _after(made: Mapping[str, Any], after_ms: int) -> dict[str, Any]:
+    """Return an answer without what a viewer has."""
+    plots = [
+        {
+            **plot,
+            "lines": [{**line, "points": [at for at in line["points"] if at[0] >= after_ms]} for line in plot["lines"]],
+        }
+        for plot in made["plots"]
     ]
+    return {**made, "plots": plots}

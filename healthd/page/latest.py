@@ -55,12 +55,14 @@ class Latest:
         events: how many events were heard.
         heard_s: monotonic time of the last batch, None before the first.
         session: the last text that was said of a session, "" for none.
+        link_names: what the configuration calls links, by interface or address.
     """
 
     def __init__(self) -> None:
         self.events = 0
         self.heard_s: float | None = None
         self.session = ""
+        self.link_names: Mapping[str, str] = {}
         self._values: dict[str, dict[_Labels, Value]] = {}
         self._count = 0
 

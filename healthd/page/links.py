@@ -6,44 +6,47 @@ from collections.abc import Iterator
 from typing import Any
 
 from common.thresholds import DEGRADED, ERROR, OK
+from healthd import link_names
 from healthd.page.latest import Latest, Value
-from healthd.page.wording import DASH, bits, number, percent
+from healthd.page.wording import bits, number, percent
 
 LEAST_BARS = 1_000_000.0  # bits per second that fill a link's bar when no link carries more
 
 
-def links(latest: Latest, now_s: float) -> list[dict[str, Any]]:
-    """Return what is known of each bonded link; one that is down is red only when none is up."""
+def links(latest: Latest, now_s: float, *, judged: bool = True) -> list[dict[str, Any]]:
+    """Return what is known of each bonded link; one that is down is red only when none is up, and `judged`."""
     ups = latest.rows("srtla.link_up", now_s)
     rates = {_key(row): row.value for row in latest.rows("srtla.link_bits_per_second", now_s)}
     most = max([LEAST_BARS, *rates.values()])
-    down = DEGRADED if any(row.value for row in ups) else ERROR
-    return [_link(row, rates.get(_key(row)), most, down, latest, now_s) for row in ups]
+    down = "" if not judged else DEGRADED if any(row.value for row in ups) else ERROR
+    names = _names(latest, now_s)
+    return [_link(row, names[_key(row)], rates.get(_key(row)), most, down, latest, now_s) for row in ups]
 
 
 def down(latest: Latest, now_s: float) -> Iterator[tuple[str, Value]]:
     """Yield the name of each link that does not answer, and since when."""
+    names = _names(latest, now_s)
     for row in latest.rows("srtla.link_up", now_s):
         if not row.value:
-            yield name(row, latest, now_s), row
+            yield names[_key(row)], row
 
 
-def name(row: Value, latest: Latest, now_s: float) -> str:
-    """Return what people call a link: its carrier where the modem says it, else its interface or address."""
-    interface, address = row.tags.get("interface", ""), row.tags.get("ip", "")
-    carrier = _modem(interface, latest, now_s).get("carrier", "")
-    return f"{carrier} ({interface})" if carrier else interface or address or DASH
+def _names(latest: Latest, now_s: float) -> dict[link_names.Key, str]:
+    keys = map(_key, latest.rows("srtla.link_up", now_s))
+    return link_names.names(keys, _modems(latest, now_s), latest.link_names)
 
 
-def _link(row: Value, rate: float | None, most: float, down_level: str, latest: Latest, now_s: float) -> dict[str, Any]:
+def _link(
+    row: Value, name: str, rate: float | None, most: float, down_level: str, latest: Latest, now_s: float
+) -> dict[str, Any]:
     rtt = latest.number("srtla.link_rtt_ms", now_s, **row.tags)
     loss = latest.number("srtla.link_loss_percent", now_s, **row.tags)
     if not row.value:
         rate = rtt = loss = None  # what was measured before it went down
     return {
         "id": "-".join(_key(row)),
-        "name": name(row, latest, now_s),
-        "modem": _detail(row, latest, now_s),
+        "name": name,
+        "modem": " · ".join(part for part in _details(row, latest, now_s) if part and part != name),
         "level": OK if row.value else down_level,
         "state": "up" if row.value else "down",
         "rate": bits(rate),
@@ -53,19 +56,20 @@ def _link(row: Value, rate: float | None, most: float, down_level: str, latest: 
     }
 
 
-def _detail(row: Value, latest: Latest, now_s: float) -> str:
-    """Return a link's address, modem and signal."""
-    modem = _modem(row.tags.get("interface", ""), latest, now_s)
+def _details(row: Value, latest: Latest, now_s: float) -> Iterator[str]:
+    """Yield a link's signal, modem, interface and address, as far as they are known."""
+    modem = _modems(latest, now_s).get(row.tags.get("interface", ""), {})
     signal = latest.number("modem.signal_percent", now_s, modem=modem.get("modem", "")) if modem else None
-    parts = [row.tags.get("ip", ""), modem.get("model", ""), modem.get("technology", "")]
-    return " · ".join([*filter(None, parts), *([percent(signal)] if signal is not None else [])])
+    yield "" if signal is None else f"signal {percent(signal)}"
+    yield modem.get("technology", "").upper()
+    yield modem.get("model", "")
+    yield from _key(row)
 
 
-def _modem(interface: str, latest: Latest, now_s: float) -> dict[str, str]:
-    """Return the labels of an interface's modem, nothing where there is none."""
-    rows = latest.rows("modem.info", now_s) if interface else []
-    return next((dict(row.tags) for row in rows if row.tags.get("interface") == interface), {})
+def _modems(latest: Latest, now_s: float) -> link_names.Modems:
+    """Return the labels of each interface's modem."""
+    return {row.tags["interface"]: row.tags for row in latest.rows("modem.info", now_s) if row.tags.get("interface")}
 
 
-def _key(row: Value) -> tuple[str, str]:
+def _key(row: Value) -> link_names.Key:
     return row.tags.get("interface", ""), row.tags.get("ip", "")

@@ -15,6 +15,7 @@ from common.thresholds import DEGRADED, OK
 from healthd import advice, report, rollup
 from healthd.page import delivery
 from healthd.page.latest import Latest
+from healthd.page.plots import OF_TILE
 from healthd.page.tile import IDLE, Tile
 from healthd.report import View
 from healthd.stream import StreamVerdict
@@ -99,7 +100,7 @@ def _reason(rule: str, level: str, part: str, title: str, since_ms: int) -> dict
 
 
 def _group(name: str, title: str, tiles: Iterable[Tile]) -> dict[str, Any]:
-    return {"id": name, "title": title, "tiles": [tile._asdict() for tile in tiles]}
+    return {"id": name, "title": title, "tiles": [{**tile._asdict(), "plot": OF_TILE.get(tile.id)} for tile in tiles]}
 
 
 def _process(name: str, said: Mapping[str, Any], reasons: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -14,17 +14,22 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from common import config, service
+from healthd import link_names
 from healthd.page.wording import lasting
+from healthd.recorded import events, series
+from healthd.recorded.database import Database, Query, UnreadableError
+from healthd.recorded.events import Span
+from healthd.recorded.series import Line
 from healthd.session_report import summary
 from healthd.session_report.document import document
-from healthd.session_report.reader import Line, Reader, Span, UnreadableError, opened
 
 EXIT_USAGE, EXIT_UNAVAILABLE = 64, 69  # of sysexits.h
+BUSY_MS = 2000  # a command may wait for a checkpoint; the page may not
 MOST_POINTS = 600  # of a line: as many as a screen is wide
 LEAST_STEP_MS = 1000
 BYTES_METRIC, BYTES_LABEL = "network.tx_bytes_total", "interface"
@@ -38,23 +43,21 @@ def main() -> int:
     """Write the report that the command line asks for; return the exit code."""
     options = _parser().parse_args()
     try:
-        database = config.load(options.config, os.environ).settings.storage.path
+        settings = config.load(options.config, os.environ).settings
     except config.ConfigError as error:
         print("\n".join(error.messages), file=sys.stderr)
         return service.EXIT_CONFIG
+    database = Database(settings.storage.path, BUSY_MS)
     try:
-        with opened(database) as reader:
-            if options.list:
-                return _list(reader)
-            span = _span(reader, options)
-            text = _report(reader, span, options.format)
+        return _write(*database.read(lambda query: _answer(query, options, settings.device.links)))
     except _NotFoundError as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
     except UnreadableError as error:
         print(error, file=sys.stderr)
         return EXIT_UNAVAILABLE
-    return _write(text, options.output or Path(f"report-{_file_time(span.start_ms)}.{options.format}"))
+    finally:
+        database.close()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,18 +79,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _list(reader: Reader) -> int:
-    for span in reader.sessions():
-        length = lasting((span.end_ms - span.start_ms) / 1000)
-        print(f"{_clock(span.start_ms)}  {length:>12}  {span.status:<9}  {span.session_id}")
-    return 0
+def _answer(query: Query, options: argparse.Namespace, names: Mapping[str, str]) -> tuple[str, Path]:
+    """Return what is asked for, and the file that it goes to."""
+    if options.list:
+        return "".join(f"{_listed(span)}\n" for span in events.sessions(query)), Path("-")
+    span = _span(query, options)
+    file = options.output or Path(f"report-{_file_time(span.start_ms)}.{options.format}")
+    return _report(query, span, options.format, names), file
 
 
-def _span(reader: Reader, options: argparse.Namespace) -> Span:
+def _listed(span: Span) -> str:
+    length = lasting((span.end_ms - span.start_ms) / 1000)
+    return f"{_clock(span.start_ms)}  {length:>12}  {span.status:<9}  {span.session_id}"
+
+
+def _span(query: Query, options: argparse.Namespace) -> Span:
     if options.at:
         at_ms, around_ms = _moment_ms(options.at, time.time()), int(options.minutes * 60_000)
         return Span(f"{_clock(at_ms)}", at_ms - around_ms, at_ms + around_ms)
-    sessions = reader.sessions()
+    sessions = events.sessions(query)
     if options.session:
         sessions = [span for span in sessions if span.session_id.startswith(options.session)]
     if not sessions:
@@ -115,23 +125,28 @@ def _moment_ms(text: str, now_s: float) -> int:
         raise _NotFoundError(f"--at: expected 14:32, 14:32:10 or 2026-11-28 14:32, got {text!r}") from None
 
 
-def _report(reader: Reader, span: Span, form: str) -> str:
+def _report(query: Query, span: Span, form: str, given: Mapping[str, str]) -> str:
     step_ms = max(LEAST_STEP_MS, (span.end_ms - span.start_ms) // MOST_POINTS)
-    lines, events = reader.lines(summary.METRICS, span, step_ms), reader.events(span)
+    lines, _ = series.lines(query, summary.METRICS, range(span.start_ms, span.end_ms + 1, step_ms))
+    modems, found = events.modems(query), events.within(query, span.start_ms, span.end_ms)
+    lines = summary.with_names(lines, modems, given)
     if form == "csv":
         return _csv(lines)
-    rows, moments = summary.rows(lines), summary.moments(events, lines)
-    increases = reader.increases(BYTES_METRIC, span)
-    data = {dict(labels).get(BYTES_LABEL, ""): sent for labels, sent in increases.items() if sent}
+    rows, moments = summary.rows(lines), summary.moments(found, lines)
+    increases = series.increases(query, BYTES_METRIC, span.start_ms, span.end_ms)
+    sent = {dict(labels).get(BYTES_LABEL, ""): amount for labels, amount in increases.items() if amount}
+    names = link_names.names(((interface, "") for interface in sorted(sent)), modems, given)
+    data = {names[interface, ""]: amount for interface, amount in sent.items()}
+    device_id = events.device_id(query)
     if form == "html":
-        return document(reader.device_id(), span, (rows, moments, data), lines, events, _clock)
+        return document(device_id, span, (rows, moments, data), lines, found, _clock)
     content = {
         "numbers": [row._asdict() for row in rows],
         "worst_moments": [moment._asdict() for moment in moments],
-        "bytes_sent_by_interface": data,
-        "events": [event._asdict() for event in events],
+        "bytes_sent_by_link": data,
+        "events": [event._asdict() for event in found],
     }
-    return json.dumps(summary.as_json(reader.device_id(), span, content), ensure_ascii=False, indent=2) + "\n"
+    return json.dumps(summary.as_json(device_id, span, content), ensure_ascii=False, indent=2) + "\n"
 
 
 def _csv(lines: Sequence[Line]) -> str:

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 from common import VERSION
 from healthd.page.wording import lasting, size
-from healthd.session_report.reader import Happening, Line, Point, Span
+from healthd.recorded.events import Event, Span
+from healthd.recorded.series import Line, Point
 from healthd.session_report.summary import FIGURES, Figure, Moment, Row, name_of
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 150, 8, 20
@@ -38,7 +39,7 @@ def document(
     span: Span,
     content: tuple[Sequence[Row], Sequence[Moment], Mapping[str, float]],
     lines: Sequence[Line],
-    events: Sequence[Happening],
+    events: Sequence[Event],
     clock: Clock,
 ) -> str:
     """Return the whole file.
@@ -113,17 +114,17 @@ def _moments(moments: Sequence[Moment], clock: Clock) -> Iterator[str]:
     yield "</table>"
 
 
-def _events(events: Sequence[Happening], clock: Clock) -> Iterator[str]:
+def _events(events: Sequence[Event], clock: Clock) -> Iterator[str]:
     if events:
         yield "<h2>All events</h2><table>"
         for event in events:
             kind = f'<td class="{event.severity}">{escape(event.kind)}</td>'
-            yield f"<tr><td>{clock(event.at_ms)}</td>{kind}<td>{escape(event.text)}</td></tr>"
+            yield f"<tr><td>{clock(event.timestamp_ms)}</td>{kind}<td>{escape(event.text)}</td></tr>"
         yield "</table>"
 
 
-def _plots(span: Span, lines: Sequence[Line], events: Sequence[Happening], clock: Clock) -> Iterator[str]:
-    marks = [event.at_ms for event in events if event.severity in {"critical", "error", "warning"}]
+def _plots(span: Span, lines: Sequence[Line], events: Sequence[Event], clock: Clock) -> Iterator[str]:
+    marks = [event.timestamp_ms for event in events if event.severity in {"critical", "error", "warning"}]
     names = sorted({name_of(line) for line in lines})  # one colour for a link in every plot
     for figure in FIGURES:
         drawn = [line for line in lines if line.metric == figure.metric and line.points]

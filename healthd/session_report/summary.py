@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from healthd.session_report.reader import Happening, Line, Span
+from healthd import link_names
+from healthd.recorded.events import Event, Span
+from healthd.recorded.series import Line
 
 TOGETHER_MS = 30_000  # events this close to each other are one moment
 MOST_MOMENTS = 10
 NEAR_MS = 10_000  # a link's state at a moment is its newest point of these last seconds
+NAME = "link"  # the label
 WEIGHTS = {"critical": 3, "error": 2, "warning": 1}
 
 
@@ -89,13 +92,13 @@ def rows(lines: Iterable[Line]) -> list[Row]:
     return found
 
 
-def moments(events: Iterable[Happening], lines: Iterable[Line]) -> list[Moment]:
+def moments(events: Iterable[Event], lines: Iterable[Line]) -> list[Moment]:
     """Return the worst moments, the worst first, then in the order of time."""
-    lines, groups = list(lines), list[list[Happening]]()
+    lines, groups = list(lines), list[list[Event]]()
     for event in events:
         if event.severity not in WEIGHTS:
             continue
-        if groups and event.at_ms - groups[-1][-1].at_ms <= TOGETHER_MS:
+        if groups and event.timestamp_ms - groups[-1][-1].timestamp_ms <= TOGETHER_MS:
             groups[-1].append(event)
         else:
             groups.append([event])
@@ -108,10 +111,10 @@ def as_json(device_id: str, span: Span, content: Mapping[str, Any]) -> dict[str,
     return {"device_id": device_id, **span._asdict(), **content}
 
 
-def _moment(group: list[Happening], lines: list[Line]) -> Moment:
+def _moment(group: list[Event], lines: list[Line]) -> Moment:
     worst = max((event.severity for event in group), key=WEIGHTS.__getitem__)
     texts = tuple(dict.fromkeys(event.text for event in group))
-    return Moment(group[0].at_ms, worst, texts, _links_at(group[0].at_ms, lines))
+    return Moment(group[0].timestamp_ms, worst, texts, _links_at(group[0].timestamp_ms, lines))
 
 
 def _links_at(at_ms: int, lines: list[Line]) -> dict[str, str]:
@@ -125,6 +128,20 @@ def _links_at(at_ms: int, lines: list[Line]) -> dict[str, str]:
     return {name: ", ".join(state) for name, state in sorted(found.items())}
 
 
+def with_names(lines: Iterable[Line], modems: link_names.Modems, given: Mapping[str, str]) -> list[Line]:
+    """Return lines of which each of a link has its name as a label, `NAME`."""
+    lines = list(lines)
+    names = link_names.names(sorted({_key(line) for line in lines if "ip" in line.labels}), modems, given)
+    return [
+        line._replace(labels={**line.labels, NAME: names[_key(line)]}) if _key(line) in names else line
+        for line in lines
+    ]
+
+
 def name_of(line: Line) -> str:
-    """Return how a line is called: its interface, else its address."""
-    return line.labels.get("interface") or line.labels.get("ip") or ""
+    """Return the name of a line's link, "" for what belongs to none."""
+    return line.labels.get(NAME, "")
+
+
+def _key(line: Line) -> link_names.Key:
+    return line.labels.get("interface", ""), line.labels.get("ip", "")

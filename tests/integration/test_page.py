@@ -11,8 +11,9 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from selenium.webdriver import Chrome
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from tests.browser.chromium import DESKTOP, PHONE, chromium, complaints
 from tests.fake_vm import FakeVm
@@ -96,8 +97,35 @@ def test_what_happens_on_the_board_is_seen(run_dir: Path, vm: FakeVm, quick: dic
         wait_told(browser, "Uploader: nothing uploaded")
         vm.set_state(down=None)
         wait_well(browser)
-        wait_for("plots", lambda: browser.execute_script("return document.querySelectorAll('polyline').length"))
         assert browser.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
+        assert [] == complaints(browser)
+
+
+def test_what_happened_then_is_seen(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
+    """A tap on an event shows its moment in every plot; a mouse draws over a time, a key moves the cursor."""
+    with playing(run_dir, vm, quick, "--seed 1 --episode link") as pipeline, chromium(run_dir) as browser:
+        browser.get(address(pipeline))
+        wait_told(browser, "is down")
+        browser.find_element(By.CSS_SELECTOR, "#links tbody button").click()
+        wait_for("plots", lambda: browser.execute_script("return document.querySelectorAll('polyline').length > 5"))
+        colour = "return document.querySelector('#links tbody button').className.split(' ').pop()"
+        links = f"#plots .{browser.execute_script(colour)} > span:first-child"
+        assert {text(browser, "#links tbody button")} == {
+            one.text.strip() for one in browser.find_elements(By.CSS_SELECTOR, links)
+        }
+        event = browser.find_element(By.CSS_SELECTOR, "#events [data-moment]")
+        at = event.text
+        event.click()
+        wait_for("its moment", lambda: text(browser, "#moment").startswith(at))
+        values = text(browser, "#plots figcaption")
+        browser.find_element(By.ID, "cursor").send_keys(Keys.ARROW_LEFT * 30)
+        assert not text(browser, "#moment").startswith(at)
+        assert values != text(browser, "#plots figcaption")
+        before = text(browser, "#range")
+        drawing = browser.find_element(By.CSS_SELECTOR, "#plots figure > svg")
+        ActionChains(browser).move_to_element(drawing).click_and_hold().move_by_offset(120, 0).release().perform()
+        wait_for("a shorter time", lambda: text(browser, "#range") != before)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= DESKTOP[0]
         assert [] == complaints(browser)
 
 

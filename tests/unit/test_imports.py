@@ -15,11 +15,7 @@ INSTALLED = {
     "zmq": set(PACKAGES),
     "msgpack": {"common"},
     "yaml": {"common"},
-    "apsw": {
-        "buffer/storage",
-        "healthd/page/history.py",
-        "healthd/session_report/reader.py",
-    },  # one writer, two readers
+    "apsw": {"buffer/storage", "healthd/recorded/database.py"},  # one writer, one reader
     "requests": {"shipper"},
     "urllib3": {"shipper"},  # what requests is made of
     "idna": {"shipper/http/__init__.py"},  # which has it come later

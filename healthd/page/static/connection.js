@@ -1,42 +1,77 @@
 // Server-sent events, and the certainty that they still come: a dead modem closes no connection.
 const SILENT_MS = 5000;
 const AGAIN_MS = 2000;
+const HIDDEN_MS = 30_000; // between two looks while nobody looks at the page
 
-// Calls show(picture) for each picture; alive(null) when one comes, alive(since) when none does any more.
-// What is shown already was heard at `since`.
-export function connect(show, alive, since = new Date()) {
+// Calls show(picture) for each picture; alive(null) when one comes, alive(since) when none does any more; refused()
+// when the device wants to know who asks. What is shown already was heard at `since`.
+export function connect({ show, alive, refused }, since = new Date()) {
+  const began = Date.now();
   let source = null;
   let heard = since;
   let asked = 0;
   let lost = false;
+  let hidden = 0;
+
+  function take(picture) {
+    heard = new Date();
+    lost = false;
+    alive(null);
+    show(picture);
+  }
 
   function open() {
     asked = Date.now();
-    if (source) source.close();
+    close();
     source = new EventSource("/api/live");
-    source.onmessage = (message) => {
-      heard = new Date();
-      lost = false;
-      alive(null);
-      show(JSON.parse(message.data));
-    };
-    source.onerror = () => {
+    source.onmessage = (message) => take(JSON.parse(message.data));
+    source.onerror = async () => {
       source.close();
-      setTimeout(open, AGAIN_MS);
+      if (!(await isRefused())) setTimeout(() => document.hidden || open(), AGAIN_MS);
     };
   }
 
+  function close() {
+    if (source) source.close();
+  }
+
+  // A browser does not say why a stream ended; another request does.
+  async function isRefused() {
+    try {
+      const { status } = await fetch("/api/now", { method: "HEAD" });
+      if (status === 401) refused();
+      return status === 401;
+    } catch {
+      return false;
+    }
+  }
+
+  async function look() {
+    try {
+      const answer = await fetch("/api/now");
+      if (answer.ok) take(await answer.json());
+    } catch {
+      // the next look, or the watch below, says so
+    }
+  }
+
   setInterval(() => {
-    const silent = Date.now() - heard.getTime();
-    if (silent > SILENT_MS && !lost) {
+    const patience = document.hidden ? 3 * HIDDEN_MS : SILENT_MS;
+    const silent = Math.min(Date.now() - heard.getTime(), Date.now() - began);
+    if (silent > patience && !lost) {
       lost = true;
       alive(heard);
     }
-    const waited = Date.now() - asked;
-    if (Math.min(silent, waited) > SILENT_MS && source.readyState === EventSource.OPEN) open();
+    if (!document.hidden && Math.min(silent, Date.now() - asked) > SILENT_MS && source.readyState === EventSource.OPEN) open();
   }, 1000);
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) open(); // a phone that slept begins anew
+    clearInterval(hidden);
+    if (document.hidden) {
+      close();
+      hidden = setInterval(look, HIDDEN_MS);
+    } else {
+      open(); // a phone that slept begins again
+    }
   });
   open();
 }

@@ -1,5 +1,8 @@
 // From the picture's parts to elements. An element is kept as long as what it stands for is there.
 
+import { colourOf } from "./colours.js";
+import { lasting, time } from "./words.js";
+
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -27,15 +30,26 @@ function put(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+// Puts a text in; what stands between backticks is something to type.
+export function write(node, text) {
+  if (node.dataset.text === text) return; // a screen reader reads out what changes
+  node.dataset.text = text;
+  node.replaceChildren(...text.split("`").map((piece, at) => (at % 2 ? element("code", {}, piece) : piece)));
+}
+
 export function drawTiles(list, tiles) {
   keep(list, tiles, (tile) => `${tile.id} ${tile.label}`,
-    (tile) => element("div", {}, element("dt", {}, tile.label), element("dd")),
+    (tile) => element("div", {}, element("dt", {}, named(tile)), element("dd")),
     (row, tile) => {
       row.dataset.level = tile.level;
-      put(row.querySelector("dt"), tile.label);
       put(row.querySelector("dd"), tile.text);
       drawMeter(gauge(row, tile.share !== null), tile.share, tile.label);
     });
+}
+
+// A tile that has a plot leads to it.
+function named(tile) {
+  return tile.plot ? element("button", { type: "button", "data-plot": tile.plot, title: "its history" }, tile.label) : tile.label;
 }
 
 // A list of definitions holds nothing but terms and what they mean: a bar is a second meaning.
@@ -59,42 +73,46 @@ function drawMeter(row, share, label) {
   meter.value = share;
 }
 
+// The first reason is the verdict's own: its banner says what to do.
+export function drawVerdict(banner, verdict, nowMs) {
+  const [first] = verdict.reasons;
+  banner.dataset.level = verdict.level;
+  write(banner.querySelector("h1, h2"), verdict.title);
+  write(banner.querySelector(".text"), verdict.text);
+  write(banner.querySelector(".todo"), first ? first.todo : "");
+  write(banner.querySelector(".since"), verdict.since_ms ? since(verdict.since_ms, nowMs) : "");
+}
+
 export function drawReasons(section, reasons, nowMs) {
   section.hidden = reasons.length === 0;
   keep(section.querySelector("ul"), reasons, (reason) => `${reason.part} ${reason.since_ms} ${reason.text}`,
-    () => element("li", {}, element("strong"), element("small"), element("span")),
+    () => element("li", {}, element("strong"), element("small"), element("span"), element("span", { class: "todo" })),
     (row, reason) => {
       row.dataset.level = reason.level;
-      put(row.querySelector("strong"), reason.title);
-      put(row.querySelector("small"), `since ${time(reason.since_ms)}, ${lasting(nowMs - reason.since_ms)}`);
-      put(row.querySelector("span"), `${reason.text} ${reason.todo}`);
+      const [text, todo] = row.querySelectorAll("span");
+      write(row.querySelector("strong"), reason.title);
+      write(row.querySelector("small"), since(reason.since_ms, nowMs));
+      write(text, reason.text);
+      write(todo, reason.todo);
     });
 }
 
-// A moment of today by its time, an older one with its date.
-export function time(ms) {
-  const moment = new Date(ms);
-  const today = moment.toDateString() === new Date().toDateString();
-  return today ? moment.toLocaleTimeString() : moment.toLocaleString();
-}
-
-function lasting(ms) {
-  const seconds = Math.max(0, Math.round(ms / 1000));
-  if (seconds < 60) return `${seconds} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
-  return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+function since(ms, nowMs) {
+  return `since ${time(ms)}, for ${lasting(nowMs - ms)}`;
 }
 
 export function drawLinks(section, links) {
   section.hidden = links.length === 0;
   keep(section.querySelector("tbody"), links, (link) => link.id,
     () => element("tr", {},
-      element("td", {}, element("strong"), element("small")),
+      element("th", { scope: "row" }, element("button", { type: "button", "data-plot": "links", title: "its history" }), element("small")),
       element("td", {}, element("span")), element("td"), element("td")),
     (row, link) => {
       const [name, rate, rtt, loss] = row.children;
-      put(name.querySelector("strong"), link.name);
-      put(name.querySelector("small"), link.modem ? `${link.state} · ${link.modem}` : link.state);
+      const button = name.querySelector("button");
+      put(button, link.name);
+      button.className = `key ${colourOf(link.name)}`;
+      put(name.querySelector("small"), [link.state, link.modem].filter(Boolean).join(" · "));
       name.querySelector("small").className = `level-${link.level}`;
       put(rate.querySelector("span"), link.rate);
       drawMeter(rate, link.share, `share of ${link.name}`);

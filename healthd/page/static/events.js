@@ -1,6 +1,8 @@
 // What happened: the newest events from the database, filtered here.
 import { element } from "./draw.js";
+import { time } from "./words.js";
 
+const ROWS = 10;
 const RANKS = { info: 0, warning: 1, error: 2, critical: 3 };
 const section = document.getElementById("events");
 const severity = document.getElementById("severity");
@@ -9,6 +11,7 @@ const older = document.getElementById("older");
 let events = [];
 let seen = null;
 let more = true; // there are older ones than those that are here
+let room = ROWS; // how many are drawn
 
 export function setUpEvents() {
   severity.addEventListener("change", draw);
@@ -16,8 +19,11 @@ export function setUpEvents() {
   older.addEventListener("click", page);
 }
 
-// Asks for the page before the oldest event that is here.
+// Draws more of them; asks for the page before the oldest event where all that are here are drawn.
 async function page() {
+  room += 2 * ROWS;
+  draw();
+  if (wanted().length >= room || !more) return;
   const last = events[events.length - 1];
   if (!last) return;
   const response = await fetch(`/api/events?before=${last.timestamp_ms}.${last.id}`);
@@ -46,22 +52,26 @@ export async function refreshEvents(count) {
   }
 }
 
-function draw() {
+function wanted() {
   const least = RANKS[severity.value];
-  const wanted = find.value.toLowerCase();
-  const shown = events.filter((event) => RANKS[event.severity] >= least
-    && `${event.kind} ${event.source} ${event.text}`.toLowerCase().includes(wanted));
-  section.querySelector("ol").replaceChildren(...shown.map(row));
-  section.querySelector(".note").hidden = shown.length > 0;
-  older.hidden = !more || events.length === 0;
+  const words = find.value.toLowerCase();
+  return events.filter((event) => RANKS[event.severity] >= least
+    && `${event.kind} ${event.source} ${event.text}`.toLowerCase().includes(words));
+}
+
+function draw() {
+  const found = wanted();
+  section.querySelector("ol").replaceChildren(...found.slice(0, room).map(row));
+  section.querySelector(".note").hidden = found.length > 0;
+  older.hidden = found.length <= room && (!more || events.length === 0);
 }
 
 function row(event) {
   const level = { warning: "degraded", error: "error", critical: "error" }[event.severity] ?? "";
-  const time = new Date(event.timestamp_ms).toLocaleString();
-  return element("li", {},
-    element("b", { class: `level-${level}` }, event.kind.replaceAll("_", " ")),
-    document.createTextNode(event.text), element("br"),
-    ...(event.todo ? [element("span", {}, event.todo), element("br")] : []),
-    element("small", {}, `${time} · ${event.severity} · ${event.source}`));
+  const at = element("button", { type: "button", "data-moment": event.timestamp_ms, title: "the plots of that moment" }, time(event.timestamp_ms));
+  return element("li", { "data-level": level },
+    element("b", { class: `level-${level}` }, event.kind.replace(/_/g, " ")),
+    element("p", {}, event.text),
+    ...(event.todo ? [element("p", { class: "todo" }, event.todo)] : []),
+    element("small", {}, at, ` · ${event.severity} · ${event.source}`));
 }

@@ -1,21 +1,26 @@
 // The picture of now, as the device sends it each second. What it says is drawn; nothing is worked out here.
 import { connect } from "./connection.js";
-import { drawLinks, drawProcesses, drawReasons, drawTiles, time } from "./draw.js";
+import { drawLinks, drawProcesses, drawReasons, drawTiles, drawVerdict, write } from "./draw.js";
 import { refreshEvents, setUpEvents } from "./events.js";
-import { setUpHistory } from "./history.js";
+import { listStreams, setUpHistory, showMoment, showPlot } from "./history.js";
 import { keepPicture, keepShell, lastPicture } from "./memory.js";
+import { time } from "./words.js";
 
 const part = (id) => document.getElementById(id);
 const boxes = { stream: "stream", device: "device-tiles", delivery: "delivery" };
 const RANKS = ["idle", "ok", "degraded", "error"];
 
 function show(picture) {
-  const { verdicts, device } = picture;
-  for (const verdict of verdicts) drawVerdict(verdict, picture.timestamp_ms);
-  setText(part("device"), device.name || device.id);
-  setText(part("version"), `${device.id} · belabox-metrics ${device.version}`);
+  const { verdicts, device, timestamp_ms: nowMs } = picture;
+  for (const verdict of verdicts) {
+    drawVerdict(part(`${verdict.id}-verdict`), verdict, nowMs);
+    drawReasons(part(`${verdict.id}-reasons`), verdict.reasons.slice(1), nowMs);
+  }
+  const name = device.name || device.id;
+  write(part("device"), name);
+  write(part("version"), `${device.id} · belabox-metrics ${device.version}`);
   const worst = verdicts.reduce((a, b) => (RANKS.indexOf(b.level) > Math.max(1, RANKS.indexOf(a.level)) ? b : a));
-  document.title = `${worst.title} · ${device.name || device.id}`;
+  document.title = `${worst.title} · ${name}`;
   for (const group of picture.groups) {
     const box = part(boxes[group.id]);
     box.hidden = group.tiles.length === 0;
@@ -23,45 +28,55 @@ function show(picture) {
   }
   drawLinks(part("links"), picture.links);
   drawProcesses(part("processes").querySelector("ul"), picture.processes);
+  part("rest").hidden = false;
   refreshEvents(picture.events);
-}
-
-function drawVerdict(verdict, nowMs) {
-  const banner = part(`${verdict.id}-verdict`);
-  banner.dataset.level = verdict.level;
-  setText(banner.querySelector("h1, h2"), verdict.title);
-  setText(banner.querySelector(".text"), verdict.text);
-  setText(banner.querySelector(".since"), verdict.since_ms ? `since ${time(verdict.since_ms)}` : "");
-  drawReasons(part(`${verdict.id}-reasons`), verdict.reasons, nowMs);
-}
-
-// An unchanged text is left alone: a screen reader reads out what changes.
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
 }
 
 function alive(since) {
   document.body.classList.toggle("lost", since !== null);
-  const words = since === null ? "live" : `device not reachable since ${time(since.getTime())}`;
-  setText(part("connection"), words);
+  write(part("connection"), since === null ? "live" : `device not reachable since ${time(since.getTime())}`);
   if (since === null) return;
   const text = `Nothing was heard since ${time(since.getTime())}. What is below is old.`;
-  drawVerdict({ id: "stream", level: "idle", title: "Device not reachable", text, reasons: [] });
-  drawVerdict({ id: "recorder", level: "idle", title: "Not known", text: "It goes on recording if it runs.", reasons: [] });
+  const silent = { level: "idle", reasons: [], since_ms: null };
+  const todo = "Check that this phone is in the device's network and that the device has power.";
+  drawVerdict(part("stream-verdict"), { ...silent, title: "Device not reachable", text, reasons: [{ todo }] }, 0);
+  drawVerdict(part("recorder-verdict"), { ...silent, title: "Recording not known", text: "The device goes on recording while it has power." }, 0);
+  for (const id of ["stream", "recorder"]) drawReasons(part(`${id}-reasons`), [], 0);
 }
 
-function showAndKeep(picture) {
-  show(picture);
-  keepPicture(picture);
+function refused() {
+  document.body.classList.add("lost");
+  const link = document.createElement("a");
+  link.href = "/login";
+  link.textContent = "log in again";
+  part("connection").replaceChildren(link);
+  delete part("connection").dataset.text;
 }
 
-const last = lastPicture();
-const heard = last ? new Date(last.timestamp_ms) : undefined;
-if (last) {
-  show(last);
-  alive(heard);
+document.addEventListener("click", (event) => {
+  const wanted = event.target.closest("[data-plot], [data-moment]");
+  if (!wanted) return;
+  if (wanted.dataset.plot) showPlot(wanted.dataset.plot);
+  else showMoment(Number(wanted.dataset.moment));
+});
+
+// The device's own, which came with the page; or else the last one that this browser has seen, marked as old.
+const now = JSON.parse(part("now").textContent);
+const last = now ?? lastPicture();
+if (last) show(last);
+if (last && !now) {
+  document.body.classList.add("lost");
+  write(part("connection"), `connecting; this is of ${time(last.timestamp_ms)}`);
 }
 setUpHistory();
 setUpEvents();
-connect(showAndKeep, alive, heard);
+connect({
+  show: (picture) => {
+    show(picture);
+    keepPicture(picture);
+  },
+  alive,
+  refused,
+}, last && !now ? new Date(last.timestamp_ms) : undefined);
+listStreams().catch(() => {}); // then there is nothing to choose from
 keepShell();

@@ -52,7 +52,7 @@ def test_an_hour_of_pictures_is_within_the_budget() -> None:
 
 def test_a_file_that_is_known_is_not_sent_again() -> None:
     """The browser asks with the mark that it was given."""
-    page = files.load()["/"]
+    page = files.load()["/shell"]
     tag = dict(page.headers)["ETag"]
     assert page == files.unless_known(page, Request("/"))
     again = files.unless_known(page, Request("/", headers={"if-none-match": tag}))

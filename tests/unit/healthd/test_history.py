@@ -10,7 +10,9 @@ import pytest
 
 from buffer.storage.store import Store
 from healthd.page import history
-from healthd.page.history import NEWEST, History, UnreadableError
+from healthd.page.history import History
+from healthd.recorded.database import UnreadableError
+from healthd.recorded.events import NEWEST
 from tests.unit.buffer.databases import DEVICE, NOW_MS, batch, storage
 
 RTT = "srt.rtt_ms"
@@ -27,7 +29,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[History]:
     """What reads it."""
-    reader = History(tmp_path / "metrics.db")
+    reader = History(tmp_path / "metrics.db", {"wwan1": "left"})
     yield reader
     reader.close()
 
@@ -39,27 +41,64 @@ def lines(answer: dict[str, Any], plot: str) -> dict[str, list[list[float]]]:
 
 
 def test_a_plot_has_least_mean_and_most_of_each_step(store: Store, reader: History) -> None:
-    """Three readings within a step are one point; a link has its own line, by its address."""
-    start_ms = NOW_MS - NOW_MS % 5000
-    link = {"interface": "wwan0", "ip": "10.0.0.2"}
-    for at_ms, value in ((0, 10.0), (1000, 30.0), (2000, 20.0), (5000, 7.0)):
-        store.write([batch((RTT, value, {}), ("srtla.link_rtt_ms", value / 2, link), at_ms=start_ms + at_ms)])
-    answer = reader.plots("5m", start_ms + 6000)
-    assert {
-        "stream": [[start_ms, 10.0, 20.0, 30.0], [start_ms + 5000, 7.0, 7.0, 7.0]],
-        "10.0.0.2": [[start_ms, 5.0, 10.0, 15.0], [start_ms + 5000, 3.5, 3.5, 3.5]],
-    } == lines(answer, "rtt")
-    assert (300, 5, 1.0, {}) == (answer["span_s"], answer["step_s"], answer["read_share"], lines(answer, "loss"))
+    """Readings within a step are one point; one that is the same throughout has its value once."""
+    start_ms = NOW_MS - NOW_MS % 2000
+    for at_ms, value in ((0, 10.0), (500, 30.0), (1000, 20.0), (2000, 7.0)):
+        store.write([batch((RTT, value, {}), at_ms=start_ms + at_ms)])
+    answer = reader.live(300, start_ms + 3000)
+    assert {"stream": [[start_ms, 10.0, 20.0, 30.0], [start_ms + 2000, 7.0]]} == lines(answer, "rtt")
+    assert (2, 1.0, {}) == (answer["step_s"], answer["read_share"], lines(answer, "loss"))
+
+
+def test_a_link_is_called_as_people_call_it(store: Store, reader: History) -> None:
+    """By the configuration, its carrier, or else its interface; two of one carrier by that too."""
+    tags = {
+        name: {"interface": name, "ip": f"10.0.0.{at}"} for at, name in enumerate(("wwan0", "wwan1", "usb0", "enx"))
+    }
+    for interface in ("wwan0", "wwan1", "usb0"):
+        modem = {"interface": interface, "carrier": "Vodafone", "model": "EM12-G"}
+        store.write([batch(("modem.info", 1, modem))])
+    store.write([batch(*(("srtla.link_rtt_ms", 5.0, link) for link in tags.values()))])
+    answer = reader.plots(NOW_MS - 60_000, NOW_MS)
+    assert {"left", "Vodafone (wwan0)", "Vodafone (usb0)", "enx"} == set(lines(answer, "rtt"))
+
+
+def test_a_viewer_asks_for_what_is_new(store: Store, reader: History) -> None:
+    """From its last step on, which may have become more."""
+    for at_ms in range(0, 60_000, 1000):
+        store.write([batch((RTT, at_ms, {}), at_ms=NOW_MS - 60_000 + at_ms)])
+    whole = lines(reader.live(300, NOW_MS), "rtt")["stream"]
+    assert whole[-3:] == lines(reader.live(300, NOW_MS, int(whole[-3][0])), "rtt")["stream"]
+
+
+def test_a_moment_of_long_ago_is_drawn_of_aggregates(store: Store, reader: History) -> None:
+    """With the events and the stream of then; nothing of another time."""
+    then_ms = NOW_MS - 20 * 86_400_000
+    store.write([batch((RTT, 1.0, {}))])
+    values = "(300000, ?, 1, 5.0, 9.0, 6.0, 7.0, 0, 30)"
+    store._connection.execute(f"INSERT INTO aggregates VALUES {values}", (then_ms - then_ms % 300_000,))
+    store._connection.execute("INSERT INTO sessions VALUES ('s', ?, ?, 'completed', '{}')", (then_ms, then_ms + 60_000))
+    labels = {"kind": "link_down", "severity": "warning", "source": "srt"}
+    store.write([batch(("event", "gone", labels), at_ms=then_ms)])
+    answer = reader.plots(then_ms - 900_000, then_ms + 900_000)
+    assert [[5.0, 6.0, 9.0]] == [point[1:] for point in lines(answer, "rtt")["stream"]]
+    assert (["gone"], [[then_ms, then_ms + 60_000]]) == ([mark["text"] for mark in answer["marks"]], answer["sessions"])
+
+
+@pytest.mark.parametrize(("span_s", "expected"), [(30, 1), (300, 2), (3600, 20), (86_400, 600), (30 * 86_400, 14_400)])
+def test_a_plot_has_as_many_steps_as_a_phone_can_show(span_s: int, expected: int) -> None:
+    """Fine where the span is short."""
+    assert expected == history.step_s(NOW_MS - 1000 * span_s, NOW_MS)
 
 
 def test_of_a_busy_day_a_part_is_read(store: Store, reader: History, monkeypatch: pytest.MonkeyPatch) -> None:
     """And which part is said."""
     for second in range(300):
         store.write([batch((RTT, second, {}), at_ms=NOW_MS - 300_000 + 1000 * second)])
-    monkeypatch.setattr(history, "MAX_ENTRIES", 100)
-    answer = reader.plots("5m", NOW_MS)
-    assert 0.3 < answer["read_share"] < 0.4
-    assert 50 <= len(lines(answer, "rtt")["stream"]) <= 61
+    monkeypatch.setattr(history, "MAX_ENTRIES", 150)
+    answer = reader.live(300, NOW_MS)
+    assert 0.45 < answer["read_share"] < 0.55
+    assert 140 <= len(lines(answer, "rtt")["stream"]) <= 151
 
 
 def test_events_come_newest_first(store: Store, reader: History) -> None:
@@ -92,7 +131,7 @@ def test_no_file_or_a_damaged_one_is_an_error(reader: History, tmp_path: Path) -
         reader.events()
     (tmp_path / "metrics.db").write_bytes(b"not a database" * 1000)
     with pytest.raises(UnreadableError):
-        reader.plots("5m", NOW_MS)
+        reader.live(300, NOW_MS)
 
 
 def test_a_file_that_was_replaced_is_opened_anew(store: Store, reader: History, tmp_path: Path) -> None:
@@ -111,6 +150,6 @@ def test_a_file_that_was_replaced_is_opened_anew(store: Store, reader: History, 
 def test_a_reader_keeps_no_transaction(store: Store, reader: History) -> None:
     """The log can be emptied after it."""
     store.write([batch((RTT, 1.0, {}))])
-    reader.plots("24h", NOW_MS)
+    reader.live(86_400, NOW_MS)
     busy, *_ = store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
     assert 0 == busy

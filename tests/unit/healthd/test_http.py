@@ -16,6 +16,7 @@ from healthd import connection as http_connection
 from healthd.connection import JSON, Answer, Request
 from healthd.endpoints import Endpoints
 from healthd.http import MAX_CONNECTIONS, Server
+from healthd.page.history import History
 from healthd.programs import Known
 from healthd.report import View
 from healthd.rollup import assess
@@ -209,7 +210,7 @@ def test_ipv6_is_listened_on() -> None:
 
 def endpoints_of(of: View) -> Endpoints:
     """The paths as loopback has them, with no database behind them."""
-    return Endpoints(of, Path("/nowhere/metrics.db"), {"id": "test", "name": ""}, None, Log("test"))
+    return Endpoints(of, History(Path("/nowhere/metrics.db"), {}), {"id": "test", "name": ""}, None, Log("test"))
 
 
 def ask(endpoints: Endpoints, path: str) -> Answer:

@@ -138,13 +138,13 @@ def test_no_process_is_redder_than_the_verdict() -> None:
 
 
 def test_a_link_has_the_name_of_its_carrier() -> None:
-    """As people call it, with its interface; the modem's model and signal are beside it."""
+    """As people call it; signal, modem and interface are beside it."""
     seen = latest(STREAM)
     tags = {"interface": "wwan0", "carrier": "Vodafone", "model": "E3372", "technology": "LTE", "modem": "m1"}
     signal = Sample("modem.signal_percent", 71, {"modem": "m1"})
     seen.take(Batch("modem", "e", 1, WALL_MS, 0, "b", False, [Sample("modem.info", 1, tags), signal]), NOW_S)
     link = picture_of(seen)["links"][0]
-    assert ("Vodafone (wwan0)", "10.0.0.2 · E3372 · LTE · 71 %") == (link["name"], link["modem"])
+    assert ("Vodafone", "signal 71 % · LTE · E3372 · wwan0 · 10.0.0.2") == (link["name"], link["modem"])
 
 
 def test_a_link_that_is_down_shows_no_numbers() -> None:

@@ -15,9 +15,13 @@ from typing import Any
 import apsw
 import pytest
 
+from healthd.recorded import series
+from healthd.recorded.database import Database as Reader
+from healthd.recorded.database import UnreadableError
+from healthd.recorded.events import Event
+from healthd.recorded.series import Line, Point
 from healthd.session_report import __main__ as command
 from healthd.session_report import summary
-from healthd.session_report.reader import Happening, Line, Point, UnreadableError, opened
 
 START_MS = 1_700_000_000_000
 SESSION = "3f0c9a52-0000-5000-8000-000000000001"
@@ -90,7 +94,7 @@ def test_the_numbers_are_those_of_the_database(
     )
     rtt = next(row for row in report["numbers"] if row["title"] == "Round trip")
     assert {"title": "Round trip", "unit": "ms", "least": 50, "mean": 97.5, "most": 145} == rtt
-    assert {"wwan0": 1_000.0 + 40.0 + 100.0} == report["bytes_sent_by_interface"]
+    assert {"wwan0": 1_000.0 + 40.0 + 100.0} == report["bytes_sent_by_link"]
 
 
 def test_a_worst_moment_has_its_reasons_and_the_links_of_then(
@@ -133,11 +137,11 @@ def test_the_table_has_every_point(
 
 def test_downsampled_time_is_joined_with_raw(database: Database) -> None:
     """A day-old minute is an aggregate; a step that has both counts each by its samples."""
-    with opened(database.path) as reader:
-        (span,) = reader.sessions()
-        values = (60_000, START_MS, 1, 10.0, 20.0, 15.0, 20.0, 0, 2)
-        database.connection.execute("INSERT INTO aggregates VALUES (?,?,?,?,?,?,?,?,?)", values)
-        (line,) = reader.lines(["srt.rtt_ms"], span, 10_000)
+    values = (60_000, START_MS, 1, 10.0, 20.0, 15.0, 20.0, 0, 2)
+    database.connection.execute("INSERT INTO aggregates VALUES (?,?,?,?,?,?,?,?,?)", values)
+    steps_ms = range(START_MS, START_MS + 100_000, 10_000)
+    (line,), share = Reader(database.path).read(lambda query: series.lines(query, ["srt.rtt_ms"], steps_ms))
+    assert 1.0 == share
     assert Point(START_MS, 10.0, (15.0 * 2 + 52.5 * 2) / 4, 55.0) == line.points[0]
 
 
@@ -181,16 +185,16 @@ def test_what_is_not_there_is_said(
     """No such stream, no database: a sentence and an exit code."""
     assert 64 == run(database, monkeypatch, "--session", "ffff")
     assert "no such stream" in capsys.readouterr().err
-    with pytest.raises(UnreadableError, match=r"nothing\.db"), opened(tmp_path / "nothing.db"):
-        pass
+    with pytest.raises(UnreadableError, match=r"nothing\.db"):
+        Reader(tmp_path / "nothing.db").read(lambda query: query("SELECT 1", ()))
     monkeypatch.setenv("BELABOX_STORAGE__PATH", str(tmp_path / "nothing.db"))
     assert 69 == command.main()
 
 
 def test_most_moments_are_the_worst() -> None:
     """A critical one comes before an earlier warning, and there are not more than a reader takes in."""
-    events = [Happening(100_000 * at, "k", "warning", "s", f"w{at}") for at in range(20)]
-    events.append(Happening(100_000 * 20, "k", "critical", "s", "c"))
+    events = [Event(at, 100_000 * at, "k", "warning", "s", f"w{at}") for at in range(20)]
+    events.append(Event(20, 100_000 * 20, "k", "critical", "s", "c"))
     found = summary.moments(events, [Line("srtla.link_rtt_ms", {"ip": "10.0.0.2"}, [])])
     assert ["c", "w0"] == [moment.texts[0] for moment in found[:2]]
     assert summary.MOST_MOMENTS == len(found)
