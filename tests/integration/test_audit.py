@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -80,6 +81,35 @@ def test_real_server_killed_after_its_acknowledgement_gets_its_last_seconds_agai
             wait_for("everything at the server", lambda: expected <= server.values(name).keys(), 60)
             assert "the server was restarted" in pipeline.log("buffer")
             assert {number for number, times in server.values(name).items() if times != 1} == set()
+    finally:
+        server.kill()
+
+
+def test_server_that_comes_back_empty_gets_again_what_was_verified(run_dir: Path, hasty: dict[str, str]) -> None:
+    """All of it, once, and it is reported until it is there."""
+    binary = require("victoria-metrics")
+    run_dir.joinpath("vm").mkdir()
+    server = RealServer(binary, run_dir / "vm")
+    server.start()
+    pipeline = Pipeline(run_dir / "p", f"{server.url}/api/v1/import", hasty)
+    ledger = run_dir / "p" / "ledger"
+    pipeline.add_program("oracle", f"{sys.executable} -m tests.oracle --age 900 --ledger {ledger}")
+    name = oracle.METRIC.replace(".", "_")
+    try:
+        with pipeline:
+            wait_for("samples flowing", lambda: len(server.values(name)) > 100)
+            pipeline.supervisorctl("stop", "oracle")
+            expected = oracle.published(ledger)
+            verified = "SELECT 1 FROM windows WHERE state = 1 AND samples > 0"
+            wait_for("everything verified", lambda: expected <= server.values(name).keys() and pipeline.rows(verified))
+            server.kill(signal.SIGTERM)
+            shutil.rmtree(run_dir / "vm" / "victoria-metrics")
+            wait_for("the outage", lambda: "upload failed" in pipeline.log("shipper"))
+            server.start()
+            wait_for("everything at the server", lambda: expected <= server.values(name).keys(), 60)
+            assert {number for number, times in server.values(name).items() if times != 1} == set()
+            query = "SELECT kind FROM events WHERE kind IN ('server_lost_data', 'server_caught_up') ORDER BY id"
+            wait_for("the end of it", lambda: pipeline.rows(query) == [("server_lost_data",), ("server_caught_up",)])
     finally:
         server.kill()
 
