@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import zmq
 
-from buffer import free_space
+from buffer import free_space, lock_holders
 from buffer.reserve import Reserve
 from buffer.storage import errors
 from buffer.storage.store import Store, Written
@@ -59,7 +59,7 @@ class Ingest:
         self._waiting: dict[_Key, tuple[Batch, bytes]] = {}
         self._waiting_samples = 0
         self._urgent = False
-        self._full = False
+        self._full = self._held = False
         self._retry_s = RETRY_S
         settings = service.config.settings.storage
         self.reserve = Reserve(store.path, settings.reserve_size)
@@ -87,7 +87,7 @@ class Ingest:
             self._take(frames)
             if self.paused is None and self._waiting_samples >= settings.commit_samples:
                 self.commit()
-        if self._urgent:
+        if self._urgent and not self._held:
             self.commit()
 
     def tick(self) -> None:
@@ -106,7 +106,8 @@ class Ingest:
         if self._has_space() and self._write(list(self._waiting)):
             self._resume()
         if self.paused is not None:
-            self._write_critical()
+            if not self._held:
+                self._write_critical()
             self._timer.postpone(time.monotonic() + self._retry_s)
 
     def reload(self, config: Config) -> None:
@@ -197,17 +198,21 @@ class Ingest:
     def _pause(self, error: errors.Error) -> None:
         self._store.notice(error)
         self._service.failed(error, error_code=errors.code(error))
+        self._held = isinstance(error, errors.BusyError)
+        reason = f"{lock_holders.writer(self._store.path)} keeps a write transaction open" if self._held else str(error)
         if self.paused is None:
-            self._service.event(Event("storage_paused", f"the database takes no writes: {error}"))
+            self._service.event(Event("storage_paused", f"the database takes no writes: {reason}"))
         free = free_space.free_bytes(self._store.path)
         self._full = free is not None and free < RESUME_BYTES
-        self._retry_s = RETRY_S if self.paused is None or self._full else min(2 * self._retry_s, RETRY_MAX_S)
-        self.paused = self._status.paused = str(error)
+        is_visible = self.paused is None or self._full or self._held
+        self._retry_s = RETRY_S if is_visible else min(2 * self._retry_s, RETRY_MAX_S)
+        self.paused = self._status.paused = reason
 
     def _resume(self) -> None:
         """Take everything again, and ask for what came meanwhile."""
         if self.paused is not None:
             self.paused = self._status.paused = None
+            self._held = False
             self._service.worked()
             self._socket.send(b"\x01" + wire.SAMPLE_TOPIC)  # a new subscription: all that is unacked is sent again
             self._service.log.info("the database takes writes again")

@@ -140,7 +140,7 @@ class Buffer:
         self.drain = Drain(service, store, self.marks, self.status)
         self.rescue = Rescue(service, store, self._replaced)
         self.retention = RetentionTasks(service, store, lambda: self.rescue.busy)
-        self.checkpoints = WalCheckpoints(service, store, lambda: self.ingest.paused is not None)
+        self.checkpoints = WalCheckpoints(service, store, self.status, lambda: self.ingest.paused is not None)
         service.loop.every(MEASURE_S, self.measure)
         self._is_open = True
 

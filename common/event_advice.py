@@ -50,6 +50,7 @@ ADVICE: dict[str, str] = {
     "process_hung": "Nothing; its log says where it hung.",
     "process_fatal": "Its log says why; `supervisorctl start` it when that is mended.",
     "storage_paused": "Free space on the file system of storage.path, or make it writable.",
+    "database_held": "End that process, or its transaction (a `sqlite3` prompt that was left open).",
     "database_replaced": "Check the card or drive; the old file is beside the new one.",
     "samples_given_up": "Raise storage.max_size, or mend the uplink.",
     "clock_stepped": "Nothing; samples that were not uploaded yet got their right times.",

@@ -100,6 +100,10 @@ KINDS: dict[str, Kind] = {
     "process_back": Kind(INFO, "A process runs again.", clears="process_died"),
     "storage_paused": Kind(CRITICAL, "The database takes no writes: a full disk, or a lost permission or device."),
     "storage_resumed": Kind(INFO, "The database takes writes again.", clears="storage_paused"),
+    "database_held": Kind(
+        WARNING, "Another process keeps a read transaction open: the write-ahead log grows and cannot be emptied."
+    ),
+    "database_free": Kind(INFO, "The write-ahead log can be emptied again.", clears="database_held"),
     "database_replaced": Kind(ERROR, "A damaged database was moved aside, a fresh one started."),
     "database_salvaged": Kind(INFO, "What could be read of it was taken over.", clears="database_replaced"),
     "samples_given_up": Kind(ERROR, "The size limit was reached: the least important samples were deleted."),

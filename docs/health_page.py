@@ -54,6 +54,7 @@ FIELDS: Mapping[str, str] = {
     "storage.metrics_pending_upload": "samples that are not uploaded, as the buffer counts them",
     "storage.oldest_metric_timestamp": _BUFFER["oldest_pending_ms"],
     "storage.paused": _BUFFER["paused"],
+    "storage.held_by": _BUFFER["held_by"],
     "storage.last_error": "the last failure, null once the same works again",
     "time.local": "this clock",
     "time.skew_ms": _SHIPPER["skew_ms"],

@@ -166,6 +166,11 @@ RECORDER = {
         "Times at the server are wrong by as much.",
         "Check NTP here (`timedatectl`) and on the server.",
     ),
+    "held": Advice(
+        "another process has kept a read transaction open for half a minute",
+        "Everything is recorded; the write-ahead log beside the database grows until that process ends.",
+        "End it, or its transaction: mostly a `sqlite3` prompt that was left open.",
+    ),
     "paused": Advice(
         "the database takes no writes",
         "Nothing but critical samples is stored; collectors hold some minutes of theirs.",

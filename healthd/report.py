@@ -168,6 +168,7 @@ def _storage(view: View) -> dict[str, Any]:
         "metrics_pending_upload": _first_total(buffer.pending, shipper.pending),
         "oldest_metric_timestamp": _rfc3339(buffer.oldest_pending_ms),
         "paused": buffer.paused,
+        "held_by": buffer.held_by,
         "last_error": beat.error if beat else None,
     }
 

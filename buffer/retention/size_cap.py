@@ -91,30 +91,44 @@ class SizeCap:
 
     def used_bytes(self) -> int:
         """Return what the limit applies to, as it is now."""
-        return self._store.used_bytes() + self._folder.size_bytes()
+        return self._stored_bytes() + self._folder.size_bytes()
+
+    def _stored_bytes(self) -> int:
+        """Return what the database takes: its pages, and what a reader that stays keeps in the write-ahead log."""
+        return self._store.used_bytes() + self._held_bytes()
+
+    def _held_bytes(self) -> int:
+        return max(0, self._store.wal_bytes() - (self._config().wal_checkpoint_size_mb << 20))
 
     def _measure(self, now_ms: int) -> int:
         if not 0 <= now_ms - self._archive_ms < ARCHIVE_CHECK_MS:
             self._archive_ms, self._archive_bytes = now_ms, self._folder.size_bytes()
-        used = self._store.used_bytes() + self._archive_bytes
+        used = self._stored_bytes() + self._archive_bytes
         self._instruments.gauge("storage.used_bytes", used)
         self._instruments.gauge("storage.archive_size_bytes", self._archive_bytes)
         return used
 
     def _is_too_much(self) -> bool:
-        return self._store.used_bytes() + self._archive_bytes > self._config().max_size * (1 - ROOM_SHARE)
+        return self._stored_bytes() + self._archive_bytes > self._config().max_size * (1 - ROOM_SHARE)
 
     def _give_up(self, now_ms: int) -> Iterator[None]:
         yield from self._give_up_archives()
+        if self._held_bytes():  # to delete rows would make the log longer still, and free nothing
+            if not self._given_up:
+                return
+        else:
+            yield from self._give_up_rows(now_ms)
+        self._log.warning("storage.max_size reached", still_too_much=self._is_too_much(), **self._given_up)
+        amounts = ", ".join(f"{count} {what}" for what, count in self._given_up.items())
+        self._report(Event("samples_given_up", f"storage.max_size was reached; given up: {amounts or 'nothing'}"))
+        self._given_up.clear()
+
+    def _give_up_rows(self, now_ms: int) -> Iterator[None]:
         yield from self._give_up_aggregates()
         yield from self._give_up_uploaded()
         for priority in reversed(PRIORITIES):
             yield from self._give_up_pending(priority, now_ms)
         yield from self._delete_settled(0, samples.LATEST_MS)  # texts of times without a number
-        self._log.warning("storage.max_size reached", still_too_much=self._is_too_much(), **self._given_up)
-        amounts = ", ".join(f"{count} {what}" for what, count in self._given_up.items())
-        self._report(Event("samples_given_up", f"storage.max_size was reached; given up: {amounts or 'nothing'}"))
-        self._given_up.clear()
 
     def _give_up_archives(self) -> Iterator[None]:
         files = self._folder.files()

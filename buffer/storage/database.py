@@ -16,9 +16,9 @@ from common.settings import Storage
 
 # A commit writes whole pages, of each table and index it touches the last one again: a small page is less flash.
 PAGE_BYTES = 1024
-BUSY_TIMEOUT_MS = 5_000
+BUSY_TIMEOUT_MS = 5_000  # while the file is opened
+WRITE_TIMEOUT_MS = 250  # from then on: who waits longer for another writer stands still, and looks hung
 COPY_PAGES = 256  # 1 MiB at once: 5 ms here, 50 ms on a slow SD card
-CHECKPOINT_TIMEOUT_MS = 200  # a reader that stays (a `sqlite3` prompt) must not hold up the loop; the next one comes
 
 # By these SQLite says that the file is not what it should be; all others are about its surroundings.
 _DAMAGE = (apsw.CorruptError, apsw.NotADBError)
@@ -79,6 +79,7 @@ def connect(settings: Storage, device_id: str, progress: Callable[[int], None]) 
         # Not before, or a migration's log would grow as large as the file. From here on a page that changes a
         # hundred times an hour is written to flash once.
         connection.wal_autocheckpoint(0)
+        connection.set_busy_timeout(WRITE_TIMEOUT_MS)
     except BaseException:
         abandon(connection)
         raise
@@ -167,11 +168,7 @@ def sync_log(database: Path) -> None:
 def checkpoint(connection: apsw.Connection, database: Path) -> WalCheckpoint:
     """Copy the write-ahead log into the database and truncate it."""
     old_bytes = size(log_of(database))
-    connection.set_busy_timeout(CHECKPOINT_TIMEOUT_MS)
-    try:
-        busy, log, checkpointed = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
-    finally:
-        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    busy, log, checkpointed = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
     return WalCheckpoint(busy, log, checkpointed, old_bytes, size(log_of(database)))
 
 

@@ -17,7 +17,7 @@ import zmq
 from common import wire
 from common.sample import Batch, Sample
 from tests.harness import ROOT, wait_for
-from tests.unit.buffer.clients import TIMEOUT_MS, WITH_ALARMS, Producer, RawProducer
+from tests.unit.buffer.clients import TIMEOUT_MS, WITH_ALARMS, Producer, RawProducer, prompt
 from tests.unit.buffer.databases import DEVICE, NOW_MS, V2, make, query, v2_row
 from tests.unit.common.child import Child, buffer
 from tests.unit.common.peers import Ears, reading, serve
@@ -337,6 +337,24 @@ def test_a_database_that_refuses_pauses_the_buffer_and_loses_nothing(run_dir: Pa
         producer.settle()
         ears.wait_for("all is well", lambda said: said.error is None and said.facts.get("paused") is None)
         assert 0 == running.stop()
+    assert [(3_000, 3_000)] == query(database(run_dir), COUNTED)
+
+
+def test_another_writer_pauses_the_buffer_which_names_it(run_dir: Path) -> None:
+    """Its heartbeats go on, producers hold what they have, and all of it is there once the other one has ended."""
+    with buffer(run_dir), Producer(run_dir) as producer, Ears(run_dir) as ears:
+        producer.numbers(range(100))
+        producer.settle()
+        with prompt(database(run_dir), "BEGIN IMMEDIATE") as pid:
+            producer.numbers(range(100, 3_000))
+            serve(
+                producer.publisher,
+                "the pause",
+                lambda: f"(process {pid})" in str(ears.wait_for("any").facts.get("paused")),
+            )
+            assert 0 < producer.publisher.unacked_samples <= 2_900
+        producer.settle()
+        ears.wait_for("all is well", lambda said: said.error is None and said.facts.get("paused") is None)
     assert [(3_000, 3_000)] == query(database(run_dir), COUNTED)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,16 @@ for priority in range(4):
     catalog.METRICS[name] = catalog.Metric(name, "gauge", "", (), "A test's.", priority, f"alarm_{priority}")
 sys.argv = ["buffer"]
 runpy.run_module("buffer", run_name="__main__")
+"""
+
+# What somebody with `sqlite3` does.
+PROMPT = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute(sys.argv[2])
+connection.execute("SELECT count(*) FROM samples").fetchall()
+print("held", flush=True)
+sys.stdin.read()
 """
 
 
@@ -138,3 +151,14 @@ class RawProducer:
     def acked(self) -> set[int]:
         """Return the numbers that have been acked so far."""
         return {seq for ack in self.acks() for seq in ack.seqs}
+
+
+@contextmanager
+def prompt(path: Path, begin: str) -> Iterator[int]:
+    """Keep a transaction open in another process; give its pid."""
+    command = [sys.executable, "-c", PROMPT, str(path), begin]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert b"held\n" == process.stdout.readline()
+        yield process.pid
+        process.kill()

@@ -124,6 +124,22 @@ def test_archives_go_first_and_the_oldest_before_the_others(cap: Cap) -> None:
     assert 2 == cap.shed("archive")
 
 
+def test_a_log_that_a_reader_holds_counts_and_costs_no_rows(cap: Cap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To delete rows would make it longer; files of the archive are given up."""
+    put(cap.store, series_of(3, 100))
+    file = cap.shelf.file("metrics-{}.db.gz", NOW_MS)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"x" * 100)
+    used_bytes, held_bytes = cap.task.used_bytes(), 10 << 20
+    monkeypatch.setattr(Store, "wal_bytes", lambda _: (cap.config.wal_checkpoint_size_mb << 20) + held_bytes)
+    assert used_bytes + held_bytes == cap.task.used_bytes()
+    cap.step_within(0.5)
+    assert (False, {3: 100}) == (file.exists(), left(cap.store))
+    assert 1 == len(cap.events)
+    cap.step_within(0.5)
+    assert 1 == len(cap.events)
+
+
 def test_then_aggregates_then_what_the_server_has_then_pending_ones(cap: Cap) -> None:
     """Each tier goes to its end before the next is touched; verified samples go before unverified ones."""
     verified_ms, unverified_ms = NOW_MS - DAY_MS, NOW_MS - 2 * DAY_MS

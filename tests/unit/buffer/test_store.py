@@ -145,12 +145,12 @@ def test_a_checkpoint_reports_its_three_integers_and_the_bytes(store: Store) -> 
 
 
 def test_the_documented_pragmas_are_in_force(store: Store) -> None:
-    """WAL, NORMAL, in-memory temporaries, and the log folded in by us alone."""
+    """WAL, NORMAL, in-memory temporaries, the log copied by us alone, and no long wait for another writer."""
     values = [
         store._connection.execute(f"PRAGMA {name}").get
         for name in ("journal_mode", "synchronous", "temp_store", "wal_autocheckpoint", "busy_timeout")
     ]
-    assert ["wal", 1, 2, 0, 5000] == values
+    assert ["wal", 1, 2, 0, 250] == values
 
 
 def test_the_book_of_series_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

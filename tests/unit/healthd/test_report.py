@@ -97,6 +97,7 @@ def test_everything_known_is_reported() -> None:
             "metrics_pending_upload": 11,
             "oldest_metric_timestamp": "2026-11-18T11:05:40.000Z",
             "paused": None,
+            "held_by": None,
             "last_error": None,
         },
         "time": {"local": LOCAL, "skew_ms": -1200, "ntp_synced": True},
