@@ -85,9 +85,11 @@ def _drain(folder: Path, samples: int, server: str, *, paced: bool = False) -> F
         settings = {"BELABOX_REMOTE__URL": f"{url}/api/v1/import", **NO_AUDIT, **({} if paced else UNPACED)}
         with _processes(folder, "buffer", "shipper", settings=settings) as pids:
             wait_for("the first of them", lambda: _rows(folder, "chunk IS NULL") < samples, 60)
-            left, watch, began_s = _rows(folder, "chunk IS NULL"), Watch(pids), time.monotonic()
+            left, watch, began_ms = _rows(folder, "chunk IS NULL"), Watch(pids), clock.wall_ms()
             wait_for("the last of them", lambda: _rows(folder, "chunk IS NULL") == 0, 600)
-            seconds, use = time.monotonic() - began_s, watch.use()
+            use = watch.use()
+    # The last marks wait for the next commit, with which they are written: the time of the acknowledgement is in them.
+    seconds = (_one(folder, "SELECT max(upload_time) FROM upload_checkpoints") - began_ms) / 1000
     beside = f"buffer and shipper: {use.cpu_percent:.0f} % of a core"
     what, budget = (", with the default's pauses", "") if paced else ("", "200,000")
     return Figure(f"drain of {samples:,}{what}", left / seconds, "samples/s", budget, beside)
@@ -159,5 +161,9 @@ def _samples(number: int) -> list[Sample]:
 
 
 def _rows(folder: Path, where: str = "1") -> int:
+    return _one(folder, f"SELECT count(*) FROM samples WHERE {where}")
+
+
+def _one(folder: Path, query: str) -> int:
     with closing(sqlite3.connect(f"file:{folder / 'metrics.db'}?mode=ro", uri=True, timeout=10)) as connection:
-        return int(connection.execute(f"SELECT count(*) FROM samples WHERE {where}").fetchone()[0])
+        return int(connection.execute(query).fetchone()[0])

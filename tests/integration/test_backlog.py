@@ -21,7 +21,7 @@ from tests.patience import Patience
 from tests.unit.shipper.stub import BoundBuffer, Row, StubBuffer, rows
 
 MONTH_MS = 30 * 86_400_000
-BACKLOG = 300_000
+BACKLOG = 60_000
 SERIES = 100
 
 Launch = Callable[..., "subprocess.Popen[bytes]"]
