@@ -10,6 +10,7 @@ Fails: an unreadable item is a counted fault; a source that raises or gets nothi
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from common.sample import Batch
 from common.service import EXIT_OFF, Service
 from common.status import CollectorStatus, SourceStatus
 
+LINE_EVERY_S = 600.0  # fifteen sources' lines for each collect would be 80,000 a day, each a page of flash
 APART_S = 1.0  # between two collects: a rate over less is noise
 OFF_S = 2.0  # longer than supervisord's startsecs: an earlier end is a failed start
 
@@ -47,6 +49,8 @@ class Scheduled:
         self._is_failing = False
         self._is_news = False  # the next collect was brought forward by an event
         self._collected_s = 0.0
+        self._since: Counter[str] = Counter()  # the last line in the log
+        self._line_due_s = 0.0
         self._timer = service.loop.every(source.config.interval_s, self.collect)
         if source.watches:
             self._watch_timer = service.loop.every(source.config.watch_interval_s, self.watch)
@@ -147,7 +151,6 @@ class Scheduled:
     def _publish(self, seen: Seen, timestamp_ms: int, *, urgent: bool = False) -> None:
         if seen.samples:
             self._publisher.publish(seen.samples, timestamp_ms, producer=self.source.name, urgent=urgent)
-            self._service.log.debug("collected", collector=self.source.name, count=len(seen.samples))
 
     def _wait_on_descriptors(self) -> None:
         """Have the loop wait for what the source has open now; a kernel that hangs up shows as readable."""
@@ -167,6 +170,17 @@ class Scheduled:
         instruments.count("collector.collects_skipped_total", self._timer.skipped, collector=name)
         instruments.observe("collector.collection_duration_seconds", duration_s, collector=name)
         self._timer.skipped = 0
+        self._say(len(seen.samples), duration_s)
+
+    def _say(self, count: int, duration_s: float) -> None:
+        """Log each collect for developers; for operators the first, then once in ten minutes what there was since."""
+        name, took_ms = self.source.name, round(1000 * duration_s, 1)
+        self._service.log.debug("collected once", collector=name, count=count, duration_ms=took_ms)
+        self._since.update(count=count, collects=1)
+        if self._collected_s >= self._line_due_s:
+            self._service.log.info("collected", collector=name, **self._since, duration_ms=took_ms)
+            self._since.clear()
+            self._line_due_s = self._collected_s + LINE_EVERY_S
 
     def _report_gaps(self) -> None:
         """Log once what is not there or not readable, and once when that changes."""

@@ -106,12 +106,13 @@ class Service:
         self._on_close.append(step)
 
     def failed(self, error: BaseException | str, **fields: Any) -> None:
-        """Log a failure and carry it in heartbeats until `worked`."""
+        """Log a failure, each `attempt` and no repetition of it, and carry it in heartbeats until `worked`."""
         kind = type(error).__name__ if isinstance(error, BaseException) else "Error"
         text = log.SECRETS.redact(str(error))
         was_well = self._error is None
         self._error = {"error": text, "error_type": kind, "timestamp_ms": clock.wall_ms()}
-        self.log.throttled_warning(f"{kind} {text}", "failed", error=text, error_type=kind, **fields)
+        key = f"{kind} {text} {fields.get('attempt', '')}"
+        self.log.throttled_warning(key, "failed", error=text, error_type=kind, **fields)
         if was_well:
             self.beat()
 

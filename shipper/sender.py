@@ -26,6 +26,7 @@ from shipper.quota import DataQuota
 from shipper.report import BUFFER, SERVER, Report
 from shipper.state import State
 from shipper.upload import Upload
+from shipper.upload_lines import UploadLines
 
 Failure: TypeAlias = "NotTheServer | NotWelcome | TryLater"
 
@@ -74,6 +75,7 @@ class Sender:
         self._uploads: dict[Queue, Upload] = {}
         self._parked: list[tuple[Queue, Upload]] = []
         self._reconnects = client.transport.reconnects
+        self._lines = UploadLines(report.log)
         queues.schedule.stretch(state.high_interval_s)
 
     @property
@@ -220,7 +222,7 @@ class Sender:
         if not upload.finished:
             self._parked.append((queue, upload))
             return
-        self._report_ended(upload)
+        self._lines.ended(upload, self._client.transport.endpoint, time.monotonic())
         if not upload.lease.full:
             self._queues.rest(queue, self.state, time.monotonic())
             self.look()
@@ -262,20 +264,6 @@ class Sender:
             self._report.event(Event("samples_refused", f"the server refused {count} samples for good"))
         self._report.instruments.count("uploader.rejected_samples_total", count)
 
-    def _report_ended(self, upload: Upload) -> None:
-        self._report.log.info(
-            "uploaded",
-            batch_id=upload.batch_id,
-            priority=upload.lease.priority,
-            count=upload.accepted,
-            rejected=upload.rejected,
-            chunks=upload.chunk_index,
-            bytes_sent=upload.bytes_sent,
-            duration_ms=round(1000 * (time.monotonic() - upload.began_s), 1),
-            endpoint=self._client.transport.endpoint,
-            http_status=upload.http_status,
-        )
-
     def _report_backlog(self, stats: Stats) -> None:
         now_ms, status = clock.wall_ms(), self._report.status
         status.pending, status.due = stats.pending, stats.due
@@ -286,14 +274,4 @@ class Sender:
             self._report.instruments.gauge("uploader.lane_age_seconds", age_s, priority=str(priority))
 
     def _fields(self, upload: Upload, exchange: Exchange, attempt: int) -> dict[str, Any]:
-        return {
-            "batch_id": upload.batch_id,
-            "chunk_index": upload.chunk_index,
-            "attempt": attempt,
-            "count": exchange.samples,
-            "endpoint": self._client.transport.endpoint,
-            "http_status": exchange.status or None,
-            "bytes_sent": exchange.bytes_sent,
-            "bytes_rcvd": exchange.bytes_rcvd,
-            "duration_ms": round(1000 * exchange.duration_s, 1),
-        }
+        return self._lines.fields(upload, exchange, self._client.transport.endpoint, attempt)

@@ -51,7 +51,7 @@ class Upload:
         chunk_index: of the next chunk that is reported to the buffer.
         attempt: of the next request, 1 for the first; it counts failures in a row.
         start: samples that were reported to the buffer.
-        accepted, rejected, bytes_sent: totals of this round.
+        accepted, rejected, bytes_sent, bytes_rcvd: totals of this round.
         http_status: of the last answer, 0 before it.
         began_s: monotonic.
     """
@@ -64,7 +64,7 @@ class Upload:
         self.chunk_index = 0
         self.attempt = 1
         self.start = 0
-        self.accepted = self.rejected = self.bytes_sent = self.http_status = 0
+        self.accepted = self.rejected = self.bytes_sent = self.bytes_rcvd = self.http_status = 0
         self.began_s = time.monotonic()
         self._buffer = buffer
         self._client = client
@@ -158,6 +158,7 @@ class Upload:
     def _send(self, packed: bytes, samples: int) -> Exchange:
         exchange = self._client.upload(packed, samples)
         self.bytes_sent += exchange.bytes_sent
+        self.bytes_rcvd += exchange.bytes_rcvd
         self.http_status = exchange.status
         return exchange
 

@@ -166,7 +166,7 @@ def test_a_good_file_on_sighup_takes_effect(run_dir: Path) -> None:
         said = ears.wait_for("the new interval", lambda said: said.facts["sources"]["memory"]["interval_s"] == 0.1)
         assert epoch == said.epoch
         wait_for("more collects", lambda: taken.take() >= 4)
-        running.wait_for_line("collected")
+        running.wait_for_line("collected once")
 
 
 def test_what_a_reload_does_not_change_is_said(run_dir: Path) -> None:

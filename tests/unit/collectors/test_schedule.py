@@ -15,7 +15,7 @@ import pytest
 import zmq
 
 from collectors.host import Host
-from collectors.schedule import Schedule
+from collectors.schedule import LINE_EVERY_S, Schedule
 from collectors.source import Source
 from common import publisher, wire
 from common.activity import Activity, noted
@@ -207,6 +207,20 @@ def test_a_source_that_raises_is_named_and_the_others_go_on(rig: Any) -> None:
     assert statuses["broken"].last_collection_ms is None
     assert statuses["sound"].last_collection_ms is not None
     assert ["broken", "sound", "sound"] == [batch.producer for batch in one.buffer.batches]
+
+
+def test_the_log_has_the_first_collect_then_ten_minutes_of_them(
+    rig: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line for each would wear the flash; level debug has it."""
+    caplog.set_level("INFO")
+    one, now_s = rig(), 1000.0
+    monkeypatch.setattr("collectors.schedule.time.monotonic", lambda: now_s)
+    for now_s in (1000.0, 1010.0, 1000.0 + LINE_EVERY_S):  # noqa: B007 - the clock
+        one.scheduled[0].collect()
+    lines = [record.fields for record in caplog.records if record.message == "collected"]
+    assert [("probe", 1, 1), ("probe", 2, 2)] == [(it["collector"], it["count"], it["collects"]) for it in lines]
+    assert all("duration_ms" in line for line in lines)
 
 
 def test_where_a_source_is_at_work_can_be_read_from_outside(rig: Any, run_dir: Path) -> None:

@@ -206,19 +206,21 @@ def test_a_round_is_one_line_and_its_chunks_are_for_developers(vm: FakeVm, start
     running.until("the end", lambda: running.log("uploaded"))
     line, chunk = running.log("uploaded")[0], running.log("chunk uploaded")[0]
     assert ("INFO", 60, 2) == (line["level"], line["count"], line["chunks"])
-    assert {"batch_id", "endpoint", "http_status", "bytes_sent", "duration_ms"} <= line.keys()
+    assert {"batch_id", "endpoint", "http_status", "bytes_sent", "bytes_rcvd", "duration_ms", "rounds"} <= line.keys()
     assert ("DEBUG", 0, 1, 50, 204) == (
         chunk["level"], chunk["chunk_index"], chunk["attempt"], chunk["count"], chunk["http_status"]
     )  # fmt: skip
     assert {"batch_id", "endpoint", "bytes_sent", "bytes_rcvd", "duration_ms"} <= chunk.keys()
 
 
-def test_a_failure_that_repeats_is_one_line(vm: FakeVm, start: Start) -> None:
+def test_each_attempt_of_a_retry_is_a_line_and_its_repetition_in_a_minute_is_not(vm: FakeVm, start: Start) -> None:
     """With what an operator needs."""
     vm.set_state(down=503)
-    running = start(rows(5))
+    running = start(rows(5), remote__retry__max_attempts="3")
     running.until("five failures", lambda: running.facts["upload_failures"] == 5)
-    (line,) = running.log("failed")
+    lines = running.log("failed")
+    assert [1, 2, 3] == [line["attempt"] for line in lines]
+    line = lines[0]
     assert {"batch_id", "chunk_index", "attempt", "backoff_ms", "endpoint", "http_status", "error"} <= line.keys()
     assert ("WARNING", "UploadError") == (line["level"], line["error_type"])
 
