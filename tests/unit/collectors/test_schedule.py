@@ -218,7 +218,7 @@ def test_the_log_has_the_first_collect_then_ten_minutes_of_them(
     monkeypatch.setattr("collectors.schedule.time.monotonic", lambda: now_s)
     for now_s in (1000.0, 1010.0, 1000.0 + LINE_EVERY_S):  # noqa: B007 - the clock
         one.scheduled[0].collect()
-    lines = [record.fields for record in caplog.records if record.message == "collected"]
+    lines = [vars(record)["fields"] for record in caplog.records if record.message == "collected"]
     assert [("probe", 1, 1), ("probe", 2, 2)] == [(it["collector"], it["count"], it["collects"]) for it in lines]
     assert all("duration_ms" in line for line in lines)
 
