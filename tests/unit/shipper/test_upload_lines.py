@@ -17,7 +17,7 @@ class Lines(Log):
         super().__init__("shipper")
         self.fields: list[dict[str, Any]] = []
 
-    def info(self, message: str, **fields: Any) -> None:  # noqa: ARG002 - the base class' signature
+    def info(self, message: str, **fields: Any) -> None:
         """Keep it."""
         self.fields.append(fields)
 
