@@ -154,6 +154,9 @@ class StubBuffer:
             "verified_until_ms": None, "unverified_samples": 0,
         }  # fmt: skip
 
+    def _recheck(self, _request: dict[str, Any]) -> dict[str, Any]:
+        return {"start_ms": None}
+
     def _events(self, _request: dict[str, Any]) -> dict[str, Any]:
         return {"device_id": "box", "events": [row for row in self.events if row[0] > self.events_sent][:2]}
 
