@@ -182,7 +182,7 @@ started again; one that is killed does not.
 
 On loopback, everybody on the device. Any other `health.bind` needs `health.token_file`, a file of mode 0600: every
 path but the login form, what draws it, and `/health/live` then answers 401 without `Authorization: Bearer` or the
-cookie that the form gives for 30 days. Another token ends all cookies. There are five wrong guesses a minute for
+cookie that the form gives for 30 days. [Reaching the page](page.md) has the one command for a phone, and HTTPS. Another token ends all cookies. There are five wrong guesses a minute for
 an address.
 
 In a terminal, `make top` (on an installed device `python -m healthd.top --config …`) shows what the page shows,

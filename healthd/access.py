@@ -1,5 +1,7 @@
 """Who may read: on loopback everybody, elsewhere who has the token, as a header or as a cookie from the form.
 
+A link with a code, which `belabox-metrics page --share` makes, gives the cookie too: once, for ten minutes.
+
 What needs no token: the login form, what draws it, and whether this process lives. Guesses are few a minute for
 each address and in all. Where no token is asked for, only names that mean this machine are answered: a page of
 somebody else, led here by its DNS, reads nothing.
@@ -14,7 +16,9 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from http import HTTPStatus
+from pathlib import Path
 
 from common.config import ConfigError
 from common.log import Log
@@ -25,6 +29,7 @@ from healthd.connection import JSON, Answer, Request
 LOGIN = "/login"
 COOKIE = "belabox_metrics"
 COOKIE_S = 30 * 86_400
+CODE_FILE, CODE_S = "login-code", 600.0  # in the run directory
 GUESSES, ALL_GUESSES, GUESSES_S = 5, 50, 60.0
 
 _HERE = re.compile(r"(localhost|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:.]+\])(:\d+)?")
@@ -35,13 +40,17 @@ class Access:
 
     Args:
         token: what opens it; None where none is asked for.
-        open_paths: what is answered to everybody.
+        code: the file with a code that is good once.
         log: told of refused guesses.
+
+    Attributes:
+        open_paths: what is answered to everybody; whoever has the paths says which.
     """
 
-    def __init__(self, token: TokenFile | None, open_paths: frozenset[str], log: Log) -> None:
+    def __init__(self, token: TokenFile | None, code: Path, log: Log) -> None:
+        self.open_paths = frozenset[str]()
         self._token = token
-        self._open = open_paths
+        self._code = code
         self._log = log
         self._guesses = _Guesses()
 
@@ -49,11 +58,11 @@ class Access:
         """Return why a request is not answered, None where it is."""
         if self._token is None:
             return None if _is_here(request.headers.get("host", "")) else _error(HTTPStatus.MISDIRECTED_REQUEST)
-        if request.path in self._open:
+        if request.path in self.open_paths:
             return None
         given = request.headers.get("authorization", "")
         if given.startswith("Bearer "):
-            return self._judge(request.peer, given.removeprefix("Bearer ").strip())
+            return self._judge(request.peer, lambda: _equal(given.removeprefix("Bearer ").strip(), self._secret()))
         if self._is_known(_cookie(request.headers.get("cookie", ""))):
             return None
         if request.path == "/":
@@ -62,19 +71,34 @@ class Access:
 
     def login(self, request: Request) -> Answer:
         """Return the answer to a posted form: a cookie and the page, or the form again."""
-        refusal = None if self._token is None else self._judge(request.peer, request.form.get("token", "").strip())
+        code, given = request.form.get("code", ""), request.form.get("token", "").strip()
+        is_right = (lambda: self._take(code)) if code else (lambda: _equal(given, self._secret()))
+        refusal = None if self._token is None else self._judge(request.peer, is_right)
         if refusal is None:
             return _see("/", ("Set-Cookie", f"{COOKIE}={self._cookie()}; Max-Age={COOKIE_S}; {_COOKIE_RULES}"))
-        return _see(f"{LOGIN}?again" if refusal.status == HTTPStatus.UNAUTHORIZED else f"{LOGIN}?wait")
+        if refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
+            return _see(f"{LOGIN}?wait")
+        return _see(f"{LOGIN}?used" if code else f"{LOGIN}?again")
 
-    def _judge(self, peer: str, guess: str) -> Answer | None:
+    def _judge(self, peer: str, is_right: Callable[[], bool]) -> Answer | None:
         if not self._guesses.allowed(peer, time.monotonic()):
             return _error(HTTPStatus.TOO_MANY_REQUESTS, ("Retry-After", str(int(GUESSES_S))))
-        if _equal(guess, self._secret()):
+        if is_right():
             return None
         self._guesses.note(peer, time.monotonic())
-        self._log.throttled_warning(f"guess {peer}", "a wrong token was given", peer=peer)
+        self._log.throttled_warning(f"guess {peer}", "a wrong token or code was given", peer=peer)
         return _error(HTTPStatus.UNAUTHORIZED, ("WWW-Authenticate", "Bearer"))
+
+    def _take(self, guess: str) -> bool:
+        """Tell whether a code is the one that was made, and use it up."""
+        try:
+            code, _, end_s = self._code.read_text(encoding="ascii").strip().partition(" ")
+            if not _equal(guess, code):
+                return False
+            self._code.unlink()  # of two at once, one finds it gone
+        except (OSError, ValueError):
+            return False
+        return end_s.isdecimal() and time.time() < int(end_s)
 
     def _secret(self) -> str:
         assert self._token is not None  # noqa: S101 - who asks has looked

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from common import clock
-from common.log import Log
 from common.thresholds import ERROR, OK
-from common.token_file import TokenFile
 from healthd import compression, report, selfmetrics
 from healthd.access import Access
 from healthd.connection import JSON, Answer, Request
@@ -34,23 +32,20 @@ class Endpoints:
         view: the first one.
         history: reads what was recorded.
         device: its id and name.
-        token: what readers need, None where they need nothing.
-        log: told of refused guesses.
+        access: who may read.
 
     Attributes:
         view: what to answer from; the loop replaces it by `show`, nobody changes it.
         latest: values from the feed; the loop's.
     """
 
-    def __init__(
-        self, view: View, history: History, device: Mapping[str, str], token: TokenFile | None, log: Log
-    ) -> None:
+    def __init__(self, view: View, history: History, device: Mapping[str, str], access: Access) -> None:
         self.view = view
         self.latest = Latest()
         self._device = device
         self._files = files.load()
-        open_paths = {f"{view.path}/live", *self._files}  # the files say nothing of this device
-        self._access = Access(token, frozenset(open_paths), log)
+        self._access = access
+        access.open_paths = frozenset({f"{view.path}/live", *self._files})  # the files say nothing of this device
         self._history = history
         self._live = Live(self._picture)
 
@@ -89,7 +84,7 @@ class Endpoints:
             f"{view.path}/live": lambda: _json(200, {"status": "alive"}),
             f"{view.path}/ready": lambda: _ready(view, now_s),
             "/api/now": lambda: Answer(200, JSON, self._live.current() + b"\n"),
-            "/api/live": self._watch,
+            "/api/live": lambda: self._watch(request),
             "/api/plots": lambda: self._plots(request.query),
             "/api/sessions": lambda: self._read(lambda: {"sessions": self._history.sessions()}),
             "/api/events": lambda: self._events(request.query.get("before", "")),
@@ -99,11 +94,18 @@ class Endpoints:
         made = picture(self.view, self.latest, self._device, time.monotonic(), clock.wall_ms())
         return _compact(made)
 
-    def _watch(self) -> Answer:
+    def _watch(self, request: Request) -> Answer:
         pieces = self._live.watch()
         if pieces is None:
             return _json(503, {"error": "too many watch already"})
-        return Answer(200, EVENT_STREAM, pieces=pieces)
+        return Answer(200, EVENT_STREAM, pieces=self._while_allowed(pieces, request))
+
+    def _while_allowed(self, pieces: Iterator[bytes], request: Request) -> Iterator[bytes]:
+        """Yield pieces until the request would be refused: another token ends what the old one began."""
+        for piece in pieces:
+            if self._access.refusal(request) is not None:
+                return
+            yield piece
 
     def _plots(self, query: Mapping[str, str]) -> Answer:
         """Answer with plots over `span_s` up to `end_ms`, or up to now: then from `after_ms` on alone."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from common.config import ConfigError
 from common.service import Service
 from healthd import access
-from healthd.access import LOGIN
+from healthd.access import CODE_FILE, LOGIN, Access
 from healthd.connection import Answer, Request
 from healthd.endpoints import Endpoints
 from healthd.http import Server
@@ -90,7 +90,8 @@ class Listener:
         settings = self._process.config.settings
         history = History(settings.storage.path, settings.device.links)
         device = {"id": settings.device.id, "name": settings.device.name}
-        return Endpoints(view, history, device, access.token(settings.health), self._process.log)
+        door = Access(access.token(settings.health), self._process.run_dir / CODE_FILE, self._process.log)
+        return Endpoints(view, history, device, door)
 
     def _write_address(self, address: str) -> None:
         """Write the address in one step, so that nobody reads half of it."""

@@ -105,19 +105,6 @@ def stop(place: Place, _options: argparse.Namespace) -> int:
     return supervisorctl(place, "shutdown")
 
 
-def page(place: Place, _options: argparse.Namespace) -> int:
-    """Print where the page is."""
-    file = place.run_dir / "healthd.address"
-    try:
-        address = file.read_text(encoding="ascii").strip()
-    except PermissionError:
-        raise CommandError(EXIT_NO_PERMISSION, f"{file} cannot be read: {place.prefix}belabox-metrics page") from None
-    except OSError:
-        raise CommandError(EXIT_UNAVAILABLE, f"healthd does not listen: no {file}") from None
-    print(f"http://{address}/")
-    return 0
-
-
 def report(place: Place, options: argparse.Namespace) -> int:
     """Write the report of a stream; its own program has the options."""
     from healthd.session_report import __main__ as program  # noqa: PLC0415 - for this command alone

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from common import VERSION
-from deploy.command import backup, completion, control, doctor
+from deploy.command import backup, completion, control, doctor, share
 from deploy.command.place import CommandError, Place, find
 
 Do = Callable[[Place, argparse.Namespace], int]
@@ -71,7 +71,14 @@ COMMANDS: dict[str, Command] = {
     ),
     "reload": Command(control.reload, "check the configuration, then have every process take it"),
     "stop": Command(control.stop, "end a pipeline that `make run` started"),
-    "page": Command(control.page, "the address of the page"),
+    "page": Command(
+        share.page,
+        "the address of the page; --share opens it to the network, with a token and a QR code",
+        (
+            (("--share",), {"action": "store_true", "help": "open it to the network, and log a phone in"}),
+            (("--unshare",), {"action": "store_true", "help": "close it again"}),
+        ),
+    ),
     "report": Command(
         control.report,
         "the report of a stream (--last, --session ID, --list), or of the minutes around a moment (--at TIME)",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -153,26 +155,41 @@ def test_a_device_that_is_gone_is_said_to_be(run_dir: Path, vm: FakeVm, quick: d
         wait_for("the device again", lambda: text(browser, "#connection") == "live", 60)
 
 
-def test_with_a_token_there_is_a_form(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
-    """A wrong one leads back to it with a word, the right one to the page, and it stays so after a reload."""
-    token = run_dir / "token"
-    token.write_text("sesame-5f1c9\n", encoding="ascii")
-    token.chmod(0o600)
-    with (
-        Pipeline(run_dir, vm.import_url, {**quick, "BELABOX_HEALTH__TOKEN_FILE": str(token)}) as pipeline,
-        chromium(run_dir, PHONE) as browser,
-    ):
-        wait_for("the door", lambda: pipeline.get("/api/now")[0] == 401)
-        browser.get(address(pipeline))
-        for word, expected in (("wrong", "/login?again"), ("sesame-5f1c9", "/")):
+def test_the_page_is_shared_with_a_phone(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
+    """One command, and a link logs one phone in, once; others have the token; taken back, all are out."""
+    with Pipeline(run_dir, vm.import_url, quick) as pipeline, chromium(run_dir, PHONE) as browser:
+        wait_for("the page", lambda: pipeline.get("/")[0] == 200)
+        link = shared(run_dir, "--share")
+        browser.get(link)
+        wait_for("the page", lambda: text(browser, "#connection") == "live")
+        assert (401, link.partition("login")[0]) == (pipeline.get("/api/now")[0], browser.current_url)
+        browser.delete_all_cookies()
+        browser.get(link)
+        wait_for("a word", lambda: "used already" in text(browser, "#refused"))
+        token = (run_dir / "page-token").read_text(encoding="ascii").strip()
+        for word, expected in (("wrong", "/login?again"), (token, "/")):
             field = browser.find_element(By.CSS_SELECTOR, "input[type=password]")
             field.send_keys(word)
             field.submit()
             wait_for(expected, lambda: browser.current_url.endswith(expected))  # noqa: B023 - asked at once
         wait_for("the page", lambda: text(browser, "#connection") == "live")
-        browser.refresh()
-        wait_for("the page", lambda: text(browser, "#connection") == "live")
-        assert "sesame" not in browser.page_source
+        assert token not in browser.page_source
+        (run_dir / "page-token").write_text("another-5f1c9\n", encoding="ascii")
+        wait_for("a word", lambda: text(browser, "#connection") == "log in again")
+        shared(run_dir, "--unshare")
+        wait_for("loopback alone", lambda: address(pipeline).startswith("http://127."))
+        assert 200 == pipeline.get("/api/now")[0]
+
+
+def shared(run_dir: Path, option: str) -> str:
+    """Run `belabox-metrics page`; return the link that it gives, if any."""
+    environment = {"PATH": os.environ["PATH"], "BELABOX_METRICS_PYTHON": sys.executable, "RUN_DIR": str(run_dir)}
+    done = subprocess.run(
+        [str(ROOT / "deploy/belabox-metrics"), "page", option],
+        env=environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (0, "") == (done.returncode, done.stderr)
+    return next((word for word in done.stdout.split() if "/login#" in word), "")
 
 
 def test_accessibility(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:

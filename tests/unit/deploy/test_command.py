@@ -15,6 +15,7 @@ import pytest
 
 from deploy.command import backup, control, doctor, main, place
 from deploy.command.place import CommandError, Place
+from deploy.command.section import with_keys
 from tests.harness import ROOT
 
 
@@ -160,3 +161,29 @@ def test_the_place_is_the_trees_own_or_the_named_one(tmp_path: Path) -> None:
     found = place.find({"RUN_DIR": str(tmp_path / "r"), "CONFIG": str(tmp_path / "c.yaml")})
     assert Place(tmp_path / "r", tmp_path / "r/log", tmp_path / "c.yaml", is_device=False) == found
     assert ROOT / "run" == place.find({}).run_dir
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "health:\n  bind: 0.0.0.0\n  token_file: t\n"),
+        ("device:\n  id: a\n", "device:\n  id: a\nhealth:\n  bind: 0.0.0.0\n  token_file: t\n"),
+        (
+            "health:\n    # bind: ::1  # where\n    port: 1\nlog:\n  level: x\n",
+            "health:\n    token_file: t\n    bind: 0.0.0.0\n    port: 1\nlog:\n  level: x\n",
+        ),
+        (
+            "health:  # here\n  bind: ::1\n  token_file: old\n\n# of the log\nlog:\n",
+            "health:  # here\n  bind: 0.0.0.0\n  token_file: t\n\n# of the log\nlog:\n",
+        ),
+    ],
+)
+def test_a_key_is_changed_where_it_stands(text: str, expected: str) -> None:
+    """Everything else of the file stays as somebody wrote it."""
+    assert expected == with_keys(text, "health", {"bind": "0.0.0.0", "token_file": "t"})
+
+
+def test_a_section_in_one_line_is_left_alone() -> None:
+    """Nothing is guessed about it."""
+    with pytest.raises(ValueError, match="in one line"):
+        with_keys("health: {port: 1}\n", "health", {"bind": "x"})

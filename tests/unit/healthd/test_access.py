@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from http import HTTPStatus
 from pathlib import Path
 
@@ -30,7 +31,9 @@ def secret(tmp_path: Path) -> Path:
 @pytest.fixture
 def door(secret: Path) -> Access:
     """A door that a token opens."""
-    return Access(TokenFile(secret), OPEN, Log("test"))
+    door = Access(TokenFile(secret), secret.with_name("login-code"), Log("test"))
+    door.open_paths = OPEN
+    return door
 
 
 def ask(path: str = "/metrics", peer: str = "10.0.0.9", **headers: str) -> Request:
@@ -107,7 +110,7 @@ HOSTS = {"": None, "127.0.0.1:9100": None, "localhost": None, "[::1]:9100": None
 @pytest.mark.parametrize("host", HOSTS)
 def test_on_loopback_only_names_of_this_machine_are_answered(host: str) -> None:
     """A page of somebody else, led here by its DNS, reads nothing."""
-    door = Access(None, OPEN, Log("test"))
+    door = Access(None, Path("/nowhere/login-code"), Log("test"))
     assert HOSTS[host] == status(door.refusal(ask(**({"host": host} if host else {}))))
 
 
@@ -116,3 +119,17 @@ def test_a_token_that_others_can_read_is_refused(secret: Path) -> None:
     secret.chmod(0o644)
     with pytest.raises(ConfigError, match=r"health\.token_file"):
         access.token(Health(token_file=secret))
+
+
+def test_a_link_logs_in_once(door: Access, secret: Path) -> None:
+    """With the code that was made, within its time; a wrong one is a guess and uses nothing up."""
+    code = secret.with_name("login-code")
+    code.write_text(f"once-0123456789ab {int(time.time()) + 60}\n", encoding="ascii")
+
+    def tried(given: str) -> str:
+        return dict(door.login(Request("/login", "POST", form={"code": given}, peer="10.0.0.9")).headers)["Location"]
+
+    assert ["/login?used", "/", "/login?used"] == [tried(given) for given in ("other", *2 * ["once-0123456789ab"])]
+    assert not code.exists()
+    code.write_text(f"late-0123456789ab {int(time.time()) - 1}\n", encoding="ascii")
+    assert "/login?used" == tried("late-0123456789ab")

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from common.log import Log
+from common.token_file import TokenFile
 from healthd import connection as http_connection
+from healthd.access import Access
 from healthd.connection import JSON, Answer, Request
 from healthd.endpoints import Endpoints
 from healthd.http import MAX_CONNECTIONS, Server
@@ -210,7 +212,8 @@ def test_ipv6_is_listened_on() -> None:
 
 def endpoints_of(of: View) -> Endpoints:
     """The paths as loopback has them, with no database behind them."""
-    return Endpoints(of, History(Path("/nowhere/metrics.db"), {}), {"id": "test", "name": ""}, None, Log("test"))
+    door = Access(None, Path("/nowhere/login-code"), Log("test"))
+    return Endpoints(of, History(Path("/nowhere/metrics.db"), {}), {"id": "test", "name": ""}, door)
 
 
 def ask(endpoints: Endpoints, path: str) -> Answer:
@@ -261,3 +264,21 @@ def test_the_verdict_is_only_read() -> None:
         ask(endpoints_of(before), path)
     assert before == view(known())
     assert assess(known(), LIMITS, NOW_S) == before.verdict
+
+
+def test_another_token_ends_what_the_old_one_began(tmp_path: Path) -> None:
+    """A phone that watches is asked to log in again, within a second."""
+    secret = tmp_path / "token"
+    secret.write_text("sesame\n", encoding="ascii")
+    secret.chmod(0o600)
+    endpoints = Endpoints(
+        view(known()), History(tmp_path / "no.db", {}), {"id": "d", "name": ""},
+        Access(TokenFile(secret), tmp_path / "login-code", Log("test")),
+    )  # fmt: skip
+    pieces = endpoints.answer(Request("/api/live", headers={"authorization": "Bearer sesame"})).pieces
+    assert pieces is not None
+    assert next(pieces).startswith(b"data: ")
+    secret.write_text("another\n", encoding="ascii")
+    endpoints.show(view(known()))
+    assert [] == list(pieces)
+    assert 401 == endpoints.answer(Request("/api/live", headers={"authorization": "Bearer sesame"})).status
