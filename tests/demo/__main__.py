@@ -62,6 +62,8 @@ class Player:
         for part in self._parts:
             part.play(scene, elapsed_s)
         self._programs.play(scene, elapsed_s, now_ms)
+        if self._cue is not None:
+            self._cue.note(scene, now_ms)
 
     def _scene(self, at_s: float) -> Scene:
         return self._cue.scene(at_s) if self._cue is not None else scene_at(at_s, self._seed, self._only)

@@ -1,11 +1,12 @@
 """An episode that somebody else decides on while it is played: a file has its name.
 
-Reads: a file with the name of an episode, `crash` among them, or nothing for calm. Emits: a `Scene`. Fails: a file
-that is not there is calm.
+Reads: a file with the name of an episode, `crash` among them, or nothing for calm. Emits: a `Scene`; beside that file
+another one, `.played`, with what was shown when. Fails: a file that is not there is calm.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.demo.scene import Scene, scene_of
@@ -34,6 +35,11 @@ class Cue:
             self._run += 1
         self._was = episode
         return scene_of(episode or None, self._run, at_s, self._seed)
+
+    def note(self, scene: Scene, now_ms: int) -> None:
+        """Note what is shown from now on, as a line of JSON: time, episode, scene."""
+        with self._file.with_suffix(".played").open("a", encoding="ascii") as notes:
+            notes.write(json.dumps([now_ms, self._was, scene._asdict()]) + "\n")
 
     def _read(self) -> str:
         try:

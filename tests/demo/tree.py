@@ -19,6 +19,7 @@ class Tree:
             OSError: the recorded tree is not there, `root` is somebody else's folder, or the copy does not fit.
         """
         self.root = root
+        self._put: dict[str, str] = {}
         if (root / MARK).exists():
             shutil.rmtree(root)
         left_out = {str(recorded / path) for path in without}
@@ -33,7 +34,10 @@ class Tree:
         return (self.root / path).read_text()
 
     def put(self, path: str, content: str) -> None:
-        """Replace a file."""
+        """Replace a file, if it is not so already."""
+        if self._put.get(path) == content:
+            return
+        self._put[path] = content
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_name(f".{target.name}.new")
@@ -42,6 +46,7 @@ class Tree:
 
     def remove(self, path: str) -> None:
         """Take away a file or a folder; nothing is fine too."""
+        self._put = {name: content for name, content in self._put.items() if not f"{name}/".startswith(f"{path}/")}
         target = self.root / path
         if target.is_dir():
             shutil.rmtree(target)

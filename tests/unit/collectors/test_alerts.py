@@ -64,12 +64,24 @@ def test_every_threshold_of_the_prd_is_an_alert() -> None:
     assert set(PRD) == {threshold.alert for threshold in THRESHOLDS}
 
 
-@pytest.mark.parametrize("name", PRD)
-def test_it_is_raised_exactly_as_the_prd_says(name: str) -> None:
-    """By one sample where there is no hold; with one, not a second before it and not a second after."""
+def raised_at(name: str, seconds: int) -> int | None:
+    """Return the second in which a number that is bad for so many seconds raises its alert, None where it does not."""
     case, feed = PRD[name], Feed(name)
-    raised_at = next(at for at in range(100) if feed.step(case.bad))
-    assert case.hold_s == raised_at
+    values = [case.bad] * (seconds + 1) + [case.good] * 60
+    return next((at for at, value in enumerate(values) if feed.kinds(value) == ["alert_raised"]), None)
+
+
+def test_each_is_raised_exactly_as_the_prd_says() -> None:
+    """Beyond for one sample, for the hold less a second, and for the hold: raised by that second and no other."""
+    rows = [(name, case.hold_s, [raised_at(name, beyond) for beyond in (0, max(0, case.hold_s - 1), case.hold_s)])
+            for name, case in PRD.items()]  # fmt: skip
+    print(f"{'alert':16} {'hold':>5}  raised after: one sample, the hold less 1 s, the hold")
+    for name, hold_s, raised in rows:
+        print(f"{name:16} {hold_s:3} s  {', '.join('no' if at is None else f'{at} s' for at in raised)}")
+    expected = [
+        (name, case.hold_s, [None, None, case.hold_s] if case.hold_s else [0] * 3) for name, case in PRD.items()
+    ]
+    assert expected == rows
 
 
 @pytest.mark.parametrize("name", [name for name in PRD if PRD[name].hold_s])
