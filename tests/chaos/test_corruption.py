@@ -32,10 +32,10 @@ from tests.harness import ROOT, wait_for
 
 __all__ = ["folder"]
 
-CASES = int(os.environ.get("CORRUPTIONS", "50"))
+CASES = int(os.environ.get("CORRUPTIONS", "20"))
 FIRST_SEED = 10_000
-REAL_CASES = 12
-ROWS, BATCH_ROWS = 60_000, 1_000
+REAL_CASES = 8
+ROWS, BATCH_ROWS = 30_000, 1_000
 FIRST_MS = 1_760_000_000_000
 
 
@@ -109,10 +109,10 @@ def large(home: Path) -> None:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("first", range(FIRST_SEED, FIRST_SEED + CASES, 10))
+@pytest.mark.parametrize("first", range(FIRST_SEED, FIRST_SEED + CASES, 5))
 def test_damaged_files_cost_what_was_damaged_and_nothing_else(first: int) -> None:
     """Random damage to database, log or index: up and ingesting, and all that SQLite could still read is there."""
-    seeds = range(first, min(first + 10, FIRST_SEED + CASES))
+    seeds = range(first, min(first + 5, FIRST_SEED + CASES))
     results = [corruption.in_a_process(seed) for seed in seeds]
     assert [] == [result for result in results if "failed" in result or "exit" in result]
 
