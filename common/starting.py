@@ -19,6 +19,7 @@ from common.token_file import TokenFile, reason
 
 SOCKET_PATH_BYTES = 107  # sun_path of unix(7) has 108, the last one is the final zero
 LONGEST_SOCKET = "supervisor.sock.4194304"  # supervisord binds a name with its pid first (at most 2^22), then links it
+SHORT_TOKEN = 16  # characters: less than 64 random bits in hexadecimal
 TOKEN_VARIABLE = "BELABOX_TOKEN"  # noqa: S105 - the name of a variable
 
 
@@ -156,6 +157,9 @@ def _tokens(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
 
 def _token(key: str, path: Path, meaning: str) -> Iterator[str]:
     try:
-        TokenFile(path)
+        length = len(TokenFile(path).text)
     except (OSError, ValueError) as error:
         yield f"{key}: {reason(error)}; {meaning}"
+        return
+    if length < SHORT_TOKEN:
+        yield f"{key}: {length} characters can be guessed; make one with: head -c 24 /dev/urandom | base64"

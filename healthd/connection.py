@@ -16,6 +16,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
+from healthd.ambiguity import is_ambiguous
+
 MAX_HEAD_BYTES = 8192
 MAX_FORM_BYTES = 4096
 REQUEST_S = 10.0
@@ -23,6 +25,7 @@ DRAIN_S = 1.0
 
 JSON = "application/json"
 METHODS = ("GET", "HEAD")
+_CONTINUE, _GO_ON = "100-continue", b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Request(NamedTuple):
@@ -104,6 +107,10 @@ class Connection(BaseHTTPRequestHandler):
         """Name no versions."""
         return "belabox-metrics"
 
+    def handle_expect_100(self) -> bool:
+        """Send no 100 yet: first the whole head is judged, and only a form is waited for."""
+        return True
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class' signature
         """Write no access log."""
 
@@ -158,6 +165,10 @@ class Connection(BaseHTTPRequestHandler):
             self._end(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         elif not self.parse_request():
             return
+        elif is_ambiguous(head, self.request_version):
+            self._end(HTTPStatus.BAD_REQUEST)
+        elif self.headers.get("Expect", _CONTINUE).lower() != _CONTINUE:
+            self._end(HTTPStatus.EXPECTATION_FAILED)
         elif self.command == "POST" and self.path in self.server.forms:
             form = self._read_form()
             if form is not None:
@@ -183,6 +194,9 @@ class Connection(BaseHTTPRequestHandler):
         if int(length) > MAX_FORM_BYTES:
             self._end(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return None
+        if "Expect" in self.headers and not self._received:
+            self.wfile.write(_GO_ON)
+            self.wfile.flush()
         deadline_s = time.monotonic() + REQUEST_S
         while len(self._received) < int(length):
             if not self._receive(deadline_s):

@@ -34,6 +34,7 @@ class View:
         clock_synchronised: by NTP; None where the kernel does not say.
         path: of the report.
         stream: the verdict on the stream.
+        warnings: what the configuration allows and should not.
     """
 
     known: Known
@@ -44,6 +45,7 @@ class View:
     clock_synchronised: bool | None
     path: str
     stream: StreamVerdict = NOTHING
+    warnings: tuple[str, ...] = ()
 
     def status(self, now_s: float) -> str:
         """Return the verdict's word, or error when it is history."""
@@ -94,6 +96,7 @@ def health(view: View, now_s: float, wall_ms: int) -> dict[str, Any]:
             "skew_ms": shipper.skew_ms,
             "ntp_synced": view.clock_synchronised,
         },
+        "configuration": {"warnings": list(view.warnings)},
         "processes": {name: _process(name, view, now_s) for name in verdict.conditions},
     }
 

@@ -198,6 +198,7 @@ class Healthd:
             clock_synchronised=clock.is_synchronised(),
             path=settings.health.path,
             stream=self._stream,
+            warnings=self._service.config.warnings,
         )
 
     def _publish_levels(self) -> None:

@@ -76,11 +76,12 @@ class Odd:
         line = (
             f"{method} {path}{chance.choice(QUERIES)} HTTP/{chance.choice(('1.1', '1.1', '1.1', '1.0', '2.0', '0.9'))}"
         )
-        some = chance.sample(HEADERS, chance.randrange(5))
+        host = [b"Host: x"] if chance.random() < 0.8 else []
+        some = chance.sample(HEADERS, chance.randrange(3))
         body = chance.choice(
             (b"", b"", b"token=x", bytes(chance.randrange(256) for _ in range(40)), b"5\r\nhello\r\n0\r\n\r\n")
         )
-        return method, path, b"\r\n".join((line.encode(), *headers, *some, b"Connection: close", b"", body))
+        return method, path, b"\r\n".join((line.encode(), *host, *headers, *some, b"Connection: close", b"", body))
 
     def _path(self) -> str:
         chance = self._chance
@@ -129,7 +130,7 @@ def test_without_the_token_nothing_is_told(healthd: tuple[Child, int]) -> None:
     print(f"answers by status: {dict(sorted(seen.items()))}")
     assert child.process.poll() is None
     assert seen[401] > seen.total() / 20
-    plain = send(port, b"GET /api/now HTTP/1.1\r\nConnection: close\r\n\r\n")
+    plain = send(port, b"GET /api/now HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert 401 == status(plain)
 
 

@@ -96,6 +96,17 @@ def test_a_token_that_cannot_be_used_is_a_warning_with_what_it_means(
     assert warning.endswith("; nothing is uploaded until it is mended")
 
 
+def test_a_short_token_is_a_warning_with_how_to_make_one(tmp_path: Path) -> None:
+    """It is taken: another one may be the server's to give."""
+    (tmp_path / "token").touch(0o600)
+    (tmp_path / "token").write_text("sesame", encoding="ascii")
+    for section in ("health: {{port: 0, token_file: {}}}", "remote: {{auth: {{type: bearer_token, token_file: {}}}}}"):
+        errors, (warning,) = starting.check(settings(tmp_path, section.format(tmp_path / "token")), {})
+        assert () == errors
+        assert "token_file: 6 characters can be guessed; make one with: head -c 24" in warning
+        assert "sesame" not in warning
+
+
 def test_a_token_of_the_environment_is_one(tmp_path: Path) -> None:
     """Without it and without a file, the line names both ways."""
     given = settings(tmp_path, "remote: {auth: {type: bearer_token}}")

@@ -39,7 +39,7 @@ def answer(request: Request) -> Answer:
 @pytest.fixture
 def server() -> Iterator[Server]:
     """A server that echoes paths."""
-    running = Server("127.0.0.1", 0, answer, Log("test"))
+    running = Server("127.0.0.1", 0, answer, Log("test"), {"/form"})
     yield running
     running.close()
 
@@ -96,9 +96,52 @@ def test_a_connection_is_kept(server: Server) -> None:
         client.request("GET", path)
         bodies.append(client.getresponse().read())
     client.close()
-    pipelined = b"GET /c HTTP/1.1\r\nHost: x\r\n\r\nGET /d HTTP/1.1\r\nConnection: close\r\n\r\n"
+    pipelined = b"GET /c HTTP/1.1\r\nHost: x\r\n\r\nGET /d HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     received = raw(server, pipelined)
     assert ([b"/a", b"/b"], 2, True) == (bodies, received.count(b"200 OK"), received.endswith(b"/d"))
+
+
+AMBIGUOUS = {
+    "two lengths": b"Host: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
+    "the same length twice": b"Host: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n",
+    "a list of lengths": b"Host: x\r\nContent-Length: 1, 1\r\n",
+    "a signed length": b"Host: x\r\nContent-Length: +1\r\n",
+    "a length and chunks": b"Host: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+    "two hosts": b"Host: x\r\nHost: x\r\n",
+    "no host": b"Accept: */*\r\n",
+    "a space before the colon": b"Host: x\r\nContent-Length : 1\r\n",
+    "a folded line": b"Host: x\r\nA: b\r\n c\r\n",
+    "a line that ends with a line feed alone": b"Host: x\r\nA: b\nContent-Length: 1\r\n",
+    "a carriage return alone": b"Host: x\r\nA: b\rc\r\n",
+    "a line without a colon": b"Host: x\r\nhello\r\n",
+}
+
+
+@pytest.mark.parametrize("case", AMBIGUOUS)
+def test_what_a_proxy_could_understand_otherwise_is_refused(server: Server, case: str) -> None:
+    """With 400 and the end of the connection, whatever the method."""
+    for line in (b"GET / HTTP/1.1\r\n", b"POST /form HTTP/1.1\r\n"):
+        received = raw(server, line + AMBIGUOUS[case] + b"\r\nxGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (True, 1) == (received.startswith(b"HTTP/1.1 400 "), received.count(b"HTTP/1.1 ")), received
+        assert b"Connection: close" in received
+
+
+def test_http_1_0_needs_no_host(server: Server) -> None:
+    """Chunks it does not know."""
+    assert raw(server, b"GET /a HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\n/a")
+    assert raw(server, b"GET /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+
+
+def test_an_expectation_is_answered(server: Server) -> None:
+    """A form is asked for, a body that nobody wants is not; another expectation is refused."""
+    expects = b"Host: x\r\nExpect: 100-continue\r\nContent-Length: 7\r\n\r\n"
+    with socket.create_connection(server.server_address[:2], timeout=5) as client:  # type: ignore[arg-type]
+        client.sendall(b"POST /form HTTP/1.1\r\n" + expects)
+        assert b"HTTP/1.1 100 Continue\r\n\r\n" == client.recv(1000)
+        client.sendall(b"token=x")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+    assert raw(server, b"GET /a HTTP/1.1\r\n" + expects).startswith(b"HTTP/1.1 200 ")
+    assert raw(server, b"GET /a HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n").startswith(b"HTTP/1.1 417 ")
 
 
 BAD_REQUESTS = {
@@ -109,7 +152,7 @@ BAD_REQUESTS = {
     "endless": (b"x" * 60_000, b"431"),
     "many headers": (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", b"431"),
     "binary": (bytes(range(256)) + b"\r\n\r\n", b"400"),
-    "a body": (b"POST / HTTP/1.1\r\nContent-Length: 50000\r\n\r\n" + b"x" * 50_000, b"405"),
+    "a body": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n" + b"x" * 50_000, b"405"),
 }
 
 
@@ -126,8 +169,10 @@ def test_bad_requests_are_refused(server: Server, case: str) -> None:
 
 def test_a_body_of_get_is_not_taken_for_a_request(server: Server) -> None:
     """What follows a GET with a body is not answered."""
-    smuggled = b"GET /second HTTP/1.1\r\n\r\n"
-    received = raw(server, b"GET /first HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(smuggled), smuggled))
+    smuggled = b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n"
+    received = raw(
+        server, b"GET /first HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(smuggled), smuggled)
+    )
     assert (1, True) == (received.count(b"HTTP/1.1 "), received.endswith(b"/first"))
 
 
@@ -136,7 +181,7 @@ def test_slow_clients_block_nobody(server: Server) -> None:
     slow = [socket.create_connection(server.server_address[:2]) for _ in range(MAX_CONNECTIONS - 2)]  # type: ignore[arg-type]
     for client in slow:
         client.sendall(b"GET / HT")
-    slow[0].sendall(b"TP/1.1\r\n\r\n" + b"GET /large HTTP/1.1\r\n\r\n" * 3)
+    slow[0].sendall(b"TP/1.1\r\nHost: x\r\n\r\n" + b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
     assert 200 == get(server, "/")[0]
     for client in slow:
         client.close()

@@ -101,13 +101,14 @@ def test_everything_known_is_reported() -> None:
             "last_error": None,
         },
         "time": {"local": LOCAL, "skew_ms": -1200, "ntp_synced": True},
+        "configuration": {"warnings": ["remote.url: x"]},
         "processes": {
             "buffer": {"state": "running", **process},
             "cpu": {"state": "running", **process, "restarts": 2},
             "shipper": {"state": "running", **process},
         },
     }
-    assert expected == report(said, clock_synchronised=True)
+    assert expected == report(said, clock_synchronised=True, warnings=("remote.url: x",))
 
 
 def _values(tree: Any) -> list[Any]:
