@@ -174,6 +174,7 @@ class Health:
         path(optional=True), "", "file with the token that readers need; refused if group or others can read it"
     )
     path: str = key(text(pattern=r"/[A-Za-z0-9/_-]*[A-Za-z0-9_-]"), "/health", "of the report; /live, /ready below it")
+    samples: bool = key(boolean(), "false", "true: /metrics/samples has the newest value of every series")
     watchdog: bool = key(boolean(), "true", "end what is silent and start what was given up, through supervisord")
     self_metrics_interval_s: float = key(
         duration(1, 3600), "60s", "how often heartbeats become samples", name="self_metrics_interval"

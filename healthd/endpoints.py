@@ -21,7 +21,8 @@ from healthd.recorded.database import UnreadableError
 from healthd.recorded.events import NEWEST
 from healthd.report import View
 
-METRICS = "/metrics"
+METRICS, SAMPLES = "/metrics", "/metrics/samples"
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
 EVENT_STREAM = "text/event-stream"
 
 
@@ -80,6 +81,7 @@ class Endpoints:
         return {
             files.PAGE: lambda: files.page(json.loads(self._live.current())),
             METRICS: lambda: _metrics(view),
+            **({SAMPLES: self._samples} if view.samples else {}),
             view.path: lambda: _health(view, now_s),
             f"{view.path}/live": lambda: _json(200, {"status": "alive"}),
             f"{view.path}/ready": lambda: _ready(view, now_s),
@@ -107,6 +109,12 @@ class Endpoints:
                 return
             yield piece
 
+    def _samples(self) -> Answer:
+        try:
+            return Answer(200, TEXT, self._history.newest(clock.wall_ms()))
+        except UnreadableError as error:
+            return _unreadable(error)
+
     def _plots(self, query: Mapping[str, str]) -> Answer:
         """Answer with plots over `span_s` up to `end_ms`, or up to now: then from `after_ms` on alone."""
         fields = {"span_s": "300", "end_ms": "0", "after_ms": "0", **query}
@@ -129,7 +137,11 @@ class Endpoints:
         try:
             return Answer(200, JSON, _compact(read()))
         except UnreadableError as error:
-            return _json(503, {"error": f"the database cannot be read now: {error}"})
+            return _unreadable(error)
+
+
+def _unreadable(error: UnreadableError) -> Answer:
+    return _json(503, {"error": f"the database cannot be read now: {error}"})
 
 
 def _compact(body: dict[str, Any]) -> bytes:
@@ -157,4 +169,4 @@ def _metrics(view: View) -> Answer:
     from healthd import exposition  # noqa: PLC0415 - two megabytes that only a scraper needs
 
     text = exposition.exposition(selfmetrics.readings(view.known, view.verdict))
-    return Answer(200, exposition.CONTENT_TYPE, text)
+    return Answer(200, TEXT, text)

@@ -16,8 +16,6 @@ from common import catalog
 from healthd.heartbeats import Histogram, Reading
 from healthd.selfmetrics import buckets
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
 
 def exposition(readings: Iterable[Reading]) -> bytes:
     """Return readings in Prometheus' text format, every series of a metric together."""

@@ -35,6 +35,7 @@ class View:
         path: of the report.
         stream: the verdict on the stream.
         warnings: what the configuration allows and should not.
+        samples: the newest values are shown too.
     """
 
     known: Known
@@ -46,6 +47,7 @@ class View:
     path: str
     stream: StreamVerdict = NOTHING
     warnings: tuple[str, ...] = ()
+    samples: bool = False
 
     def status(self, now_s: float) -> str:
         """Return the verdict's word, or error when it is history."""

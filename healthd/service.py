@@ -199,6 +199,7 @@ class Healthd:
             path=settings.health.path,
             stream=self._stream,
             warnings=self._service.config.warnings,
+            samples=settings.health.samples,
         )
 
     def _publish_levels(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from common.event_advice import todo
-from healthd import advice, link_names
+from healthd import advice, link_names, samples
 from healthd.page.plots import METRICS, PLOTS, LineOf
 from healthd.recorded import events, series
 from healthd.recorded.database import Database, Query
@@ -101,6 +101,15 @@ class History:
         """
         found = self._database.read(lambda query: events.page_before(query, before, MAX_EVENTS))
         return [{**event._asdict(), "todo": _todo(event)} for event in found]
+
+    def newest(self, now_ms: int) -> bytes:
+        """Return the newest value of every series, as Prometheus scrapes it.
+
+        Raises:
+            UnreadableError: see the module.
+        """
+        found = self._database.read(lambda query: series.newest(query, now_ms - samples.WITHIN_MS, now_ms))
+        return samples.exposition(found, now_ms)
 
     def sessions(self) -> list[dict[str, Any]]:
         """Return the streams there were, the newest first.

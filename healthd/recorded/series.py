@@ -101,6 +101,40 @@ def increases(query: Query, metric: str, start_ms: int, end_ms: int) -> dict[tup
     return {tuple(sorted(series[number][1].items())): amount for number, amount in grown.items()}
 
 
+class Newest(NamedTuple):
+    """The newest sample of a series; times are Unix milliseconds.
+
+    Attributes:
+        metric: its stored name.
+        device_id: of its device.
+        tags: its labels, as JSON.
+        value: of that sample.
+        oldest_ms, newest_ms, count: of its samples since then.
+    """
+
+    metric: str
+    device_id: str
+    tags: str
+    value: float
+    oldest_ms: int
+    newest_ms: int
+    count: int
+
+
+_NEWEST = (
+    "SELECT metric_name, device_id, tags, samples.value, oldest_ms, newest_ms, count FROM "
+    "(SELECT series_id AS series, min(timestamp_ms) AS oldest_ms, max(timestamp_ms) AS newest_ms, count(*) AS count "
+    "FROM samples INDEXED BY ux_metrics_dedup WHERE timestamp_ms BETWEEN ? AND ? GROUP BY series_id) "
+    "JOIN samples ON timestamp_ms = newest_ms AND series_id = series JOIN series ON series.id = series_id "
+    "WHERE value_type = 0 ORDER BY metric_name, tags"
+)
+
+
+def newest(query: Query, since_ms: int, now_ms: int) -> list[Newest]:
+    """Return the newest sample of each series that has one since a time, and is a number."""
+    return [Newest(*row) for row in query(_NEWEST, (since_ms, now_ms))]
+
+
 def of_metrics(query: Query, metrics: Collection[str]) -> dict[int, tuple[str, Mapping[str, str]]]:
     """Return name and labels of each series of some metrics, by its id: those that were seen first come first."""
     marks = ", ".join("?" * len(metrics))

@@ -272,7 +272,7 @@ ENDPOINTS = {
     "nothing uploaded yet": (known(), False, {"/health": 200, "/health/ready": 503}),
     "degraded": (known(beat("healthd", age_s=60)), True, {"/health": 200, "/health/ready": 503}),
     "error": (LONG_AGO, True, {"/health": 503, "/health/live": 200, "/health/ready": 503}),
-    "pages": (known(), True, {"/": 200, "/metrics": 200, "/nope": 404, "/health/": 404}),
+    "pages": (known(), True, {"/": 200, "/metrics": 200, "/metrics/samples": 404, "/nope": 404, "/health/": 404}),
 }
 
 
