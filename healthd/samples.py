@@ -44,9 +44,9 @@ def exposition(found: Iterable[Newest], now_ms: int) -> bytes:
 
 
 def _is_stale(one: Newest, now_ms: int) -> bool:
-    if one.count < 2:  # its interval is not known: all there is to say is that it is one of the last minutes
+    if one.samples < 2:  # its interval is not known: all there is to say is that it is one of the last minutes
         return False
-    interval_ms = (one.newest_ms - one.oldest_ms) / (one.count - 1)
+    interval_ms = (one.newest_ms - one.oldest_ms) / (one.samples - 1)
     return now_ms - one.newest_ms > max(LEAST_STALE_MS, STALE_INTERVALS * interval_ms)
 
 

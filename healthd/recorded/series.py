@@ -109,7 +109,7 @@ class Newest(NamedTuple):
         device_id: of its device.
         tags: its labels, as JSON.
         value: of that sample.
-        oldest_ms, newest_ms, count: of its samples since then.
+        oldest_ms, newest_ms, samples: since that time, and how many.
     """
 
     metric: str
@@ -118,7 +118,7 @@ class Newest(NamedTuple):
     value: float
     oldest_ms: int
     newest_ms: int
-    count: int
+    samples: int
 
 
 _NEWEST = (

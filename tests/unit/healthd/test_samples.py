@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from buffer.storage.store import Store
@@ -17,9 +18,11 @@ from tests.unit.buffer.databases import DEVICE, NOW_MS, batch, storage
 UNITS = ('use base unit "', "metric names should not contain abbreviated units")
 
 
-def newest(metric: str, value: float = 1.0, age_ms: int = 0, interval_ms: int = 1000, **tags: str) -> Newest:
+def newest(
+    metric: str, value: float = 1.0, age_ms: int = 0, interval_ms: int = 1000, tags: Mapping[str, str] = {}
+) -> Newest:
     """Return a series of two samples."""
-    return Newest(metric, "box", json.dumps(tags), value, NOW_MS - age_ms - interval_ms, NOW_MS - age_ms, 2)
+    return Newest(metric, "box", json.dumps(dict(tags)), value, NOW_MS - age_ms - interval_ms, NOW_MS - age_ms, 2)
 
 
 def lines(*found: Newest) -> list[str]:
@@ -36,13 +39,15 @@ def test_a_series_has_the_names_of_the_server() -> None:
         "# HELP my_own Not in the catalogue.",
         "# TYPE my_own gauge",
         'my_own{device_id="box",where="a\\"b\\\\c\\nd"} 1.0',
-    ] == lines(newest("my.own", where='a"b\\c\nd'), newest("cpu.temperature", 61.5))
+    ] == lines(newest("my.own", tags={"where": 'a"b\\c\nd'}), newest("cpu.temperature", 61.5))
 
 
 def test_a_histogram_is_one_family() -> None:
     """Its three parts under its name."""
     name = "storage.commit_duration_seconds"
-    shown = lines(newest(f"{name}_bucket", 2, le="+Inf"), newest(f"{name}_count", 2), newest(f"{name}_sum", 0.5))
+    shown = lines(
+        newest(f"{name}_bucket", 2, tags={"le": "+Inf"}), newest(f"{name}_count", 2), newest(f"{name}_sum", 0.5)
+    )
     assert "# TYPE storage_commit_duration_seconds histogram" == shown[1]
     assert ["_bucket", "_count", "_sum"] == [
         line.partition("{")[0].removeprefix("storage_commit_duration_seconds") for line in shown[2:]
@@ -59,9 +64,7 @@ def test_what_is_old_is_absent() -> None:
 def test_prometheus_checker_speaks_of_units_alone() -> None:
     """`promtool check metrics` reads it all; names with `_ms` and bits are those of the server."""
     everything = [
-        newest(
-            name + suffix, **{**dict.fromkeys(metric.labels, "x"), **({"le": "+Inf"} if suffix == "_bucket" else {})}
-        )
+        newest(name + suffix, tags=dict.fromkeys(metric.labels, "x") | ({"le": "+Inf"} if suffix == "_bucket" else {}))
         for name, metric in catalog.METRICS.items()
         if metric.kind != catalog.EVENT
         for suffix in (catalog.HISTOGRAM_SUFFIXES if metric.kind == catalog.HISTOGRAM else ("",))
