@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TextIO
 
-from common import clock
+from common import clock, journal
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 THROTTLE_S = 60.0  # a repeating line comes once in this time, with how many were held back
@@ -113,13 +113,22 @@ class _JsonFormatter(logging.Formatter):
         return _escaped(json.dumps(_plain(line), ensure_ascii=False))
 
 
-class _ConsoleFormatter(logging.Formatter):
+class _WordsFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = " ".join(f"{key}={_plain(value)}" for key, value in getattr(record, "fields", {}).items())
-        when = clock.rfc3339(int(record.created * 1000))[11:23]
-        line = f"{when} {record.levelname:<7} {record.name}: {record.getMessage()} {fields}".rstrip()
+        line = f"{self._head(record)}{record.getMessage()} {fields}".rstrip()
         trace = SECRETS.redact(self.formatException(record.exc_info)).split("\n") if record.exc_info else []
         return "\n".join(map(_escaped, (SECRETS.redact(line), *trace)))
+
+    def _head(self, _record: logging.LogRecord) -> str:
+        """Return nothing: the journal has time, level and process apart."""
+        return ""
+
+
+class _ConsoleFormatter(_WordsFormatter):
+    def _head(self, record: logging.LogRecord) -> str:
+        when = clock.rfc3339(int(record.created * 1000))[11:23]
+        return f"{when} {record.levelname:<7} {record.name}: "
 
 
 def _plain(value: Any) -> Any:
@@ -207,10 +216,14 @@ def set_up(level: str, form: str, output: str, rotation: int = 100 << 20) -> Non
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
-        if isinstance(old, logging.FileHandler):
+        if isinstance(old, (logging.FileHandler, journal.JournalHandler)):
             old.close()
     for handler in handlers:
         handler.setFormatter(_JsonFormatter() if form == "json" else _ConsoleFormatter())
+    for handler in journal.handlers():
+        handler.setFormatter(_WordsFormatter())
+        handlers.append(handler)
+    for handler in handlers:
         root.addHandler(handler)
     root.setLevel(LEVELS[level])
     logging.getLogger("urllib3").setLevel(logging.WARNING)
