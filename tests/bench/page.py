@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
+
+from selenium.webdriver import Chrome
 
 from buffer.storage.store import Store
 from common import clock
@@ -25,7 +27,7 @@ from healthd.page.plots import METRICS
 from tests.bench import acked
 from tests.bench.figures import Figure
 from tests.browser.chromium import PHONE, chromium
-from tests.harness import Pipeline, require, wait_for
+from tests.harness import Pipeline, wait_for
 
 SPANS_S = {"5m": 300, "1h": 3600, "24h": 86_400, "7d": 7 * 86_400}
 INTERVAL_MS = 10_000
@@ -36,6 +38,15 @@ BROWSERS = 10
 ASKED = 300  # acks that are timed
 BETWEEN_S = 0.02
 ROUNDS = 5
+WATCHED_S = 20.0
+REFRESH_S = 5.0  # between two requests of the page for plots
+SLOW = {"offline": False, "latency": 600, "downloadThroughput": 15_000, "uploadThroughput": 15_000}
+PAINTED = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
+WATCH = """
+window.shift = 0;
+new PerformanceObserver((list) => list.getEntries().forEach((entry) => { window.shift += entry.value; }))
+  .observe({ type: "layout-shift", buffered: true });
+"""
 
 
 def figures(folder: Path, megabytes: int) -> Iterator[Figure]:
@@ -46,7 +57,18 @@ def figures(folder: Path, megabytes: int) -> Iterator[Figure]:
     with Pipeline(folder, environment={"SERVER": "none"}) as pipeline:
         wait_for("the page", lambda: pipeline.get("/api/now")[0] == 200, 60)
         address = f"http://{(folder / 'healthd.address').read_text(encoding='ascii').strip()}"
-        yield Figure("page: first contentful paint", _paint_ms(folder, address), "ms", "1,000", f"a phone's; {size}")
+        with chromium(folder, PHONE) as browser:
+            yield Figure(
+                "page: first contentful paint", _paint_ms(browser, address), "ms", "1,000", f"a phone's; {size}"
+            )
+            verdict_s, shift = _slow_visit(browser, address)
+        yield Figure(
+            "page: first verdict on a slow link", verdict_s, "s", "2", "120 kbit/s, 600 ms; nothing in its cache"
+        )
+        yield Figure("page: layout shift of a visit", shift, "", "0.1", f"{WATCHED_S:.0f} s, on that link")
+        yield Figure(
+            "page: a viewer", _megabytes_an_hour(address), "MB/h", "2", "live numbers, and 5 min of plots on screen"
+        )
         for span, seconds in SPANS_S.items():
             took_ms = 1000 * _timed_s(f"{address}/api/plots?span_s={seconds}")
             yield Figure(f"page: plots of {span}", took_ms, "ms", "300" if span == "24h" else "", size)
@@ -77,17 +99,45 @@ def _round(number: int) -> list[Sample]:
     return [*plotted, *others]
 
 
-def _paint_ms(folder: Path, address: str) -> float:
+def _paint_ms(browser: Chrome, address: str) -> float:
     """Return the median of a few visits; the browser keeps nothing between them."""
-    require("chromium")
-    script = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
+    browser.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
     painted = []
-    with chromium(folder, PHONE) as browser:
-        browser.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
-        for _ in range(ROUNDS):
-            browser.get(address)
-            painted.append(wait_for("paint", lambda: float(browser.execute_script(script)), 30))
+    for _ in range(ROUNDS):
+        browser.get(address)
+        painted.append(wait_for("paint", lambda: float(browser.execute_script(PAINTED)), 30))
     return statistics.median(painted)
+
+
+def _slow_visit(browser: Chrome, address: str) -> tuple[float, float]:
+    """Return after how many seconds a verdict is painted over a slow link, and the layout shift from then on."""
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.setBypassServiceWorker", {"bypass": True})
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", SLOW)
+    browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
+    browser.get(address)
+    painted_ms = wait_for("paint", lambda: float(browser.execute_script(PAINTED)), 30)
+    assert browser.execute_script("return document.querySelector('h1').textContent") != "Looking…"
+    time.sleep(WATCHED_S)
+    return painted_ms / 1000, float(browser.execute_script("return window.shift"))
+
+
+def _megabytes_an_hour(address: str) -> float:
+    """Return what the page asks for in an hour, heads included, from what it costs in half a minute."""
+    live = _received(f"{address}/api/live", WATCHED_S) / WATCHED_S
+    after_ms = clock.wall_ms() - 10_000
+    plots = _received(f"{address}/api/plots?span_s=300&after_ms={after_ms}", WATCHED_S) / REFRESH_S
+    return (live + plots) * 3600 / MEGABYTE
+
+
+def _received(url: str, most_s: float) -> int:
+    """Return the bytes of an answer as they come over the wire, of an endless one for some seconds."""
+    until_s, received = time.monotonic() + most_s, 0
+    with urlopen(Request(url, headers={"Accept-Encoding": "gzip"}), timeout=60) as answer:
+        received += len(str(answer.headers))
+        while time.monotonic() < until_s and (piece := answer.read1()):
+            received += len(piece)
+    return received
 
 
 def _timed_s(url: str) -> float:

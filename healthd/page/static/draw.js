@@ -86,14 +86,15 @@ export function drawVerdict(banner, verdict, nowMs) {
 export function drawReasons(section, reasons, nowMs) {
   section.hidden = reasons.length === 0;
   keep(section.querySelector("ul"), reasons, (reason) => `${reason.part} ${reason.since_ms} ${reason.text}`,
-    () => element("li", {}, element("strong"), element("small"), element("span"), element("span", { class: "todo" })),
+    () => element("li", {}, element("details", {},
+      element("summary", {}, element("strong"), element("small")),
+      element("p", { class: "text" }), element("p", { class: "todo" }))),
     (row, reason) => {
       row.dataset.level = reason.level;
-      const [text, todo] = row.querySelectorAll("span");
       write(row.querySelector("strong"), reason.title);
-      write(row.querySelector("small"), since(reason.since_ms, nowMs));
-      write(text, reason.text);
-      write(todo, reason.todo);
+      write(row.querySelector("small"), lasting(nowMs - reason.since_ms));
+      write(row.querySelector(".text"), `${reason.text} It is so ${since(reason.since_ms, nowMs)}.`);
+      write(row.querySelector(".todo"), reason.todo);
     });
 }
 

@@ -13,7 +13,14 @@ let seen = null;
 let more = true; // there are older ones than those that are here
 let room = ROWS; // how many are drawn
 
+let counted = 0; // by the device
+let visible = false;
+
 export function setUpEvents() {
+  new IntersectionObserver((entries) => {
+    visible = entries[entries.length - 1].isIntersecting;
+    if (visible) refreshEvents(counted);
+  }, { rootMargin: "400px" }).observe(section);
   severity.addEventListener("change", draw);
   find.addEventListener("input", draw);
   older.addEventListener("click", page);
@@ -34,9 +41,10 @@ async function page() {
   draw();
 }
 
-// Asks for them when the number of events that the device has counted is another one.
+// Asks for them when the number of events that the device has counted is another one, and somebody can see them.
 export async function refreshEvents(count) {
-  if (count === seen) return;
+  counted = count;
+  if (count === seen || !visible) return;
   seen = count;
   try {
     const response = await fetch("/api/events");
@@ -44,8 +52,10 @@ export async function refreshEvents(count) {
     const newest = (await response.json()).events;
     const known = new Set(newest.map((event) => event.id));
     const oldest = newest[newest.length - 1];
-    const kept = events.filter((event) => !known.has(event.id) && oldest && event.timestamp_ms <= oldest.timestamp_ms);
+    const goesOn = events.some((event) => known.has(event.id)); // nothing is missing between the two
+    const kept = events.filter((event) => goesOn && !known.has(event.id) && event.timestamp_ms <= oldest.timestamp_ms);
     events = [...newest, ...kept];
+    more = more || !goesOn;
     draw();
   } catch {
     seen = null; // with the next picture
