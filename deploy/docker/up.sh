@@ -3,13 +3,14 @@
 #
 #   deploy/docker/up.sh [--cluster] [options of docker compose, e.g. --profile logs]
 #
-# At the first start: Grafana's password into .env, a token for the device belabox-001 into auth/auth.yml and devices/.
+# At the first start: Grafana's password into .env, a token for the device belabox-001 into auth/auth.yml and devices/,
+# and who is told of alerts into alertmanager/alertmanager.yml: nobody, until you name somebody.
 set -eu
 umask 077
 here=$(cd "$(dirname "$0")" && pwd)
 file=compose.yaml cluster=
 case ${1:-} in
--h | --help) sed -n '2,6p' "$0" | cut -c3-; exit 0 ;;
+-h | --help) sed -n '2,7p' "$0" | cut -c3-; exit 0 ;;
 --cluster) file=compose.cluster.yaml cluster=--cluster; shift ;;
 esac
 if docker compose version > /dev/null 2>&1; then
@@ -27,6 +28,9 @@ fi
 if [ ! -e "$here/auth/auth.yml" ]; then
     # shellcheck disable=SC2086 # one word or none
     python3 "$here/../fleet.py" --auth "$here/auth/auth.yml" add belabox-001 --out "$here/devices" $cluster
+fi
+if [ ! -e "$here/alertmanager/alertmanager.yml" ]; then
+    (umask 022 && mkdir -p "$here/alertmanager" && cp "$here/alertmanager.example.yml" "$here/alertmanager/alertmanager.yml")
 fi
 # shellcheck disable=SC2086 # two words or one
 exec $compose -f "$here/$file" "$@" up -d

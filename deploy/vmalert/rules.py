@@ -6,7 +6,7 @@ server cannot see it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from common import catalog, thresholds
@@ -22,7 +22,18 @@ groups:
 
 def text() -> str:
     """Return rules.yml."""
-    return "".join((HEAD, "\n".join(_group()), "\n\n", (FOLDER / "fixed.yaml").read_text(encoding="utf-8")))
+    fixed = (FOLDER / "fixed.yaml").read_text(encoding="utf-8").splitlines()
+    return HEAD + "\n".join(_with_runbooks([*_group(), "", *fixed])) + "\n"
+
+
+def _with_runbooks(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the lines, and after each rule's `annotations:` where its runbook is."""
+    name = ""
+    for line in lines:
+        yield line
+        name = line.partition("- alert: ")[2] or name
+        if line.strip() == "annotations:":
+            yield f"          runbook: docs/runbooks.md#{name.lower()}"
 
 
 def _group() -> Iterator[str]:
@@ -36,7 +47,7 @@ def _group() -> Iterator[str]:
         yield "        labels: {severity: critical}"
         yield "        annotations:"
         words = row.alert.replace("_", " ")
-        yield f'          summary: "{{{{ $labels.device_id }}}}: {words}, {{{{ $value }}}} {row.unit}"'
+        yield f"          summary: '{{{{ $labels.device_id }}}}: {words}, {{{{ printf \"%.4g\" $value }}}} {row.unit}'"
         yield f'          description: "{known.meaning} {known.todo}"'
 
 

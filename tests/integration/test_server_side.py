@@ -27,7 +27,7 @@ SINGLE, CLUSTER = DOCKER / "compose.yaml", DOCKER / "compose.cluster.yaml"
 LISTEN = "--httpListenAddr="
 BINARIES = {"victoriametrics": "victoria-metrics", "vmauth": "vmauth", "vmalert": "vmalert"}
 NEWER = {  # than Debian's 1.79.5: what that has instead
-    "--notifier.blackhole": "--notifier.url=http://127.0.0.1:1",
+    "--notifier.url=http://alertmanager:9093": "--notifier.url=http://127.0.0.1:1",
     "--configCheckInterval=5s": "--loggerLevel=INFO",  # SIGHUP
 }
 
@@ -172,6 +172,7 @@ def test_one_command_makes_what_is_missing_and_nothing_twice(tmp_path: Path) -> 
     (tmp_path / "bin/docker").write_text('#!/bin/sh\necho "$@"\n', encoding="ascii")
     (tmp_path / "bin/docker").chmod(0o755)
     secrets = [tmp_path / "docker/.env", tmp_path / "docker/auth/auth.yml"]
+    told = tmp_path / "docker/alertmanager/alertmanager.yml"
 
     def up(*arguments: str) -> str:
         done = subprocess.run(
@@ -182,17 +183,31 @@ def test_one_command_makes_what_is_missing_and_nothing_twice(tmp_path: Path) -> 
         return done.stdout
 
     first, made = up(), [file.read_bytes() for file in secrets]
+    assert 0o644 == told.stat().st_mode & 0o777  # another user's inside
+    told.write_text("mine", encoding="ascii")
     assert [0o600, 0o600] == [file.stat().st_mode & 0o777 for file in secrets]
     assert f"compose -f {tmp_path}/docker/compose.yaml up -d" in first
     assert not any(line.partition(b"=")[2].decode() in first for line in made[0].splitlines())
     second = up("--cluster", "--profile", "logs")
     assert f"compose -f {tmp_path}/docker/compose.cluster.yaml --profile logs up -d" in second
     assert made == [file.read_bytes() for file in secrets]
+    assert "mine" == told.read_text(encoding="ascii")
+
+
+def test_alerts_go_to_who_is_named(tmp_path: Path) -> None:
+    """Alertmanager's own checker takes the example; each receiver has a way of its own, and nobody is the first."""
+    text = (DOCKER / "alertmanager.example.yml").read_text(encoding="utf-8")
+    found = yaml.safe_load(text)
+    assert "nobody" == found["route"]["receiver"]
+    assert [1, 2, 2, 2] == [len(receiver) for receiver in found["receivers"]]
+    (tmp_path / "config.yml").write_text(text.replace("bot_token_file: /", "bot_token: /"), encoding="utf-8")  # of 0.26
+    checked = subprocess.run([require("amtool"), "check-config", str(tmp_path / "config.yml")], check=False)
+    assert 0 == checked.returncode
 
 
 def test_without_compose_it_says_so_before_it_makes_anything(tmp_path: Path) -> None:
     """Docker alone is what many a package brings."""
-    shutil.copytree(DOCKER, tmp_path / "docker", ignore=shutil.ignore_patterns(".env", "auth"))
+    shutil.copytree(DOCKER, tmp_path / "docker", ignore=shutil.ignore_patterns(".env", "auth", "alertmanager"))
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/dirname").symlink_to("/usr/bin/dirname")
     command, environment = [str(tmp_path / "docker/up.sh")], {"PATH": f"{tmp_path}/bin"}

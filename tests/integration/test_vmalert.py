@@ -85,7 +85,9 @@ def test_every_rule_has_its_case_and_its_words() -> None:
     known = {row.export for row in catalog.METRICS.values()}
     for name, rule in found.items():
         assert rule["labels"]["severity"] in {"warning", "critical"}
-        assert {"summary", "description"} == set(rule["annotations"])
+        assert {"summary", "description", "runbook"} == set(rule["annotations"])
+        assert f"docs/runbooks.md#{rule['alert'].lower()}" == rule["annotations"]["runbook"]
+        assert "{{ $value }}" not in rule["annotations"]["summary"]
         assert "device_id" in rule["annotations"]["summary"]
         assert CASES[name].metric["__name__"] in rule["expr"]
         assert CASES[name].metric["__name__"] in known
