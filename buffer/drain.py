@@ -16,6 +16,7 @@ import zmq
 
 from buffer.audit import Audit
 from buffer.recheck import Recheck
+from buffer.server_starts import ServerStarts
 from buffer.storage import errors
 from buffer.storage.pending import PendingSample, UploadMark
 from buffer.storage.series import canonical_tags, series_key
@@ -68,7 +69,7 @@ class Drain:
         service: whose loop, counters and log these are.
         store: has the samples.
         marks: takes what the server accepted.
-        status: says what the server lost.
+        status: says what the server lost or does not keep.
     """
 
     def __init__(self, service: Service, store: Store, marks: UploadMarks, status: BufferStatus) -> None:
@@ -78,6 +79,7 @@ class Drain:
         self._leases: dict[int, Lease] = {}
         self._closing = False
         self._numbers = count(time.time_ns() // 1_000_000)  # so that a lease of an earlier buffer is unknown
+        recheck = Recheck(service, store, status)
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "hello": self._hello,
             "lease": self._lease,
@@ -85,7 +87,9 @@ class Drain:
             "reject": self._reject,
             "release": self._release,
             "stats": self._stats,
-            **Audit(service, store, Recheck(service, store, status)).operations(),
+            **recheck.operations(),
+            **Audit(service, store, recheck, status).operations(),
+            **ServerStarts(service, store, recheck).operations(),
             **UnsentEvents(store).operations(),
         }
         service.instruments.count("storage.quarantined_total", 0)  # a rate needs to have seen it at 0

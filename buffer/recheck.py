@@ -105,7 +105,7 @@ class Recheck:
             return {"start_ms": None}
         span = self._spans[-1]
         table = self._store.aggregates if span.only_averages else self._store.windows
-        series = self._store.described(table.series(span.start_ms, span.end_ms))
+        series = self._store.required(table.series(span.start_ms, span.end_ms))
         width_ms = span.end_ms - span.start_ms
         return {"start_ms": span.start_ms, "width_ms": width_ms, "series": series, "by_series": self._by_series}
 

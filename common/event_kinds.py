@@ -116,6 +116,10 @@ KINDS: dict[str, Kind] = {
     "budget_renewed": Kind(INFO, "All priorities are uploaded again.", clears="budget_reached"),
     "samples_refused": Kind(ERROR, "The server refused samples for good; they stay on the device."),
     "samples_missing": Kind(ERROR, "The server did not have what it had accepted, and what was done about it."),
+    "samples_withheld": Kind(
+        WARNING,
+        "The server accepts samples and by a rule of its own does not have them: which, and the likely setting.",
+    ),
     "server_lost_data": Kind(
         ERROR, "The server has no more what was found there: it came back from a backup, or empty; it is sent again."
     ),

@@ -119,6 +119,10 @@ class BufferStatus:
     pending: list[int] | None = _field(_counts, "samples that are not uploaded, by priority")
     oldest_pending_ms: int | None = _field(_number, "timestamp of the oldest of them")
     paused: str | None = _field(_text, "why it takes no samples at the moment")
+    withheld: str | None = _field(
+        _text, "what the server does not keep by a rule of its own, and which setting that is"
+    )
+    keeps_nothing: bool = _field(_flag, "that is everything", default=False)
     held_by: str | None = _field(_text, "who keeps the write-ahead log from being emptied")
     lost_at_server: str | None = _field(_text, "what the server has no more that was found there once")
 

@@ -45,6 +45,7 @@ FIELDS: Mapping[str, str] = {
     "uploader.verified_until": _SHIPPER["verified_until_ms"],
     "uploader.unverified_samples": _SHIPPER["unverified_samples"],
     "uploader.lost_at_server": _BUFFER["lost_at_server"],
+    "uploader.withheld": _BUFFER["withheld"],
     "uploader.endpoint": _SHIPPER["endpoint"],
     "uploader.lanes": _SHIPPER["lanes"],
     "uploader.last_error": "the last failure, null once the same works again",

@@ -146,6 +146,11 @@ RECORDER = {
         "Samples are kept on the device and go when the server answers.",
         "In a dead zone nothing. Else check the server and the links.",
     ),
+    "withheld": Advice(
+        "the server accepts the samples of this device and has none of them, sent again or not",
+        "Everything is on the device and nothing of it can be found at the server.",
+        "Let the token write under this device's `device.id` (vmauth: extra_label); then this goes by itself.",
+    ),
     "server_lost": Advice(
         "the server was started from a backup, or empty, and has less than was found there",
         "What the device still has in full is sent again behind fresh data; the rest is said.",

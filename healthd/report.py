@@ -158,6 +158,7 @@ def _uploader(view: View, reasons: tuple[Reason, ...]) -> dict[str, Any]:
         "verified_until": _rfc3339(shipper.verified_until_ms),
         "unverified_samples": shipper.unverified_samples,
         "lost_at_server": buffer.lost_at_server,
+        "withheld": buffer.withheld,
         "endpoint": shipper.endpoint,
         "lanes": shipper.lanes,
         "last_error": beat.error if beat else None,

@@ -5,52 +5,48 @@ window, and tells the buffer which series are short; it sends those again. After
 also looks whether that was started again: what it had acknowledged in its last seconds is gone then. Where
 the server cannot be asked (a token for writing alone, a cluster's vminsert), says so and goes on without; what
 was acknowledged shortly before it failed is sent again then. Where something queues before the server (vmagent), a
-window is compared once the server has newer samples than it.
+window is compared once the server has newer samples than it. Where most of what is short is there, the server is asked
+for the times of its samples, so that only what it lacks is sent again.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
 
-from common import clock
 from common.remote import Remote
-from common.untrusted import number
 from shipper import jsonl
-from shipper.buffer_client import BufferClient
+from shipper.buffer_client import BufferClient, Missing, ServerStart
 from shipper.http import proof
-from shipper.http.answer import MAX_DOCUMENT_BYTES, Answer, document
 from shipper.http.client import HttpClient, NotTheServerError
 from shipper.http.transport import TransportError
+from shipper.questions import Labels, Questions, UnreachableError
 from shipper.report import Report
-from shipper.urls import base_url, query_url
 
-TIMEOUT_S = 10.0
 NEXT_S = 1.0  # between two windows while there are more
 UNREACHABLE_S = 600.0  # then the query side is tried again
-REACH = "1d"  # how far back the server looks for the newest sample of a device
 PATIENCE = 5  # comparisons: then a server whose newest sample stays has lost the window, nothing is on its way to it
-QUEUE_METRIC = b"vmagent_remotewrite_"
-MAX_COUNT = 2**53
-MAX_START_S = 4_102_444_800  # the year 2100
-START_METRICS = ("vm_app_start_timestamp", "process_start_time_seconds")
-
-Labels = frozenset[tuple[str, str]]
+# An export takes about as many bytes as to send the same samples, but down, where there is more room.
+LEAST_THERE = 200  # samples that are not sent again because of it
+MOST_NAMES = 40  # in the selector; for more, all series are exported
+LONGEST_MS = 900_000  # of a span that is exported: a backfill before the server's end reaches far back
 
 
 class Uploaded(NamedTuple):
-    """How many samples of a series were uploaded in a window; `number` is the buffer's name for it."""
+    """A series in a span.
+
+    Attributes:
+        number: the buffer's name for it.
+        labels: at the server.
+        required: how many samples the server has to have.
+        samples: how many were uploaded.
+    """
 
     number: int
     labels: Labels
+    required: int
     samples: int
-
-
-class UnreachableError(Exception):
-    """The server cannot be asked what it has."""
 
 
 class Audit:
@@ -64,7 +60,8 @@ class Audit:
     """
 
     def __init__(self, remote: Remote, buffer: BufferClient, client: HttpClient, report: Report) -> None:
-        self._remote, self._buffer, self._client, self._report = remote, buffer, client, report
+        self._remote, self._buffer, self._report = remote, buffer, report
+        self._server = Questions(remote, client)
         self._suspicious = True  # an earlier shipper may have seen the trouble
         self._failed_ms: int | None = None
         self._queues = remote.proof == proof.QUEUE
@@ -114,12 +111,25 @@ class Audit:
         self._report_progress(found)
         if found["start_ms"] is None:
             return settings.interval_s
-        missing = short(self._uploaded(found), self._there(found))
-        if missing and self._is_on_its_way(found):
+        if not self._compare_window(found):
             return settings.interval_s
-        self._buffer.verdict(found["start_ms"], found["uploaded_ms"], missing)
         self._report.status.audit = "ok"
         return NEXT_S
+
+    def _compare_window(self, found: dict[str, Any]) -> bool:
+        """Compare a window and tell the buffer; False where what is missing may be on its way."""
+        uploaded, there = _uploaded(found), self._there(found)
+        numbers = short(uploaded, there)
+        if not numbers:
+            whole = [one.number for one in uploaded if one.required < one.samples <= there[one.labels]]
+            self._buffer.verdict(found, [], whole)
+            return True
+        newest_ms = max(map(self._server.newest, _devices(found)), default=0)
+        if self._is_on_its_way(found, newest_ms):
+            return False
+        missing = self._missing(found, [one for one in uploaded if one.number in numbers], there)
+        self._buffer.verdict(found, missing, has_device=newest_ms > 0)
+        return True
 
     def _report_progress(self, found: dict[str, Any]) -> None:
         until_ms, unverified = found["verified_until_ms"], found["unverified_samples"]
@@ -130,35 +140,56 @@ class Audit:
 
     def _recount(self, span: dict[str, Any]) -> tuple[int, int]:
         """Return how many samples of a span the server has, and how many too few: by series, or as one sum."""
+        uploaded = _uploaded(span)
         if span["by_series"]:
             there = self._there(span)
-            return there.total(), shortage(self._uploaded(span), there)
+            return there.total(), shortage(uploaded, there)
         end_ms = span["start_ms"] + span["width_ms"]
-        found = sum(self._count(device_id, end_ms, span["width_ms"]) for device_id in _devices(span))
-        return found, max(0, sum(samples for *_, samples in span["series"]) - found)
-
-    @staticmethod
-    def _uploaded(span: dict[str, Any]) -> list[Uploaded]:
-        return [
-            Uploaded(series_id, frozenset(jsonl.labels(name, device_id, tags).items()), samples)
-            for series_id, name, device_id, tags, samples in span["series"]
-        ]
+        found = sum(self._server.count(device_id, end_ms, span["width_ms"]) for device_id in _devices(span))
+        return found, max(0, sum(one.required for one in uploaded) - found)
 
     def _there(self, span: dict[str, Any]) -> Counter[Labels]:
         """Ask how many samples of each series the server has of a span."""
         end_ms = span["start_ms"] + span["width_ms"]
         there: Counter[Labels] = Counter()
         for device_id in _devices(span):
-            there.update(self._counts(device_id, end_ms, span["width_ms"]))
+            there.update(self._server.counts(device_id, end_ms, span["width_ms"]))
         return there
 
-    def _is_on_its_way(self, found: dict[str, Any]) -> bool:
+    def _missing(self, found: dict[str, Any], series: Sequence[Uploaded], there: Mapping[Labels, int]) -> list[Missing]:
+        """Return the series that are short, with the times of what is missing where to ask for it is cheaper."""
+        counts = [there[one.labels] for one in series]
+        missing = [Missing(one.number, count) for one, count in zip(series, counts, strict=True)]
+        if sum(counts) < LEAST_THERE:
+            return missing
+        start_ms, end_ms = found["start_ms"], found["start_ms"] + found["width_ms"] - 1
+        names = {dict(one.labels)["__name__"] for one in series}
+        try:
+            at_server = self._times(_devices(found), start_ms, end_ms, names)
+        except (UnreachableError, TransportError) as error:
+            self._report.log.throttled_warning("export", "the server gives no times of samples", error=str(error))
+            return missing
+        stored = self._buffer.stored(start_ms, [one.number for one in series])
+        return [
+            row._replace(times_ms=sorted(set(stored.get(row.series_id, ())) - at_server.get(one.labels, set())))
+            for one, row in zip(series, missing, strict=True)
+        ]
+
+    def _times(
+        self, devices: Iterable[str], start_ms: int, end_ms: int, names: set[str] | None = None
+    ) -> dict[Labels, set[int]]:
+        chosen = names if names and len(names) <= MOST_NAMES else None
+        found: dict[Labels, set[int]] = {}
+        for device_id in devices:
+            found.update(self._server.times(device_id, start_ms, end_ms, chosen))
+        return found
+
+    def _is_on_its_way(self, found: dict[str, Any], newest_ms: int) -> bool:
         """Return whether what is missing may be queued before the server, which has nothing newer of this device.
 
         A server whose newest sample moves on while a window is missing takes them from a queue: that is remembered.
         """
         end_ms = found["start_ms"] + found["width_ms"]
-        newest_ms = max(map(self._newest, _devices(found)), default=0)
         if newest_ms >= end_ms:
             return False
         moved, self._newest_ms = self._newest_ms is not None and newest_ms > self._newest_ms, newest_ms
@@ -167,74 +198,71 @@ class Audit:
         if not self._queues and self._patience < 0:
             self._patience = PATIENCE
             return False
-        behind = f"by {(end_ms - newest_ms) // 1000} s; " if newest_ms else ""
-        queue = "something queues before it" if self._queues else "what is missing may be on its way"
-        self._report.status.audit = f"waits: the server's newest sample is older than this window, {behind}{queue}"
+        why = "something queues before it" if self._queues else "what is missing may be on its way"
+        if newest_ms:
+            behind_s = (end_ms - newest_ms) // 1000
+            text = f"the server's newest sample is older than this window, by {behind_s} s; {why}"
+        else:
+            text = f"the server has no sample of this device_id; {why}, or the token writes under another one"
+        self._report.status.audit = f"waits: {text}"
         self._report.log.throttled_warning("audit", "audit waits", reason=self._report.status.audit)
         return True
 
-    def _newest(self, device_id: str) -> int:
-        """Return the time of the newest sample of a device at the server, 0 where it has none."""
-        selector = json.dumps(device_id, ensure_ascii=False)
-        promql = f"max(tlast_over_time({{device_id={selector}}}[{REACH}]))"
-        return parse_newest(self._query(promql, clock.wall_ms() / 1000).body)
-
-    def _counts(self, device_id: str, end_ms: int, width_ms: int) -> Counter[Labels]:
-        """Ask how many samples of each series lie in the span that ends at, and without, a time."""
-        promql = f"{_count_over_time(device_id, width_ms)} keep_metric_names"
-        return parse_counts(self._query(promql, (end_ms - 1) / 1000).body)
-
-    def _count(self, device_id: str, end_ms: int, width_ms: int) -> int:
-        """Ask how many samples of all series lie in a span."""
-        promql = f"sum({_count_over_time(device_id, width_ms)})"
-        return parse_counts(self._query(promql, (end_ms - 1) / 1000).body).total()
-
-    def _query(self, promql: str, time_s: float) -> Answer:
-        where = query_url(self._remote)
-        if where is None:
-            raise UnreachableError(
-                "queries go elsewhere (a cluster's vmselect), or nowhere: set remote.audit.query_url"
-            )
-        return self._get(f"{where}?query={quote(promql)}&time={time_s:.3f}&nocache=1", proof.QUERY)
-
     def _look_for_restart(self) -> None:
-        try:
-            answer = self._get(f"{base_url(self._remote.url)}/metrics", proof.METRICS)
-            started_s = parse_start(answer.body)
-            self._queues = self._queues or QUEUE_METRIC in answer.body
-        except UnreachableError:
-            started_s = None
+        start = self._server.start()
+        self._queues = self._queues or start.queues
         failed_ms, self._suspicious = self._failed_ms, False
-        if started_s is not None:
-            started_ms = 1000 * started_s + round(self._report.status.skew_ms or 0)
-            self._buffer.restarted(started_s, started_ms, self._remote.audit.grace_s)
+        grace_s = self._remote.audit.grace_s
+        if start.started_s is not None:
+            started_ms = 1000 * start.started_s + round(self._report.status.skew_ms or 0)
+            found = ServerStart(start.started_s, started_ms, grace_s)
         elif failed_ms is not None:  # nobody tells when it was started: it was when it failed
-            self._buffer.restarted(failed_ms // 1000, failed_ms, self._remote.audit.grace_s)
+            found = ServerStart(failed_ms // 1000, failed_ms, grace_s)
+        else:
+            return
+        accepted = self._buffer.accepted(found)
+        if not accepted["is_known"]:
+            self._buffer.restarted(found, self._forgotten(accepted["groups"]))
 
-    def _get(self, url: str, asked: str) -> Answer:
-        answer = self._client.ask(url, asked, TIMEOUT_S, most_bytes=MAX_DOCUMENT_BYTES)
-        if answer.status >= 500:
-            raise TransportError("query", f"HTTP {answer.status}")
-        if answer.status != 200:
-            raise UnreachableError(f"HTTP {answer.status} from {urlsplit(url).path}")
-        return answer
+    def _forgotten(self, groups: list[Any] | None) -> list[tuple[int, list[int]]] | None:
+        """Return series and times of what the server has not of some samples; None where it cannot be asked."""
+        if not groups or not self._server.are_possible or self._queues:
+            return None if groups is None or groups else []
+        times_ms = [timestamp_ms for *_, times in groups for timestamp_ms in times]
+        start_ms, end_ms = min(times_ms), max(times_ms)
+        if end_ms - start_ms > LONGEST_MS:
+            return None
+        try:
+            at_server = self._times({group[2] for group in groups}, start_ms, end_ms)
+        except (UnreachableError, TransportError):
+            return None
+        return [
+            (number, lacking)
+            for number, name, device_id, tags, times in groups
+            if (lacking := sorted(set(times) - at_server.get(_labels(name, device_id, tags), set())))
+        ]
+
+
+def _labels(name: str, device_id: str, tags: Mapping[str, str]) -> Labels:
+    return frozenset(jsonl.labels(name, device_id, tags).items())
+
+
+def _uploaded(span: dict[str, Any]) -> list[Uploaded]:
+    return [
+        Uploaded(number, _labels(name, device_id, tags), required, samples)
+        for number, name, device_id, tags, required, samples in span["series"]
+    ]
 
 
 def _devices(span: dict[str, Any]) -> set[str]:
-    return {device_id for _, _, device_id, _, _ in span["series"]}
+    return {series[2] for series in span["series"]}
 
 
-def _count_over_time(device_id: str, width_ms: int) -> str:
-    selector = f"device_id={json.dumps(device_id, ensure_ascii=False)}"
-    # VictoriaMetrics remembers which series a filter matched; one that it was never asked knows the newest too.
-    return f'count_over_time({{{selector},asked!="{clock.wall_ms()}"}}[{width_ms}ms])'
-
-
-def short(uploaded: Iterable[Uploaded], there: Counter[Labels]) -> list[int]:
-    """Return the numbers of series that have fewer samples at the server than were uploaded."""
+def short(uploaded: Iterable[Uploaded], there: Counter[Labels]) -> set[int]:
+    """Return the numbers of series that have fewer samples at the server than they have to."""
     uploaded = list(uploaded)
     together = _together(uploaded)
-    return [series.number for series in uploaded if there[series.labels] < together[series.labels]]
+    return {series.number for series in uploaded if there[series.labels] < together[series.labels]}
 
 
 def shortage(uploaded: Iterable[Uploaded], there: Counter[Labels]) -> int:
@@ -243,46 +271,8 @@ def shortage(uploaded: Iterable[Uploaded], there: Counter[Labels]) -> int:
 
 
 def _together(uploaded: Iterable[Uploaded]) -> Counter[Labels]:
-    """Count samples by labels: two series here may be one at the server."""
+    """Count what is required by labels: two series here may be one at the server."""
     together: Counter[Labels] = Counter()
     for series in uploaded:
-        together[series.labels] += series.samples
+        together[series.labels] += series.required
     return together
-
-
-def parse_counts(body: bytes) -> Counter[Labels]:
-    """Read an instant query's result: a number for each series.
-
-    Raises:
-        UnreachableError: it is no such result; something else answers queries there.
-    """
-    try:
-        result = document(body)["data"]["result"]
-        return Counter({frozenset(one["metric"].items()): _count(one["value"][1]) for one in result})
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise UnreachableError(f"not a query's answer: {type(error).__name__}") from error
-
-
-def parse_newest(body: bytes) -> int:
-    """Read an instant query's one number, Unix seconds, as milliseconds; 0 where there is none."""
-    try:
-        return round(1000 * (number(document(body)["data"]["result"][0]["value"][1], 0, MAX_START_S) or 0))
-    except (KeyError, TypeError, IndexError):
-        return 0
-
-
-def parse_start(body: bytes) -> int | None:
-    """Read when the server was started, Unix seconds, from its own metrics; None where they do not tell."""
-    for line in body.decode("utf-8", "replace").splitlines():
-        name, _, value = line.partition(" ")
-        seconds = number(value, 0, MAX_START_S) if name in START_METRICS else None
-        if seconds is not None:
-            return int(seconds)
-    return None
-
-
-def _count(value: object) -> int:
-    found = number(value, 0, MAX_COUNT)
-    if found is None:
-        raise ValueError("no count")
-    return int(found)

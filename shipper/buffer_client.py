@@ -7,7 +7,7 @@ request without a reply nothing is known of the leases: the connection is made a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -142,6 +142,28 @@ class Event(NamedTuple):
     session_id: str | None
 
 
+class Missing(NamedTuple):
+    """A series of which the server has too little in an audit window.
+
+    Attributes:
+        series_id: the buffer's number of it.
+        there: how many samples the server has.
+        times_ms: of those that it lacks, None where that was not looked up.
+    """
+
+    series_id: int
+    there: int
+    times_ms: list[int] | None = None
+
+
+class ServerStart(NamedTuple):
+    """When the server was started, by its own clock and by the local one; and how long before it may have forgotten."""
+
+    started_s: int
+    started_ms: int
+    grace_s: float
+
+
 class Chunk(NamedTuple):
     """Samples that the server accepted while the buffer was away.
 
@@ -214,9 +236,35 @@ class BufferClient:
             raise BufferAwayError(f"audit: a reply with {', '.join(reply)}")
         return reply
 
-    def verdict(self, start_ms: int, uploaded_ms: int, missing: Sequence[int]) -> None:
-        """Report the series of an audit window of which the server has less than was uploaded."""
-        self._ask("verdict", start_ms=start_ms, uploaded_ms=uploaded_ms, missing=list(missing))
+    def stored(self, start_ms: int, series_ids: Sequence[int]) -> dict[int, list[int]]:
+        """Return the times of what was uploaded of some series in an audit window."""
+        reply = self._ask("stored", start_ms=start_ms, series=list(series_ids))
+        return {int(number): list(times_ms) for number, times_ms in reply.get("times_ms", ())}
+
+    def verdict(
+        self,
+        window: Mapping[str, Any],
+        missing: Sequence[Missing],
+        whole: Sequence[int] = (),
+        *,
+        has_device: bool = True,
+    ) -> None:
+        """Report the series of an audit window of which the server has too little, and those that are whole again.
+
+        Args:
+            window: as `audit` gave it.
+            missing: series of which the server has less than required.
+            whole: series of which it has all, although less was required.
+            has_device: it has samples of this device at all.
+        """
+        self._ask(
+            "verdict",
+            start_ms=window["start_ms"],
+            uploaded_ms=window["uploaded_ms"],
+            missing=[list(one) for one in missing],
+            whole=list(whole),
+            has_device=has_device,
+        )
 
     def recheck(self) -> dict[str, Any]:
         """Return the next span of which the server has to have all that was verified; see the protocol."""
@@ -229,9 +277,13 @@ class BufferClient:
         """Report how many samples of a span the server has, and how many too few."""
         self._ask("rechecked", start_ms=start_ms, width_ms=width_ms, there=there, short=short)
 
-    def restarted(self, started_s: int, started_ms: int, grace_s: float) -> None:
-        """Report when the server was started, by its own clock and by the local one."""
-        self._ask("restarted", started_s=started_s, started_ms=started_ms, grace_s=grace_s)
+    def accepted(self, start: ServerStart) -> dict[str, Any]:
+        """Return what the server accepted in its last seconds before a start; see the protocol."""
+        return self._ask("accepted", **start._asdict())
+
+    def restarted(self, start: ServerStart, missing: Sequence[tuple[int, list[int]]] | None) -> None:
+        """Report a start, and series and times of what is missing of those seconds; None where nobody knows."""
+        self._ask("restarted", **start._asdict(), missing=missing)
 
     def events(self) -> tuple[str, list[Event]]:
         """Return the device's id, and the oldest events that the server for logs does not have."""

@@ -91,12 +91,13 @@ class AuditWindows:
     def next_open(self, after_ms: int, closed_ms: int) -> AuditWindow | None:
         """Return the oldest window after a time that is to be audited, and ended and was uploaded before another.
 
-        One of which all samples are pending again is not asked about before some of them are uploaded.
+        One of which something is pending again is not asked about before that is uploaded.
         """
         pending = f"SELECT 1 FROM samples WHERE timestamp_ms BETWEEN start_ms AND start_ms + ? AND {fate.IS_PENDING}"
         query = (
             f"SELECT start_ms, uploaded_ms, resends FROM windows WHERE {_OPEN} AND start_ms > ? AND start_ms <= ? "
-            f"AND uploaded_ms <= ? AND (samples > 0 OR NOT EXISTS ({pending})) ORDER BY start_ms LIMIT 1"
+            f"AND uploaded_ms <= ? AND (state = {TO_AUDIT} AND samples > 0 OR NOT EXISTS ({pending})) "
+            "ORDER BY start_ms LIMIT 1"
         )
         bounds = (after_ms, closed_ms - WINDOW_MS, closed_ms, WINDOW_MS - 1)
         row = self._connection.execute(query, bounds).fetchone()
@@ -129,6 +130,11 @@ class AuditWindows:
         query = "SELECT state FROM windows WHERE start_ms = ?"
         return bool(self._connection.execute(query, (start_ms,)).get == VERIFIED)
 
+    def is_sent_again(self, start_ms: int) -> bool:
+        """Tell whether something of a window was sent again and is to be audited once more."""
+        query = "SELECT state FROM windows WHERE start_ms = ?"
+        return bool(self._connection.execute(query, (start_ms,)).get == SENT_AGAIN)
+
     def set(self, start_ms: int, state: int, resends: int) -> None:
         """Write down what was found of a window."""
         update = "UPDATE windows SET state = ?, resends = ? WHERE start_ms = ?"
@@ -139,6 +145,15 @@ class AuditWindows:
         query = (
             "SELECT series_id, count(*) FROM samples WHERE timestamp_ms >= ? AND timestamp_ms < ? "
             f"AND {fate.IS_UPLOADED} GROUP BY series_id"
+        )
+        rows: list[Any] = self._connection.execute(query, (start_ms, end_ms)).fetchall()
+        return rows
+
+    def times(self, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
+        """Return series and timestamp of each uploaded sample between two times."""
+        query = (
+            f"SELECT series_id, timestamp_ms FROM samples WHERE timestamp_ms >= ? AND timestamp_ms < ? "
+            f"AND {fate.IS_UPLOADED}"
         )
         rows: list[Any] = self._connection.execute(query, (start_ms, end_ms)).fetchall()
         return rows

@@ -147,6 +147,20 @@ class Pending:
         """Make the samples of some chunks pending again; return how many."""
         return self._requeue("id BETWEEN ? AND ? AND chunk = ?", [(*found[:2], found.fate.code) for found in extents])
 
+    def requeue_times(self, missing: Iterable[tuple[int, Iterable[int]]]) -> int:
+        """Make the uploaded samples of series at some times pending again; return how many."""
+        where = f"timestamp_ms = ? AND series_id = ? AND {fate.IS_UPLOADED}"
+        return self._requeue(where, [(timestamp_ms, number) for number, times in missing for timestamp_ms in times])
+
+    def uploaded_in(self, extents: Iterable[Extent], limit: int) -> list[tuple[int, int]]:
+        """Return series and timestamp of the samples of some chunks, and no more of them than a limit."""
+        query = "SELECT series_id, timestamp_ms FROM samples WHERE id BETWEEN ? AND ? AND chunk = ? LIMIT ?"
+        found: list[tuple[int, int]] = []
+        for extent in extents:
+            bounds = (extent.first_id, extent.last_id, extent.fate.code, limit - len(found))
+            found += self._connection.execute(query, bounds).fetchall()  # type: ignore[arg-type]
+        return found
+
     def _requeue(self, where: str, bindings: Iterable[tuple[int | None, ...]]) -> int:
         """Make samples pending again; they belong to no clock any more: they keep the time they were sent by."""
         times_ms: list[int] = []

@@ -27,6 +27,7 @@ from buffer.storage.restore import Restore
 from buffer.storage.samples import Samples
 from buffer.storage.series import SeriesIndex
 from buffer.storage.sessions import Sessions
+from buffer.storage.withheld import WithheldSeries
 from buffer.storage.writer import SampleWriter
 from common.sample import PRIORITIES, Batch
 from common.settings import Clock, Storage
@@ -63,7 +64,8 @@ class Store:
         migrated_from: version of the schema as it was found.
         generation: another number each time a file is opened; what refers to rows of an earlier one is void.
         damage: what SQLite said when it called the file corrupt, or None.
-        pending, samples, aggregates, windows, checkpoints, progress, restore: the parts; each `open` makes others.
+        pending, samples, aggregates, windows, checkpoints, progress, withheld, restore: the parts; each `open` makes
+            others.
 
     Raises:
         errors.Error: the file cannot be opened or is no database.
@@ -111,6 +113,7 @@ class Store:
         self.windows = AuditWindows(connection)
         self.checkpoints = Checkpoints(connection)
         self.progress = Progress(connection)
+        self.withheld = WithheldSeries(connection)
         self.restore = Restore(connection, self.series, lambda: self.clocks)
 
     @property
@@ -165,10 +168,14 @@ class Store:
         duplicates = entered.samples - entered.inserted - entered.refused
         return Written(entered.inserted, duplicates, entered.moved, step_ms, entered.refused)
 
-    def described(self, counts: Iterable[tuple[int, int]]) -> list[list[Any]]:
-        """Return id, name, device, tags and number for series that are given with a number."""
-        found = [(self.series.by_id(series_id), count) for series_id, count in counts]
-        return [[series.id, series.name, series.device_id, dict(series.tags), count] for series, count in found]
+    def described(self, given: Iterable[tuple[int, Any]]) -> list[list[Any]]:
+        """Return id, name, device, tags and what is given with them for series that are given with something."""
+        found = [(self.series.by_id(series_id), what) for series_id, what in given]
+        return [[series.id, series.name, series.device_id, dict(series.tags), what] for series, what in found]
+
+    def required(self, counts: Iterable[tuple[int, int]]) -> list[list[Any]]:
+        """Return the same for numbers of uploaded samples: what of them the server has to have, and the number."""
+        return [[*row[:4], self.withheld.required(row[0], row[4]), row[4]] for row in self.described(counts)]
 
     def archive_file(self, path: Path, boot_id: str, start_ms: int) -> ArchiveFile:
         """Begin or continue an archive file of this database's samples."""

@@ -94,7 +94,9 @@ class HttpClient:
             Interrupted: the process was asked to end.
         """
         self._announce(2 * timeout_s)
-        answer = self.transport.get(url, timeout_s, most_bytes=most_bytes, compressed=asked == proof.QUERY)
+        answer = self.transport.get(
+            url, timeout_s, most_bytes=most_bytes, compressed=asked in (proof.QUERY, proof.EXPORT, proof.METRICS)
+        )
         known = self.known if self.transport.is_same_server(url) else proof.Known()
         finding = proof.recognise(answer, asked, known)
         if finding.verdict == proof.STRANGER:

@@ -20,7 +20,7 @@ OWN_HEADER = "X-Server-Hostname"
 COUNT_KEYS = ("accepted", "received")  # how receivers that count say how many samples they took; the first holds
 
 # What was asked for.
-IMPORT, EVENTS, HEALTH, METRICS, QUERY = "import", "events", "health", "metrics", "query"
+IMPORT, EVENTS, HEALTH, METRICS, QUERY, EXPORT = "import", "events", "health", "metrics", "query", "export"
 
 # What an answer is.
 OWN, BARE, STRANGER = "own", "bare", "stranger"
@@ -78,7 +78,7 @@ def recognise(answer: Answer, asked: str, known: Known, sent: int = 0) -> Findin
 
     Args:
         answer: what came back.
-        asked: IMPORT, EVENTS, HEALTH, METRICS or QUERY.
+        asked: IMPORT, EVENTS, HEALTH, METRICS, QUERY or EXPORT.
         known: of this server.
         sent: samples in the request.
     """

@@ -11,6 +11,7 @@ import pytest
 
 from buffer.audit import MAX_RESENDS, MAX_TRIES, RESTS, Audit
 from buffer.recheck import Recheck
+from buffer.server_starts import ServerStarts
 from buffer.storage import audit_windows
 from buffer.storage.store import Store
 from common import clock
@@ -38,7 +39,8 @@ class Desk:
         monkeypatch.setattr("buffer.audit.time.monotonic", lambda: self.now_s)
         service, self.status = cast("Service", self._process), BufferStatus()
         self.recheck = Recheck(service, self.store, self.status)
-        self.audit = Audit(service, self.store, self.recheck)
+        self.audit = Audit(service, self.store, self.recheck, self.status)
+        self.starts = ServerStarts(service, self.store, self.recheck)
         self.start_ms = (clock.wall_ms() - 3_600_000) // audit_windows.WINDOW_MS * audit_windows.WINDOW_MS
         samples = [Sample("m", 1, {"slot": f"{slot}"}) for slot in range(SERIES)]
         self.store.write([Batch("p", "e", 1, self.start_ms, 0, "", urgent=False, samples=samples)])
@@ -67,16 +69,17 @@ class Desk:
             yield found
             found = self.next_window(found["start_ms"])
 
-    def verdict(self, found: dict[str, Any], missing: int) -> dict[str, Any]:
-        """Say of a span that so many of its series are missing."""
-        ids = [row[0] for row in found["series"]][:missing]
-        request = {"start_ms": found["start_ms"], "uploaded_ms": found["uploaded_ms"], "missing": ids}
-        return self.audit.verdict(request)
+    def verdict(self, found: dict[str, Any], missing: int, there: int = 0, **more: Any) -> dict[str, Any]:
+        """Say of a span that of so many of its series only some samples are there."""
+        short = [[row[0], there] for row in found["series"] if there < row[4]][:missing]
+        whole = [row[0] for row in found["series"][missing:] if row[4] < row[5]]
+        request = {"start_ms": found["start_ms"], "uploaded_ms": found["uploaded_ms"], "missing": short}
+        return self.audit.verdict({**request, "whole": whole, "has_device": True, **more})
 
-    def compare(self, missing: int) -> dict[str, Any] | None:
+    def compare(self, missing: int, there: int = 0, **more: Any) -> dict[str, Any] | None:
         """Compare the oldest span, of which so many series are missing; None where none is given."""
         found = self.next_window()
-        return None if found["start_ms"] is None else self.verdict(found, missing)
+        return None if found["start_ms"] is None else self.verdict(found, missing, there, **more)
 
     def progress(self) -> tuple[Any, Any]:
         """Return up to when everything is verified, and how many uploaded samples are not."""
@@ -120,7 +123,7 @@ def test_single_series_are_sent_twice_and_then_given_up(desk: Desk) -> None:
         desk.upload()
     assert {"requeued": 0} == desk.compare(2)
     assert audit_windows.DIFFERS == desk.state
-    assert "not sent any more" in desk.events[-1].text
+    assert "accepts 2 of 10 series and does not keep them (m)" in desk.events[-1].text
 
 
 def test_a_server_that_keeps_nothing_is_left_alone(desk: Desk) -> None:
@@ -234,7 +237,7 @@ def test_spans_come_oldest_first_and_after_the_one_asked_for(desk: Desk) -> None
     desk.store.pending.mark_quarantined(2, [refused])
     starts = [found["start_ms"] for found in desk.windows()]
     assert [desk.start_ms + number * audit_windows.WINDOW_MS for number in range(3)] == starts
-    assert [["m", DEVICE, {"slot": "0"}, 1]] == [row[1:] for row in desk.next_window(starts[1])["series"]]
+    assert [["m", DEVICE, {"slot": "0"}, 1, 1]] == [row[1:] for row in desk.next_window(starts[1])["series"]]
     assert SERIES == len(desk.next_window()["series"])
 
 
@@ -257,19 +260,129 @@ def test_what_was_accepted_just_before_the_server_died_is_sent_again_once(desk: 
         desk.upload()
         update = "UPDATE upload_checkpoints SET upload_time = ? WHERE id = (SELECT max(id) FROM upload_checkpoints)"
         desk.store._connection.execute(update, (started_ms - 1000 * age_s,))
-    request = {"started_s": started_ms // 1000, "started_ms": started_ms, "grace_s": 60}
-    assert [2, 0] == [desk.audit.restarted(request)["requeued"] for _ in range(2)]
+    request = {"started_s": started_ms // 1000, "started_ms": started_ms, "grace_s": 60, "missing": None}
+    assert [2, 0] == [desk.starts.restarted(request)["requeued"] for _ in range(2)]
     names = {desk.store.series.by_id(row.series_id).name for row in desk.store.pending.rows(2, clock.wall_ms(), 100)}
     assert {"last", "within"} == names
     assert SERIES + 2 == desk.row("samples")[0]
     desk.upload()
-    assert 0 == desk.audit.restarted({**request, "started_s": request["started_s"] + 5})["requeued"]
+    later = {**request, "started_s": started_ms // 1000 + 5}
+    assert 0 == desk.starts.restarted(later)["requeued"]
 
 
 def test_what_the_server_took_after_its_start_stays(desk: Desk) -> None:
     """Two seconds of doubt about the clocks, no more."""
     started_ms = desk.row("upload_time", table="upload_checkpoints")[0] - 2_001
-    request = {"started_s": started_ms // 1000, "started_ms": started_ms, "grace_s": 60}
-    assert 0 == desk.audit.restarted(request)["requeued"]
-    request = {"started_s": started_ms // 1000 + 1, "started_ms": started_ms + 1, "grace_s": 60}
-    assert SERIES == desk.audit.restarted(request)["requeued"]
+    request = {"started_s": started_ms // 1000, "started_ms": started_ms, "grace_s": 60, "missing": None}
+    assert 0 == desk.starts.restarted(request)["requeued"]
+    request = {"started_s": started_ms // 1000 + 1, "started_ms": started_ms + 1, "grace_s": 60, "missing": None}
+    assert SERIES == desk.starts.restarted(request)["requeued"]
+
+
+def one_more(desk: Desk, samples: int = 10) -> None:
+    """Have so many samples of each series uploaded in the window after the last one."""
+    desk.start_ms += audit_windows.WINDOW_MS
+    for number in range(samples):
+        rows = [Sample("m", 1, {"slot": f"{slot}"}) for slot in range(SERIES)]
+        desk.store.write([Batch("p", "e", 3, desk.start_ms + number, 0, "", urgent=False, samples=rows)])
+    desk.upload()
+
+
+def learned(desk: Desk, there: int = 5, samples: int = 10) -> None:
+    """Have a server that keeps so many samples of each series known as such."""
+    desk.compare(0)
+    one_more(desk, samples)
+    for _ in range(MAX_RESENDS):
+        desk.compare(SERIES, there)
+        desk.upload()
+    desk.compare(SERIES, there)
+
+
+def test_what_a_server_thins_out_is_sent_again_once_and_reported_once(desk: Desk) -> None:
+    """With the setting that does so; the windows after it cost nothing."""
+    learned(desk)
+    assert "-dedup.minScrapeInterval is larger than 1ms" in desk.events[-1].text
+    for _ in range(3):
+        one_more(desk)
+        assert {"requeued": 0} == desk.compare(SERIES, there=5)
+        assert audit_windows.DIFFERS == desk.row("state", desk.start_ms)[0]
+    assert 1 == [event.kind for event in desk.events].count("samples_withheld")
+    assert "dedup" in str(desk.status.withheld)
+
+
+def test_what_it_loses_besides_is_sent_again(desk: Desk) -> None:
+    """A crash takes more than the rule does."""
+    learned(desk)
+    one_more(desk)
+    assert {"requeued": 10 * SERIES} == desk.compare(SERIES, there=1)
+
+
+def test_a_mended_server_is_held_to_all_again(desk: Desk) -> None:
+    """Once it has all of a window of at least as many samples; a single sample is kept by the rule too."""
+    learned(desk)
+    one_more(desk, samples=1)
+    desk.compare(0)
+    assert desk.status.withheld
+    one_more(desk)
+    desk.compare(0)
+    desk.next_window()
+    assert desk.status.withheld is None
+    one_more(desk)
+    assert {"requeued": 10 * SERIES} == desk.compare(SERIES, there=5)
+
+
+def test_a_token_for_another_device_is_found_after_one_resend(desk: Desk) -> None:
+    """The server has no sample of this device at all, whatever it accepts."""
+    assert {"requeued": SERIES} == desk.compare(SERIES, has_device=False)
+    desk.upload()
+    assert {"requeued": 0} == desk.compare(SERIES, has_device=False)
+    assert "extra_label in vmauth" in str(desk.status.withheld)
+    assert desk.status.keeps_nothing
+    one_more(desk)
+    assert {"requeued": 0} == desk.compare(SERIES, has_device=False)
+
+
+def test_other_windows_wait_until_it_is_known_whether_a_resend_helps(desk: Desk) -> None:
+    """Eight windows would be sent again before the first is known to be in vain."""
+    first_ms = desk.start_ms
+    one_more(desk, samples=1)
+    assert {"requeued": 2} == desk.compare(2)
+    assert {"requeued": 0} == desk.compare(2)
+    assert audit_windows.TO_AUDIT == desk.row("state", desk.start_ms)[0]
+    desk.upload()
+    assert desk.compare(0) is None  # and then from the oldest one on
+    assert first_ms == desk.next_window()["start_ms"]
+    desk.compare(0)
+    assert {"requeued": 2} == desk.compare(2)
+
+
+def test_single_samples_are_sent_again_where_they_are_known(desk: Desk) -> None:
+    """Of a series that is there for the most part."""
+    desk.compare(0)
+    one_more(desk)
+    found = desk.next_window()
+    first = found["series"][0][0]
+    request = {"start_ms": found["start_ms"], "uploaded_ms": found["uploaded_ms"], "whole": [], "has_device": True}
+    times_ms = dict(desk.audit.stored({"start_ms": found["start_ms"], "series": [first]})["times_ms"])[first]
+    assert [desk.start_ms + number for number in range(10)] == times_ms
+    assert {"requeued": 2} == desk.audit.verdict({**request, "missing": [[first, 8, times_ms[-2:]]]})
+    assert times_ms[-2:] == [row.timestamp_ms for row in desk.store.pending.rows(2, clock.wall_ms(), 100)]
+
+
+def test_what_was_accepted_before_a_start_can_be_compared(desk: Desk) -> None:
+    """Only what the server forgot is sent again, once for each start."""
+    started_ms = clock.wall_ms()
+    request = {"started_s": started_ms // 1000, "started_ms": started_ms, "grace_s": 60.0}
+    accepted = desk.starts.accepted(request)
+    assert (False, SERIES) == (accepted["is_known"], len(accepted["groups"]))
+    first = accepted["groups"][0]
+    assert {"requeued": 1} == desk.starts.restarted({**request, "missing": [[first[0], first[4]]]})
+    assert {"is_known": True, "groups": []} == desk.starts.accepted(request)
+
+
+def test_a_restarted_server_is_held_to_all_again(desk: Desk) -> None:
+    """It may have been restarted for another setting."""
+    learned(desk)
+    desk.starts.restarted({"started_s": 1, "started_ms": 1000, "grace_s": 60, "missing": None})
+    one_more(desk)
+    assert {"requeued": 10 * SERIES} == desk.compare(SERIES, there=5)

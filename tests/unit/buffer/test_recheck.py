@@ -11,6 +11,7 @@ import pytest
 
 from buffer.audit import Audit
 from buffer.recheck import AVERAGES_MS, EVERY_S, MOST_MS, MOST_SAMPLES, Recheck, Span, spans
+from buffer.server_starts import ServerStarts
 from buffer.storage.aggregates import FIVE_MINUTES_MS, Aggregate
 from buffer.storage.audit_windows import WINDOW_MS, start_of
 from buffer.storage.store import Store
@@ -51,7 +52,8 @@ class Bench:
     def restart(self) -> None:
         """Begin as a new process."""
         self.recheck = Recheck(self._service, self.store, self.status)
-        self.audit = Audit(self._service, self.store, self.recheck)
+        self.audit = Audit(self._service, self.store, self.recheck, self.status)
+        self.starts = ServerStarts(self._service, self.store, self.recheck)
 
     def upload(self) -> None:
         """Have the server accept what is pending, long ago."""
@@ -62,7 +64,7 @@ class Bench:
 
     def started(self, started_s: int) -> None:
         """Say when the server was started, long before anything was uploaded."""
-        self.audit.restarted({"started_s": started_s, "started_ms": 1_000 * started_s, **GRACE})
+        self.starts.restarted({"started_s": started_s, "started_ms": 1_000 * started_s, "missing": None, **GRACE})
 
     def counted(self, has: Server, most: int = 100) -> int:
         """Count spans at the server until there are no more; return how many."""
@@ -84,9 +86,9 @@ class Bench:
         """Audit all windows; return how many samples are to be sent again."""
         requeued = 0
         while (found := self.audit.next_window({"after_ms": 0, **GRACE}))["start_ms"] is not None:
-            missing = [] if has(found["start_ms"]) else [row[0] for row in found["series"]]
+            missing = [] if has(found["start_ms"]) else [[row[0], 0] for row in found["series"]]
             request = {"start_ms": found["start_ms"], "uploaded_ms": found["uploaded_ms"], "missing": missing}
-            requeued += self.audit.verdict(request)["requeued"]
+            requeued += self.audit.verdict({**request, "whole": [], "has_device": True})["requeued"]
         return requeued
 
     def aggregate(self, *starts_ms: int) -> None:

@@ -86,6 +86,7 @@ def test_everything_known_is_reported() -> None:
             "verified_until": None,
             "unverified_samples": None,
             "lost_at_server": None,
+            "withheld": None,
             "endpoint": "http://vm/api/v1/import",
             "lanes": None,
             "last_error": None,

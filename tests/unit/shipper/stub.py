@@ -155,7 +155,12 @@ class StubBuffer:
         }  # fmt: skip
 
     def _recheck(self, _request: dict[str, Any]) -> dict[str, Any]:
+        """Nothing is to be counted again."""
         return {"start_ms": None}
+
+    def _accepted(self, _request: dict[str, Any]) -> dict[str, Any]:
+        """Nothing was accepted before any start of the server."""
+        return {"is_known": False, "groups": []}
 
     def _events(self, _request: dict[str, Any]) -> dict[str, Any]:
         return {"device_id": "box", "events": [row for row in self.events if row[0] > self.events_sent][:2]}

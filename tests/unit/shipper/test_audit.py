@@ -11,21 +11,12 @@ import pytest
 
 from common.remote import Remote
 from common.service import Service
-from shipper.audit import (
-    NEXT_S,
-    PATIENCE,
-    Audit,
-    UnreachableError,
-    Uploaded,
-    parse_counts,
-    parse_newest,
-    parse_start,
-    short,
-)
+from shipper.audit import LEAST_THERE, NEXT_S, PATIENCE, Audit, Uploaded, short
 from shipper.buffer_client import BufferClient
 from shipper.http import proof
 from shipper.http.answer import Answer
 from shipper.http.client import HttpClient, NotTheServerError
+from shipper.questions import UnreachableError, parse_counts, parse_newest, parse_start, parse_times
 from shipper.report import Report
 
 CPU = frozenset({("__name__", "cpu"), ("device_id", "d")})
@@ -39,17 +30,17 @@ def counted(number: str) -> bytes:
 
 def test_a_series_with_less_at_the_server_is_short() -> None:
     """One that is equal, or has more there, is not."""
-    uploaded = [Uploaded(1, CPU, 30), Uploaded(2, DISK, 30)]
-    assert [1] == short(uploaded, Counter({CPU: 29, DISK: 30}))
-    assert [] == short(uploaded, Counter({CPU: 31, DISK: 30}))
-    assert [1, 2] == short(uploaded, Counter())
+    uploaded = [Uploaded(1, CPU, 30, 30), Uploaded(2, DISK, 30, 30)]
+    assert {1} == short(uploaded, Counter({CPU: 29, DISK: 30}))
+    assert set() == short(uploaded, Counter({CPU: 31, DISK: 30}))
+    assert {1, 2} == short(uploaded, Counter())
 
 
 def test_two_series_that_are_one_at_the_server_are_counted_together() -> None:
     """Names that differ here and not there, such as a.b and a_b."""
-    uploaded = [Uploaded(1, CPU, 10), Uploaded(2, CPU, 5)]
-    assert [] == short(uploaded, Counter({CPU: 15}))
-    assert [1, 2] == short(uploaded, Counter({CPU: 14}))
+    uploaded = [Uploaded(1, CPU, 10, 10), Uploaded(2, CPU, 5, 5)]
+    assert set() == short(uploaded, Counter({CPU: 15}))
+    assert {1, 2} == short(uploaded, Counter({CPU: 14}))
 
 
 def test_an_instant_query_is_read_by_labels() -> None:
@@ -104,24 +95,31 @@ class Buffer:
 
     def __init__(self) -> None:
         self.said: list[tuple[str, object]] = []
+        self.series = SERIES
+        self.stored_ms = list(range(START_MS, START_MS + 30_000, 1000))
+        self.accepted: list[Any] = []
         self.recheck: dict[str, Any] = {"start_ms": None}
 
     def ask(self, operation: str, **fields: Any) -> dict[str, Any]:
         """Answer as the buffer does."""
         if operation == "recheck":
             return self.recheck
+        if operation == "stored":
+            return {"times_ms": [[1, self.stored_ms]]}
+        if operation == "accepted":
+            return {"is_known": False, "groups": self.accepted}
         if operation == "audit":
             return {
-                "start_ms": START_MS, "width_ms": WIDTH_MS, "uploaded_ms": 1, "series": SERIES,
+                "start_ms": START_MS, "width_ms": WIDTH_MS, "uploaded_ms": 1, "series": self.series,
                 "verified_until_ms": START_MS, "unverified_samples": 30,
             }  # fmt: skip
-        found = (fields[name] for name in ("missing", "started_s", "short") if name in fields)
+        found = (fields[name] for name in ("missing", "short") if name in fields)
         self.said.append((operation, next(found)))
         return {}
 
 
 START_MS, WIDTH_MS = 1_795_000_000_000, 300_000
-SERIES = [[1, "cpu", "d", {}, 30]]
+SERIES = [[1, "cpu", "d", {}, 30, 30]]
 
 
 class Server:
@@ -132,6 +130,7 @@ class Server:
         newest_s: of the device, seconds after the window's end.
         metrics: its own page of metrics, None for a refusal.
         queries: no answer to questions, but this status.
+        exported_ms: times of the series' samples that it has.
     """
 
     def __init__(self) -> None:
@@ -139,6 +138,7 @@ class Server:
         self.newest_s: float | None = None
         self.metrics: bytes | None = b""
         self.queries = 200
+        self.exported_ms: list[int] = []
 
     def ask(self, url: str, asked: str, _timeout_s: float, **_: object) -> Answer:
         """Answer a question."""
@@ -146,6 +146,9 @@ class Server:
             return Answer(401) if self.metrics is None else Answer(200, {}, self.metrics)
         if self.queries != 200:
             return Answer(self.queries)
+        if asked == proof.EXPORT:
+            line = {"metric": {"__name__": "cpu", "device_id": "d"}, "timestamps": self.exported_ms}
+            return Answer(200, {}, json.dumps(line).encode() + b"\n")
         if "tlast_over_time" in url:
             values = [] if self.newest_s is None else [(START_MS + WIDTH_MS) / 1000 + self.newest_s]
         else:
@@ -180,7 +183,7 @@ def test_a_window_that_is_missing_is_reported_once_the_server_has_newer_samples(
     assert [] == buffer.said
     server.newest_s = 10.0
     audit.step()
-    assert [("verdict", [1])] == buffer.said
+    assert [("verdict", [[1, 0, None]])] == buffer.said
 
 
 def test_a_server_whose_newest_sample_stays_has_lost_the_window(audited: Callable[..., Audited]) -> None:
@@ -188,7 +191,7 @@ def test_a_server_whose_newest_sample_stays_has_lost_the_window(audited: Callabl
     audit, buffer, _, _ = audited()
     for _ in range(PATIENCE + 1):
         audit.step()
-    assert [("verdict", [1])] == buffer.said
+    assert [("verdict", [[1, 0, None]])] == buffer.said
 
 
 @pytest.mark.parametrize("known_by", ["proof", "metrics", "moving"])
@@ -216,10 +219,11 @@ def test_a_server_that_is_not_to_be_asked_gets_again_what_it_took_before_it_fail
     """With a token for writing alone nobody says when it was started."""
     audit, buffer, server, report = audited()
     server.metrics, server.queries = None, 401
+    buffer.accepted = [[1, "cpu", "d", {}, [START_MS]]]
     audit.step()
     audit.suspect(START_MS)
     audit.step()
-    assert [("restarted", START_MS // 1000)] == buffer.said
+    assert [("restarted", None)] == buffer.said
     assert "counts as delivered" in str(report.status.audit)
     assert 30 == report.status.unverified_samples
 
@@ -245,3 +249,46 @@ def test_a_verified_span_is_counted_before_any_window(audited: Callable[..., Aud
     server.counted = 20
     assert NEXT_S == audit.step()
     assert [("rechecked", 10)] == buffer.said
+
+
+def test_only_what_is_missing_is_named_where_most_is_there(audited: Callable[..., Audited]) -> None:
+    """The server gives the times of its samples, which costs less than to send all of them again."""
+    audit, buffer, server, _ = audited()
+    buffer.stored_ms = list(range(START_MS, START_MS + 300_000, 1000))
+    buffer.series = [[1, "cpu", "d", {}, 300, 300]]
+    server.newest_s, server.counted, server.exported_ms = 10.0, LEAST_THERE, buffer.stored_ms[:LEAST_THERE]
+    audit.step()
+    assert [("verdict", [[1, LEAST_THERE, buffer.stored_ms[LEAST_THERE:]]])] == buffer.said
+
+
+def test_what_a_restarted_server_still_has_is_not_sent_again(audited: Callable[..., Audited]) -> None:
+    """Of what it accepted in its last seconds, only what it forgot."""
+    audit, buffer, server, _ = audited()
+    server.metrics, server.counted = b"vm_app_start_timestamp 1795000400\n", 30
+    server.exported_ms = [START_MS, START_MS + 1]
+    buffer.accepted = [[1, "cpu", "d", {}, [START_MS, START_MS + 1, START_MS + 2]], [2, "gone", "d", {}, [START_MS]]]
+    audit.step()
+    assert ("restarted", [(1, [START_MS + 2]), (2, [START_MS])]) == buffer.said[0]
+
+
+def test_series_that_are_whole_again_are_named(audited: Callable[..., Audited]) -> None:
+    """Less was required of them, because the server did not keep all."""
+    audit, buffer, server, _ = audited()
+    asked: list[dict[str, Any]] = []
+    answer = buffer.ask
+
+    def ask(operation: str, **fields: Any) -> dict[str, Any]:
+        asked.append({"op": operation, **fields})
+        return answer(operation, **fields)
+
+    buffer.series, server.counted = [[1, "cpu", "d", {}, 10, 30]], 30
+    audit._buffer = BufferClient(ask)
+    audit.step()
+    assert [[1]] == [request["whole"] for request in asked if request["op"] == "verdict"]
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"metric":{}}', b'{"metric":{},"timestamps":["x"]}'])
+def test_what_is_no_export_is_no_answer(body: bytes) -> None:
+    """All is sent again then, as if there were none."""
+    with pytest.raises(UnreachableError):
+        parse_times(body)

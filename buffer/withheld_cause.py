@@ -1,0 +1,42 @@
+"""Why a server does not keep what it accepts: the likely setting, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from buffer.storage.audit_windows import WINDOW_MS
+from buffer.storage.withheld import Withheld
+
+NOTHING = "the server accepts the samples of this device and has none of them"
+NAMED = 3  # metrics
+
+
+def explain(found: Mapping[str, Sequence[Withheld]], series: int) -> str:
+    """Return what the server does with some series, and which setting does so.
+
+    Args:
+        found: by metric, what is there of each series that is short.
+        series: how many there are in the window.
+    """
+    short = [one for several in found.values() for one in several]
+    if len(short) == series and not any(one.kept for one in short):
+        return (
+            f"{NOTHING}: mostly the token writes under another "
+            "device_id (extra_label in vmauth), or relabelling there drops or renames them"
+        )
+    thinned = [one for one in short if one.kept]
+    if 2 * len(thinned) >= len(short):
+        interval_s = WINDOW_MS / 1000 / max(one.kept for one in thinned)
+        return (
+            f"the server keeps only one sample in {interval_s:.0f} s of {len(short)} series ({_names(found)}): its "
+            "-dedup.minScrapeInterval is larger than 1ms, or it downsamples; start it with -dedup.minScrapeInterval=1ms"
+        )
+    return (
+        f"the server accepts {len(short)} of {series} series and does not keep them ({_names(found)}): relabelling or "
+        "a limit of series there drops them, or they are older than its -retentionPeriod"
+    )
+
+
+def _names(found: Mapping[str, object]) -> str:
+    more = len(found) - NAMED
+    return ", ".join(sorted(found)[:NAMED]) + (f" and {more} more metrics" if more > 0 else "")
