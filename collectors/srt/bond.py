@@ -176,11 +176,15 @@ def _name(address: str, tap: Tap | None, names: dict[str, str]) -> str:
 
 def _tapped(tap: Tap, address: str, tags: Tags, now_s: float, report: Report | None) -> Iterator[Sample]:
     link = tap.links[address]
-    yield Sample("srtla.link_packets_sent_total", link.sent, tags)
-    yield Sample("srtla.link_packets_acked_total", link.acked, tags)
-    for direction, count in (("sent", link.sent_bytes), ("received", tap.received_bytes(address))):
+    yield Sample("srtla.link_packets_sent_total", link.packets.sent, tags)
+    yield Sample("srtla.link_packets_acked_total", link.packets.acked, tags)
+    for direction, count in (("sent", link.packets.sent_bytes), ("received", tap.received_bytes(address))):
         yield Sample("srtla.link_bytes_total", count, {**tags, "direction": direction})
-    rtt_ms, loss, rate = link.rtt_ms(now_s), link.loss_percent(now_s), link.delivered_bps(now_s)
+    rtt_ms, loss, rate = (
+        link.trips.median_ms(now_s),
+        link.packets.loss_percent(now_s),
+        link.packets.delivered_bps(now_s),
+    )
     if loss is not None:
         yield Sample("srtla.link_loss_percent", loss, tags)
     if rtt_ms is not None and (report is None or report.rtt_ms is None):
@@ -199,7 +203,7 @@ def _reported(report: Report, tags: Tags) -> Iterator[Sample]:
 
 def _efficiency(tap: Tap, now_s: float) -> Iterator[Sample]:
     """Yield what share of all that left arrived, over the last seconds."""
-    windows = [link.window(now_s) for link in tap.links.values()]
+    windows = [link.packets.window(now_s) for link in tap.links.values()]
     sent, lost = (sum(window[at] for window in windows) for at in (0, 1))
     if sent > 0:
         yield Sample("srtla.bond_efficiency_percent", round(100 * (sent - lost) / sent, 2))

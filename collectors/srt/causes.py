@@ -53,7 +53,7 @@ def _silent(silent: list[str], tap: Tap, bond: Bond, now_s: float) -> list[str]:
 def _lossy(tap: Tap, bond: Bond, now_s: float, queueing: set[str]) -> list[str]:
     """Name links that lose packets; what waits in a queue is reported lost too and comes later."""
     links = {address: link for address, link in tap.links.items() if address not in queueing}
-    shares = {address: link.recent_loss_percent(now_s, tap.is_reported) for address, link in links.items()}
+    shares = {address: link.packets.recent_loss_percent(now_s, tap.is_reported) for address, link in links.items()}
     lossy = {address: share for address, share in shares.items() if share is not None and share >= LOSS_PERCENT}
     return [f"{bond.called(address)} loses {share:.0f} %" for address, share in lossy.items()]
 
@@ -61,9 +61,9 @@ def _lossy(tap: Tap, bond: Bond, now_s: float, queueing: set[str]) -> list[str]:
 def _queueing(tap: Tap, bond: Bond, now_s: float) -> dict[str, str]:
     found = {}
     for address, link in tap.links.items():
-        rtt, least = link.last_rtt_ms(now_s), link.least_rtt_ms
+        rtt, least = link.trips.last_ms(now_s), link.trips.least_ms
         if rtt is not None and least is not None and rtt > max(least + QUEUE_MS, least * QUEUE_TIMES):
-            rate = link.delivered_bps(now_s)
+            rate = link.packets.delivered_bps(now_s)
             carries = f" and carries {rate / 1e6:.1f} Mbit/s" if rate else ""
             found[address] = f"{bond.called(address)} queues: {rtt:.0f} ms instead of {least:.0f} ms{carries}"
     return found

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
+from collectors.srt import handshake
 from collectors.srt.filters import (
     ACK,
     DATA_SAMPLE,
@@ -26,9 +25,9 @@ from collectors.srt.filters import (
     SHUTDOWN,
     SRT_KEEPALIVE,
 )
+from collectors.srt.handshake import Negotiated
+from collectors.srt.loss_reports import SEQUENCES, WINDOW, LossReports, distance
 
-SEQUENCES = 1 << 31  # numbers wrap here
-WINDOW = 1 << 15  # more than libsrt's largest flow window of 25,600 packets
 SILENT_S = 3.0  # an ACK comes every 10 ms, a keepalive each second; belacoder itself gives up after 6 s
 MEASURED_S = 5.0  # a collect
 TICK_S = 0.02  # of belacoder's controller
@@ -38,12 +37,7 @@ _HEAD = struct.Struct(">IIII")  # type, type-specific, timestamp, socket number
 _ACK = struct.Struct(">IIIIIII")  # last seq, RTT, variance, free buffer, packets/s, capacity, bytes/s
 _HEADER_BYTES = 16
 _FIRST_RTT = (100_000, 50_000)  # the defaults, before anything was measured
-_HANDSHAKE = struct.Struct(">IHHIIIII")  # version, encryption, extension, first seq, MTU, window, type, socket number
-_HANDSHAKE_BYTES = 48
-_CONCLUSION = 0xFFFF_FFFF
-_RESPONSE = 2  # SRT_CMD_HSRSP
 _SLACK = DATA_SAMPLE + 1 + 64  # packets that may have been sent since the last sample
-_COPIES = 32  # control packets remembered, to know the copies that come over the other links
 
 
 class Measured(NamedTuple):
@@ -67,25 +61,11 @@ class Reading(NamedTuple):
     waiting: int
 
 
-@dataclass
-class Negotiated:
-    """What only the handshake says; None where it was not seen.
-
-    Attributes:
-        latency_ms: in force, the larger of the two that were asked for.
-        window_packets: the receiver's whole buffer.
-    """
-
-    latency_ms: int | None = None
-    window_packets: int | None = None
-
-
 class Connection:
     """One SRT connection as seen from its packets.
 
     Attributes:
-        lost: packets named in loss reports since the start; one that is reported again counts again, as in libsrt.
-        reported: the same, each packet once.
+        losses: what the receiver has reported lost.
         dropped, acknowledged: packets, since the start.
         negotiated: what the handshake said.
         packet_bytes: payload of a data packet, from the last sample.
@@ -96,7 +76,8 @@ class Connection:
     """
 
     def __init__(self) -> None:
-        self.lost = self.reported = self.dropped = self.acknowledged = self.begun = 0
+        self.dropped = self.acknowledged = self.begun = 0
+        self.losses = LossReports()
         self.negotiated = Negotiated()
         self.packet_bytes: int | None = None
         self.acked: int | None = None
@@ -106,9 +87,7 @@ class Connection:
         self._sent: int | None = None
         self._ack_number: int | None = None
         self._rtt_ms: float | None = None
-        self._flags = bytearray(WINDOW)  # by number modulo WINDOW: reported lost
         self._acks: deque[tuple[float, tuple[int, ...]]] = deque(maxlen=1024)
-        self._copies: deque[bytes] = deque(maxlen=_COPIES)
         self._heard_s: float | None = None
         self._unknown_until_s: float | None = None
 
@@ -155,20 +134,16 @@ class Connection:
         self._acks.clear()
         self.readings.clear()
 
-    def is_reported(self, number: int) -> bool:
-        """Return whether the receiver has reported a packet lost, one of the last 30,000 sent."""
-        return bool(self._flags[number % WINDOW])
-
     def is_acknowledged(self, number: int) -> bool | None:
         """Return whether the receiver has acknowledged a packet, None before it acknowledges anything."""
-        return None if self.acked is None else _distance(number, self.acked) - 1 < SEQUENCES // 2
+        return None if self.acked is None else distance(number, self.acked) - 1 < SEQUENCES // 2
 
     def waiting_packets(self) -> int | None:
         """Return how many packets were sent and are not acknowledged yet, to a sample's precision of 16."""
         if self._sent is None or self.acked is None:
             return None
-        distance = _distance(self.acked, self._sent) + 1
-        return distance if distance < SEQUENCES // 2 else 0
+        waiting = distance(self.acked, self._sent) + 1
+        return waiting if waiting < SEQUENCES // 2 else 0
 
     def measured(self, now_s: float, over_s: float = MEASURED_S) -> Measured:
         """Return what the ACKs of the last seconds said."""
@@ -188,7 +163,7 @@ class Connection:
         self.encoder = None
         self.negotiated = Negotiated()
         self.ended_s = self._unknown_until_s = None
-        self._flags = bytearray(WINDOW)
+        self.losses.begin()
         self.readings.clear()
 
     def leave(self, at_s: float) -> None:
@@ -202,7 +177,7 @@ class Connection:
             self._data(at_s, first, second, length)
         elif kind == DROP_REQUEST and len(payload) >= _HEADER_BYTES + 8:
             low, high = struct.unpack_from(">II", payload, _HEADER_BYTES)
-            self.dropped += min(_distance(low, high) + 1, WINDOW)
+            self.dropped += min(distance(low, high) + 1, WINDOW)
         elif kind == SHUTDOWN:
             self._end(at_s)
 
@@ -221,7 +196,7 @@ class Connection:
         if kind != ACK or self._sent is None or len(payload) < _HEADER_BYTES + _ACK.size:
             return False
         acked = _WORD.unpack_from(payload, _HEADER_BYTES)[0]
-        return _distance(acked, self._sent + _SLACK) < WINDOW
+        return distance(acked, self._sent + _SLACK) < WINDOW
 
     def _hear(self, at_s: float) -> None:
         if self.ended_s is None:  # a late one over a slow link revives nothing
@@ -235,34 +210,26 @@ class Connection:
         if second & RETRANSMITTED_BIT:
             return
         if self._sent is not None:
-            ahead = _distance(self._sent, number)
+            ahead = distance(self._sent, number)
             if not 0 < ahead < SEQUENCES // 2:
                 return
-            self._clear(self._sent + 1 + _SLACK, min(ahead, WINDOW))
+            self.losses.forget(self._sent + 1 + _SLACK, min(ahead, WINDOW))
         self._sent = number
         self.packet_bytes = length - _HEADER_BYTES
         if self.acked is not None and (not self.readings or at_s - self.readings[-1].at_s >= TICK_S):
             self._read(at_s)
-
-    def _clear(self, number: int, count: int) -> None:
-        """Forget what was reported of the numbers that a round ago stood where new ones come."""
-        begin = number % WINDOW
-        end = begin + count
-        self._flags[begin : min(end, WINDOW)] = bytes(min(end, WINDOW) - begin)
-        if end > WINDOW:
-            self._flags[: end - WINDOW] = bytes(end - WINDOW)
 
     def _ack(self, at_s: float, ack_number: int, payload: bytes) -> None:
         ack = _ACK.unpack_from(payload, _HEADER_BYTES)
         if self._sent is None or not self._is_new_ack(ack_number):
             return
         number = ack[0]
-        if _distance(number, self._sent + _SLACK) >= WINDOW:
+        if distance(number, self._sent + _SLACK) >= WINDOW:
             return  # nothing that was sent
         self._ack_number = ack_number
         self._hear(at_s)
         if self.acked is not None:
-            advance = _distance(self.acked, number)
+            advance = distance(self.acked, number)
             if advance >= SEQUENCES // 2:
                 return
             self.acknowledged += advance
@@ -284,69 +251,22 @@ class Connection:
             self.readings.append(Reading(at_s, self._rtt_ms, waiting))
 
     def _nak(self, at_s: float, payload: bytes) -> None:
-        """Take in a loss report, once however many links it comes over, and of it what can have been lost."""
-        head = payload[4:32]  # its time, and what it begins with
-        if self._sent is None or head in self._copies:
+        """Take in a loss report, once however many links it comes over."""
+        if self._sent is None or self.losses.is_copy(payload):
             return
-        self._copies.append(head)
         self._hear(at_s)
-        left = WINDOW
         oldest = self.acked if self.acked is not None else self._sent - WINDOW // 2
-        for low, high in _ranges(payload[_HEADER_BYTES:]):
-            behind, count = _distance(low, self._sent + _SLACK), _distance(low, high) + 1
-            if count > behind + 1 or behind >= WINDOW or count > left or _distance(oldest, low) >= WINDOW:
-                continue
-            left -= count
-            self.lost += count
-            self.reported += self._report(low % WINDOW, count)
-
-    def _report(self, begin: int, count: int) -> int:
-        """Flag packets as reported; return how many were not."""
-        end = begin + count
-        pieces = [(begin, min(end, WINDOW)), (0, max(0, end - WINDOW))]
-        fresh = 0
-        for low, high in pieces:
-            if high > low:
-                fresh += (high - low) - self._flags.count(1, low, high)
-                self._flags[low:high] = b"\1" * (high - low)
-        return fresh
+        self.losses.take(payload, oldest, self._sent + _SLACK)
 
     def _handshake(self, at_s: float, payload: bytes, number: int, *, is_from_encoder: bool) -> None:
-        if len(payload) < _HEADER_BYTES + _HANDSHAKE_BYTES:
+        shaken = handshake.read(payload)
+        if shaken is None:
             return
-        _, _, _, first, _, window, kind, own_number = _HANDSHAKE.unpack_from(payload, _HEADER_BYTES)
         if is_from_encoder:
-            if own_number != self.encoder:
+            if shaken.socket != self.encoder:
                 self.begin()
-                self.encoder = own_number
-        elif number == self.encoder and kind == _CONCLUSION:
+                self.encoder = shaken.socket
+        elif number == self.encoder and shaken.is_conclusion:
             self.ended_s, self._heard_s = None, at_s
-            self.negotiated = Negotiated(_latency(payload), window or None)
-            self._sent = (first - 1) % SEQUENCES if self._sent is None else self._sent
-
-
-def _latency(payload: bytes) -> int | None:
-    """Return the latency of a handshake's response, None where it has none."""
-    at = _HEADER_BYTES + _HANDSHAKE_BYTES
-    while len(payload) >= at + 4:
-        kind, words = struct.unpack_from(">HH", payload, at)
-        if kind == _RESPONSE and words >= 3 and len(payload) >= at + 16:
-            return max(int(side) for side in struct.unpack_from(">HH", payload, at + 12))
-        at += 4 + 4 * words
-    return None
-
-
-def _ranges(words: bytes) -> Iterator[tuple[int, int]]:
-    """Give first and last of each range of a loss list."""
-    numbers = iter(number for (number,) in _WORD.iter_unpack(words[: len(words) // 4 * 4]))
-    for number in numbers:
-        if number >> 31:
-            last = next(numbers, None)
-            if last is not None:
-                yield number % SEQUENCES, last % SEQUENCES
-        else:
-            yield number, number
-
-
-def _distance(first: int, last: int) -> int:
-    return (last - first) % SEQUENCES
+            self.negotiated = shaken.negotiated
+            self._sent = (shaken.first - 1) % SEQUENCES if self._sent is None else self._sent

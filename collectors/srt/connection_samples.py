@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from collectors.srt.link import MIN_SENT
+from collectors.srt.packet_fates import MIN_SENT
 from collectors.srt.tap import Tap
 from common.changes import Glimpse
 from common.sample import Sample
@@ -34,11 +34,11 @@ def connection(tap: Tap, before: Totals, now_s: float, wall_s: float) -> Iterato
     """
     seen = tap.connection
     first, again = tap.sent()
-    now = Totals(now_s, first, again, seen.reported)
+    now = Totals(now_s, first, again, seen.losses.reported)
     for name, total in (
         ("sent", first + again),
         ("retransmitted", again),
-        ("lost", seen.lost),
+        ("lost", seen.losses.lost),
         ("received", seen.acknowledged),
         ("dropped", seen.dropped),
     ):
@@ -92,7 +92,7 @@ def _loss(tap: Tap, before: Totals, now: Totals, wall_s: float) -> Iterator[Samp
 
 def _lost_percent(tap: Tap, wall_s: float) -> float | None:
     """Return what share of the last packets no link delivered; None without links, or after too few packets."""
-    windows = [link.window(wall_s) for link in tap.links.values()]
+    windows = [link.packets.window(wall_s) for link in tap.links.values()]
     sent, lost = (sum(window[at] for window in windows) for at in (0, 1))
     return round(100 * lost / sent, 3) if sent >= MIN_SENT else None
 

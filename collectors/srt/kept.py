@@ -11,7 +11,8 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from collectors.srt.connection import Connection, Negotiated
+from collectors.srt.connection import Connection
+from collectors.srt.handshake import Negotiated
 from common.untrusted import UntrustedError, integer, json_object
 
 FILE = "srt-handshake.json"

@@ -120,7 +120,7 @@ class Tap:
             self.take(packet)
         if self.connection.begun != begun:
             for link in self.links.values():
-                link.begin()
+                link.packets.begin()
         missed = self._control.lost() + self._headers.lost()
         self.missed_now = missed > 0
         if missed:
@@ -168,7 +168,7 @@ class Tap:
 
     def is_reported(self, number: int) -> bool:
         """Return whether the receiver has reported a packet lost."""
-        return self.connection.is_reported(number)
+        return self.connection.losses.has(number)
 
     def receiver(self) -> str | None:
         """Return the receiver's address, None before anything was sent to it."""
@@ -203,9 +203,9 @@ class Tap:
     def _is_lost(self, number: int) -> bool:
         """Return whether a packet that no link's answer names is lost: only its own answer may be."""
         connection = self.connection
-        if connection.is_reported(number):
+        if connection.losses.has(number):
             return True
-        if not connection.lost and self._again.total:
+        if not connection.losses.lost and self._again.total:
             return True  # a receiver that reports no losses: what is missing is sent again nevertheless
         return connection.is_acknowledged(number) is False
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from collectors.srt.filters import KEEPALIVE
-from collectors.srt.link import ACKED
+from collectors.srt.packet_fates import ACKED
 from tests import srt_packets
 from tests.demo.programs import PORT, RECEIVER_PORT
 from tests.demo.scene import LATENCY_MS, TARGET_BPS, Link, Scene

@@ -217,7 +217,7 @@ def test_strangers_change_nothing(play: Play) -> None:
     begin(play)
     play.run(3)
     strangers(play, 1_000)
-    before_kb, lost = resident_kb(), play.state.tap.connection.lost  # type: ignore[union-attr]
+    before_kb, lost = resident_kb(), play.state.tap.connection.losses.lost  # type: ignore[union-attr]
     play.events.clear()
     reported = play.decoder.reported
     strangers(play, 5_000)
@@ -229,7 +229,7 @@ def test_strangers_change_nothing(play: Play) -> None:
     assert [] == [event for _, event in play.events if event.kind != "bitrate_cut"]
     assert (1, 2000) == (play.value("srt.connected"), play.value("srt.latency_ms"))
     assert 3 == play.value("srtla.active_links")
-    assert play.state.tap.connection.lost - lost <= play.decoder.reported - reported + 100  # type: ignore[union-attr]
+    assert play.state.tap.connection.losses.lost - lost <= play.decoder.reported - reported + 100  # type: ignore[union-attr]
     assert grown_kb < 2048
 
 

@@ -19,7 +19,7 @@ import pytest
 from collectors.host import Host
 from collectors.srt import bond, connection_samples
 from collectors.srt.bond import Bond
-from collectors.srt.link import RTT_S
+from collectors.srt.round_trips import RTT_S
 from collectors.srt.tap import Tap
 from common.sample import Sample
 from tests.bonding.network import Network, Relay

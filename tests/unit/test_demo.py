@@ -13,7 +13,8 @@ import pytest
 from collectors.events import events
 from collectors.host import Host
 from collectors.network import network
-from collectors.srt.connection import Connection, Negotiated
+from collectors.srt.connection import Connection
+from collectors.srt.handshake import Negotiated
 from collectors.srt.link import Link
 from collectors.system import thermal
 from tests.demo.__main__ import Player
@@ -140,14 +141,14 @@ def test_the_packets_say_what_the_scene_says() -> None:
         packets.play(scene, now_s, 0.01)
         if step % 50 == 0:
             for link in links.values():
-                link.close_batch(now_s, seen.is_reported)
+                link.close_batch(now_s, seen.losses.has)
     assert seen.is_connected(now_s)
     assert Negotiated(LATENCY_MS, 8192) == seen.negotiated
     assert seen.measured(now_s).rtt_ms == max(link.rtt_ms for link in scene.links) + 4
     expected = TARGET_BPS * 0.9 / 8 / 1360 * (30 - CONNECTS_S)
     assert seen.acknowledged == pytest.approx(expected, rel=0.1)
-    assert 0 < seen.reported < 0.03 * seen.acknowledged
+    assert 0 < seen.losses.reported < 0.03 * seen.acknowledged
     for played in scene.links:
         link = links[played.ip]
-        assert link.rtt_ms(now_s) == pytest.approx(played.rtt_ms, abs=15)
-        assert link.loss_percent(now_s) == pytest.approx(played.loss_percent, abs=2.5)
+        assert link.trips.median_ms(now_s) == pytest.approx(played.rtt_ms, abs=15)
+        assert link.packets.loss_percent(now_s) == pytest.approx(played.loss_percent, abs=2.5)

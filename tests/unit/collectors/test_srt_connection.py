@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.srt.connection import SEQUENCES, SILENT_S, WINDOW, Connection, Measured, Negotiated
+from collectors.srt.connection import SILENT_S, Connection, Measured
 from collectors.srt.filters import ACK, DROP_REQUEST, HANDSHAKE, NAK, SHUTDOWN, SRT_KEEPALIVE
+from collectors.srt.handshake import Negotiated
+from collectors.srt.loss_reports import SEQUENCES, WINDOW
 from tests.srt_packets import ENCODER, ack, control, data, handshake, hello, nak
 
 DATA_BYTES = 1332  # 16 of header and seven packets of MPEG-TS
@@ -70,14 +72,14 @@ def test_numbers_wrap() -> None:
 
 def losses(seen: Connection) -> tuple[int, int]:
     """Return how many packets were reported: as libsrt counts them, and each once."""
-    return seen.lost, seen.reported
+    return seen.losses.lost, seen.losses.reported
 
 
 def test_lost_packets() -> None:
     """Single ones and ranges; what is reported again counts again as in libsrt, and once as reported."""
     seen = take(begun(), nak(7, RANGE | 10, 14, time_us=1), nak(7, time_us=2))
     assert (7, 6) == losses(seen)
-    assert [True, False, True] == [seen.is_reported(number) for number in (7, 8, 14)]
+    assert [True, False, True] == [seen.losses.has(number) for number in (7, 8, 14)]
 
 
 def test_a_report_over_every_link_is_one() -> None:
@@ -98,7 +100,7 @@ def test_a_number_is_forgotten_a_window_later() -> None:
     seen = take(begun(), nak(7, time_us=1))
     for number in range(216, WINDOW + 300, 16):
         seen.take(0.0, data(number), DATA_BYTES, is_from_encoder=True)
-    assert not seen.is_reported(WINDOW + 7)
+    assert not seen.losses.has(WINDOW + 7)
 
 
 def test_dropped_packets() -> None:
@@ -123,7 +125,7 @@ def test_a_handshake_begins_another_connection() -> None:
     seen.take(1.0, hello(5_000, number=8), 64, is_from_encoder=True)
     assert Negotiated() == seen.negotiated
     seen.take(1.0, handshake(500, 800, 100, 5_000, number=8), 96, is_from_encoder=False)
-    assert (Negotiated(800, 100), None, False) == (seen.negotiated, seen.acked, seen.is_reported(150))
+    assert (Negotiated(800, 100), None, False) == (seen.negotiated, seen.acked, seen.losses.has(150))
 
 
 def test_connected_until_it_is_silent_or_closed() -> None:
@@ -198,7 +200,7 @@ def test_a_flood_of_lies_takes_no_room() -> None:
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert grown < 200_000
-    assert seen.reported <= WINDOW
+    assert seen.losses.reported <= WINDOW
 
 
 @given(st.lists(st.tuples(st.booleans(), st.binary(max_size=120)), max_size=20))
@@ -208,7 +210,7 @@ def test_any_bytes_are_taken(packets: list[tuple[bool, bytes]]) -> None:
     for at, (is_from_encoder, packet) in enumerate(packets):
         seen.take(at / 100, packet, len(packet), is_from_encoder=is_from_encoder)
     seen.measured(1.0)
-    assert min(seen.lost, seen.reported, seen.dropped, seen.acknowledged, seen.waiting_packets() or 0) >= 0
+    assert min(*losses(seen), seen.dropped, seen.acknowledged, seen.waiting_packets() or 0) >= 0
 
 
 @pytest.mark.parametrize("kind", [ACK, NAK, HANDSHAKE, DROP_REQUEST, SHUTDOWN])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors.srt.connection import Connection, Negotiated
+from collectors.srt.connection import Connection
+from collectors.srt.handshake import Negotiated
 from collectors.srt.kept import FILE, Kept
 
 

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.srt.filters import KEEPALIVE, REG1, REG2, REG3, REG_ERR, REG_NGP
-from collectors.srt.link import IDLE_SILENT_S, KEPT_S, LOSS_S, MIN_SENT, QUIET_S, RTT_KEPT_S, SILENT_S, Link
+from collectors.srt.link import IDLE_SILENT_S, QUIET_S, SILENT_S, Link
+from collectors.srt.packet_fates import KEPT_S, LOSS_S, MIN_SENT
+from collectors.srt.round_trips import RTT_KEPT_S
 from tests import srt_packets
 
 INTERFACE, BELOW, ANOTHER = 4, 2, 7
@@ -93,9 +95,9 @@ def test_what_was_under_way_when_a_connection_ended_is_not_lost() -> None:
     for number in old:
         send(stream.link, stream.now_s, number)
     stream.report(old)
-    stream.link.begin()
+    stream.link.packets.begin()
     stream.run(3)
-    assert 0.0 == stream.link.loss_percent(stream.now_s)
+    assert 0.0 == stream.link.packets.loss_percent(stream.now_s)
 
 
 def test_round_trip_from_the_last_packet_named() -> None:
@@ -104,8 +106,13 @@ def test_round_trip_from_the_last_packet_named() -> None:
     for number in range(100, 110):
         send(link, number / 1000, number)
     link.answer(0.109 + 0.045, answer(*range(100, 110)), INTERFACE)
-    assert pytest.approx(45.0) == link.rtt_ms(0.2)
-    assert (INTERFACE, 10, 10, 10 * LENGTH) == (link.interface, link.sent, link.acked, link.sent_bytes)
+    assert pytest.approx(45.0) == link.trips.median_ms(0.2)
+    assert (INTERFACE, 10, 10, 10 * LENGTH) == (
+        link.interface,
+        link.packets.sent,
+        link.packets.acked,
+        link.packets.sent_bytes,
+    )
 
 
 def test_a_packet_that_left_twice_has_no_round_trip() -> None:
@@ -114,9 +121,9 @@ def test_a_packet_that_left_twice_has_no_round_trip() -> None:
     for number in (*range(100, 110), 109):
         send(link, 0.0, number)
     link.answer(0.55, answer(*range(100, 110)), INTERFACE)
-    assert (None, 10) == (link.rtt_ms(1.0), link.acked)
+    assert (None, 10) == (link.trips.median_ms(1.0), link.packets.acked)
     link.answer(0.56, answer(109, *range(1, 10)), INTERFACE)
-    assert 11 == link.acked
+    assert 11 == link.packets.acked
 
 
 def test_the_round_trip_follows_a_queue() -> None:
@@ -125,19 +132,19 @@ def test_the_round_trip_follows_a_queue() -> None:
     for at, rtt_s in enumerate([0.04] * 10 + [0.9] * 4):
         send(link, float(at), at)
         link.answer(at + rtt_s, answer(*range(100, 109), at), INTERFACE)
-    assert pytest.approx(900.0) == link.rtt_ms(13.95)
-    assert pytest.approx(900.0) == link.rtt_ms(13.9 + RTT_KEPT_S)
-    assert link.rtt_ms(14.0 + RTT_KEPT_S) is None
+    assert pytest.approx(900.0) == link.trips.median_ms(13.95)
+    assert pytest.approx(900.0) == link.trips.median_ms(13.9 + RTT_KEPT_S)
+    assert link.trips.median_ms(14.0 + RTT_KEPT_S) is None
 
 
 def test_round_trip_of_a_keepalive() -> None:
     """An idle link is asked each second; an answer without a question is none."""
     link = Link()
     link.answer(0.0, word(KEEPALIVE), INTERFACE)
-    assert link.rtt_ms(0.1) is None
+    assert link.trips.median_ms(0.1) is None
     link.ask(1.0, word(KEEPALIVE), INTERFACE)
     link.answer(1.06, word(KEEPALIVE), INTERFACE)
-    assert pytest.approx(60.0) == link.rtt_ms(1.1)
+    assert pytest.approx(60.0) == link.trips.median_ms(1.1)
 
 
 def test_a_receivers_own_keepalive_is_no_answer() -> None:
@@ -145,9 +152,9 @@ def test_a_receivers_own_keepalive_is_no_answer() -> None:
     link = Link()
     link.ask(1.0, word(KEEPALIVE) + b"our time", INTERFACE)
     link.answer(1.06, word(KEEPALIVE) + b"whatever", INTERFACE)
-    assert link.rtt_ms(1.1) is None
+    assert link.trips.median_ms(1.1) is None
     link.answer(1.09, word(KEEPALIVE) + b"our time, and padding", INTERFACE)
-    assert pytest.approx(90.0) == link.rtt_ms(1.1)
+    assert pytest.approx(90.0) == link.trips.median_ms(1.1)
 
 
 def test_a_link_is_unknown_until_it_has_answered_its_registration() -> None:
@@ -210,9 +217,9 @@ def test_loss_within_five_seconds(loss: float) -> None:
     stream.run(LOSS_S, loss)
     truth = 100 * (stream.lost - lost) / (stream.sent - sent)
     stream.run(1, loss)  # the newest have no answer yet
-    assert link.loss_percent(stream.now_s) == pytest.approx(truth, abs=1)
+    assert link.packets.loss_percent(stream.now_s) == pytest.approx(truth, abs=1)
     stream.run(5.5)
-    assert 0.0 == link.loss_percent(stream.now_s)
+    assert 0.0 == link.packets.loss_percent(stream.now_s)
 
 
 def test_late_is_not_lost() -> None:
@@ -220,10 +227,10 @@ def test_late_is_not_lost() -> None:
     link = Link()
     stream = Stream(link, rate=250)
     stream.run(10, 0.02, late=0.15)
-    assert link.loss_percent(stream.now_s) == pytest.approx(2.0, abs=1.5)
+    assert link.packets.loss_percent(stream.now_s) == pytest.approx(2.0, abs=1.5)
     other = Link()
     Stream(other, rate=250).run(10, answers_lost=0.3)
-    assert 0.0 == other.loss_percent(10.0)
+    assert 0.0 == other.packets.loss_percent(10.0)
 
 
 def test_a_packet_that_is_lost_and_sent_again_over_the_same_link_is_one_loss() -> None:
@@ -239,19 +246,19 @@ def test_a_packet_that_is_lost_and_sent_again_over_the_same_link_is_one_loss() -
             link.answer(at_s + 0.1, answer(*range(number - 9, number + 1)), INTERFACE)
     for at_s in (1.1, 6.0):
         link.close_batch(at_s, lambda number: number % 10 == 5)
-    assert (110, 10) == link.window(6.0)
+    assert (110, 10) == link.packets.window(6.0)
 
 
 def test_too_little_to_tell() -> None:
     """A share of less than fifty packets is none; a weak link is judged over up to half a minute."""
     link = Link()
-    assert link.loss_percent(0.0) is None
+    assert link.packets.loss_percent(0.0) is None
     stream = Stream(link, rate=4)
     stream.run(8)
-    assert link.loss_percent(stream.now_s) is None
+    assert link.packets.loss_percent(stream.now_s) is None
     stream.run(KEPT_S)
-    assert 0.0 == link.loss_percent(stream.now_s)
-    assert MIN_SENT <= link.window(stream.now_s)[0] < 4 * KEPT_S
+    assert 0.0 == link.packets.loss_percent(stream.now_s)
+    assert MIN_SENT <= link.packets.window(stream.now_s)[0] < 4 * KEPT_S
 
 
 def test_missed_packets_begin_it_again() -> None:
@@ -261,18 +268,18 @@ def test_missed_packets_begin_it_again() -> None:
     stream.run(8)
     stream.run(2, loss=1.0)
     link.miss()
-    assert (None, True) == (link.loss_percent(stream.now_s), link.is_up(100.0))
+    assert (None, True) == (link.packets.loss_percent(stream.now_s), link.is_up(100.0))
     stream.run(1 + LOSS_S)
-    assert 0.0 == link.loss_percent(stream.now_s)
+    assert 0.0 == link.packets.loss_percent(stream.now_s)
 
 
 def test_delivered_rate() -> None:
     """Packets that arrived in the last seconds, of the length that packets have here."""
     link = Link()
-    assert link.delivered_bps(0.0) is None
+    assert link.packets.delivered_bps(0.0) is None
     stream = Stream(link)
     stream.run(10)
-    assert link.delivered_bps(stream.now_s) == pytest.approx(100 * LENGTH * 8, rel=0.05)
+    assert link.packets.delivered_bps(stream.now_s) == pytest.approx(100 * LENGTH * 8, rel=0.05)
 
 
 def test_a_packet_counts_on_the_interface_of_the_route() -> None:
@@ -283,9 +290,9 @@ def test_a_packet_counts_on_the_interface_of_the_route() -> None:
         send(link, number / 100 + 1e-5, number, BELOW)
     link.answer(0.2, answer(*range(10)), BELOW)
     link.answer(0.2, answer(*range(10)), INTERFACE)
-    assert (INTERFACE, 10, 10) == (link.interface, link.sent, link.acked)
+    assert (INTERFACE, 10, 10) == (link.interface, link.packets.sent, link.packets.acked)
     send(link, 0.1 + QUIET_S + 0.1, 11, ANOTHER)
-    assert (ANOTHER, 11) == (link.interface, link.sent)
+    assert (ANOTHER, 11) == (link.interface, link.packets.sent)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.binary(max_size=60)), max_size=30))
@@ -299,5 +306,5 @@ def test_any_bytes_are_taken(packets: list[tuple[bool, bytes]]) -> None:
             link.answer(at / 10, payload, INTERFACE)
     link.close_batch(0.0, nothing)
     link.close_batch(1.0, nothing)
-    assert link.rtt_ms(3.0) is None or link.rtt_ms(3.0) >= 0  # type: ignore[operator]
-    assert 0 <= (link.loss_percent(3.0) or 0) <= 100
+    assert link.trips.median_ms(3.0) is None or link.trips.median_ms(3.0) >= 0  # type: ignore[operator]
+    assert 0 <= (link.packets.loss_percent(3.0) or 0) <= 100
