@@ -25,24 +25,17 @@ from pathlib import Path
 
 from collectors import belabox
 from collectors.host import Host
-from collectors.process_table import ProcessTable, Program
-from collectors.srt import bond, connection_samples, sender, stats_file, telemetry
-from collectors.srt.bond import Bond
-from collectors.srt.cuts import Cuts
-from collectors.srt.kept import Kept
-from collectors.srt.ring import Packet
+from collectors.srt import bond, connection_samples, stats_file, telemetry
+from collectors.srt.running_stream import State
 from collectors.srt.sender import Sender
-from collectors.srt.tap import Starts, Tap
-from collectors.srt.telemetry import LinkNumbers, Report
+from collectors.srt.telemetry import Report
 from common.changes import Glimpse
 from common.events import Event
 from common.keys import boolean, duration, key, number, text
 from common.sample import Sample
 
 TAPS_ANY_ROOT = os.environ.get("BELABOX_TEST_TAP") == "1"
-RECONNECT_S = 15.0  # belaUI starts belacoder again after 2 s; later it is another stream
 LIST_SETTLES_S = 2.0  # a sender writes its statistics once a second, by the list as it was
-KEPT_STARTS, KEPT_S = 64, 10.0  # packets from before the stream's programs were found
 
 
 @dataclass(frozen=True)
@@ -61,42 +54,12 @@ class Config:
     stats_file: str = key(text(), "", "statistics file of srt-live-transmit; stands in for the tap on lo")
 
 
-class State:
-    """The tap, the stream's programs, and what was reported last."""
-
-    def __init__(self) -> None:
-        self.table = ProcessTable(belabox.ENCODERS | belabox.SENDERS)
-        self.encoder: Program | None = None
-        self.sender: Sender | None = None
-        self.starts: Starts | None = None
-        self.kept: list[Packet] = []
-        self.tap: Tap | None = None
-        self.bond = Bond()
-        self.numbers = LinkNumbers()
-        self.seen_s: float | None = None
-        self.reconnects = 0
-        self.was_connected: bool | None = None
-        self.is_silent: dict[str, bool] = {}
-        self.totals = connection_samples.Totals()
-        self.counted: dict[str, float | int] | None = None
-        self.cuts = Cuts()
-        self.run_dir: Path | None = None
-        self.handshake: Kept | None = None
-
-    @property
-    def descriptors(self) -> tuple[object, ...]:
-        """What wakes the collector when a stream begins; while one runs, the tap is read anyway."""
-        return (self.starts.socket,) if self.starts is not None and self.tap is None else ()
-
-
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
     """Yield what is known of the connection and of each link."""
     wall_s = time.time()
-    _look(host, config, state)
-    _follow_list(host, state)
-    if state.tap is not None:
-        state.tap.drain(wall_s)
-        _keep_handshake(state, state.tap)
+    state.look(host, may_tap=_may_tap(host, config))
+    state.follow_list(host)
+    state.drain(wall_s)
     yield from _ask_sender(host, config, state)
     if state.encoder is not None:
         yield from _connection(host, config, state, wall_s)
@@ -108,15 +71,11 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
 def watch(host: Host, config: Config, state: State) -> Iterator[Event | Sample | Glimpse]:
     """Read the tap, and yield an event when the connection or a link goes or comes; and what cannot wait."""
     wall_s = time.time()
-    begins = state.starts.packets() if state.starts is not None else []
-    state.kept = [packet for packet in [*state.kept, *begins] if wall_s - packet.at_s < KEPT_S][-KEPT_STARTS:]
-    if begins or (state.tap is None and state.kept) or _has_died(host, state.encoder):
-        _look(host, config, state)
-    _follow_list(host, state)
+    if state.has_changed(host, wall_s):
+        state.look(host, may_tap=_may_tap(host, config))
+    state.follow_list(host)
+    state.drain(wall_s)
     if state.tap is not None:
-        state.kept.clear()
-        state.tap.drain(wall_s)
-        _keep_handshake(state, state.tap)
         was_connected = state.was_connected
         yield from _changes(wall_s, state)
         if state.was_connected is not None and state.was_connected != was_connected:
@@ -126,81 +85,16 @@ def watch(host: Host, config: Config, state: State) -> Iterator[Event | Sample |
         yield from _cuts(host, config, state, wall_s)
 
 
+def _may_tap(host: Host, config: Config) -> bool:
+    return config.tap and (host.root == Path("/") or TAPS_ANY_ROOT)
+
+
 def _cuts(host: Host, config: Config, state: State, wall_s: float) -> Iterator[Event]:
     """Yield an event if the bitrate was lowered; by an engine whose rules are not belacoder's it is not known why."""
     if state.tap is None or state.encoder is None or state.encoder.name == belabox.RESIDENT:
         return
     latency_ms = state.tap.connection.negotiated.latency_ms or belabox.option(host, state.encoder, "-l")
     yield from state.cuts.look(host, state.tap, state.bond, latency_ms, config.cut_percent, wall_s)
-
-
-def _keep_handshake(state: State, tap: Tap) -> None:
-    """Keep what the handshake said for the next process, or take it over from the last one."""
-    if state.handshake is None:
-        state.handshake = Kept(state.run_dir)
-    state.handshake.follow(tap.connection)
-
-
-def _look(host: Host, config: Config, state: State) -> None:
-    """Find the stream's programs, and have the tap open on their ports while they run."""
-    programs = state.table.look(host)
-    senders = [program for program in programs if program.name in belabox.SENDERS]
-    _follow_encoder(host, belabox.encoder(programs), state)
-    found = senders[-1] if senders else None
-    if (state.sender.program if state.sender is not None else None) != found:
-        state.sender = sender.read(host, found) if found is not None else None
-        state.bond, state.numbers, state.was_connected = Bond(), LinkNumbers(), None
-    _follow_tap(host, config, state)
-
-
-def _has_died(host: Host, program: Program | None) -> bool:
-    return program is not None and not host.exists(f"proc/{program.pid}/stat")
-
-
-def _follow_encoder(host: Host, encoder: Program | None, state: State) -> None:
-    """Begin with a new encoder, which is a new connection; soon after another it is a reconnect."""
-    before, state.encoder = state.encoder, encoder
-    if encoder is None:
-        return
-    if before is None or encoder.pid != before.pid:
-        if state.seen_s is not None and host.now_s - state.seen_s <= RECONNECT_S:
-            state.reconnects += 1
-        state.was_connected = None
-        uptime_s = belabox.uptime_s(host)
-        if state.tap is not None and uptime_s is not None:
-            state.tap.connection.leave(time.time() - (uptime_s - encoder.started_s))
-    state.seen_s = host.now_s
-
-
-def _follow_tap(host: Host, config: Config, state: State) -> None:
-    """Open the tap on the ports of the sender that runs, close it with the sender, and wait for the next one."""
-    looks = config.tap and (host.root == Path("/") or TAPS_ANY_ROOT)
-    found = state.sender if looks else None
-    ports = (found.port, found.receiver_port) if found is not None else None
-    if state.tap is not None and state.tap.ports != ports:
-        state.tap.close()
-        state.tap = None
-    try:
-        if looks and state.starts is None:
-            state.starts = Starts()
-        if state.tap is None and found is not None:
-            state.tap = Tap(found.port, found.receiver_port, sender.addresses(host, found))
-            state.totals = connection_samples.Totals()
-            state.cuts = Cuts()
-            state.tap.replay(state.kept)
-    except OSError as error:
-        host.absent.add(f"packet tap (CAP_NET_RAW): {error.strerror}")
-
-
-def _follow_list(host: Host, state: State) -> None:
-    """Take in the sender's list of addresses as it is now."""
-    if state.sender is None:
-        return
-    addresses = sender.addresses(host, state.sender)
-    state.numbers.follow(addresses)
-    if state.tap is not None:
-        state.tap.follow(addresses)
-    state.bond.follow(host, addresses, state.tap)
 
 
 def _ask_sender(host: Host, config: Config, state: State) -> Iterator[Event]:

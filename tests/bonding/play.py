@@ -9,6 +9,7 @@ from pathlib import Path as File
 
 from collectors.host import Host
 from collectors.srt import srt
+from collectors.srt.running_stream import State
 from common.changes import Glimpse
 from common.events import Event
 from common.sample import Sample
@@ -56,7 +57,7 @@ class Play:
 
     def begin_source(self) -> None:
         """Have a new process of the source, which knows nothing."""
-        self.host, self._config, self.state = Host(self._root), srt.Config(), srt.State()
+        self.host, self._config, self.state = Host(self._root), srt.Config(), State()
         self.state.run_dir = self._root
         self._collect_s = 0.0
         self.samples: dict[tuple[str, str], float] = {}

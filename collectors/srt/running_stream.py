@@ -1,0 +1,138 @@
+"""What belongs to the stream that runs: its programs, the tap on their ports, and the links of its sender's list.
+
+Reads: the process table, the sender's list of addresses, what a stream begins with (`tap.Starts`). A stream's first
+packets are sent before anybody has found its programs: they are kept, and taken in when the tap is opened.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from collectors import belabox
+from collectors.host import Host
+from collectors.process_table import ProcessTable, Program
+from collectors.srt import sender
+from collectors.srt.bond import Bond
+from collectors.srt.connection_samples import Totals
+from collectors.srt.cuts import Cuts
+from collectors.srt.kept import Kept
+from collectors.srt.ring import Packet
+from collectors.srt.sender import Sender
+from collectors.srt.tap import Starts, Tap
+from collectors.srt.telemetry import LinkNumbers
+
+RECONNECT_S = 15.0  # belaUI starts belacoder again after 2 s; later it is another stream
+KEPT_STARTS, KEPT_S = 64, 10.0  # packets from before the stream's programs were found
+
+
+class State:
+    """The tap, the stream's programs, and what was reported last.
+
+    Attributes:
+        encoder, sender: the programs, None while they do not run.
+        starts: what streams begin with, None without the right to it.
+        tap: the packets of this stream.
+        bond: its links.
+        numbers: the links' numbers in the sender's statistics.
+        reconnects: encoders that followed another one soon.
+        was_connected: as it was reported last.
+        is_silent: by source of statistics, whether it had fallen silent.
+        totals: of the tap at the last collect.
+        counted: of the statistics file, likewise.
+        cuts: of the bitrate.
+        run_dir: where the handshake is kept over a restart.
+    """
+
+    def __init__(self) -> None:
+        self.encoder: Program | None = None
+        self.sender: Sender | None = None
+        self.starts: Starts | None = None
+        self.tap: Tap | None = None
+        self.bond = Bond()
+        self.numbers = LinkNumbers()
+        self.reconnects = 0
+        self.was_connected: bool | None = None
+        self.is_silent: dict[str, bool] = {}
+        self.totals = Totals()
+        self.counted: dict[str, float | int] | None = None
+        self.cuts = Cuts()
+        self.run_dir: Path | None = None
+        self._table = ProcessTable(belabox.ENCODERS | belabox.SENDERS)
+        self._begins: list[Packet] = []
+        self._seen_s: float | None = None
+        self._handshake: Kept | None = None
+
+    @property
+    def descriptors(self) -> tuple[object, ...]:
+        """What wakes the collector when a stream begins; while one runs, the tap is read anyway."""
+        return (self.starts.socket,) if self.starts is not None and self.tap is None else ()
+
+    def has_changed(self, host: Host, wall_s: float) -> bool:
+        """Tell whether a stream begins, its programs are still to be found, or its encoder is gone."""
+        fresh = self.starts.packets() if self.starts is not None else []
+        self._begins = [packet for packet in [*self._begins, *fresh] if wall_s - packet.at_s < KEPT_S][-KEPT_STARTS:]
+        if fresh or (self.tap is None and self._begins):
+            return True
+        return self.encoder is not None and not host.exists(f"proc/{self.encoder.pid}/stat")
+
+    def look(self, host: Host, *, may_tap: bool) -> None:
+        """Find the stream's programs, and have the tap open on their ports while they run."""
+        programs = self._table.look(host)
+        senders = [program for program in programs if program.name in belabox.SENDERS]
+        self._follow_encoder(host, belabox.encoder(programs))
+        found = senders[-1] if senders else None
+        if (self.sender.program if self.sender is not None else None) != found:
+            self.sender = sender.read(host, found) if found is not None else None
+            self.bond, self.numbers, self.was_connected = Bond(), LinkNumbers(), None
+        self._follow_tap(host, self.sender if may_tap else None, may_tap=may_tap)
+
+    def follow_list(self, host: Host) -> None:
+        """Take in the sender's list of addresses as it is now."""
+        if self.sender is None:
+            return
+        addresses = sender.addresses(host, self.sender)
+        self.numbers.follow(addresses)
+        if self.tap is not None:
+            self.tap.follow(addresses)
+        self.bond.follow(host, addresses, self.tap)
+
+    def drain(self, wall_s: float) -> None:
+        """Read the tap; keep what the handshake said for the next process, or take it over from the last one."""
+        if self.tap is None:
+            return
+        self._begins.clear()
+        self.tap.drain(wall_s)
+        if self._handshake is None:
+            self._handshake = Kept(self.run_dir)
+        self._handshake.follow(self.tap.connection)
+
+    def _follow_encoder(self, host: Host, encoder: Program | None) -> None:
+        """Begin with a new encoder, which is a new connection; soon after another it is a reconnect."""
+        before, self.encoder = self.encoder, encoder
+        if encoder is None:
+            return
+        if before is None or encoder.pid != before.pid:
+            if self._seen_s is not None and host.now_s - self._seen_s <= RECONNECT_S:
+                self.reconnects += 1
+            self.was_connected = None
+            uptime_s = belabox.uptime_s(host)
+            if self.tap is not None and uptime_s is not None:
+                self.tap.connection.leave(time.time() - (uptime_s - encoder.started_s))
+        self._seen_s = host.now_s
+
+    def _follow_tap(self, host: Host, found: Sender | None, *, may_tap: bool) -> None:
+        """Open the tap on the ports of the sender that runs, close it with the sender, and wait for the next one."""
+        ports = (found.port, found.receiver_port) if found is not None else None
+        if self.tap is not None and self.tap.ports != ports:
+            self.tap.close()
+            self.tap = None
+        try:
+            if may_tap and self.starts is None:
+                self.starts = Starts()
+            if self.tap is None and found is not None:
+                self.tap = Tap(found.port, found.receiver_port, sender.addresses(host, found))
+                self.totals, self.cuts = Totals(), Cuts()
+                self.tap.replay(self._begins)
+        except OSError as error:
+            host.absent.add(f"packet tap (CAP_NET_RAW): {error.strerror}")
