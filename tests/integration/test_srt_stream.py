@@ -5,8 +5,6 @@ Needs the right to packet sockets, which root has.
 
 from __future__ import annotations
 
-import random
-import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -16,7 +14,6 @@ import pytest
 
 from collectors.srt import srt
 from collectors.srt.tap import HEADER_FRAMES
-from tests import srt_packets
 from tests.bonding.play import Play
 from tests.bonding.srtla import Path
 
@@ -180,57 +177,6 @@ def test_a_changed_public_address(play: Play) -> None:
     play.paths[1].translations += 1
     assert play.run(20, lambda: "srtla_link_readdressed" in play.kinds()), play.events
     assert "up" == state(play, TWO)
-
-
-def strangers(play: Play, count: int) -> None:
-    """Have strangers send packets to a port of an uplink: random, altered, and large lies.
-
-    As many as fit beside the stream: it goes on between them, however little of the machine is left for it.
-    """
-    chance = random.Random(3)
-    link = play.sender._links[ONE]  # type: ignore[union-attr]
-    target = link.socket.getsockname()  # type: ignore[union-attr]
-    real = [srt_packets.ack(1 << 20, number=5), srt_packets.handshake(1, 1, 1), srt_packets.control(0x8005)]
-    lies = [srt_packets.nak(*([(1 << 31) | 1, 1 << 30] * 47)), srt_packets.nak((1 << 31) | (1 << 20), (1 << 20) + 8000)]
-    kinds = [*real, *lies, srt_packets.answer(range(10)), b"\x92\x02", b"\x92\x10", b"\x90\x00"]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as them:
-        for at in range(count):
-            packet = bytearray(chance.choice(kinds))
-            if at % 2:
-                packet[chance.randrange(len(packet))] ^= 1 << chance.randrange(8)
-            them.sendto(packet if at % 5 else chance.randbytes(chance.randrange(1, 400)), target)
-            if at % 50 == 49:
-                play.network.do(lambda: None)  # the programs of the play keep up
-            if at % 400 == 399:
-                wanted = play.decoder.acks + 3
-                assert play.run(10, lambda: play.decoder.acks >= wanted)  # noqa: B023 - asked before the next round
-
-
-def resident_kb() -> int:
-    """Return the memory that this process has."""
-    pages = int(File("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() // 1024
-
-
-def test_strangers_change_nothing(play: Play) -> None:
-    """Neither the figures nor the memory, whatever they send; and the stream's end is not theirs to say."""
-    begin(play)
-    play.run(3)
-    strangers(play, 1_000)
-    before_kb, lost = resident_kb(), play.state.tap.connection.losses.lost  # type: ignore[union-attr]
-    play.events.clear()
-    reported = play.decoder.reported
-    strangers(play, 5_000)
-    grown_kb = resident_kb() - before_kb
-    play.run(1)
-    play.collect()
-    print(f"{grown_kb} kB more after 5,000 packets")
-    # The model's controller may really cut: a busy machine delays its packets.
-    assert [] == [event for _, event in play.events if event.kind != "bitrate_cut"]
-    assert (1, 2000) == (play.value("srt.connected"), play.value("srt.latency_ms"))
-    assert 3 == play.value("srtla.active_links")
-    assert play.state.tap.connection.losses.lost - lost <= play.decoder.reported - reported + 100  # type: ignore[union-attr]
-    assert grown_kb < 2048
 
 
 def test_a_collector_that_was_starved(play: Play) -> None:
