@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import time
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h
 _HOME, _BELOW, _NEW_SCREEN, _OLD_SCREEN = "\x1b[H", "\x1b[J", "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 
 
-class _UnreachableError(Exception):
+class UnreachableError(Exception):
     """healthd does not answer; says why."""
 
 
@@ -46,7 +47,7 @@ def main() -> int:
         return _watch(settings)
     try:
         print("\n".join(Terminal().lines(_ask(settings))))
-    except _UnreachableError as error:
+    except UnreachableError as error:
         print(error, file=sys.stderr)
         return EXIT_UNAVAILABLE
     return 0
@@ -69,7 +70,7 @@ def _watch(settings: Settings) -> int:
                 terminal = Terminal(size.columns, colour="NO_COLOR" not in os.environ, height=size.lines - 1)
                 seen = time.monotonic(), terminal.lines(_ask(settings))
                 lines = seen[1]
-            except _UnreachableError as error:
+            except UnreachableError as error:
                 lines = [str(error), *(_old(*seen) if seen else ())]
             shown = "".join(f"{line}\x1b[K\r\n" for line in lines[: size.lines - 1])
             sys.stdout.write(f"{_HOME}{shown}{_BELOW}")
@@ -90,29 +91,38 @@ def _ask(settings: Settings) -> dict[str, Any]:
     """Return the picture of now.
 
     Raises:
-        _UnreachableError: there is none.
+        UnreachableError: there is none.
+    """
+    status, body = ask(settings, "/api/now")
+    if status != HTTPStatus.OK:
+        raise UnreachableError(f"healthd answers {status} {HTTPStatus(status).phrase}")
+    picture: dict[str, Any] = json.loads(body)
+    return picture
+
+
+def ask(settings: Settings, path: str) -> tuple[int, bytes]:
+    """Return status and body of what healthd answers under a path, with the token where it wants one.
+
+    Raises:
+        UnreachableError: it does not answer.
     """
     address = _address(settings.run.dir)
     headers = {}
     try:
         token = access.token(settings.health)
     except config.ConfigError as error:
-        raise _UnreachableError("; ".join(error.messages)) from None
+        raise UnreachableError("; ".join(error.messages)) from None
     if token is not None:
         headers["Authorization"] = f"Bearer {token.text}"
     connection = http.client.HTTPConnection(address, timeout=TIMEOUT_S)
     try:
-        connection.request("GET", "/api/now", headers=headers)
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
-        body = answer.read()
+        return answer.status, answer.read()
     except (OSError, http.client.HTTPException) as error:
-        raise _UnreachableError(f"healthd does not answer at {address}: {error or type(error).__name__}") from None
+        raise UnreachableError(f"healthd does not answer at {address}: {error or type(error).__name__}") from None
     finally:
         connection.close()
-    if answer.status != http.HTTPStatus.OK:
-        raise _UnreachableError(f"healthd at {address} answers {answer.status} {answer.reason}")
-    picture: dict[str, Any] = json.loads(body)
-    return picture
 
 
 def _address(run_dir: Path) -> str:
@@ -121,7 +131,7 @@ def _address(run_dir: Path) -> str:
     try:
         address = file.read_text(encoding="ascii").strip()
     except OSError as error:
-        raise _UnreachableError(f"healthd does not listen: {file}: {error.strerror}") from None
+        raise UnreachableError(f"healthd does not listen: {file}: {error.strerror}") from None
     host, _, port = address.rpartition(":")
     return f"127.0.0.1:{port}" if host == "0.0.0.0" else f"[::1]:{port}" if host == "[::]" else address  # noqa: S104
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from common import VERSION
-from deploy.command import backup, completion, control, doctor, share
+from deploy.command import backup, completion, control, doctor, share, waiting
 from deploy.command.place import CommandError, Place, find
 
 Do = Callable[[Place, argparse.Namespace], int]
@@ -70,6 +70,11 @@ COMMANDS: dict[str, Command] = {
         ((("file",), {"nargs": "?", "help": "default: the one in use"}),),
     ),
     "reload": Command(control.reload, "check the configuration, then have every process take it"),
+    "wait": Command(
+        waiting.wait,
+        "until healthd answers with this version, and all processes run",
+        ((("--seconds",), {"type": float, "default": 60.0, "help": "at most (default: 60)"}),),
+    ),
     "stop": Command(control.stop, "end a pipeline that `make run` started"),
     "page": Command(
         share.page,
