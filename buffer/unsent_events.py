@@ -31,11 +31,13 @@ class UnsentEvents:
 
     def unsent(self, _request: dict[str, Any]) -> dict[str, Any]:
         """Return the oldest events that the server does not have."""
-        rows = self._store.events.unsent(self._store.progress.get(SENT) or 0, MOST)
+        sent_id = self._store.progress.get(SENT) or 0
+        rows = self._store.events.unsent(sent_id, MOST, self._store.clocks.unsynchronised)
         return {"device_id": self._store.device_id, "events": [list(row) for row in rows]}
 
     def sent(self, request: dict[str, Any]) -> dict[str, Any]:
         """Note that the server has all up to an event."""
         with self._store.transaction():
             self._store.progress.set(SENT, int(request["upto"]))
+            self._store.events.sent(int(request["upto"]))
         return {}

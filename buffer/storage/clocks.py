@@ -100,12 +100,11 @@ class Clocks:
                 self._offset_ms = offset_ms
             return 0
         first = not self._id
-        if not first:
-            self._move_events(step_ms)
         self._connection.execute("INSERT INTO clocks (boot_id, offset_ms) VALUES (?, ?)", (self._boot_id, offset_ms))
         self._id, self._offset_ms = self._connection.last_insert_rowid(), offset_ms
         self.stale = self._other_clocks()
         self._to_rebase = set(self.stale)
+        self._move_events()
         if not first and abs(step_ms) > JUMP_MS:
             self._doubted_until_s = time.monotonic() + JUMP_WAIT_S
         return 0 if first else step_ms
@@ -173,11 +172,16 @@ class Clocks:
                 return len(rows)
         return 0
 
-    def _move_events(self, step_ms: int) -> None:
-        """Set the events of this boot right: they are all local, none was sent."""
-        update = "UPDATE events SET timestamp_ms = timestamp_ms + ? WHERE timestamp_ms BETWEEN ? AND ?"
-        until_ms = self._offset_ms + self._read().boottime_ms
-        self._connection.execute(update, (step_ms, self._offset_ms, until_ms))
+    def _move_events(self) -> None:
+        """Set the events of this boot right that were not sent; those of another boot stay as they are."""
+        move = (
+            "UPDATE events SET timestamp_ms = timestamp_ms + ? "
+            "WHERE id IN (SELECT event_id FROM event_clocks WHERE clock = ?)"
+        )
+        for clock_id, offset_ms in self.stale.items():
+            self._connection.execute(move, (self._offset_ms - offset_ms, clock_id))
+            self._connection.execute("UPDATE event_clocks SET clock = ? WHERE clock = ?", (self._id, clock_id))
+        self._connection.execute("DELETE FROM event_clocks WHERE clock != ?", (self._id,))
 
     def _move(self, row_id: int, timestamp_ms: int) -> None:
         """Give one sample its true time, or the next free millisecond where another one has it."""

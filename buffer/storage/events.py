@@ -1,7 +1,8 @@
 """Events to rows: a text sample `event` becomes a row of the table `events`, and one more in `events_total`.
 
 Joins the transaction that is open. A redelivered event is found by time, kind, source and text, and changes
-nothing. Totals are kept in the database, so that they only grow, whatever restarts and whatever expires.
+nothing. Totals are kept in the database, so that they only grow, whatever restarts and whatever expires. As long as an
+event was not sent it is known by which clock of this boot it was dated: then it moves with the samples of that clock.
 """
 
 from __future__ import annotations
@@ -24,6 +25,14 @@ _COUNT = (
     "INSERT INTO event_totals (kind, severity, source, total) VALUES (?, ?, ?, 1) "
     "ON CONFLICT (kind, severity, source) DO UPDATE SET total = total + 1 RETURNING total"
 )
+
+# Beside the events: a table of this shape is nothing that recovery takes for one of the others.
+CLOCKS = """
+CREATE TABLE IF NOT EXISTS event_clocks (
+    event_id INTEGER PRIMARY KEY,  -- one that was not sent
+    clock INTEGER NOT NULL         -- clocks.id
+);
+"""
 
 _Labels = tuple[str, str, str]
 
@@ -60,6 +69,9 @@ class Events:
         self._connection.execute(_INSERT, (timestamp_ms, kind, severity, source, sample.value, session))
         if not self._connection.changes():
             return False
+        if clock is not None:
+            event_id = self._connection.last_insert_rowid()
+            self._connection.execute("INSERT OR REPLACE INTO event_clocks VALUES (?, ?)", (event_id, clock))
         total = int(self._connection.execute(_COUNT, labels).get)
         newest_ms = max(timestamp_ms, self._totals[labels].timestamp_ms if labels in self._totals else 0)
         tags = {"kind": kind, "severity": severity, "source": source}
@@ -71,16 +83,28 @@ class Events:
         yield from self._totals.values()
         self._totals.clear()
 
-    def unsent(self, sent_id: int, limit: int) -> list[tuple[Any, ...]]:
-        """Return id, time, kind, severity, source, text and session of the events that follow one, oldest first."""
+    def sent(self, upto_id: int) -> None:
+        """Keep the times of events as they were sent."""
+        self._connection.execute("DELETE FROM event_clocks WHERE event_id <= ?", (upto_id,))
+
+    def unsent(self, sent_id: int, limit: int, unsynchronised: int | None = None) -> list[tuple[Any, ...]]:
+        """Return id, time, kind, severity, source, text and session of the events that follow one, oldest first.
+
+        Args:
+            sent_id: the one.
+            limit: no more than so many.
+            unsynchronised: a clock whose events, and all after them, still wait for the true time.
+        """
         newest_id: int | None = self._connection.execute("SELECT max(id) FROM events").get
         if sent_id > (newest_id or 0):
             sent_id = 0  # all had expired, or the file is a new one: numbers began again
         query = (
             "SELECT events.id, timestamp_ms, kind, severity, source, text, sessions.id FROM events "
-            "LEFT JOIN sessions ON sessions.rowid = events.session WHERE events.id > ? ORDER BY events.id LIMIT ?"
+            "LEFT JOIN sessions ON sessions.rowid = events.session WHERE events.id > ? AND events.id < "
+            "coalesce((SELECT min(event_id) FROM event_clocks WHERE clock = ?), events.id + 1) "
+            "ORDER BY events.id LIMIT ?"
         )
-        rows: list[Any] = self._connection.execute(query, (sent_id, limit)).fetchall()
+        rows: list[Any] = self._connection.execute(query, (sent_id, unsynchronised, limit)).fetchall()
         return rows
 
     def slice(self, after: tuple[int, int], before_ms: int, limit: int) -> list[tuple[Any, ...]]:

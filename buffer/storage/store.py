@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from buffer.storage import database, inspection
+from buffer.storage import database, events, inspection
 from buffer.storage.aggregates import Aggregates
 from buffer.storage.archive_file import ArchiveFile
 from buffer.storage.audit_windows import AuditWindows
@@ -106,6 +106,8 @@ class Store:
 
     def _make_parts(self) -> None:
         connection = self._connection
+        with connection:
+            connection.execute(events.CLOCKS)
         self._writer = SampleWriter(connection, self.device_id, self._sync_wait_s, self.path.parent)
         self.pending = Pending(connection, lambda: self.clocks.unsynchronised)
         self.samples = Samples(connection)

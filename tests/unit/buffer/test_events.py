@@ -79,6 +79,41 @@ def test_an_event_moves_with_a_stepped_clock(store: Store, path: Path, monkeypat
     assert abs(moved_ms - wall_ms - 3_600_000) < 100
 
 
+@pytest.mark.parametrize("case", ["sent", "of another boot"])
+def test_an_event_that_was_sent_or_is_of_another_boot_stays(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """The log server has it at that time; a step of this boot's clock says nothing of an earlier one's."""
+    wall_ms, boot_ms = clock.wall_ms(), clock.boottime_ms()
+    boot_id = clock.boot_id() if case == "sent" else "another"
+    store.write([Batch("p", "e", 1, wall_ms, boot_ms, boot_id, True, [Sample("event", "a", LABELS)])])
+    if case == "sent":
+        store.events.sent(1)
+    monkeypatch.setattr(clock, "wall_ms", lambda: wall_ms + 3_600_000 + clock.boottime_ms() - boot_ms)
+    store.write([batch(("m", 1.0))])
+    assert [(wall_ms,)] == query(path, "SELECT timestamp_ms FROM events")
+
+
+def test_events_move_with_every_step(store: Store, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And end at the last clock's time."""
+    wall_ms, boot_ms = clock.wall_ms(), clock.boottime_ms()
+    store.write([Batch("p", "e", 1, wall_ms, boot_ms, clock.boot_id(), True, [Sample("event", "a", LABELS)])])
+    for step_ms in (3_600_000, -60_000):
+        monkeypatch.setattr(clock, "wall_ms", lambda step=step_ms: wall_ms + step + clock.boottime_ms() - boot_ms)
+        store.write([batch(("m", 1.0))])
+    ((moved_ms,),) = query(path, "SELECT timestamp_ms FROM events")
+    assert abs(moved_ms - wall_ms + 60_000) < 100
+
+
+def test_events_of_an_unsynchronised_clock_wait_as_samples_do(store: Store) -> None:
+    """And what comes after them, so that the order stays."""
+    for seq, boot_id in enumerate(("another", clock.boot_id(), "another")):
+        samples = [Sample("event", f"{seq}", LABELS)]
+        store.write([Batch("p", "e", seq, clock.wall_ms(), clock.boottime_ms(), boot_id, True, samples)])
+    assert 1 == len(store.events.unsent(0, 10, store.clocks.current))
+    assert 3 == len(store.events.unsent(0, 10, None))
+
+
 def test_a_file_of_the_version_before_takes_events(path: Path) -> None:
     """What was there is there, and the table that was added is too."""
     Store(storage(path), DEVICE).close()
