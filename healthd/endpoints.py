@@ -13,7 +13,7 @@ from healthd import compression, report, selfmetrics
 from healthd.access import Access
 from healthd.connection import JSON, Answer, Request
 from healthd.page import files
-from healthd.page.history import LEAST_SPAN_S, MOST_SPAN_S, History
+from healthd.page.history import LEAST_SPAN_S, MOST_REPORTED_S, MOST_SPAN_S, History
 from healthd.page.latest import Latest
 from healthd.page.live import Live
 from healthd.page.picture import picture
@@ -23,6 +23,7 @@ from healthd.report import View
 
 METRICS, SAMPLES = "/metrics", "/metrics/samples"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
+HTML = "text/html; charset=utf-8"
 EVENT_STREAM = "text/event-stream"
 
 
@@ -88,6 +89,7 @@ class Endpoints:
             "/api/now": lambda: Answer(200, JSON, self._live.current() + b"\n"),
             "/api/live": lambda: self._watch(request),
             "/api/plots": lambda: self._plots(request.query),
+            "/api/report": lambda: self._report(request.query),
             "/api/sessions": lambda: self._read(lambda: {"sessions": self._history.sessions()}),
             "/api/events": lambda: self._events(request.query.get("before", "")),
         }
@@ -126,6 +128,22 @@ class Endpoints:
         if end_ms:
             return self._read(lambda: self._history.plots(end_ms - 1000 * span_s, end_ms))
         return self._read(lambda: self._history.live(span_s, clock.wall_ms(), after_ms))
+
+    def _report(self, query: Mapping[str, str]) -> Answer:
+        """Answer with a file for whoever helps: of the stream or the time from `start_ms` to `end_ms`."""
+        start, end = query.get("start_ms", ""), query.get("end_ms", "")
+        if not all(number.isdecimal() and len(number) < 15 for number in (start, end)):
+            return _json(400, {"error": "start_ms, end_ms: expected Unix milliseconds"})
+        if not 0 < int(end) - int(start) <= 1000 * MOST_REPORTED_S:
+            return _json(400, {"error": f"end_ms: expected up to {MOST_REPORTED_S} seconds after start_ms"})
+        try:
+            text = self._history.report(int(start), int(end))
+        except UnreadableError as error:
+            return _json(503, {"error": f"the database cannot be read now: {error}"})
+        name = time.strftime("report-%Y%m%d-%H%M%S.html", time.localtime(int(start) / 1000))
+        return Answer(
+            200, HTML, text.encode(), (*files.HEADERS, ("Content-Disposition", f'attachment; filename="{name}"'))
+        )
 
     def _events(self, before: str) -> Answer:
         numbers = before.split(".") if before else [str(number) for number in NEWEST]

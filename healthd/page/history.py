@@ -25,6 +25,7 @@ LEAST_SPAN_S, MOST_SPAN_S = 30, 35 * 86_400
 STEPS_S = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14_400, 28_800)
 MOST_STEPS = 180
 MAX_ENTRIES = 1_500_000  # index entries read for one answer: 0.1 s here, 0.3 s on the board
+MOST_REPORTED_S = 2 * 86_400
 MAX_EVENTS = 50  # of a page
 MAX_MARKS = 100  # of a plot
 MAX_SESSIONS = 100
@@ -41,6 +42,7 @@ class History:
     """
 
     def __init__(self, database: Path, links: Mapping[str, str]) -> None:
+        self._path = database
         self._database = Database(database)
         self._links = links
         self._lock = threading.Lock()
@@ -122,6 +124,25 @@ class History:
             {"id": span.session_id, "start_ms": span.start_ms, "end_ms": span.end_ms, "status": span.status}
             for span in found
         ]
+
+    def report(self, start_ms: int, end_ms: int) -> str:
+        """Return the report of a stream that began at `start_ms`, or else of a span, as an HTML file.
+
+        Raises:
+            UnreadableError: see the module.
+        """
+        from healthd.session_report.report import clock, report  # noqa: PLC0415 - for who asks for one
+
+        def read(query: Query) -> str:
+            streams = [span for span in events.sessions(query, start_ms, end_ms) if span.start_ms == start_ms]
+            span = next(iter(streams), events.Span(clock((start_ms + end_ms) // 2), start_ms, end_ms))
+            return report(query, span, "html", self._links)
+
+        database = Database(self._path)  # plots do not wait for it
+        try:
+            return database.read(read)
+        finally:
+            database.close()
 
     def close(self) -> None:
         """Let go of the file."""

@@ -8,31 +8,22 @@ Fails: exit 64 for a moment or session that is not there, 69 where the database 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from common import config, service
-from healthd import link_names
 from healthd.page.wording import lasting
-from healthd.recorded import events, series
+from healthd.recorded import events
 from healthd.recorded.database import Database, Query, UnreadableError
 from healthd.recorded.events import Span
-from healthd.recorded.series import Line
-from healthd.session_report import summary
-from healthd.session_report.document import document
+from healthd.session_report.report import clock, report
 
 EXIT_USAGE, EXIT_UNAVAILABLE = 64, 69  # of sysexits.h
 BUSY_MS = 2000  # a command may wait for a checkpoint; the page may not
-MOST_POINTS = 600  # of a line: as many as a screen is wide
-LEAST_STEP_MS = 1000
-BYTES_METRIC, BYTES_LABEL = "network.tx_bytes_total", "interface"
 
 
 class _NotFoundError(Exception):
@@ -85,18 +76,18 @@ def _answer(query: Query, options: argparse.Namespace, names: Mapping[str, str])
         return "".join(f"{_listed(span)}\n" for span in events.sessions(query)), Path("-")
     span = _span(query, options)
     file = options.output or Path(f"report-{_file_time(span.start_ms)}.{options.format}")
-    return _report(query, span, options.format, names), file
+    return report(query, span, options.format, names), file
 
 
 def _listed(span: Span) -> str:
     length = lasting((span.end_ms - span.start_ms) / 1000)
-    return f"{_clock(span.start_ms)}  {length:>12}  {span.status:<9}  {span.session_id}"
+    return f"{clock(span.start_ms)}  {length:>12}  {span.status:<9}  {span.session_id}"
 
 
 def _span(query: Query, options: argparse.Namespace) -> Span:
     if options.at:
         at_ms, around_ms = _moment_ms(options.at, time.time()), int(options.minutes * 60_000)
-        return Span(f"{_clock(at_ms)}", at_ms - around_ms, at_ms + around_ms)
+        return Span(f"{clock(at_ms)}", at_ms - around_ms, at_ms + around_ms)
     sessions = events.sessions(query)
     if options.session:
         sessions = [span for span in sessions if span.session_id.startswith(options.session)]
@@ -125,40 +116,6 @@ def _moment_ms(text: str, now_s: float) -> int:
         raise _NotFoundError(f"--at: expected 14:32, 14:32:10 or 2026-11-28 14:32, got {text!r}") from None
 
 
-def _report(query: Query, span: Span, form: str, given: Mapping[str, str]) -> str:
-    step_ms = max(LEAST_STEP_MS, (span.end_ms - span.start_ms) // MOST_POINTS)
-    lines, _ = series.lines(query, summary.METRICS, range(span.start_ms, span.end_ms + 1, step_ms))
-    modems, found = events.modems(query), events.within(query, span.start_ms, span.end_ms)
-    lines = summary.with_names(lines, modems, given)
-    if form == "csv":
-        return _csv(lines)
-    rows, moments = summary.rows(lines), summary.moments(found, lines)
-    increases = series.increases(query, BYTES_METRIC, span.start_ms, span.end_ms)
-    sent = {dict(labels).get(BYTES_LABEL, ""): amount for labels, amount in increases.items() if amount}
-    names = link_names.names(((interface, "") for interface in sorted(sent)), modems, given)
-    data = {names[interface, ""]: amount for interface, amount in sent.items()}
-    device_id = events.device_id(query)
-    if form == "html":
-        return document(device_id, span, (rows, moments, data), lines, found, _clock)
-    content = {
-        "numbers": [row._asdict() for row in rows],
-        "worst_moments": [moment._asdict() for moment in moments],
-        "bytes_sent_by_link": data,
-        "events": [event._asdict() for event in found],
-    }
-    return json.dumps(summary.as_json(device_id, span, content), ensure_ascii=False, indent=2) + "\n"
-
-
-def _csv(lines: Sequence[Line]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(("metric", "labels", "timestamp_ms", "least", "mean", "most"))
-    for line in lines:
-        labels = json.dumps(dict(line.labels), sort_keys=True)
-        writer.writerows((line.metric, labels, *point) for point in line.points)
-    return text.getvalue()
-
-
 def _write(text: str, file: Path) -> int:
     if str(file) == "-":
         sys.stdout.write(text)
@@ -170,10 +127,6 @@ def _write(text: str, file: Path) -> int:
         return EXIT_UNAVAILABLE
     print(file)
     return 0
-
-
-def _clock(at_ms: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000))
 
 
 def _file_time(at_ms: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from itertools import pairwise
+from statistics import median
 
 from common import VERSION
 from healthd.page.wording import lasting, size
@@ -25,6 +26,7 @@ body { font: 15px/1.45 system-ui, sans-serif; color: #16201b; max-width: 60rem; 
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 1.4rem 0 .4rem; } p { margin: .2rem 0; }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .25rem .5rem; vertical-align: top;
 border-bottom: 1px solid #dcdfd9; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+td.at { white-space: nowrap; }
 figure { break-inside: avoid; margin: .8rem 0; } svg { width: 100%; height: auto; background: #f7f8f6; }
 figcaption span { margin-right: .9rem; white-space: nowrap; } .soft { color: #566059; }
 .critical, .error { color: #b3201c; } .warning { color: #8a5200; }
@@ -109,7 +111,7 @@ def _moments(moments: Sequence[Moment], clock: Clock) -> Iterator[str]:
     for moment in moments:
         texts = "<br>".join(escape(text) for text in moment.texts)
         links = "<br>".join(f"{escape(name)}: {escape(state)}" for name, state in moment.links.items())
-        when = f'<td class="{moment.severity}">{clock(moment.at_ms)}<br>{moment.severity}</td>'
+        when = f'<td class="at {moment.severity}">{clock(moment.at_ms)}<br>{moment.severity}</td>'
         yield f"<tr>{when}<td>{texts}</td><td>{links}</td></tr>"
     yield "</table>"
 
@@ -119,7 +121,7 @@ def _events(events: Sequence[Event], clock: Clock) -> Iterator[str]:
         yield "<h2>All events</h2><table>"
         for event in events:
             kind = f'<td class="{event.severity}">{escape(event.kind)}</td>'
-            yield f"<tr><td>{clock(event.timestamp_ms)}</td>{kind}<td>{escape(event.text)}</td></tr>"
+            yield f'<tr><td class="at">{clock(event.timestamp_ms)}</td>{kind}<td>{escape(event.text)}</td></tr>'
         yield "</table>"
 
 
@@ -160,10 +162,11 @@ def _plot(
 
 def _drawn(points: Sequence[Point], colour: str, x: Callable[[int], float], y: Callable[[float], float]) -> str:
     """Return the mean as lines, each as long as nothing is missing, and single points as dots."""
-    step_ms = min((b.at_ms - a.at_ms for a, b in pairwise(points)), default=0)
+    gaps_ms = [b.at_ms - a.at_ms for a, b in pairwise(points)]
+    usual_ms = median(gaps_ms) if gaps_ms else 0
     path, last_ms = [], None
     for point in points:
-        goes_on = last_ms is not None and point.at_ms - last_ms <= 3 * step_ms
+        goes_on = last_ms is not None and point.at_ms - last_ms <= 3 * usual_ms
         path.append(f"{'L' if goes_on else 'M'}{x(point.at_ms):.1f} {y(point.mean):.1f}{'' if goes_on else 'h.1'}")
         last_ms = point.at_ms
     return f'<path d="{"".join(path)}" fill="none" stroke="{colour}" stroke-width="1.5" stroke-linecap="round"/>'

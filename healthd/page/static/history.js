@@ -6,8 +6,9 @@ import { forInput, lasting, time, withUnit } from "./words.js";
 
 const LEAST_MS = 5000;
 const AROUND_S = 600; // what is shown of a moment
+const MOST_REPORTED_MS = 2 * 86_400_000;
 const SPANS_S = { least: 30, most: 31 * 86_400 };
-const NEAR_PX = 60; // a mark that is this close to the cursor is read out: 1/60 of the view
+const NEAR = 60; // a mark within this part of the view from the cursor is read out
 const part = (id) => document.getElementById(id);
 const buttons = [...document.querySelectorAll("#spans button")];
 const plots = new Map();
@@ -54,6 +55,7 @@ function showStream(value) {
   const [start, end] = value.split(" ").map(Number);
   const room = Math.max(30_000, 0.05 * (end - start));
   zoom(start - room, Math.min(Date.now(), end + room));
+  view.reported = [start, end];
 }
 
 function go(spanS, endMs) {
@@ -151,6 +153,9 @@ function drawControls() {
   part("later").disabled = live;
   part("range").textContent = live ? `the last ${lasting(1000 * view.span_s)}`
     : `${time(shown.start_ms)} – ${time(shown.end_ms)}`;
+  const [from, to] = view.reported ?? [shown.start_ms, shown.end_ms];
+  part("report").href = `/api/report?start_ms=${from}&end_ms=${to}`;
+  part("report").hidden = to - from > MOST_REPORTED_MS;
   part("when").max = forInput(Date.now());
   const slider = part("cursor");
   slider.min = Math.ceil(shown.start_ms / 1000) * 1000;
@@ -173,7 +178,9 @@ function point(ms) {
 }
 
 function momentInWords() {
-  const near = shown.marks.filter((mark) => Math.abs(mark.timestamp_ms - cursor) < (shown.end_ms - shown.start_ms) / NEAR_PX);
+  const away = (mark) => Math.abs(mark.timestamp_ms - cursor);
+  const near = shown.marks.filter((mark) => away(mark) < (shown.end_ms - shown.start_ms) / NEAR);
+  near.sort((a, b) => away(a) - away(b));
   return [time(cursor), ...near.slice(0, 2).map((mark) => mark.text)].join(" · ");
 }
 

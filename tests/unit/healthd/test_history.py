@@ -153,3 +153,12 @@ def test_a_reader_keeps_no_transaction(store: Store, reader: History) -> None:
     reader.live(86_400, NOW_MS)
     busy, *_ = store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
     assert 0 == busy
+
+
+def test_a_time_is_reported_as_one_file(store: Store, reader: History) -> None:
+    """A stream by its beginning, with how it ended; any other time by its middle."""
+    store._connection.execute("INSERT INTO sessions VALUES ('s', ?, ?, 'completed', '{}')", (NOW_MS - 60_000, NOW_MS))
+    store.write([batch((RTT, 61.5, {}))])
+    report = reader.report(NOW_MS - 60_000, NOW_MS)
+    assert all(part in report for part in (f"<h1>Stream of {DEVICE}</h1>", "Stopped by the operator", "61.5"))
+    assert "Stopped" not in reader.report(NOW_MS - 30_000, NOW_MS)

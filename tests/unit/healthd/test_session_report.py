@@ -125,6 +125,18 @@ def test_the_file_opens_anywhere(
     assert [] == re.findall(r"(?:src|href)=|@import|url\(|<script", text)
 
 
+def test_what_is_measured_now_and_then_is_one_line(
+    database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two readings that came close to each other do not turn the rest into dots; a hole stays one."""
+    seconds = [0, 5, 6, 11, 16, 21, 60, 65]
+    database.add("encoder.bitrate_bits_per_second", dict.fromkeys(seconds, 5e6))
+    run(database, monkeypatch, "--output", str(tmp_path / "r.html"))
+    figure = (tmp_path / "r.html").read_text(encoding="utf-8").partition("Bitrate set</b>")[2].partition("</figure>")[0]
+    (path,) = re.findall(r'<path d="([^"]*)"', figure)
+    assert 2 == path.count("M")
+
+
 def test_the_table_has_every_point(
     database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
