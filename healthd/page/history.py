@@ -15,7 +15,7 @@ from typing import Any
 
 from common.event_advice import todo
 from healthd import advice, link_names, samples
-from healthd.page.plots import METRICS, PLOTS, LineOf
+from healthd.page.plots import METRICS, OF_LINKS, PLOTS, LineOf
 from healthd.recorded import events, series
 from healthd.recorded.database import Database, Query
 from healthd.recorded.events import NEWEST, Event
@@ -163,8 +163,7 @@ def _todo(event: Event) -> str:
 
 
 def _names(lines: Iterable[Line], modems: link_names.Modems, given: Mapping[str, str]) -> dict[link_names.Key, str]:
-    keys = {_key(line): None for line in lines if "ip" in line.labels}  # in the order of the lines
-    return link_names.names(sorted(keys), modems, given)
+    return link_names.names(sorted({_key(line) for line in lines if line.metric in OF_LINKS}), modems, given)
 
 
 def _key(line: Line) -> link_names.Key:

@@ -70,4 +70,5 @@ PLOTS = (
     ),
 )
 METRICS = tuple(dict.fromkeys(line.metric for plot in PLOTS for line in plot.lines))
+OF_LINKS = {line.metric for plot in PLOTS for line in plot.lines if not line.name}
 OF_TILE = {tile: plot.id for plot in PLOTS for tile in plot.tiles}

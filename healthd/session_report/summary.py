@@ -50,6 +50,7 @@ FIGURES = (
     Figure("srtla.link_bits_per_second", "Carried by each link", "Mbit/s", 1e-6, "interface"),
 )
 METRICS = tuple(figure.metric for figure in FIGURES)
+OF_LINKS = {figure.metric for figure in FIGURES if figure.label}
 LINK_STATE = {"srtla.link_rtt_ms": "ms", "srtla.link_loss_percent": "% loss"}
 
 
@@ -131,9 +132,9 @@ def _links_at(at_ms: int, lines: list[Line]) -> dict[str, str]:
 def with_names(lines: Iterable[Line], modems: link_names.Modems, given: Mapping[str, str]) -> list[Line]:
     """Return lines of which each of a link has its name as a label, `NAME`."""
     lines = list(lines)
-    names = link_names.names(sorted({_key(line) for line in lines if "ip" in line.labels}), modems, given)
+    names = link_names.names(sorted({_key(line) for line in lines if line.metric in OF_LINKS}), modems, given)
     return [
-        line._replace(labels={**line.labels, NAME: names[_key(line)]}) if _key(line) in names else line
+        line._replace(labels={**line.labels, NAME: names[_key(line)]}) if line.metric in OF_LINKS else line
         for line in lines
     ]
 

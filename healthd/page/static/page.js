@@ -33,8 +33,9 @@ function show(picture) {
 }
 
 function alive(since) {
+  document.body.classList.remove("connecting");
   document.body.classList.toggle("lost", since !== null);
-  write(part("connection"), since === null ? "live" : `device not reachable since ${time(since.getTime())}`);
+  write(part("connection"), since === null ? "live" : `not reachable since ${time(since.getTime())}`);
   if (since === null) return;
   const text = `Nothing was heard since ${time(since.getTime())}. What is below is old.`;
   const silent = { level: "idle", reasons: [], since_ms: null };
@@ -65,7 +66,7 @@ const now = JSON.parse(part("now").textContent);
 const last = now ?? lastPicture();
 if (last) show(last);
 if (last && !now) {
-  document.body.classList.add("lost");
+  document.body.classList.add("lost", "connecting");
   write(part("connection"), `connecting; this is of ${time(last.timestamp_ms)}`);
 }
 setUpHistory();

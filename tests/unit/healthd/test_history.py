@@ -53,14 +53,14 @@ def test_a_plot_has_least_mean_and_most_of_each_step(store: Store, reader: Histo
 def test_a_link_is_called_as_people_call_it(store: Store, reader: History) -> None:
     """By the configuration, its carrier, or else its interface; two of one carrier by that too."""
     tags = {
-        name: {"interface": name, "ip": f"10.0.0.{at}"} for at, name in enumerate(("wwan0", "wwan1", "usb0", "enx"))
+        name: {"interface": name, "ip": f"10.0.0.{at}"} for at, name in enumerate(("wwan0", "wwan1", "usb0", "enx", ""))
     }
     for interface in ("wwan0", "wwan1", "usb0"):
         modem = {"interface": interface, "carrier": "Vodafone", "model": "EM12-G"}
         store.write([batch(("modem.info", 1, modem))])
-    store.write([batch(*(("srtla.link_rtt_ms", 5.0, link) for link in tags.values()))])
+    store.write([batch(*(("srtla.link_rtt_ms", 5.0, link) for link in (*tags.values(), {})))])
     answer = reader.plots(NOW_MS - 60_000, NOW_MS)
-    assert {"left", "Vodafone (wwan0)", "Vodafone (usb0)", "enx"} == set(lines(answer, "rtt"))
+    assert {"left", "Vodafone (wwan0)", "Vodafone (usb0)", "enx", "10.0.0.4", "link"} == set(lines(answer, "rtt"))
 
 
 def test_a_viewer_asks_for_what_is_new(store: Store, reader: History) -> None:
