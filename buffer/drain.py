@@ -90,7 +90,7 @@ class Drain:
             **recheck.operations(),
             **Audit(service, store, recheck, status).operations(),
             **ServerStarts(service, store, recheck).operations(),
-            **UnsentEvents(store).operations(),
+            **UnsentEvents(service, store).operations(),
         }
         service.instruments.count("storage.quarantined_total", 0)  # a rate needs to have seen it at 0
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)

@@ -58,6 +58,7 @@ ADVICE: dict[str, str] = {
     "budget_reached": "Raise remote.budget, or wait for the next period.",
     "samples_refused": "The log names them; check the server's limits.",
     "samples_missing": "Nothing where they were sent again; else check the server's disk and retention.",
+    "events_missing": "Nothing where they were sent again; else check the log server's disk and retention.",
     "samples_withheld": "Change the setting that is named, at the server or its proxy.",
     "server_lost_data": "Nothing for what is sent again; check why the server lost it. Older data is in `archive/`.",
     "clock_skewed": "Check NTP here (`timedatectl`) and on the server.",

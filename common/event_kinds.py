@@ -116,6 +116,9 @@ KINDS: dict[str, Kind] = {
     "budget_renewed": Kind(INFO, "All priorities are uploaded again.", clears="budget_reached"),
     "samples_refused": Kind(ERROR, "The server refused samples for good; they stay on the device."),
     "samples_missing": Kind(ERROR, "The server did not have what it had accepted, and what was done about it."),
+    "events_missing": Kind(
+        WARNING, "The log server did not have events that it had acknowledged, and what was done about it."
+    ),
     "samples_withheld": Kind(
         WARNING,
         "The server accepts samples and by a rule of its own does not have them: which, and the likely setting.",

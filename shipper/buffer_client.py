@@ -297,6 +297,21 @@ class BufferClient:
         """Report that it has all up to an event."""
         self._ask("events_sent", upto=upto)
 
+    def events_audit(self, grace_s: float) -> dict[str, Any]:
+        """Return how many acknowledged events are to be counted at the log server, and between which times."""
+        reply = self._ask("events_audit", grace_s=grace_s)
+        if "upto" not in reply:
+            raise BufferAwayError(f"events_audit: a reply with {', '.join(reply)}")
+        return reply
+
+    def events_verdict(self, upto: int, missing: int) -> None:
+        """Report how many of them it does not have."""
+        self._ask("events_verdict", upto=upto, missing=missing)
+
+    def events_restarted(self, start: ServerStart) -> None:
+        """Report when the log server was started."""
+        self._ask("events_restarted", **start._asdict())
+
 
 def wake_ups(run_dir: Path) -> zmq.Socket[bytes]:
     """Return a socket on which a message comes whenever P0 was committed."""

@@ -1,7 +1,8 @@
 """Events in words to a server for logs (JSON lines, as VictoriaLogs takes them); off until `remote.events.url` is set.
 
 Reads events from the buffer, oldest first; emits one request at a time, and tells the buffer how far the server has
-them. A request whose answer was lost is sent again: at the server an event may be there twice, never missing. Fails
+them. A request whose answer was lost is sent again: at the server an event may be there twice, never missing; what it
+forgot in a crash is sent again too. Fails
 by waiting longer each time; samples go first, and a server that hangs holds them up for `MAX_REQUEST_S` and no longer.
 """
 
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 
 from common.remote import VICTORIAMETRICS, Auth, Remote, Tls
 from shipper.buffer_client import BufferClient, Event
+from shipper.event_audit import EventAudit
 from shipper.http import proof
 from shipper.http.client import Exchange, HttpClient
 from shipper.http.outcome import Accepted
@@ -41,6 +43,7 @@ class EventUploader:
 
     def __init__(self, remote: Remote, buffer: BufferClient, client: HttpClient, report: Report) -> None:
         self._remote, self._buffer, self._client, self._report = remote, buffer, client, report
+        self._audit = EventAudit(remote, buffer, client, report)
         self._failures = 0
         self._wait_until_s = 0.0
 
@@ -56,6 +59,7 @@ class EventUploader:
             return self._wait_until_s
         device_id, events = self._buffer.events()
         if not events:
+            self._audit.step()
             return now_s + LOOK_S
         packed = self._client.transport.pack(body(device_id, events))
         exchange = self._client.upload(packed, len(events), proof.EVENTS)
@@ -75,6 +79,7 @@ class EventUploader:
         """Wait; return until when."""
         wait_s = backoff_s(self._failures, self._remote, random.random())  # noqa: S311 - it spreads load
         self._failures += 1
+        self._audit.suspect()
         self._wait_until_s = time.monotonic() + wait_s
         reason = "" if isinstance(exchange.outcome, Accepted) else exchange.outcome.reason
         self._report.instruments.count("uploader.event_failures_total", reason=reason)

@@ -11,6 +11,8 @@ from typing import Any
 
 from tests.http_server import serving
 
+STARTED_S = 1_760_000_000
+
 
 class LogServer:
     """What came.
@@ -28,6 +30,12 @@ class LogServer:
         self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.statuses: list[int] = []
+
+    def answer(self, path: str) -> bytes:
+        """Answer a question: when it was started, and how many lines it has, each once."""
+        if path == "/metrics":
+            return b"vm_app_start_timestamp %d\n" % STARTED_S
+        return b'{"events":"%d"}\n' % len({(line["_time"], line["_msg"]) for line in self.lines if "_msg" in line})
 
     def take(self, path: str, headers: dict[str, str], body: bytes) -> int:
         """Take a request; return its status."""
@@ -55,6 +63,14 @@ def running() -> Iterator[LogServer]:
             self.send_response(taken.take(self.path, dict(self.headers), body))
             self.send_header("Content-Length", "0")
             self.end_headers()
+
+        def do_GET(self) -> None:
+            """Answer it."""
+            body = taken.answer(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -70,7 +70,8 @@ class StubBuffer:
         self.refuse: dict[str, str] = {}
         self.mute: set[str] = set()
         self.events: list[list[Any]] = []
-        self.events_sent = 0
+        self.events_sent = self.events_verified = self.events_missing = 0
+        self.events_starts: list[int] = []
         self._leases: dict[int, list[Row]] = {}
         self._number = 100
 
@@ -164,6 +165,29 @@ class StubBuffer:
 
     def _events(self, _request: dict[str, Any]) -> dict[str, Any]:
         return {"device_id": "box", "events": [row for row in self.events if row[0] > self.events_sent][:2]}
+
+    def _events_audit(self, _request: dict[str, Any]) -> dict[str, Any]:
+        """Give all that was sent, until somebody has counted it."""
+        sent = [row for row in self.events if self.events_verified < row[0] <= self.events_sent]
+        if not sent:
+            return {"upto": 0}
+        times_ms = [row[1] for row in sent]
+        return {
+            "upto": sent[-1][0], "device_id": "box", "start_ms": min(times_ms), "end_ms": max(times_ms),
+            "events": len(sent),
+        }  # fmt: skip
+
+    def _events_verdict(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.events_missing += request["missing"]
+        if request["missing"]:
+            self.events_sent = self.events_verified
+        else:
+            self.events_verified = request["upto"]
+        return {}
+
+    def _events_restarted(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.events_starts.append(request["started_s"])
+        return {}
 
     def _events_sent(self, request: dict[str, Any]) -> dict[str, Any]:
         self.events_sent = request["upto"]
