@@ -162,6 +162,8 @@ class Scheduled:
             if descriptor not in self._waiting_on:
                 self._service.loop.on_readable(descriptor, self.watch)
         self._waiting_on = wanted
+        if self.source.watches:
+            self._watch_timer.interval_s = self.source.rest_s or self.source.config.watch_interval_s
 
     def _count(self, seen: Seen, duration_s: float) -> None:
         name, instruments = self.source.name, self._service.instruments

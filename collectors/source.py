@@ -1,8 +1,8 @@
 """One source: a module with `Config`, `State` and `collect`, with its state, its section and the machine it reads.
 
 A module may have two functions more: `watch`, for what cannot wait for the next collect, and `hear`, for what the
-buffer has committed. What its state has as `descriptors` wakes it too; one whose state has a `run_dir` may keep a small
-file there over a restart.
+buffer has committed. What its state has as `descriptors` wakes it too, and `rest_s` says for how long nothing else
+will; one whose state has a `run_dir` may keep a small file there over a restart.
 """
 
 from __future__ import annotations
@@ -57,6 +57,11 @@ class Source:
         """Return what it waits for, open at the moment."""
         opened = getattr(self._state, "descriptors", ())
         return tuple(one if isinstance(one, int) else one.fileno() for one in opened)
+
+    @property
+    def rest_s(self) -> float | None:
+        """Return how long it may be left alone where only a descriptor brings news; None where it has to be watched."""
+        return getattr(self._state, "rest_s", None)
 
     def collect(self) -> Seen:
         """Read everything once."""

@@ -23,6 +23,7 @@ from collectors.srt.tap import Starts, Tap
 from collectors.srt.telemetry import LinkNumbers
 
 RECONNECT_S = 15.0  # belaUI starts belacoder again after 2 s; later it is another stream
+REST_S = 5.0
 KEPT_STARTS, KEPT_S = 64, 10.0  # packets from before the stream's programs were found
 
 
@@ -67,6 +68,11 @@ class State:
     def descriptors(self) -> tuple[object, ...]:
         """What wakes the collector when a stream begins; while one runs, the tap is read anyway."""
         return (self.starts.socket,) if self.starts is not None and self.tap is None else ()
+
+    @property
+    def rest_s(self) -> float | None:
+        """How long it needs no look while no stream runs; None while one does, or has just begun."""
+        return REST_S if self.descriptors and self.encoder is None and not self._begins else None
 
     def has_changed(self, host: Host, wall_s: float) -> bool:
         """Tell whether a stream begins, its programs are still to be found, or its encoder is gone."""

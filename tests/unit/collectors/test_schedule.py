@@ -51,6 +51,7 @@ class State:
 
     descriptors: list[Any] = field(default_factory=list)
     error: str = ""
+    rest_s: float | None = None
     heard: list[Any] = field(default_factory=list)
     during: Callable[[], object] = list
 
@@ -147,6 +148,16 @@ def test_a_readable_descriptor_wakes_the_collector(rig: Any) -> None:
     one.state.descriptors = []
     one.scheduled[0].watch()
     os.close(reading)
+
+
+def test_one_that_rests_is_watched_seldom(rig: Any) -> None:
+    """Until it says that it has to be watched again."""
+    one = rig("watch")
+    intervals = []
+    for one.state.rest_s in (None, 600.0, None):
+        one.scheduled[0].watch()
+        intervals.append(one.scheduled[0]._watch_timer.interval_s)
+    assert [ON.watch_interval_s, 600.0, ON.watch_interval_s] == intervals
 
 
 def test_a_socket_wakes_the_collector_too(rig: Any) -> None:
