@@ -78,7 +78,9 @@ def at_work(machine: Machine) -> None:
     """An operator's commands do what they say, and a pipeline that is killed comes back."""
     states = machine.try_run("sh", "-c", f"{SUPERVISORCTL} status").splitlines()
     running = {line.split()[0] for line in states if " RUNNING " in line}
-    assert {"buffer", "shipper", "healthd", "collectors:cpu", "collectors:events", "collectors:hdmi"} <= running, states
+    assert {"buffer", "shipper", "healthd", "collectors:system", "collectors:events", "collectors:media"} <= running, (
+        states
+    )
     machine.run("sh", "-c", f"{SUPERVISORCTL} restart shipper healthd")
     assert "config.yaml unchanged" in machine.run("env", "EDITOR=cat", "sudoedit", "/etc/belabox-metrics/config.yaml")
     machine.run("sudo", "systemctl", "reload", UNITS[0])
