@@ -188,7 +188,7 @@ path but the login form, what draws it, and `/health/live` then answers 401 with
 cookie that the form gives for 30 days. [Reaching the page](page.md) has the one command for a phone, and HTTPS. Another token ends all cookies. There are five wrong guesses a minute for
 an address.
 
-In a terminal, `make top` (on an installed device `python -m healthd.top --config …`) shows what the page shows,
+In a terminal `belabox-metrics top` (in a tree `make top`) shows what the page shows,
 redrawn every second; in a pipe it prints it once.
 
 The page itself asks nothing of the internet. `/api/now` and `/api/live` hold what it shows now, `/api/plots` and
