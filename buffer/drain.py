@@ -29,6 +29,7 @@ from common.service import Service
 from common.status import BufferStatus
 
 MAX_LEASE = 200_000  # samples; about 20 MB in both processes
+UNQUARANTINE_ROWS = 50_000  # looked at in one step: 50 ms
 FINISH_S = 1.0  # an answer of the server takes no longer, as a rule
 MOST_CHUNKS = 1 << 31
 REQUESTS_PER_TURN = 16  # then ingest gets its turn
@@ -87,6 +88,7 @@ class Drain:
             "reject": self._reject,
             "release": self._release,
             "stats": self._stats,
+            "unquarantine": self._unquarantine,
             **recheck.operations(),
             **Audit(service, store, recheck, status).operations(),
             **ServerStarts(service, store, recheck).operations(),
@@ -213,6 +215,15 @@ class Drain:
             )  # fmt: skip
         self._account(request["lease"], lease, len(rows))
         return {"marked": marked}
+
+    def _unquarantine(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Make the refused samples among the next rows pending again; say from where to go on."""
+        start, metric = int(request["after_id"]), request.get("metric")
+        stop = start + UNQUARANTINE_ROWS
+        released = self._store.pending.unquarantine(range(start, stop), None if metric is None else str(metric))
+        if released:
+            self._service.log.info("released from quarantine", count=released, metric=metric)
+        return {"released": released, "after_id": stop if stop <= self._store.samples.greatest_id() else None}
 
     def _release(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._leases.pop(request["lease"], None) is None:

@@ -135,6 +135,21 @@ class Pending:
         self.counts[priority] -= marked
         return marked
 
+    def unquarantine(self, ids: range, metric: str | None) -> int:
+        """Make refused samples among some rows pending again, of one metric or of all; return how many."""
+        chosen = "series_id IN (SELECT id FROM series WHERE metric_name = coalesce(?, metric_name))"
+        update = (
+            f"UPDATE samples SET chunk = NULL, clock = NULL WHERE id >= ? AND id < ? AND chunk = ? AND {chosen} "
+            "RETURNING priority"
+        )
+        with self._connection:
+            rows: list[Any] = self._connection.execute(
+                update, (ids.start, ids.stop, QUARANTINED.code, metric)
+            ).fetchall()
+        for (priority,) in rows:
+            self.counts[priority] += 1
+        return len(rows)
+
     def requeue_series(self, start_ms: int, series_ids: Iterable[int]) -> int:
         """Make the uploaded samples of some series in an audit window pending again; return how many.
 

@@ -15,6 +15,7 @@ SCRIPT = """_belabox_metrics() {{
         print) words="{sources}" ;;
         logs) words="{processes}" ;;
         completion) words=bash ;;
+        quarantine) words="list release" ;;
         *) COMPREPLY=($(compgen -f -- "$word")); return ;;
         esac
     fi

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from common import VERSION
-from deploy.command import backup, completion, control, doctor, share, waiting
+from deploy.command import backup, completion, control, doctor, quarantine, share, waiting
 from deploy.command.place import CommandError, Place, find
 
 Do = Callable[[Place, argparse.Namespace], int]
@@ -92,6 +92,14 @@ COMMANDS: dict[str, Command] = {
         backup.backup,
         "a consistent copy of the database, while everything runs",
         ((("file",), {"help": "where to; must not be there yet"}),),
+    ),
+    "quarantine": Command(
+        quarantine.quarantine,
+        "the samples that the server refused for good: list them, or release them to be sent again",
+        (
+            (("action",), {"choices": ["list", "release"]}),
+            (("metric",), {"nargs": "?", "help": "of this metric alone, as it is in the database"}),
+        ),
     ),
     "doctor": Command(doctor.doctor, "what is missing here, and the command that gives it; without secrets"),
     "version": Command(_version, "the version"),

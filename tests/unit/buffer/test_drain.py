@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import zmq
 
 from common import clock, wire
 from common.sample import Sample
+from deploy.command.place import Place
+from deploy.command.quarantine import quarantine
 from tests.harness import wait_for
 from tests.unit.buffer.clients import WITH_ALARMS, Producer, Shipper, values
 from tests.unit.buffer.databases import DEVICE, NOW_MS, query
@@ -24,6 +27,12 @@ def running(run_dir: Path) -> Iterator[Child]:
     """The real buffer, with metrics of every priority."""
     with Child(run_dir, ["-c", WITH_ALARMS]) as child:
         yield child
+
+
+@pytest.fixture
+def environment(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database's path, as the command finds it."""
+    monkeypatch.setenv("BELABOX_STORAGE__PATH", str(run_dir / "metrics.db"))
 
 
 @pytest.fixture
@@ -151,6 +160,23 @@ def test_rejected_samples_are_quarantined_and_logged(
         assert ("400 bad line", NOW_MS) == (line["reason"], line["timestamp_ms"])
         ears.wait_for("the counter", lambda said: reading(said, "storage.quarantined_total") == 2)
     assert ((0, []), [0, 0, 0, 0]) == (shipper.lease(), shipper.pending())
+
+
+def test_refused_samples_are_listed_and_released_by_a_command(
+    producer: Producer, shipper: Shipper, run_dir: Path, capsys: pytest.CaptureFixture[str], environment: None
+) -> None:
+    """All of them or a metric's; what is released is pending again, at its own time."""
+    producer.put(Sample("m", 7, {"l": "v"}), Sample("n", 8), Sample("text", "kept"))
+    producer.settle()
+    shipper.ask("reject", lease=shipper.lease()[0], upto=2, reason="400 bad line")
+    place = Place(run_dir, run_dir, None, is_device=False)
+    for action, metric in (("list", None), ("release", "m"), ("list", None), ("release", None)):
+        assert 0 == quarantine(place, argparse.Namespace(action=action, metric=metric))
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith(f'm {{"l":"v"}}: 1 samples, {clock.rfc3339(NOW_MS)} to ')
+    assert ["2 samples in quarantine", "1 samples are pending again"] == said[2:4]
+    assert ["1 samples in quarantine", "1 samples are pending again"] == said[-2:]
+    assert [7, 8] == sorted(values(shipper.lease()[1]))
 
 
 def test_a_reject_without_a_reason_changes_nothing(producer: Producer, shipper: Shipper) -> None:
