@@ -117,12 +117,13 @@ class Session:
     def add(self, name: str, value: float, at_ms: int) -> None:
         """Add a reading to its mean."""
         before = self.means.get(name, Mean(value, 0.0, value, at_ms))
-        held = before.until(min(at_ms, self._live_until(before.at_ms)))
+        held = before.until(self._live_until(before.at_ms, at_ms))
         self.means[name] = held._replace(value=value, at_ms=max(at_ms, before.at_ms))
 
     def summary(self) -> dict[str, float]:
         """Return the means of what was measured while it was live."""
-        means = {name: mean.until(self._live_until(mean.at_ms)).mean for name, mean in sorted(self.means.items())}
+        until = {name: self._live_until(mean.at_ms, self.last_ms) for name, mean in sorted(self.means.items())}
+        means = {name: self.means[name].until(end_ms).mean for name, end_ms in until.items()}
         return {name: round(mean, 2) for name, mean in means.items()}
 
     def count_data(self, sample: Sample) -> None:
@@ -138,11 +139,11 @@ class Session:
         """Tell whether the stream was live at a moment."""
         return any(begin <= timestamp_ms and (end is None or timestamp_ms <= end) for begin, end in self.live_ms)
 
-    def _live_until(self, timestamp_ms: int) -> int:
-        """Return until when it was live from a moment on, at which it was."""
-        ends = (end for begin, end in self.live_ms if begin <= timestamp_ms and (end is None or timestamp_ms <= end))
-        end = next(ends, timestamp_ms)
-        return self.last_ms if end is None else end
+    def _live_until(self, from_ms: int, most_ms: int) -> int:
+        """Return until when it was live from a moment on, at which it was; until `most_ms` at most."""
+        ends = (end for begin, end in self.live_ms if begin <= from_ms and (end is None or from_ms <= end))
+        end = next(ends, from_ms)
+        return most_ms if end is None else min(end, most_ms)
 
 
 class State:

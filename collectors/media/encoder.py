@@ -79,9 +79,7 @@ class State:
 
 def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
     """Yield what the encoder is set to and what it does."""
-    target = belabox.max_bitrate(host)
-    if target is not None:
-        yield Sample("encoder.bitrate_target_bits_per_second", target)
+    yield from _target(host)
     if not host.exists(mpp.SESSIONS):
         host.notes["hardware encoder"] = NOTHING
     session = mpp.encoding(host, belabox.ENCODERS)
@@ -102,9 +100,12 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
 def watch(host: Host, _config: Config, state: State) -> Iterator[Event | Sample | Glimpse]:
     """Yield an event when an open session stops to give frames, and one when it is over; and the bitrate of now."""
     session = mpp.encoding(host, belabox.ENCODERS)
-    _follow_owner(session, state)
+    is_new = _follow_owner(session, state)
     bitrate = mpp.number(session, "bitrate") if session is not None else None
-    if bitrate is not None:
+    if bitrate is not None and is_new:  # from its first second on it is known what is low
+        yield Sample("encoder.bitrate_bits_per_second", bitrate)
+        yield from _target(host)
+    elif bitrate is not None:
         yield Glimpse("encoder.bitrate_bits_per_second", bitrate)
     now = _counts(host) if session is not None else None
     if now is not None and state.looked is not None and now.at_s - state.looked.at_s >= LOOK_S:
@@ -180,13 +181,24 @@ def _frames(host: Host, session: mpp.Session, state: State) -> Iterator[Sample]:
     state.frames.append(now)
 
 
-def _follow_owner(session: mpp.Session | None, state: State) -> None:
-    """Begin to count anew with each process that encodes: between two of them nobody wants frames."""
+def _target(host: Host) -> Iterator[Sample]:
+    target = belabox.max_bitrate(host)
+    if target is not None:
+        yield Sample("encoder.bitrate_target_bits_per_second", target)
+
+
+def _follow_owner(session: mpp.Session | None, state: State) -> bool:
+    """Count from the start with each process that encodes, and tell whether it is another one.
+
+    Between two of them nobody wants frames.
+    """
     owner = "" if session is None else f"{session.get('pid', '')} {session.get('session', '')}"
-    if owner != state.owner:
-        state.owner, state.looked = owner, None
-        state.bitrates.clear()
-        state.frames.clear()
+    if owner == state.owner:
+        return False
+    state.owner, state.looked = owner, None
+    state.bitrates.clear()
+    state.frames.clear()
+    return True
 
 
 def _rate(before: Frames, now: Frames) -> float:
