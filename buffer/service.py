@@ -133,6 +133,9 @@ class Buffer:
         self.status.paused = None
         if store.migrated_from not in (0, migrations.VERSION):
             service.log.info("migrated", path=str(store.path), schema_found=store.migrated_from)
+        if store.undated:
+            service.instruments.count("storage.quarantined_total", store.undated)
+            service.log.warning("samples of an earlier boot without a date are in quarantine", count=store.undated)
         self._close_sessions()
         self.marks = UploadMarks(store, service.run_dir)
         self._recover_marks()

@@ -94,7 +94,8 @@ class Publisher:
         if samples and not found:
             return
         kept = []
-        has_date = wire.EARLIEST_MS <= timestamp_ms <= wire.LATEST_MS  # a batch from 1970 would never be acked
+        # A batch from 1970 would never be acked; the buffer dates it by its time since boot, where that is known.
+        has_date = bool(self._boot_id) or wire.EARLIEST_MS <= timestamp_ms <= wire.LATEST_MS
         for sample in found:
             if has_date and is_deliverable(sample):
                 kept.append(sample)
@@ -166,7 +167,7 @@ class Publisher:
             producer,
             self.epoch,
             self._seq + 1,
-            timestamp_ms,
+            min(max(timestamp_ms, wire.EARLIEST_MS), wire.LATEST_MS),
             max(0, clock.boottime_ms() - (clock.wall_ms() - timestamp_ms)),  # of the same instant
             self._boot_id,
             urgent or priority == 0,

@@ -18,6 +18,7 @@ import apsw
 from buffer.storage import fate
 from common import clock
 from common.sample import Batch
+from common.wire import EARLIEST_MS
 
 STEP_MS = 2_000  # NTP steps beyond 128 ms and slews below; two seconds is no jitter of ours
 DRIFT_MS = 500  # what a slewed clock may drift before the row is updated
@@ -171,6 +172,16 @@ class Clocks:
                         self._move(row_id, timestamp_ms + step_ms)
                 return len(rows)
         return 0
+
+    def quarantine_undated(self) -> int:
+        """Put what an earlier boot left in 1970 in quarantine: no clock will ever tell its time; return how many."""
+        query = (
+            f"UPDATE samples SET chunk = ? WHERE timestamp_ms < ? AND {fate.IS_PENDING} "
+            "AND clock IS NOT NULL AND clock NOT IN (SELECT id FROM clocks WHERE boot_id = ?)"
+        )
+        with self._connection:
+            self._connection.execute(query, (fate.QUARANTINED.code, EARLIEST_MS, self._boot_id))
+        return int(self._connection.changes())
 
     def _move_events(self) -> None:
         """Set the events of this boot right that were not sent; those of another boot stay as they are."""

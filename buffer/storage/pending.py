@@ -18,6 +18,7 @@ from buffer.storage.checkpoints import Checkpoints, Extent
 from buffer.storage.fate import QUARANTINED, Fate, uploaded_in
 from common import clock
 from common.sample import PRIORITIES
+from common.wire import EARLIEST_MS
 
 _PENDING = f"FROM samples INDEXED BY idx_uploaded WHERE {fate.IS_PENDING} AND priority = ?"
 
@@ -73,6 +74,7 @@ class Pending:
             f"SELECT id, timestamp_ms, series_id, value {_PENDING} AND timestamp_ms >= ? AND timestamp_ms < ? "
             "AND clock IS NOT ? ORDER BY timestamp_ms, id LIMIT ?"
         )
+        since_ms = max(since_ms, EARLIEST_MS)  # a server takes no 1970: they wait for a clock that knows their time
         bounds = (priority, since_ms, before_ms, self._unsynchronised() or -1, limit)
         rows = [PendingSample(*row) for row in self._connection.execute(query, bounds)]
         for row in rows:

@@ -63,6 +63,7 @@ class Store:
     Attributes:
         migrated_from: version of the schema as it was found.
         generation: another number each time a file is opened; what refers to rows of an earlier one is void.
+        undated: samples of an earlier boot in 1970 that were put in quarantine.
         damage: what SQLite said when it called the file corrupt, or None.
         pending, samples, aggregates, windows, checkpoints, progress, withheld, restore: the parts; each `open` makes
             others.
@@ -109,6 +110,7 @@ class Store:
         with connection:
             connection.execute(events.CLOCKS)
         self._writer = SampleWriter(connection, self.device_id, self._sync_wait_s, self.path.parent)
+        self.undated = self.clocks.quarantine_undated()
         self.pending = Pending(connection, lambda: self.clocks.unsynchronised)
         self.samples = Samples(connection)
         self.aggregates = Aggregates(connection)

@@ -14,7 +14,8 @@ import pytest
 from buffer.storage import clocks
 from buffer.storage.store import Store
 from common import clock
-from common.sample import NORMAL
+from common.sample import NORMAL, Batch, Sample
+from common.wire import EARLIEST_MS, LATEST_MS
 from tests.unit.buffer.databases import DEVICE, NOW_MS, batch, query, storage
 
 
@@ -261,3 +262,33 @@ def test_random_writes_and_marks_agree_with_a_model(store: Store, path: Path) ->
         assert sum(state == 0 for _, state in model.values()) == store.pending.counts[NORMAL]
     rows_now = query(path, "SELECT metric_name, timestamp_ms, metric_value, uploaded FROM metrics")
     assert model == {(name, at_ms): (value, state) for name, at_ms, value, state in rows_now}
+
+
+def test_a_board_in_1970_sends_nothing_before_it_knows_the_date(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then every sample goes with the time at which it was taken."""
+    wall_ms, boot_ms = clock.wall_ms(), clock.boottime_ms()
+    with monkeypatch.context() as early:
+        early.setattr(clock, "wall_ms", lambda: 5_000 + clock.boottime_ms() - boot_ms)
+        samples = [Sample("m", 1)]
+        store.write([Batch("p", "e", 1, EARLIEST_MS, boot_ms, clock.boot_id(), urgent=False, samples=samples)])
+        assert ([], [0, 0, 1, 0]) == (store.pending.rows(NORMAL, LATEST_MS, 10), store.pending.counts)
+    monkeypatch.setattr(clock, "is_synchronised", lambda: True)
+    store.write([])
+    assert 1 == store.clocks.rebase()
+    (row,) = store.pending.rows(NORMAL, LATEST_MS, 10)
+    assert abs(row.timestamp_ms - wall_ms) < 1_000
+
+
+def test_what_an_earlier_boot_left_in_1970_is_quarantined(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody will ever know its time; it is kept, and counted."""
+    with monkeypatch.context() as early:
+        early.setattr(clock, "wall_ms", lambda: 5_000)
+        batch_of_1970 = Batch("p", "e", 1, EARLIEST_MS, 1, clock.boot_id(), urgent=False, samples=[Sample("m", 1)])
+        store.write([batch_of_1970])
+    store._connection.execute("UPDATE clocks SET boot_id = 'earlier'")
+    store.close()
+    again = Store(storage(path), DEVICE)
+    assert (1, [0, 0, 0, 0]) == (again.undated, again.pending.counts)
+    again.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from common import catalog, wire
+from common import catalog, clock, wire
 from common import publisher as module
 from common.instruments import Instruments
 from common.lock import AlreadyRunning
@@ -258,11 +258,27 @@ def test_what_cannot_be_delivered_is_dropped_and_counted(
     assert [1] == values(buffer)
 
 
-@pytest.mark.parametrize("timestamp_ms", [0, 5_000, wire.EARLIEST_MS - 1, wire.LATEST_MS + 1])
-def test_a_clock_outside_any_date_costs_its_samples_and_is_counted(
-    run_dir: Path, make: Make, instruments: Instruments, timestamp_ms: int
+@pytest.mark.parametrize("timestamp_ms", [5_000, wire.LATEST_MS + 1])
+def test_a_board_in_1970_keeps_its_samples(
+    run_dir: Path, make: Make, monkeypatch: pytest.MonkeyPatch, timestamp_ms: int
 ) -> None:
-    """A board in 1970 does not fill its window with batches that no buffer takes and no ack removes."""
+    """The buffer takes the batch, and dates it by the time since boot."""
+    producer, boot_ms = make(), clock.boottime_ms()
+    monkeypatch.setattr(clock, "wall_ms", lambda: timestamp_ms)
+    producer.publish([Sample("m", 1)], timestamp_ms)
+    with RawBuffer(run_dir) as buffer:
+        serve(producer, "the batch", lambda: buffer.take() == 1)
+    batch, refused = wire.decode_batch(buffer.payloads[0])
+    assert (0, 1) == (refused, len(batch.samples))
+    assert 0 <= batch.boottime_ms - boot_ms < 60_000
+
+
+@pytest.mark.parametrize("timestamp_ms", [0, 5_000, wire.EARLIEST_MS - 1, wire.LATEST_MS + 1])
+def test_without_a_boot_a_clock_outside_any_date_costs_its_samples(
+    run_dir: Path, make: Make, instruments: Instruments, timestamp_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing could ever date them; they are counted, and fill no outbox with what no ack removes."""
+    monkeypatch.setattr(clock, "boot_id", lambda: "")
     producer = make()
     producer.publish([Sample("m", 1), Sample("n", 2)], timestamp_ms)
     assert 0 == producer.unacked_samples
