@@ -47,6 +47,11 @@ def text(browser: Chrome, selector: str) -> str:
     return str(browser.execute_script("return document.querySelector(arguments[0])?.textContent ?? ''", selector))
 
 
+def show(browser: Chrome, part: str) -> None:
+    """Scroll to a part of the page: what nobody can see is not asked for."""
+    browser.execute_script("document.getElementById(arguments[0]).scrollIntoView()", part)
+
+
 def verdict(browser: Chrome) -> str:
     """Return the words of both verdicts, their reasons included."""
     parts = ("#stream-verdict h1", "#recorder-verdict h2", "#stream-reasons", "#recorder-reasons")
@@ -94,6 +99,7 @@ def test_what_happens_on_the_board_is_seen(run_dir: Path, vm: FakeVm, quick: dic
 
         wait_for("numbers that move", moved)
         wait_told(browser, "is down")
+        show(browser, "events")
         wait_for("an event", lambda: "link" in text(browser, "#events ol").lower())
         vm.set_state(down=503)
         wait_told(browser, "Uploader: nothing uploaded")
@@ -115,6 +121,8 @@ def test_what_happened_then_is_seen(run_dir: Path, vm: FakeVm, quick: dict[str, 
         assert {text(browser, "#links tbody button")} == {
             one.text.strip() for one in browser.find_elements(By.CSS_SELECTOR, links)
         }
+        show(browser, "events")
+        wait_for("events", lambda: text(browser, "#events [data-moment]"))
         event = browser.find_element(By.CSS_SELECTOR, "#events [data-moment]")
         at = event.text
         event.click()
