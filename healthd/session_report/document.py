@@ -112,7 +112,7 @@ def _moments(moments: Sequence[Moment], clock: Clock) -> Iterator[str]:
         texts = "<br>".join(escape(text) for text in moment.texts)
         links = "<br>".join(f"{escape(name)}: {escape(state)}" for name, state in moment.links.items())
         when = f'<td class="at {moment.severity}">{clock(moment.at_ms)}<br>{moment.severity}</td>'
-        yield f"<tr>{when}<td>{texts}</td><td class="at">{links}</td></tr>"
+        yield f'<tr>{when}<td>{texts}</td><td class="at">{links}</td></tr>'
     yield "</table>"
 
 
