@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from collectors.derived import scores, stream_state
 from collectors.derived.heard import LEAST_S, STALE_SPACINGS
+from collectors.derived.session_numbers import HELD_S
 from common import thresholds
 from common.thresholds import CLEARS_AT, THRESHOLDS, Alerts, Threshold
 
@@ -102,23 +103,28 @@ amber from the value in the table on, which follows a changed threshold in propo
 has given back {CLEARS_AT:.0%} of the threshold for `alerts.clear_hold` ({Alerts().clear_hold_s:g} s): one event for each
 crossing, however it wavers. 0 switches one off. Those of the stream are there only while it is live.
 
-A sample that changes a number's colour is committed at once instead of with the next interval, so that an alert is at
-the server and on the page within two seconds.
+A sample that changes a number's colour is committed at once instead of with the next interval, and so is the health
+score when it changes its own: an alert is at the server, and the verdict on the page, within two seconds; heat within
+five. When it is over, both follow as quickly.
 """
 
-_REST = """
-## Why the bitrate was cut (`collectors/derived/bitrate_rules.py`)
+_REST = f"""
+## Why the bitrate was cut (`collectors/srt/cuts.py`, `collectors/derived/bitrate_rules.py`)
 
-A set bitrate that falls by a fifth or more between two readings is an event `bitrate_cut`. It names the rule of
-belacoder's controller that fits: the configured limit; a round trip of a third of the latency (to the minimum) or of
-a fifth (10 % at a time); packets waiting to be sent; a round trip above its usual. belacoder looks every 20 ms and
-this every 5 s: where nothing fits, it says so.
+A set bitrate that falls by a fifth or more at once is an event `bitrate_cut`. It names the rule of belacoder's
+controller that lowered it, with its numbers: the configured limit; a round trip of a third of the latency (to the
+minimum) or of a fifth (10 % at a time); packets sent and not acknowledged; a round trip above its usual.
+
+Where the packets are seen, the controller is followed on them every 20 ms, as belacoder does. The event is stamped
+when the rule fired and comes within two seconds, with what had happened on the links: one that is gone or does not
+answer, that queues, loses packets or has another public address, or no answer from the receiver. Elsewhere the rule is
+worked out from one reading every 5 s: where none fits, the event says so.
 
 ## Sessions (`collectors/derived/session.py`)
 
 A session is one stream: it begins with belacoder's process and ends as its state does, so that a restart by belaUI
 belongs to it. It is `completed` when it was stopped, `failed` when belacoder stayed away or the device lost power.
-`SELECT * FROM sessions` and `session-<id>.json` beside the database have start, end, how it ended, and the means of what
-was measured while it was live; every sample of that time carries its `session_id` in the database. At the server only
-`session_info{session_id}` does.
+`SELECT * FROM sessions` and `session-<id>.json` beside the database have start, end, how it ended, and the means over
+time of what was measured while it was live (a reading holds until the next one, {HELD_S:g} s at most); every sample of
+that time carries its `session_id` in the database. At the server only `session_info{{session_id}}` does.
 """

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from collectors.derived import session, stream_state
-from collectors.derived.session import HELD_S, Session
+from collectors.derived.session_numbers import HELD_S, Session
 from collectors.host import Host
 from collectors.process_table import Program
 from common import clock
