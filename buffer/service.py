@@ -12,7 +12,7 @@ import errno
 import math
 from pathlib import Path
 
-from buffer import free_space
+from buffer import free_space, run_directory
 from buffer.drain import Drain
 from buffer.ingest import Ingest
 from buffer.recovery import checkup
@@ -77,7 +77,6 @@ class Buffer:
         self._is_open = False
         self.status = BufferStatus()
         service.status = self.status
-        service.facts["path"] = str(self._path)
         service.on_close(self.close)
         if not self.open():
             self._timer = service.loop.every(RETRY_S, self._retry, first_s=RETRY_S)
@@ -119,6 +118,7 @@ class Buffer:
         store, status, instruments = self.store, self.status, self._service.instruments
         status.database_size_bytes, status.wal_size_bytes = store.database_bytes(), store.wal_bytes()
         status.free_bytes = free_space.free_bytes(store.path)
+        status.unspooled = run_directory.trouble(self._service.run_dir)
         status.pending, status.oldest_pending_ms = list(store.pending.counts), self._oldest_ms()
         if self.ingest.paused is None:
             self.ingest.reserve.keep(status.free_bytes)
@@ -141,7 +141,7 @@ class Buffer:
         self._recover_marks()
         self.ingest = Ingest(service, store, self.marks, self.status)
         self.drain = Drain(service, store, self.marks, self.status)
-        self.rescue = Rescue(service, store, self._replaced)
+        self.rescue = Rescue(service, store, self.status, self._replaced)
         self.retention = RetentionTasks(service, store, lambda: self.rescue.busy)
         self.checkpoints = WalCheckpoints(service, store, self.status, lambda: self.ingest.paused is not None)
         service.loop.every(MEASURE_S, self.measure)

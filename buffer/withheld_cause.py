@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from buffer.storage.audit_windows import WINDOW_MS
 from buffer.storage.withheld import Withheld
 
 NOTHING = "the server accepts the samples of this device and has none of them"
@@ -26,9 +25,9 @@ def explain(found: Mapping[str, Sequence[Withheld]], series: int) -> str:
         )
     thinned = [one for one in short if one.kept]
     if 2 * len(thinned) >= len(short):
-        interval_s = WINDOW_MS / 1000 / max(one.kept for one in thinned)
+        kept, uploaded = sum(one.kept for one in short), sum(one.uploaded for one in short)
         return (
-            f"the server keeps only one sample in {interval_s:.0f} s of {len(short)} series ({_names(found)}): its "
+            f"the server keeps {kept} of {uploaded} samples of {len(short)} series ({_names(found)}): its "
             "-dedup.minScrapeInterval is larger than 1ms, or it downsamples; start it with -dedup.minScrapeInterval=1ms"
         )
     return (

@@ -51,7 +51,6 @@ class Service:
         config: the configuration in force.
         log, loop, instruments: this process's own.
         status: what this process reports of itself: one of `common.status`; set by whoever knows.
-        facts: fields of it that are not in `status` yet.
         quiet_s: announced silence, see `wire.Heartbeat`.
         exit_code: with which `run` ends.
 
@@ -71,7 +70,6 @@ class Service:
         self.loop = Loop()
         self.instruments = Instruments()
         self.status: object = {}
-        self.facts: dict[str, Any] = {}
         self.quiet_s = 0.0
         self.exit_code = 0
         self._error: dict[str, Any] | None = None
@@ -173,7 +171,7 @@ class Service:
             quiet_s=self.quiet_s,
             state=state,
             error=self._error,
-            facts={**status.to_wire(self.status), **self.facts},
+            facts=status.to_wire(self.status),
             readings=self.instruments.readings(),
         )
         socket = self.publisher.socket if self.publisher else self._status

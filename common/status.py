@@ -119,6 +119,8 @@ class BufferStatus:
     pending: list[int] | None = _field(_counts, "samples that are not uploaded, by priority")
     oldest_pending_ms: int | None = _field(_number, "timestamp of the oldest of them")
     paused: str | None = _field(_text, "why it takes no samples at the moment")
+    salvage: str | None = _field(_text, "how far a damaged database that was moved aside is read")
+    unspooled: str | None = _field(_text, "why what is not stored yet is kept in memory alone")
     withheld: str | None = _field(
         _text, "what the server does not keep by a rule of its own, and which setting that is"
     )

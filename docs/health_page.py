@@ -56,6 +56,8 @@ FIELDS: Mapping[str, str] = {
     "storage.oldest_metric_timestamp": _BUFFER["oldest_pending_ms"],
     "storage.paused": _BUFFER["paused"],
     "storage.held_by": _BUFFER["held_by"],
+    "storage.unspooled": _BUFFER["unspooled"],
+    "storage.salvage": _BUFFER["salvage"],
     "storage.last_error": "the last failure, null once the same works again",
     "time.local": "this clock",
     "time.skew_ms": _SHIPPER["skew_ms"],

@@ -171,6 +171,11 @@ RECORDER = {
         "Times at the server are wrong by as much.",
         "Check NTP here (`timedatectl`) and on the server.",
     ),
+    "unspooled": Advice(
+        "the run directory is full, or its folder `spool` is gone",
+        "Everything is recorded; a process that is killed loses what the buffer has not stored yet.",
+        "Make room in the run directory, or restart the collectors.",
+    ),
     "held": Advice(
         "another process has kept a read transaction open for half a minute",
         "Everything is recorded; the write-ahead log beside the database grows until that process ends.",

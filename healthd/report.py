@@ -175,6 +175,8 @@ def _storage(view: View) -> dict[str, Any]:
         "oldest_metric_timestamp": _rfc3339(buffer.oldest_pending_ms),
         "paused": buffer.paused,
         "held_by": buffer.held_by,
+        "unspooled": buffer.unspooled,
+        "salvage": buffer.salvage,
         "last_error": beat.error if beat else None,
     }
 

@@ -262,6 +262,8 @@ def _surroundings(known: Known, states: Mapping[str, Condition]) -> Iterator[_Fo
     paused = known.buffer.paused if not states["buffer"].trouble else None
     if paused:
         yield "storage", DEGRADED, "paused", f"the buffer takes no samples: {paused}"
+    if known.buffer.unspooled and not states["buffer"].trouble:
+        yield "storage", DEGRADED, "unspooled", known.buffer.unspooled
     if known.buffer.held_by and not states["buffer"].trouble:
         yield "storage", DEGRADED, "held", known.buffer.held_by
     if known.supervision and known.supervision.problem:

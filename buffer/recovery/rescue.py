@@ -22,6 +22,7 @@ from buffer.storage import database, errors
 from buffer.storage.store import Store
 from common.events import Event
 from common.service import Service
+from common.status import BufferStatus
 
 WATCH_S = 1.0
 REPLACE_EVERY_S = 10.0  # memory or a card that is broken itself damages the next one too
@@ -34,14 +35,14 @@ class Rescue:
     """Watch over the database file.
 
     Args:
-        service: whose loop, counters, log and facts these are.
+        service: whose loop, counters and log these are.
         store: the database.
+        status: says how far a damaged file is read.
         replaced: called when a fresh database has taken the place of a damaged one.
     """
 
-    def __init__(self, service: Service, store: Store, replaced: Callable[[], None]) -> None:
-        self._service = service
-        self._store = store
+    def __init__(self, service: Service, store: Store, status: BufferStatus, replaced: Callable[[], None]) -> None:
+        self._service, self._store, self._status = service, store, status
         self._replaced = replaced
         self._aside = Aside(store.path)
         self._name = LostName(service, store, self._aside)
@@ -53,7 +54,6 @@ class Rescue:
         self._known: dict[int, Any] = {}
         self._last_s = -REPLACE_EVERY_S
         self._reported_s = 0.0
-        service.facts["salvage"] = None
         for kind in ("database", "log", "foreign", "name"):
             service.instruments.count("storage.corruptions_total", 0, kind=kind)
         for name in ("salvaged", "unsalvaged"):
@@ -174,17 +174,14 @@ class Rescue:
         self._forget()
 
     def _report_progress(self, done: Salvage) -> None:
-        fact = {
-            "file": done.path.name,
-            "done_percent": done.percent,
-            "samples": done.progress.samples,
-            "waiting": done.waiting,
-        }
-        self._service.facts["salvage"] = fact
+        file, samples = done.path.name, done.progress.samples
+        self._status.salvage = f"{done.percent:.0f} % of {file} is read: {samples} samples, {done.waiting} of them wait"
         now_s = time.monotonic()
         if now_s - self._reported_s >= REPORT_EVERY_S:
             self._reported_s = now_s
-            self._service.log.info("salvaging", **fact)
+            self._service.log.info(
+                "salvaging", file=file, done_percent=done.percent, samples=samples, waiting=done.waiting
+            )
 
     def _has_room(self) -> bool:
         """Tell whether salvaged rows, their log and its checkpoint leave room for what comes from the producers."""
@@ -206,4 +203,4 @@ class Rescue:
         if self._salvage is not None:
             self._salvage.close()
         self._salvage, self._work = None, None
-        self._service.facts["salvage"] = None
+        self._status.salvage = None

@@ -12,7 +12,7 @@ from buffer.withheld_cause import explain
     ("expected", "found", "series"),
     [
         ("under another device_id (extra_label in vmauth)", {"cpu": [Withheld(30, 0)]}, 1),
-        ("one sample in 10 s of 2 series (cpu)", {"cpu": [Withheld(150, 30), Withheld(150, 30)]}, 9),
+        ("keeps 60 of 300 samples of 2 series (cpu): its -dedup", {"cpu": [Withheld(150, 30), Withheld(150, 30)]}, 9),
         ("accepts 1 of 9 series and does not keep them (cpu): relabelling", {"cpu": [Withheld(30, 0)]}, 9),
         ("(a, b, c and 1 more metrics)", {name: [Withheld(30, 0)] for name in "dcba"}, 9),
     ],

@@ -99,6 +99,8 @@ def test_everything_known_is_reported() -> None:
             "oldest_metric_timestamp": "2026-11-18T11:05:40.000Z",
             "paused": None,
             "held_by": None,
+            "unspooled": None,
+            "salvage": None,
             "last_error": None,
         },
         "time": {"local": LOCAL, "skew_ms": -1200, "ntp_synced": True},

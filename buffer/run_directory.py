@@ -1,0 +1,27 @@
+"""Is there room in the run directory? What producers keep unacked is spooled there, so that it outlives them.
+
+Reads the file system's free space and the folder `spool`. Without it everything goes on, in memory alone: a process
+that is killed takes with it what the buffer had not acked.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from buffer import free_space
+
+LEAST_BYTES = 256 * 1024  # of a tmpfs: a few collects of every producer
+
+
+def trouble(run_dir: Path) -> str | None:
+    """Return why nothing can be spooled, None where it can."""
+    free, spool = free_space.free_bytes(run_dir / "spool"), run_dir / "spool"
+    if not spool.is_dir():
+        why = f"{spool} is gone; restart the collectors"
+    elif not any(spool.glob("*.batches")):  # the buffer itself has one
+        why = f"the files in {spool} are gone; restart the collectors"
+    elif free is not None and free < LEAST_BYTES:
+        why = f"the file system of {run_dir} is full; make room there"
+    else:
+        return None
+    return f"what is not stored yet is kept in memory alone: {why}"
