@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from common import status
@@ -42,12 +43,12 @@ class Known:
         program = self.supervision.programs.get(name) if self.supervision else None
         return program is not None and _is_off(program)
 
-    @property
+    @cached_property
     def shipper(self) -> ShipperStatus:
         """What the shipper reports; nothing is known of it before its first heartbeat."""
         return status.read(ShipperStatus, self._reported("shipper"))
 
-    @property
+    @cached_property
     def buffer(self) -> BufferStatus:
         """What the buffer reports; nothing is known of it before its first heartbeat."""
         return status.read(BufferStatus, self._reported("buffer"))

@@ -87,7 +87,7 @@ class Healthd:
         self._socket = bind(service.run_dir)
         self._publisher = service.publishes()
         self.feed = Feed(service.run_dir)
-        self.listener = Listener(service, self._view(self._started_s))
+        self.listener = Listener(service, self._view(self._known(), self._started_s))
         interval_s = service.config.settings.health.self_metrics_interval_s
         self._look_timer = service.loop.every(LOOK_S, self.look)
         self._publish_timer = service.loop.every(interval_s, self.publish, first_s=min(interval_s, GRACE_S))
@@ -112,12 +112,12 @@ class Healthd:
         self._polling.look(self._heartbeats.beats, now_s)
         shipper = self._heartbeats.beats.get("shipper")
         self._uploaded = self._uploaded or (shipper is not None and "last_upload_ms" in shipper.happened_s)
-        before = self._verdict
-        self._judge(now_s)
+        before, known = self._verdict, self._known()
+        self._judge(known, now_s)
         acts = self._service.config.settings.health.watchdog
-        self._watchdog.look(self._known(), self._verdict.conditions, now_s, acts=acts)
+        self._watchdog.look(known, self._verdict.conditions, now_s, acts=acts)
         self._tell_systemd(now_s)
-        self.listener.endpoints.show(self._view(now_s))
+        self.listener.endpoints.show(self._view(known, now_s))
         self._tell(before)
         self._publish_levels()
 
@@ -141,7 +141,7 @@ class Healthd:
 
     def reload(self, config: Config) -> None:
         """Apply thresholds, listen again where address or token has changed, try what is off."""
-        self.listener.reopen(self._view(time.monotonic()))
+        self.listener.reopen(self._view(self._known(), time.monotonic()))
         self._publish_timer.interval_s = config.settings.health.self_metrics_interval_s
         self.look()
         self._watchdog.start_off(self._known(), self._verdict.conditions)
@@ -154,10 +154,10 @@ class Healthd:
         self.feed.close()
         self._socket.close(linger=0)
 
-    def _judge(self, now_s: float) -> None:
+    def _judge(self, known: Known, now_s: float) -> None:
         """Take what was committed since the last look, and judge recorder and stream."""
         settings, latest = self._service.config.settings, self.listener.endpoints.latest
-        known, limits = self._known(), rollup.limits(settings)
+        limits = rollup.limits(settings)
         latest.link_names = settings.device.links
         self._take()
         tiles = (*delivery.disk(latest, now_s), *delivery.budget(known))
@@ -187,10 +187,10 @@ class Healthd:
     def _known(self) -> Known:
         return Known(self._started_s, dict(self._heartbeats.beats), self._polling.supervision)
 
-    def _view(self, now_s: float) -> View:
+    def _view(self, known: Known, now_s: float) -> View:
         settings = self._service.config.settings
         return View(
-            known=self._known(),
+            known=known,
             verdict=self._verdict,
             made_s=now_s,
             uploads=settings.remote.enabled,
