@@ -127,6 +127,12 @@ STREAM = {
     "battery": Advice("the battery is below 20 %", "The device runs out of power.", "Change or charge the battery."),
 }
 
+# Instead, where one link is far above all others: the metric that tells, and what to do about that link.
+OF_ONE_LINK = {
+    "high_round_trip": ("srtla.link_rtt_ms", "{name} is slow: {value:.0f} ms. Move, or unplug it."),
+    "packet_loss": ("srtla.link_loss_percent", "{name} loses {value:.1f} % of its packets. Move, or unplug it."),
+}
+
 RECORDER = {
     "gone": Advice(
         "a process is stopped, has ended, was given up, or sends no heartbeats",

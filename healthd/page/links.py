@@ -10,6 +10,7 @@ from healthd import link_names
 from healthd.page.latest import Latest, Value
 from healthd.page.wording import bits, number, percent
 
+FAR = 2.0  # times the next one
 LEAST_BARS = 1_000_000.0  # bits per second that fill a link's bar when no link carries more
 
 
@@ -29,6 +30,15 @@ def down(latest: Latest, now_s: float) -> Iterator[tuple[str, Value]]:
     for row in latest.rows("srtla.link_up", now_s):
         if not row.value:
             yield names[_key(row)], row
+
+
+def outlier(latest: Latest, now_s: float, metric: str) -> tuple[str, float] | None:
+    """Return the name and value of the link of which a metric is far above that of all others, None without one."""
+    names = _names(latest, now_s)
+    rows = sorted((row for row in latest.rows(metric, now_s) if _key(row) in names), key=lambda row: -row.value)
+    if len(rows) < 2 or rows[0].value <= FAR * rows[1].value:
+        return None
+    return names[_key(rows[0])], rows[0].value
 
 
 def _names(latest: Latest, now_s: float) -> dict[link_names.Key, str]:

@@ -13,7 +13,7 @@ from typing import Any
 from common import VERSION, thresholds
 from common.thresholds import DEGRADED, OK
 from healthd import advice, report, rollup
-from healthd.page import delivery
+from healthd.page import delivery, links
 from healthd.page.latest import Latest
 from healthd.page.plots import OF_TILE
 from healthd.page.tile import IDLE, Tile
@@ -35,7 +35,7 @@ def picture(view: View, latest: Latest, device: Mapping[str, str], now_s: float,
     """
     health = report.health(view, now_s, wall_ms)
     tiles = tuple(delivery.tiles(view.known, health, latest, now_s, wall_ms))
-    verdicts = [_stream(view.stream), _recorder(view, tiles, now_s, wall_ms)]
+    verdicts = [_stream(view.stream, latest, now_s), _recorder(view, tiles, now_s, wall_ms)]
     return {
         "device": {**device, "version": VERSION},
         "timestamp_ms": wall_ms,
@@ -56,7 +56,7 @@ def worst(verdicts: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
     return max(verdicts, key=lambda verdict: _RANKS[verdict["level"]])
 
 
-def _stream(stream: StreamVerdict) -> dict[str, Any]:
+def _stream(stream: StreamVerdict, latest: Latest, now_s: float) -> dict[str, Any]:
     return {
         "id": "stream",
         "level": stream.level,
@@ -64,9 +64,20 @@ def _stream(stream: StreamVerdict) -> dict[str, Any]:
         "text": stream.text,
         "since_ms": stream.since_ms,
         "reasons": [
-            _reason(reason.rule, reason.level, reason.part, reason.title, reason.since_ms) for reason in stream.reasons
+            {
+                **_reason(reason.rule, reason.level, reason.part, reason.title, reason.since_ms),
+                **_of_one_link(reason.rule, latest, now_s),
+            }
+            for reason in stream.reasons
         ],
     }
+
+
+def _of_one_link(rule: str, latest: Latest, now_s: float) -> dict[str, str]:
+    """Return what to do about the one link that is the cause, nothing where none stands out."""
+    metric, todo = advice.OF_ONE_LINK.get(rule, ("", ""))
+    found = links.outlier(latest, now_s, metric) if metric else None
+    return {"todo": todo.format(name=found[0], value=found[1])} if found else {}
 
 
 def _recorder(view: View, tiles: tuple[Tile, ...], now_s: float, wall_ms: int) -> dict[str, Any]:

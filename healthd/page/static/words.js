@@ -17,8 +17,9 @@ export function lasting(ms) {
   const seconds = Math.max(0, Math.round(ms / 1000));
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
-  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
-  return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3600)} h`;
+  const [large, small, unit] = seconds < 86_400 ? [3600, 60, ["h", "min"]] : [86_400, 3600, ["d", "h"]];
+  const rest = Math.floor((seconds % large) / small);
+  return `${Math.floor(seconds / large)} ${unit[0]}${rest ? ` ${rest} ${unit[1]}` : ""}`;
 }
 
 // The time on an axis: as much of it as tells two ticks apart.

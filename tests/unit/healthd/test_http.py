@@ -327,3 +327,22 @@ def test_another_token_ends_what_the_old_one_began(tmp_path: Path) -> None:
     endpoints.show(view(known()))
     assert [] == list(pieces)
     assert 401 == endpoints.answer(Request("/api/live", headers={"authorization": "Bearer sesame"})).status
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "expected"),
+    [
+        ("/api/plots", {"span_s": "300"}, 503),
+        ("/api/plots", {"span_s": "1e3"}, 400),
+        ("/api/plots", {"span_s": "5"}, 400),
+        ("/api/report", {}, 400),
+        ("/api/report", {"start_ms": "9", "end_ms": "3"}, 400),
+        ("/api/report", {"start_ms": "1", "end_ms": "999999999999"}, 400),
+        ("/api/report", {"start_ms": "1", "end_ms": "60000"}, 503),
+        ("/api/events", {"before": "x"}, 400),
+        ("/api/sessions", {}, 503),
+    ],
+)
+def test_what_was_is_asked_for_with_sense(path: str, query: dict[str, str], expected: int) -> None:
+    """A wrong question is said to be one; without a database there is no answer now."""
+    assert expected == endpoints_of(view(known())).answer(Request(path, query=query)).status

@@ -198,3 +198,18 @@ def test_numbers_as_people_read_them() -> None:
     assert ["1.0 of 2.0 MB", "900 kB of 2.0 MB", f"{DASH} of 2.0 MB"] == [
         of("1.0 MB", "2.0 MB"), of("900 kB", "2.0 MB"), of(DASH, "2.0 MB"),
     ]  # fmt: skip
+
+
+def test_the_one_link_that_is_slow_is_named() -> None:
+    """With its number; where all are slow, none is."""
+
+    def said(*delays_ms: float) -> str:
+        seen = latest({**STREAM, "srt.rtt_ms": 700.0})
+        for at, delay_ms in enumerate(delays_ms):
+            tags = {"interface": f"usb{at}", "ip": f"10.0.1.{at}"}
+            samples = [Sample("srtla.link_up", 1, tags), Sample("srtla.link_rtt_ms", delay_ms, tags)]
+            seen.take(Batch("srt", "e", 2 + at, WALL_MS, 0, "boot", False, samples), NOW_S - 1)
+        return str(verdict_of(picture_of(seen))["reasons"][0]["todo"])
+
+    assert "usb1 is slow: 771 ms. Move, or unplug it." == said(90.0, 771.0)
+    assert said(690.0, 771.0).startswith("Find the slow link.")
