@@ -226,8 +226,11 @@ class Drain:
         return {"released": released, "after_id": stop if stop <= self._store.samples.greatest_id() else None}
 
     def _release(self, request: dict[str, Any]) -> dict[str, Any]:
-        if self._leases.pop(request["lease"], None) is None:
+        lease = self._leases.pop(request["lease"], None)
+        if lease is None:
             raise RefusedError("unknown_lease", str(request["lease"]))
+        first, last = request.get("doubtful", (0, 0))
+        self._store.pending.keep_times(lease.rows[int(first) : int(last)])
         return {}
 
     def _stats(self, request: dict[str, Any]) -> dict[str, Any]:

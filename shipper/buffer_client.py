@@ -214,9 +214,9 @@ class BufferClient:
         """Report that the server will never take them; the buffer moves them to quarantine."""
         self._ask("reject", lease=number, upto=upto, reason=reason)
 
-    def release(self, number: int) -> None:
-        """Give back what of a lease is not accounted for."""
-        self._ask("release", lease=number)
+    def release(self, number: int, doubtful: tuple[int, int] = (0, 0)) -> None:
+        """Give back what of a lease is not accounted for; what the server may have keeps the time it was sent by."""
+        self._ask("release", lease=number, doubtful=list(doubtful))
 
     def stats(self, intervals_s: Sequence[float]) -> Stats:
         """Return the backlog, given each lane's interval."""

@@ -184,7 +184,7 @@ class Sender:
             self.trouble, self._failed_ms = Trouble(self._failed_ms), None
         if decision.release and self._uploads.get(queue) is upload:
             del self._uploads[queue]
-            self._buffer.release(upload.lease.number)
+            self._buffer.release(upload.lease.number, upload.doubtful)
 
     def _succeeded(self, queue: Queue, upload: Upload, exchange: Exchange, attempt: int) -> None:
         if not queue.old:

@@ -54,6 +54,7 @@ class Upload:
         accepted, rejected, bytes_sent, bytes_rcvd: totals of this round.
         http_status: of the last answer, 0 before it.
         began_s: monotonic.
+        doubtful: range of samples that the server may have, although no answer says so.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Upload:
         self.start = 0
         self.accepted = self.rejected = self.bytes_sent = self.bytes_rcvd = self.http_status = 0
         self.began_s = time.monotonic()
+        self.doubtful = (0, 0)
         self._buffer = buffer
         self._client = client
         self._chunk_bytes = chunk_bytes
@@ -190,6 +192,8 @@ class Upload:
 
     def _learn(self, exchange: Exchange, stop: int) -> Exchange:
         outcome = exchange.outcome
+        if exchange.is_doubtful:
+            self.doubtful = (self._cursor, stop)
         if isinstance(outcome, Accepted):
             self.attempt = 1
             self._others_taken = True

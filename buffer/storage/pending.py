@@ -130,6 +130,15 @@ class Pending:
         self.counts[mark.priority] -= marked
         return marked
 
+    def keep_times(self, rows: Sequence[PendingSample]) -> None:
+        """Have pending samples keep their time whatever the clock does: the server may have them at it."""
+        if rows:
+            with self._connection:
+                self._connection.executemany(
+                    f"UPDATE samples SET clock = NULL WHERE id = ? AND timestamp_ms = ? AND {fate.IS_PENDING}",
+                    [(row.id, row.timestamp_ms) for row in rows],
+                )
+
     def mark_quarantined(self, priority: int, rows: Sequence[PendingSample]) -> int:
         """Mark samples as refused by the server: kept, never sent again; return how many were pending."""
         with self._connection:

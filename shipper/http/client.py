@@ -16,6 +16,7 @@ from shipper.http.answer import Answer
 from shipper.http.outcome import Accepted, NotTheServer, Outcome, TryLater, judge
 from shipper.http.transport import Transport, TransportError
 
+_DOUBTFUL = (500, 502, 504)  # whoever says so may have handed the body on before
 PROBE_S = 5.0  # for a harmless GET that shows whether the server answers alike to everything
 
 
@@ -31,6 +32,7 @@ class Exchange:
         bytes_rcvd: of the answer's body.
         duration_s: until the answer was there.
         detail: what went wrong, in words; "" when nothing did.
+        is_doubtful: it failed, and the server may have the samples all the same.
     """
 
     outcome: Outcome
@@ -40,6 +42,7 @@ class Exchange:
     bytes_rcvd: int = 0
     duration_s: float = 0.0
     detail: str = ""
+    is_doubtful: bool = False
 
 
 class NotTheServerError(TransportError):
@@ -112,12 +115,16 @@ class HttpClient:
                 outcome = Accepted(samples)
         except TransportError as error:
             outcome = TryLater(error.reason, answered=False)
-            return Exchange(outcome, samples, len(packed), duration_s=time.monotonic() - began_s, detail=str(error))
+            return Exchange(
+                outcome, samples, len(packed), duration_s=time.monotonic() - began_s, detail=str(error),
+                is_doubtful=error.is_sent,
+            )  # fmt: skip
         if isinstance(outcome, Accepted):
             self.known = proof.learn(self.known, answer)
         return Exchange(
-            outcome, samples, len(packed), answer.status, len(answer.body), answer.duration_s, _detail(outcome)
-        )
+            outcome, samples, len(packed), answer.status, len(answer.body), answer.duration_s, _detail(outcome),
+            is_doubtful=answer.status in _DOUBTFUL,
+        )  # fmt: skip
 
     def _tells_apart(self) -> bool:
         """Return whether the same server answers something else to another request: a portal does not."""

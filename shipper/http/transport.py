@@ -34,6 +34,13 @@ GZIP_LEVEL = 9  # 22 % smaller than level 1 for 0.5 ms more a chunk: a modem's d
 MAX_ANSWER_BYTES = 64 * 1024  # an import is answered with a line; a portal's page need not be read to its end
 MAX_IDLE_S = 50.0  # the server closes a connection after 60 s; what is sent at that moment is lost
 _TLS_ENDED = (ssl.SSLEOFError, ssl.SSLZeroReturnError)  # the connection's end, not the certificate's fault
+_NOT_CONNECTED = (  # no route, refused, no such name, no trust: nothing of the request has left
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.ProxyError,
+    ssl.SSLError,
+    socket.gaierror,
+)
 
 
 class TransportError(Exception):
@@ -41,11 +48,12 @@ class TransportError(Exception):
 
     Attributes:
         reason: a word for the counter's label: timeout, name_lookup, connection, tls or token.
+        is_sent: the server may have the request.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, *, is_sent: bool = False) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.reason = reason
+        self.reason, self.is_sent = reason, is_sent
 
 
 class _Request(NamedTuple):
@@ -165,7 +173,7 @@ class Transport:
             answer = interruptible(lambda: self._exchange(request), deadline_s, self._stopping)
             done = True
         except DeadlineOver:
-            raise TransportError("timeout", f"no whole answer within {deadline_s:g} s") from None
+            raise TransportError("timeout", f"no whole answer within {deadline_s:g} s", is_sent=True) from None
         finally:
             if not done:
                 self.close()  # what was cut short is in no state to be used again
@@ -248,7 +256,8 @@ def _described(error: BaseException) -> TransportError:
         one for one in chain if isinstance(one, (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError))
     ]
     inner = next((one for one in reversed(found) if not isinstance(one, requests.RequestException)), error)
-    return TransportError(_word(inner), _text(inner))
+    unsent = any(isinstance(one, _NOT_CONNECTED) and not isinstance(one, _TLS_ENDED) for one in chain)
+    return TransportError(_word(inner), _text(inner), is_sent=not unsent)
 
 
 def _word(error: BaseException) -> str:

@@ -292,3 +292,19 @@ def test_what_an_earlier_boot_left_in_1970_is_quarantined(
     again = Store(storage(path), DEVICE)
     assert (1, [0, 0, 0, 0]) == (again.undated, again.pending.counts)
     again.close()
+
+
+def test_what_the_server_may_have_keeps_its_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost answer and then a step would put one sample at two times."""
+    wall_ms, boot_ms = clock.wall_ms(), clock.boottime_ms()
+    for seq in range(2):
+        samples = [Sample("m", seq)]
+        at_ms = wall_ms + seq
+        store.write([Batch("p", "e", seq, at_ms, boot_ms + seq, clock.boot_id(), urgent=False, samples=samples)])
+    store.pending.keep_times(store.pending.rows(NORMAL, LATEST_MS, 1))
+    monkeypatch.setattr(clock, "wall_ms", lambda: wall_ms + 3_600_000 + clock.boottime_ms() - boot_ms)
+    store.write([])
+    assert 1 == store.clocks.rebase()
+    first, second = store.pending.rows(NORMAL, LATEST_MS, 10)
+    assert wall_ms == first.timestamp_ms
+    assert abs(second.timestamp_ms - wall_ms - 3_600_000) < 100

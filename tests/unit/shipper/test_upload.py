@@ -264,6 +264,34 @@ def test_trouble_leaves_every_sample_where_it_is(
     assert under.upload.attempt == 1
 
 
+@pytest.mark.parametrize(
+    ("doubtful", "step"),
+    [
+        ((0, 50), {"hang_s": 5.0}),
+        ((0, 50), {"drop": "after_store"}),
+        ((0, 50), {"status": 502}),
+        ((0, 0), {"status": 503}),
+        ((0, 0), {"status": 401}),
+    ],
+    ids=str,
+)
+def test_what_the_server_may_have_is_known(
+    vm: FakeVm, begin: Round, doubtful: tuple[int, int], step: dict[str, object]
+) -> None:
+    """It keeps the time by which it was sent."""
+    vm.script([step])
+    under = begin(rows(50), timeout_s=0.1 if "hang_s" in step else 10.0, connect_timeout_s=1.0)
+    under.go()
+    assert doubtful == under.upload.doubtful
+
+
+def test_what_never_left_is_not_doubtful(begin: Round) -> None:
+    """Nobody listens there."""
+    under = begin(rows(50), url="http://127.0.0.1:9/api/v1/import")
+    under.go()
+    assert (0, 0) == under.upload.doubtful
+
+
 def test_what_the_server_would_drop_is_put_aside_here(vm: FakeVm, begin: Round) -> None:
     """It would answer 204; everything around it is sent."""
     long = [Row("m", NOW_MS + n, n, {"tag": "x" * 5000}) for n in (10, 11)]
