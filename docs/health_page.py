@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -112,7 +113,7 @@ def text() -> str:
             "",
             "Where one link is far above all others, the advice names it:",
             "",
-            *(f"- `{rule}`: {todo} (`{metric}`)" for rule, (metric, todo) in advice.OF_ONE_LINK.items()),
+            *(f"- `{rule}`: {_example(todo)} (`{metric}`)" for rule, (metric, todo) in advice.OF_ONE_LINK.items()),
             _FIELDS,
             "| field | meaning |",
             "|---|---|",
@@ -120,6 +121,10 @@ def text() -> str:
             _REST,
         ]
     )
+
+
+def _example(todo: str) -> str:
+    return re.sub(r"\{value[^}]*\}", "N", todo.replace("{name}", "Vodafone"))
 
 
 def _table(rules: Mapping[str, Advice], title: str) -> Iterator[str]:
