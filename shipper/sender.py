@@ -35,6 +35,10 @@ NEVER_S = 1e9  # the interval of a lane that nobody waits for
 MAX_PARKED = 8  # leases with a sample that was refused once; then old samples wait for them
 
 
+# VictoriaMetrics drops what lies two days ahead of its clock, and answers 204 (lib/storage, maxFutureTimestamp).
+FUTURE_MS = 47 * 3_600_000
+
+
 class UploadError(Exception):
     """An upload failed; the samples are still pending."""
 
@@ -138,6 +142,9 @@ class Sender:
     def _begin(self, queue: Queue) -> Upload | None:
         """Lease samples of a queue; None where there are none."""
         since_ms, before_ms = self._queues.span_ms(queue, self.state)
+        latest_ms = latest_taken_ms(self._report.status.skew_ms, clock.wall_ms())
+        if latest_ms is not None:
+            before_ms = latest_ms if before_ms is None else min(before_ms, latest_ms)
         most = self.state.lease(old=queue.old)
         lease = self._buffer.lease(queue.priority, most, since_ms=since_ms, before_ms=before_ms)
         if lease is None:
@@ -275,3 +282,13 @@ class Sender:
 
     def _fields(self, upload: Upload, exchange: Exchange, attempt: int) -> dict[str, Any]:
         return self._lines.fields(upload, exchange, self._client.transport.endpoint, attempt)
+
+
+def latest_taken_ms(skew_ms: int | None, now_ms: int) -> int | None:
+    """Return before which time the server takes samples, by its own clock; None where this one agrees or nobody knows.
+
+    Args:
+        skew_ms: how far the local clock is ahead of the server's.
+        now_ms: the local clock, Unix milliseconds.
+    """
+    return now_ms - skew_ms + FUTURE_MS if skew_ms is not None and skew_ms > FUTURE_MS else None

@@ -12,6 +12,7 @@ import pytest
 from common.service import Service
 from common.status import to_wire
 from shipper.http.transport import Transport, open_transport
+from shipper.sender import FUTURE_MS, latest_taken_ms
 from shipper.service import Shipper
 from tests.fake_vm import FakeVm
 from tests.unit.shipper.running import Running, Start, reload
@@ -361,3 +362,27 @@ def test_the_clock_is_not_compared_while_the_server_is_in_trouble(
     running.until("a failure", lambda: running.facts["backoff_until_ms"])
     running.stage.compare_clocks()
     assert [] == asked
+
+
+def test_samples_that_the_server_would_drop_as_from_the_future_wait(
+    vm: FakeVm, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its own clock; once this one is set, which is seen by itself, they go."""
+    monkeypatch.setattr("shipper.service.LOOK_S", 0.05)
+    monkeypatch.setattr("shipper.service.FIRST_SKEW_S", 0.0)
+    vm.set_state(date_skew_s=-3 * 86_400)
+    running = start([])
+    running.until("a skew", lambda: running.facts["skew_ms"] is not None)
+    running.stub.pending += rows(3)
+    running.stage._server.sender._queues.send_all(time.monotonic())
+    running.for_a_while(0.5)
+    assert [] == running.stub.uploaded
+    vm.set_state(date_skew_s=0)
+    running.stage._offset_ms -= 3 * 86_400_000  # as if the clock had been set
+    running.until("the samples", lambda: running.stub.uploaded == [0, 1, 2])
+
+
+@pytest.mark.parametrize(("expected", "skew_ms"), [(None, None), (None, 5_000), (None, -(10**9)), (1_000, 10**9)])
+def test_only_a_clock_days_ahead_holds_samples_back(expected: int | None, skew_ms: int | None) -> None:
+    """One that is behind, or a little ahead, is the server's to judge."""
+    assert expected == latest_taken_ms(skew_ms, 10**9 + 1_000 - FUTURE_MS)
