@@ -23,6 +23,7 @@ pytestmark = pytest.mark.timeout(600)  # each package is fetched, compressed and
 PREFIX = "usr/lib/belabox-metrics"
 NEWER = f"{VERSION}+1"
 SO = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
+DEPLOY = ("sh", "/root/source/deploy/deb/receive.sh")  # as `make deploy` has it run
 
 
 def built(tree: Path, arch: str, output: Path) -> Path:
@@ -105,8 +106,8 @@ def test_a_device_from_install_sh_to_its_purge(machine: Machine, vm: FakeVm) -> 
     )
     machine.run(*INSTALL)
     wait_for("uploads", vm.samples, 60)
-    for package in ("this.deb", "newer.deb"):
-        machine.run("dpkg", "-i", f"/root/{package}")
+    for command in (("dpkg", "-i", "/root/this.deb"), (*DEPLOY, "/root/newer.deb", "120")):
+        machine.run(*command)
         more(machine)
         for unit in UNITS:
             active(machine, unit)
@@ -118,6 +119,8 @@ def test_a_device_from_install_sh_to_its_purge(machine: Machine, vm: FakeVm) -> 
     assert f"belabox-metrics {NEWER} runs" == machine.run("belabox-metrics", "wait").strip()
     assert "started version=" in machine.run("journalctl", "-t", "belabox-metrics-buffer", "-o", "cat")
     assert not (machine.root / "opt/belabox-metrics").exists()
+    machine.run("sh", "-c", "echo broken > /root/broken.deb")
+    assert "it runs again" in machine.try_run(*DEPLOY, "/root/broken.deb", "120")
     assert "may not understand its database" in machine.try_run("dpkg", "-i", "/root/this.deb")
 
     machine.run("dpkg", "--remove", "belabox-metrics")
