@@ -26,8 +26,6 @@ class JournalHandler(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING if ON_DISK.is_dir() else logging.NOTSET)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a line; a journal that is busy or gone holds nobody up."""
@@ -38,13 +36,10 @@ class JournalHandler(logging.Handler):
             "SYSLOG_IDENTIFIER": f"belabox-metrics-{record.name}",
         }
         datagram = "".join(f"{name}={value}\n" for name, value in fields.items())
-        with suppress(OSError):
-            self._socket.sendto(datagram.encode(), str(SOCKET))
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._socket.close()
-        super().close()
+        # A socket for each line: one from before the fork is closed in the child, and its number somebody else's.
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+            journal.setblocking(False)
+            journal.sendto(datagram.encode(), str(SOCKET))
 
 
 def handlers() -> list[logging.Handler]:

@@ -216,7 +216,7 @@ def set_up(level: str, form: str, output: str, rotation: int = 100 << 20) -> Non
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
-        if isinstance(old, (logging.FileHandler, journal.JournalHandler)):
+        if isinstance(old, logging.FileHandler):
             old.close()
     for handler in handlers:
         handler.setFormatter(_JsonFormatter() if form == "json" else _ConsoleFormatter())
