@@ -31,6 +31,7 @@ from tests.demo.wire import Wire
 SOURCES = ("cpu", "memory", "thermal", "encoder", "hdmi", "audio", "srt", "session", "derived")
 TICK_S, PACKETS_S = 0.1, 0.02
 COMMIT_S, LOOK_S, NEWS_S, APART_S = 5.0, 1.0, 0.2, 1.0  # as buffer, healthd and the schedule of the collectors have it
+TARGET_BPS = 2_000_000  # a third of the packets
 BEGAN_S, WALL_S = 1_000.0, 1_795_000_000.0
 
 
@@ -88,6 +89,8 @@ class Simulation:
         self.patch("collectors.srt.tap.Ring", wire.ring)
         self.patch("collectors.srt.tap.Counter", wire.counter)
         self.patch("collectors.srt.srt.TAPS_ANY_ROOT", True)
+        for module in ("scene", "programs", "packets"):
+            self.patch(f"tests.demo.{module}.TARGET_BPS", TARGET_BPS)
         self._file = self.folder / "cue"
         root = self.folder / "host"
         self._player, self._cue = Player(root, self.seed, cue=self._file), Cue(self._file, self.seed)
