@@ -7,7 +7,7 @@ CERALIVE/srtla-send-rs, src/sender.cpp of CERALIVE/srtla and irlserver/srtla (op
 
 from __future__ import annotations
 
-import ipaddress
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -113,7 +113,7 @@ def _port(text: str) -> int:
 
 def _is_address(text: str) -> bool:
     try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
+        socket.inet_pton(socket.AF_INET, text)
+    except (OSError, ValueError):  # no address, or no text that C takes
         return False
     return True
