@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from itertools import pairwise
-from statistics import median
 
 from common import VERSION
 from healthd.page.wording import lasting, size
@@ -163,7 +162,7 @@ def _plot(
 def _drawn(points: Sequence[Point], colour: str, x: Callable[[int], float], y: Callable[[float], float]) -> str:
     """Return the mean as lines, each as long as nothing is missing, and single points as dots."""
     gaps_ms = [b.at_ms - a.at_ms for a, b in pairwise(points)]
-    usual_ms = median(gaps_ms) if gaps_ms else 0
+    usual_ms = sorted(gaps_ms)[len(gaps_ms) // 2] if gaps_ms else 0
     path, last_ms = [], None
     for point in points:
         goes_on = last_ms is not None and point.at_ms - last_ms <= 3 * usual_ms

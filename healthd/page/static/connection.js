@@ -12,6 +12,7 @@ export function connect({ show, alive, refused }, since = new Date()) {
   let asked = 0;
   let lost = false;
   let hidden = 0;
+  let closed = false; // to this browser, until somebody logs in
 
   function take(picture) {
     heard = new Date();
@@ -39,8 +40,9 @@ export function connect({ show, alive, refused }, since = new Date()) {
   async function isRefused() {
     try {
       const { status } = await fetch("/api/now", { method: "HEAD" });
-      if (status === 401) refused();
-      return status === 401;
+      closed = status === 401;
+      if (closed) refused();
+      return closed;
     } catch {
       return false;
     }
@@ -56,6 +58,7 @@ export function connect({ show, alive, refused }, since = new Date()) {
   }
 
   setInterval(() => {
+    if (closed) return;
     const patience = document.hidden ? 3 * HIDDEN_MS : SILENT_MS;
     const silent = Math.min(Date.now() - heard.getTime(), Date.now() - began);
     if (silent > patience && !lost) {
@@ -66,6 +69,7 @@ export function connect({ show, alive, refused }, since = new Date()) {
   }, 1000);
   document.addEventListener("visibilitychange", () => {
     clearInterval(hidden);
+    if (closed) return;
     if (document.hidden) {
       close();
       hidden = setInterval(look, HIDDEN_MS);

@@ -32,21 +32,29 @@ function show(picture) {
   refreshEvents(picture.events);
 }
 
+// Both banners without a verdict: there is none to be had.
+function drawNone(title, text, todo) {
+  document.body.classList.add("lost");
+  const none = { level: "idle", since_ms: null };
+  drawVerdict(part("stream-verdict"), { ...none, title, text, reasons: [{ todo }] }, 0);
+  const recording = { title: "Recording not known", text: "The device goes on recording while it has power." };
+  drawVerdict(part("recorder-verdict"), { ...none, ...recording, reasons: [] }, 0);
+  for (const id of ["stream", "recorder"]) drawReasons(part(`${id}-reasons`), [], 0);
+}
+
 function alive(since) {
   document.body.classList.remove("connecting");
   document.body.classList.toggle("lost", since !== null);
   write(part("connection"), since === null ? "live" : `not reachable since ${time(since.getTime())}`);
   if (since === null) return;
-  const text = `Nothing was heard since ${time(since.getTime())}. What is below is old.`;
-  const silent = { level: "idle", reasons: [], since_ms: null };
-  const todo = "Check that this phone is in the device's network and that the device has power.";
-  drawVerdict(part("stream-verdict"), { ...silent, title: "Device not reachable", text, reasons: [{ todo }] }, 0);
-  drawVerdict(part("recorder-verdict"), { ...silent, title: "Recording not known", text: "The device goes on recording while it has power." }, 0);
-  for (const id of ["stream", "recorder"]) drawReasons(part(`${id}-reasons`), [], 0);
+  drawNone("Device not reachable", `Nothing was heard since ${time(since.getTime())}. What is below is old.`,
+    "Check that this phone is in the device's network and that the device has power.");
 }
 
 function refused() {
-  document.body.classList.add("lost");
+  document.body.classList.remove("connecting");
+  drawNone("Log in again", "This browser is not logged in, or the token has changed.",
+    "Use the link above, or ask for one: `belabox-metrics page --share`.");
   const link = document.createElement("a");
   link.href = "/login";
   link.textContent = "log in again";
