@@ -92,6 +92,8 @@ def typed(pipeline: Pipeline, server: str) -> list[str]:
     }  # fmt: skip
     commands = [row.text for row in documents.rows("command") if not row.why and not row.text.startswith(NOT_HERE)]
     assert len(commands) > 10
+    for program in ("curl", "jq", "sqlite3"):
+        require(program)
     for printed, here in places.items():
         commands = [command.replace(printed, here) for command in commands]
     return commands
