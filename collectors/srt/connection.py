@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from itertools import takewhile
 from statistics import median
 from typing import NamedTuple
 
@@ -147,14 +148,14 @@ class Connection:
 
     def measured(self, now_s: float, over_s: float = MEASURED_S) -> Measured:
         """Return what the ACKs of the last seconds said."""
-        acks = [ack for at_s, ack in self._acks if now_s - at_s <= over_s]
+        acks = [ack for _, ack in takewhile(lambda one: now_s - one[0] <= over_s, reversed(self._acks))]
         if not acks:
             return Measured()
         rtts = [ack[1:3] for ack in acks if ack[1:3] != _FIRST_RTT]
         if not rtts:
-            return Measured(None, None, acks[-1][3])
+            return Measured(None, None, acks[0][3])
         rtt_us, variance_us = median(rtt for rtt, _ in rtts), median(variance for _, variance in rtts)
-        return Measured(round(rtt_us / 1000, 3), round(variance_us / 1000, 3), acks[-1][3])
+        return Measured(round(rtt_us / 1000, 3), round(variance_us / 1000, 3), acks[0][3])
 
     def begin(self) -> None:
         """Forget what belongs to the connection before: a new one begins with numbers of its own."""
