@@ -10,6 +10,7 @@ import contextlib
 import os
 import random
 import signal
+import sqlite3
 import sys
 import time
 from collections import Counter
@@ -96,6 +97,8 @@ class Storm:
             (1, "restart", self._restart),
             (4, "network", self._network),
             (2, "server kill -9", self._kill_server),
+            (1, "reader stays", lambda: self._keep_open("BEGIN", "SELECT count(*) FROM metrics")),
+            (1, "writer stays", lambda: self._keep_open("BEGIN IMMEDIATE")),
         ]
 
     def rage(self, duration_s: float, tell: Callable[[str], None]) -> None:
@@ -156,6 +159,17 @@ class Storm:
         self._proxy.mode = self._dice.choice(Proxy.MODES)
         time.sleep(self._dice.uniform(0.2, 4))
         self._proxy.mode = "pass"
+
+    def _keep_open(self, *statements: str) -> None:
+        """Keep a transaction on the database open for a while, as a prompt does."""
+        file, hold_s = f"file:{self._pipeline.database}?mode=rw", self._dice.uniform(0.2, 4)
+        with (
+            contextlib.suppress(sqlite3.OperationalError),  # somebody else writes
+            contextlib.closing(sqlite3.connect(file, uri=True, isolation_level=None)) as prompt,
+        ):
+            for statement in statements:
+                prompt.execute(statement).fetchall()
+            time.sleep(hold_s)
 
     def _kill_server(self) -> None:
         self._server.kill()
