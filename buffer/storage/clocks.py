@@ -28,6 +28,7 @@ PAST_MS = 60 * 60_000
 JUMP_MS = 24 * 60 * 60_000
 JUMP_WAIT_S = 60.0
 SLICE_ROWS = 5_000
+READS, APART_MS = 5, 20
 _BOOT_ID = clock.boot_id()
 MAX_BUMPS = 50  # milliseconds a moved sample may give way to one that is there
 
@@ -47,8 +48,12 @@ class ClockReading:
 
 
 def now() -> ClockReading:
-    """Read the clocks."""
-    return ClockReading(clock.wall_ms(), clock.boottime_ms(), _BOOT_ID)
+    """Read the clocks at one instant: a process that is put aside between the two reads them again."""
+    for _ in range(READS):
+        before_ms, wall_ms, after_ms = clock.boottime_ms(), clock.wall_ms(), clock.boottime_ms()
+        if after_ms - before_ms <= APART_MS:
+            break
+    return ClockReading(wall_ms, after_ms, _BOOT_ID)
 
 
 @dataclass(frozen=True)

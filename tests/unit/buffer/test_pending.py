@@ -308,3 +308,12 @@ def test_what_the_server_may_have_keeps_its_time(store: Store, monkeypatch: pyte
     first, second = store.pending.rows(NORMAL, LATEST_MS, 10)
     assert wall_ms == first.timestamp_ms
     assert abs(second.timestamp_ms - wall_ms - 3_600_000) < 100
+
+
+def test_the_clocks_are_read_at_one_instant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the process may be put aside between the two; its samples would be dated by that."""
+    boottimes = iter((0, 2_000, 2_000, 2_001))
+    walls = iter((10_000, 12_000))
+    monkeypatch.setattr(clock, "boottime_ms", lambda: next(boottimes))
+    monkeypatch.setattr(clock, "wall_ms", lambda: next(walls))
+    assert 12_000 - 2_001 == clocks.now().offset_ms
