@@ -1,11 +1,14 @@
-"""A process that hangs is killed here, and one that supervisord has given up is tried again; each is an event.
+"""Kill a process that hangs, and retry one that supervisord gave up; each is reported as an event.
+
+A hang is a process that runs, sends no heartbeat and uses no CPU time. That heartbeats are missing is found in
+`programs.py` (condition `silent`).
 
 Reads: conditions of the processes, supervisord's list, /proc/<pid>/stat.
-Emits: SIGKILL, through supervisord, to a process that lives and is silent, so that it is restarted; a start,
-    with growing waits, of one that is FATAL; at a reload, of one that was off; events process_hung,
-    process_fatal, process_died, process_back.
-Fails: nothing is lost by a kill, every stage is built for it. A silent process that works (its CPU time grows) or
-    waits for the disk is left alone for `BUSY_S`. After a pause of this process itself nobody is judged.
+Emits: SIGKILL, through supervisord, to a process that hangs, so that it is restarted; a start, at growing intervals, of
+    a process that is FATAL; at a reload, a start of one that was disabled; events process_hung, process_fatal,
+    process_died, process_back.
+Fails: no data is lost by a kill, every process is built for it. A silent process that works (its CPU time grows) or
+    waits for the disk is left alone for `BUSY_S`. After a pause of healthd itself no process is judged.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What an answer of the server means for the next request: `decide`, one pure function.
+"""Decide what an answer of the server (an outcome of `http/outcome.py`) changes for the next request. Pure.
 
 | answer | wait | next chunk | mode, where it is auto | besides |
 |---|---|---|---|---|
 | accepted | none | 4 times larger while behind | degraded when slow; back after 3 good ones | |
-| body refused | none | half, where it was too large | | the upload looks for the sample at fault |
-| try later; not the server | 5, 15, 45, 60 s or what it asks for | small, where no answer came | 3 in a row: degraded; 5 min: offline | after its attempts the chunk is pending again |
-| not welcome | 60 s | | the same | the chunk is pending again at once |
+| body refused (400, 413, 422) | none | half, where it was too large | | the upload looks for the sample at fault |
+| try later (429, 503, no answer); not the server | 5, 15, 45, 60 s or what it asks for | small, where no answer came | 3 in a row: degraded; 5 min: offline | after its attempts the chunk is pending again |
+| not welcome (401, 404) | 60 s | | the same | the chunk is pending again at once |
 
 Events: a change of mode, a server that is away for a minute, and its return. The time is an argument, monotonic; the
 random number for the jitter comes with the result. All times of modes are shares of `remote.upload_interval`: who

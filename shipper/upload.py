@@ -1,11 +1,11 @@
-"""One lease on its way to the server, chunk by chunk, and what became of each sample back to the buffer.
+"""Upload one lease to the server, chunk by chunk, and report the result of each sample to the buffer.
 
-Samples go in the order of the lease and are accounted for in that order, so what is on the way is a cursor
-and a stack: the ends of the ranges that were halved, the innermost last. A body that is too large is halved;
-a body that is refused is halved down to the sample at fault. That one is quarantined only if the server itself (not a
-page of a proxy) refuses it alone twice, a minute apart, and takes something else at the same moment: a wrong path
-refuses everything, and then no sample is at fault. Meanwhile the samples behind it are sent; the buffer hears of them
-once it is decided.
+Samples are sent and accounted for in the order of the lease, so the progress of an upload is a cursor and a stack:
+the ends of the ranges that were halved, the innermost last. A body that is too large (413) is halved;
+a body that is refused (400, 422) is halved until the sample at fault is found. That sample is quarantined only if the
+server itself (not a proxy's page) refuses it alone twice, a minute apart, and accepts another sample at the same
+moment: at a wrong URL everything is refused, and then no sample is at fault. Meanwhile the samples after it are sent;
+the buffer gets their results once the refused one is decided.
 """
 
 from __future__ import annotations

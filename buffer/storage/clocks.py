@@ -1,9 +1,9 @@
-"""When a sample really was: one clock for each step of the wall clock, and pending samples rebased after it.
+"""Rebase timestamps after the wall clock was stepped: a new row in `clocks` for each step.
 
-A board without a battery boots with a plausible wrong time. Every batch carries CLOCK_BOOTTIME, which no step
-moves, so its true time is that plus the offset of the two clocks now. A step of more than two seconds makes
-a new clock; batches and pending samples of the same boot are moved over to it, once. What was uploaded
-before stays as it was sent.
+A board without a battery boots with a plausible but wrong time. Every batch carries CLOCK_BOOTTIME, which is not
+affected by clock steps: the true time of a batch is that plus the current offset between the two clocks. A step of more
+than two seconds makes a new clock; batches and pending samples of the same boot are rebased to it, once. Samples that
+were uploaded before keep the timestamps they were sent with.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Batches to rows: where each sample belongs in time, series and session, and which samples are new.
+"""Write batches as rows: find the time, series and session of each sample, and drop duplicates.
 
-Joins the transaction that is open. What was there already is left as it is. Two samples of a series that have the same
-time and are not the same are both kept: the second up to 50 ms later.
+Works inside the open transaction. A duplicate (same series and timestamp) is dropped by INSERT OR IGNORE against the
+unique index `ux_metrics_dedup`. Two different samples of a series with the same timestamp are both kept: the second is
+stored up to 50 ms later.
 """
 
 from __future__ import annotations

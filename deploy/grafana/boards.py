@@ -1,4 +1,7 @@
-"""The dashboards: all devices at once, one device, its stream, its delivery."""
+"""The Grafana dashboards as rows of panels: all devices, one device, its stream, its delivery.
+
+A new panel is a new row here; `make docs` writes the JSON.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ VERDICTS = (
 
 
 def steps(alert: str) -> tuple[float, float]:
-    """Return from which values on a number with a threshold is yellow and red."""
+    """Return the values at which a number with an alert threshold turns yellow and red."""
     row, alerts = thresholds.BY_ALERT[alert], Alerts()
     return thresholds.amber(row, alerts), thresholds.limit(row, alerts)
 

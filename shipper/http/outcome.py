@@ -1,8 +1,14 @@
-"""What an answer means for the samples it was given to: five outcomes and no more.
+"""Classify an answer of the server by what it means for the samples of the request. Pure.
 
-Pure: an answer and what is known of the server in, an outcome out. Accepted: mark them. BodyRefused: the samples may
-be at fault, look closer. NotWelcome: they are not, and asking again soon is no use. TryLater: they are not, and it may
-work in a while. NotTheServer: a portal or proxy answered in its place (see `proof.py`), which says nothing of them.
+| answer | outcome | the samples |
+|---|---|---|
+| 2xx in the server's own form, see `proof.py` | Accepted | are marked as uploaded |
+| 400, 413, 422 | BodyRefused | `upload.py` splits the body until it fits, or until the bad sample is found |
+| 408, 425, 429, 5xx but 511 (a 503), no answer | TryLater | are sent again after a wait |
+| anything else of the server (401, 403, 404) | NotWelcome | are pending again |
+| the answer of a portal or proxy | NotTheServer | are sent again; whether they arrived is not known |
+
+What an answer changes for the next request is in `shipper/policy.py`.
 """
 
 from __future__ import annotations
