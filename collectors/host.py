@@ -155,7 +155,7 @@ class Host:
         return [f"{prefix}{number}" for number in sorted(filter(str.isdecimal, numbers), key=int)]
 
     def exists(self, path: str) -> bool:
-        """Tell whether a path is there."""
+        """Return whether a path is there."""
         return os.path.exists(self._below(path))
 
     def age_s(self, path: str) -> float | None:

@@ -68,7 +68,7 @@ class ProcessTable:
 
 
 def _is_trusted(host: Host, entry: str) -> bool:
-    """Tell whether a process runs for a trusted user; its folder may be root's without being so (prctl(2))."""
+    """Return whether a process runs for a trusted user; its folder may be root's without being so (prctl(2))."""
     path = f"proc/{entry}/status"
     if not host.exists(path):  # a recorded tree
         return True

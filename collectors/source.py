@@ -39,17 +39,17 @@ class Source:
 
     @property
     def watches(self) -> bool:
-        """Tell whether it reads between its collects too: every `watch_interval_s`, and when a descriptor is ready."""
+        """Return whether it also reads between collects: every `watch_interval_s`, and when a descriptor is ready."""
         return hasattr(self._module, "watch")
 
     @property
     def hears(self) -> bool:
-        """Tell whether it takes what is committed."""
+        """Return whether it takes what is committed."""
         return hasattr(self._module, "hear")
 
     @property
     def is_off_by_default(self) -> bool:
-        """Tell whether it collects only where the configuration says so."""
+        """Return whether it collects only where the configuration says so."""
         return not type(self.config)().enabled
 
     @property

@@ -1,7 +1,7 @@
-"""What a process does at this moment, in a small file that outlives it: where it hung is read there.
+"""Record in a small file what a process is doing, so that after a hang one can see where it hung.
 
 Writes: RUN_DIR/activity/NAME, by way of a memory map: noting costs no system call.
-Fails: without a place for the file nothing is noted.
+Fails: if the file cannot be made, nothing is recorded.
 """
 
 from __future__ import annotations

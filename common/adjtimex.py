@@ -1,4 +1,4 @@
-"""Whether the kernel takes its clock for synchronised: adjtimex(2), which Python has no binding of.
+"""Ask the kernel whether its clock is synchronised: adjtimex(2), for which Python has no binding.
 
 Fails: a call that the kernel refuses gives None.
 """
@@ -26,7 +26,7 @@ class _Timex(ctypes.Structure):
 
 
 def is_synchronised() -> bool | None:
-    """Tell whether something (chrony, ntpd, timesyncd) keeps the clock right; None where the kernel does not say."""
+    """Return whether something (chrony, ntpd, timesyncd) keeps the clock right; None where the kernel does not say."""
     timex = _Timex()  # modes 0 changes nothing and needs no privilege
     try:
         result = _LIBC.adjtimex(ctypes.byref(timex))

@@ -1,7 +1,7 @@
-"""Which samples cannot wait for the next commit: those that change what the page says.
+"""Find the samples that must not wait for the next commit: those that change what the page shows.
 
-A number that has crossed a threshold either way, and a state that is another one now, are committed at once, so that
-alerts and the page have them within a second; in calm there are none.
+A value that crossed a threshold in either direction and a state that changed are committed at once, so that alerts and
+the page have them within a second.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _Key = tuple[str, frozenset[tuple[str, str]]]
 
 
 class Glimpse(Sample):
-    """A sample that is read between two collects of its source; it is published only where it is news."""
+    """A sample read between two collects of its source; it is published only if it is a change."""
 
     __slots__ = ()
 
 
 class Changes:
-    """What was told last of each series that counts.
+    """The last published state of each series that the page judges.
 
     Attributes:
         alerts: the thresholds in force.
@@ -49,7 +49,7 @@ class Changes:
         self._wholes: dict[str, float] = {}
 
     def sift(self, found: Iterable[Sample]) -> tuple[list[Sample], bool]:
-        """Take what a source gave; return what is to be published of it, and whether that is news."""
+        """Return the samples of a source that are to be published, and whether one of them is a change."""
         samples = list(found)
         glimpses = [sample for sample in samples if isinstance(sample, Glimpse)]
         others = [sample for sample in samples if not isinstance(sample, Glimpse)]
@@ -57,7 +57,7 @@ class Changes:
         return samples if is_news else others, self.take(others) or is_news
 
     def take(self, samples: Iterable[Sample]) -> bool:
-        """Take the samples of one batch; tell whether one of them is news. What is first seen is, if it is not well."""
+        """Return whether a sample of a batch is a change; a first value counts as one if it is not ok."""
         found, samples = False, list(samples)
         for sample in samples:
             if sample.name in _WHOLES and not isinstance(sample.value, str):
@@ -71,7 +71,7 @@ class Changes:
         return found
 
     def _state(self, sample: Sample) -> object:
-        """Return what may not change unnoticed, None where the sample is no such thing."""
+        """Return the level or state that the page shows for a sample, None if it shows none."""
         if isinstance(sample.value, str):
             return None
         if sample.name in STATES:

@@ -1,7 +1,7 @@
 """The three clocks of a sample: wall clock, CLOCK_BOOTTIME and which boot.
 
 The wall clock of a board without a battery is plausible and wrong until NTP answers. CLOCK_BOOTTIME
-counts through suspend and no clock step moves it, so both together date a sample later.
+counts through suspend and is not affected by clock steps, so a sample's true time can be computed later from both.
 
 For tests a file named by BELABOX_TEST_CLOCK shifts them: milliseconds to add to the wall clock, to
 CLOCK_BOOTTIME, and 0 or 1 for whether the clock is synchronised.
@@ -32,7 +32,7 @@ def boottime_ms() -> int:
 
 
 def is_synchronised() -> bool | None:
-    """Tell whether something (chrony, ntpd, timesyncd) keeps the clock right; None where the kernel does not say."""
+    """Return whether something (chrony, ntpd, timesyncd) keeps the clock right; None where the kernel does not say."""
     if _SHIFT_FILE:
         return bool(_shift(2))
     from common import adjtimex  # noqa: PLC0415 - ctypes, a megabyte that few processes need
@@ -41,7 +41,7 @@ def is_synchronised() -> bool | None:
 
 
 def is_kept() -> bool:
-    """Tell whether a service that synchronises the clock runs: without one there is nothing to wait for."""
+    """Return whether a service that synchronises the clock runs: without one there is nothing to wait for."""
     return bool(_SHIFT_FILE) or any(path.exists() for path in TIME_SERVICES)
 
 

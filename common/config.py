@@ -1,4 +1,4 @@
-"""From a YAML file and the environment to typed sections, or to every error of it at once.
+"""Load the configuration from a YAML file and the environment into typed sections, or report all errors at once.
 
 Reads one file and variables of the form ``BELABOX_<SECTION>__<KEY>``. Emits frozen dataclasses.
 Fails with `ConfigError`, whose messages each name the key path, what was given and what was expected.
@@ -38,7 +38,7 @@ class Config:
     """A whole configuration.
 
     Attributes:
-        settings: the sections that the stages share.
+        settings: the sections that the processes share.
         collectors: a typed section for each collector the caller knows.
         warnings: what was read as another key, has no effect, or should not be so.
         given: the key paths that the file or the environment sets; all others have their defaults.
@@ -61,8 +61,8 @@ def load(
     Args:
         file: the YAML file, or None for the defaults alone.
         environ: environment variables; those of the form ``BELABOX_A__B`` override key ``a.b``.
-        collectors: section type by collector name, None for a section that is somebody else's to read;
-            None altogether leaves them all to the collectors.
+        collectors: section type by collector name; a name with None is read by another process; None instead of
+            the whole mapping leaves every section to the collectors.
         read: how the file is read.
 
     Raises:

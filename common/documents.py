@@ -1,8 +1,8 @@
-"""The spellings of the requirement documents, translated to this system's keys.
+"""Translate configuration keys as the requirement documents spell them into this system's keys.
 
 PRD and MILESTONE-2 list collectors by the name of a metric or of a group, and nest some upload keys elsewhere. A file
-written after either is read as it is, and each key that is read as another one, or has one meaning only, says so in a
-line. What neither document has is unknown here too.
+written in either form is accepted; a warning names each key that is translated, or that can have one value only. A key
+that is in neither document is reported as unknown.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _milliseconds(value: Any) -> Any:
 
 
 class Moved(NamedTuple):
-    """A documented key that lives elsewhere here.
+    """A documented key that has another place here.
 
     Attributes:
         new: where.

@@ -1,8 +1,8 @@
-"""What happened, in words: the kinds of events there are, and how many of each are let through.
+"""Events, and the rate limit on each kind and subject.
 
-An event is published as a text sample `event` of the highest priority, kept as a row of the table `events`
-and counted in `events_total`. What keeps happening is held back: six at once, then one a minute that says
-how many it stands for. The newest is never lost, so the last word on a link is the true one.
+An event is published as a text sample `event` of the highest priority, stored as a row of the table `events`
+and counted in `events_total`. Repeated events are limited: six at once, then one a minute that says how many it stands
+for. The newest one is never dropped, so the last event of a link always shows its current state.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the buffer has committed, as it commits it.
+"""Subscribe to the batches that the buffer commits.
 
-Reads `feed.ipc`, gives batches. A reader that is too slow loses some of them; the database has them all.
-What is no batch is passed over: the buffer has checked what it sends, so it is another version's.
+Reads `feed.ipc`, yields batches. A reader that is too slow loses some of them; the database has them all.
+A message that cannot be decoded is skipped: the buffer checks what it sends, so another version sent it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Feed:
         self.socket = subscribe(run_dir, wire.COMMITTED_TOPIC)
 
     def batches(self) -> Iterator[Batch]:
-        """Give what has come, up to one turn's worth."""
+        """Yield the batches that have arrived, at most one turn's worth."""
         for _ in range(BATCHES_PER_TURN):
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
@@ -54,5 +54,5 @@ class Feed:
             yield batch
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         self.socket.close(linger=0)

@@ -1,4 +1,4 @@
-"""What a process counts of itself: counters, gauges and histograms, read out with every heartbeat.
+"""Counters, gauges and histograms of a process, sent with every heartbeat.
 
 No locks and no globals: one process has one loop and one `Instruments`.
 """

@@ -1,11 +1,11 @@
-"""Lines for systemd's journal, under the process as identifier: `journalctl -t belabox-metrics-buffer`.
+"""Log to systemd's journal, with the process as identifier: `journalctl -t belabox-metrics-buffer`.
 
-All lines are in the log files. The journal has them too where it is kept in memory; where it is kept on the disk
-(/var/log/journal) it has warnings and errors alone, so that no flash is written twice.
+All lines are in the log files. A journal in memory gets all of them too; a journal on disk (/var/log/journal) gets
+only warnings and errors, so that lines are not written to flash twice.
 
-Emits: one datagram a line, where systemd runs this process (JOURNAL_STREAM).
+Emits: one datagram for each line, if systemd runs this process (JOURNAL_STREAM).
 Source: https://systemd.io/JOURNAL_NATIVE_PROTOCOL
-Fails: what the journal does not take is in the file.
+Fails: a line that the journal does not accept is in the log file only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class JournalHandler(logging.Handler):
         super().__init__(logging.WARNING if ON_DISK.is_dir() else logging.NOTSET)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send a line; a journal that is busy or gone holds nobody up."""
+        """Send a line without blocking; if the journal is busy or gone, drop it."""
         text = self.format(record).replace("\n", " | ")
         fields = {
             "MESSAGE": text,
@@ -36,7 +36,7 @@ class JournalHandler(logging.Handler):
             "SYSLOG_IDENTIFIER": f"belabox-metrics-{record.name}",
         }
         datagram = "".join(f"{name}={value}\n" for name, value in fields.items())
-        # A socket for each line: one from before the fork is closed in the child, and its number somebody else's.
+        # A socket for each line: one opened before the fork is closed in the child, and its descriptor number reused.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
             journal.setblocking(False)
             journal.sendto(datagram.encode(), str(SOCKET))

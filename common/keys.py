@@ -1,4 +1,4 @@
-"""What a configuration key may hold: parsers, and the dataclass fields made of them.
+"""Parsers for configuration values, and the dataclass fields that use them.
 
 A parser takes what YAML gave (or the text of an environment variable) and returns the typed value or
 raises ValueError saying what was expected; the loader adds the key path. Defaults go through the same
@@ -36,7 +36,7 @@ class KeySpec:
     """What the loader knows of one key: its name in the file, parser, default as written, and help.
 
     Attributes:
-        fixed: what changes of it in a running process takes effect when that is started again.
+        fixed: a change takes effect only when the process is restarted.
     """
 
     name: str
@@ -239,7 +239,7 @@ def regex(*, optional: bool = False) -> Parser:
 
 
 def _typed(value: Any) -> Any:
-    """Give the text of an environment variable the type YAML would."""
+    """Convert the text of an environment variable to the type that YAML would give it."""
     if not isinstance(value, EnvironmentText):
         return value
     try:

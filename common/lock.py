@@ -1,4 +1,4 @@
-"""What only one process may hold: a lock file that the kernel releases when its holder dies."""
+"""A lock file that only one process can hold; the kernel releases it when that process dies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class AlreadyRunning(Exception):  # noqa: N818 - it is a state, not a fault
-    """Another process holds what only one may hold."""
+    """Another process holds the lock."""
 
 
 def hold(path: Path, what: str) -> int:

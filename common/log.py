@@ -1,4 +1,4 @@
-"""One line per event, JSON for machines or console for eyes, never with a secret in it.
+"""Structured logging: one line per event, as JSON or in console format, with secrets redacted.
 
 Fields keep the same names everywhere: collector, count, duration_ms; batch_id, chunk_index, attempt,
 backoff_ms, endpoint, http_status, bytes_sent, bytes_rcvd, retry_after_sec; error, error_type.
@@ -34,7 +34,7 @@ _BEARER = re.compile(r"(?i)(bearer\s+)[^\s\"',]+")
 
 
 class Secrets:
-    """What must never be written, and the filter that sees to it."""
+    """The secrets of this process, and the log filter that redacts them."""
 
     def __init__(self) -> None:
         self._values: list[str] = []
@@ -63,23 +63,23 @@ class Log:
         self._held_back: dict[str, int] = {}
 
     def debug(self, message: str, **fields: Any) -> None:
-        """Write what only a developer wants to read."""
+        """Log details for developers."""
         self._write(logging.DEBUG, message, fields)
 
     def info(self, message: str, **fields: Any) -> None:
-        """Write what happened as it should."""
+        """Log normal operation."""
         self._write(logging.INFO, message, fields)
 
     def warning(self, message: str, **fields: Any) -> None:
-        """Write what an operator may have to look at."""
+        """Log a problem that an operator may have to look at."""
         self._write(logging.WARNING, message, fields)
 
     def error(self, message: str, **fields: Any) -> None:
-        """Write what an operator has to look at."""
+        """Log a problem that an operator has to look at."""
         self._write(logging.ERROR, message, fields)
 
     def throttled_warning(self, key: str, message: str, **fields: Any) -> None:
-        """Write a warning that may repeat, once a minute per key."""
+        """Log a warning that may repeat, at most once a minute per key."""
         now_s = time.monotonic()
         if now_s - self._last_s.get(key, -THROTTLE_S) < THROTTLE_S:
             self._held_back[key] = self._held_back.get(key, 0) + 1
@@ -92,7 +92,7 @@ class Log:
         self._write(logging.WARNING, message, {**fields, **({"held_back": held_back} if held_back else {})})
 
     def uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        """Write a bug with its traceback; for `sys.excepthook`."""
+        """Log an uncaught exception with its traceback; for `sys.excepthook`."""
         self._logger.critical("ended by a bug", exc_info=(kind, error, trace))
 
     def _write(self, level: int, message: str, fields: dict[str, Any]) -> None:
@@ -132,7 +132,7 @@ class _ConsoleFormatter(_WordsFormatter):
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON can hold, redacted before an escaped character in a secret hides it."""
+    """Return a value as JSON can hold it, redacted first: a secret with escaped characters would not be found."""
     if isinstance(value, dict):
         return {SECRETS.redact(str(name)): _plain(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -159,7 +159,7 @@ _in_force: list[_Direction] = []
 
 
 class _SharedFile(logging.FileHandler):
-    """A file that several processes append to; whoever finds it too large renames it, the others follow.
+    """A log file that several processes append to; the one that finds it too large renames it, the others reopen it.
 
     Args:
         path: of the file.

@@ -1,4 +1,4 @@
-"""The batches a producer has published and nobody has acked yet, in memory and in a spool file.
+"""A producer's unacked batches, in memory and in a spool file.
 
 Batches flow in from the publisher and out by ack. The spool holds the same payloads, appended before
 the first send, so that a producer killed with batches in flight resends them at its next start; with
@@ -88,7 +88,7 @@ class Outbox:
             self._spooled_bytes = begin + length
 
     def restore(self, entries: Iterable[Entry]) -> None:
-        """Take over what `read_spool` gave; it is in the spool already."""
+        """Add the batches that `read_spool` returned; they are in the spool already."""
         for entry in entries:
             if entry.key not in self._entries:
                 self._insert(entry)
@@ -150,7 +150,7 @@ class Outbox:
         return dropped
 
     def _shrink(self) -> None:
-        """Rid the spool of what is not in the outbox any more, once that is much or all of it."""
+        """Rewrite the spool without acked batches, once they are most or all of it."""
         if self._entries and self._spooled_bytes <= COMPACT_BYTES + 2 * self._unacked_bytes:
             return
         try:
@@ -163,7 +163,7 @@ class Outbox:
             pass  # a full disk: the old spool has all of it and more, and redelivery is harmless
 
     def _rewrite(self) -> None:
-        """Put a new spool in the old one's place in one step: a kill leaves the one or the other."""
+        """Replace the spool atomically: after a kill either the old or the new one is there."""
         if self._fd is None or self._spool is None:
             return
         fresh = self._spool.with_suffix(".new")

@@ -1,8 +1,8 @@
-"""What others say, made fit for a terminal, a page and a log line.
+"""Make text from outside safe for a terminal, a page and a log line.
 
-A modem's model, a carrier's name or a line of the kernel may hold anything: escape sequences that set a terminal's
-title, line feeds that forge a log line, marks that turn the direction of writing. Here is the one place that takes
-them out; labels and events go through it where they enter.
+A modem's model, a carrier's name or a kernel line may contain anything: escape sequences that set a terminal's
+title, line feeds that forge a log line, marks that reverse the writing direction. Only this module removes them;
+labels and events pass through it when they enter the system.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SPACES = re.compile(r"\s+")
 
 
 def plain(text: str, max_length: int = MAX_LENGTH) -> str:
-    """Return a text in one line, without what steers a terminal or the direction of writing.
+    """Return a text as one line without control characters and bidirectional marks.
 
     Kept is what Unicode calls printable: no control, format (bidi marks are among them), private or lone surrogate.
 

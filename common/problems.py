@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: each message with its key path and the place where it was written.
+"""Collect configuration errors, each with its key path and the place where the key was written.
 
 A key can be written elsewhere than where it takes effect: in a documented list, under a documented name,
 in an environment variable. The message then names both.

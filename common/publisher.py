@@ -1,4 +1,4 @@
-"""A producer's end of the wire: samples in, batches out, acks back.
+"""The producer's side of the protocol: publish samples as batches, and keep each until it is acked.
 
 Emits batches to the buffer and heartbeats to healthd over one XPUB socket. A batch stays in the outbox
 until the buffer acks it after COMMIT; all of the outbox is sent again when a new subscription arrives
@@ -41,7 +41,7 @@ class Publisher:
 
     Attributes:
         socket: for the run loop's poller; `receive` when it is readable.
-        changes: knows what cannot wait for the next commit.
+        changes: finds samples that must be committed at once.
 
     Raises:
         AlreadyRunning: another process publishes under this name.
@@ -71,7 +71,7 @@ class Publisher:
         return self._outbox.samples
 
     def take_over(self, names: Sequence[str]) -> None:
-        """Publish under further names too, each of them this process's alone; adopt what is left in their spools.
+        """Publish under additional names, which no other process may use; adopt the batches left in their spools.
 
         Raises:
             AlreadyRunning: another process publishes under one of them.
@@ -88,7 +88,7 @@ class Publisher:
     ) -> None:
         """Send samples as one batch, in this process's name or another of its own.
 
-        P0 among them, or what changes the verdict, makes it urgent.
+        The batch is urgent if it has a P0 sample or one that changes the verdict.
         """
         found, is_news = self.changes.sift(samples)
         if samples and not found:
@@ -107,11 +107,11 @@ class Publisher:
         self._flush()
 
     def heartbeat(self, heartbeat: wire.Heartbeat) -> None:
-        """Send a heartbeat; with nobody listening it is gone, the next one says the same."""
+        """Send a heartbeat; it is lost if nobody subscribes, and the next one carries the same."""
         send_heartbeat(self.socket, heartbeat)
 
     def receive(self) -> None:
-        """Handle everything that came up the socket: acks and (un)subscriptions."""
+        """Handle all messages that arrived on the socket: acks and (un)subscriptions."""
         while True:
             try:
                 frame = self.socket.recv(zmq.NOBLOCK)
@@ -127,7 +127,7 @@ class Publisher:
         self._flush()
 
     def tick(self) -> None:
-        """Send again what has waited too long for its ack; call it every few seconds."""
+        """Resend batches that have waited too long for their ack; call it every few seconds."""
         late_s = time.monotonic() - self._resend_after_s
         late = [e.key for e in self._outbox.entries() if e.sent_s is not None and e.sent_s < late_s]
         if late and self._subscribed:
@@ -151,7 +151,7 @@ class Publisher:
             os.close(descriptor)
 
     def _open(self, max_samples: int) -> Outbox:
-        """Return the outbox, without a spool where there is no place for one."""
+        """Return the outbox, without a spool if its file cannot be made."""
         try:
             self._spool.mkdir(mode=0o700, exist_ok=True)
             self._locks.append(lock.hold(self._spool / f"{self._producer}.lock", f"producer {self._producer}"))
@@ -192,7 +192,7 @@ class Publisher:
             self._log.info("took over spooled batches", count=sum(entry.samples for entry in entries))
 
     def _adopt(self, file: Path) -> None:
-        """Move to this process's spool what one that published under another name has left in its own."""
+        """Move batches that a process left in the spool of another name to this process's spool."""
         if not file.exists():
             return
         left = Outbox(file, 1)
@@ -267,7 +267,7 @@ class Publisher:
         self._unsent.extend(keys)
 
     def _flush(self) -> None:
-        """Send what was not sent yet, until the pipe is full."""
+        """Send the batches not sent yet, until the socket's queue is full."""
         if not self._unsent or not self._subscribed:
             return
         while self._unsent:

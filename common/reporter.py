@@ -1,7 +1,7 @@
-"""A process's events: limited, redacted, logged and published at once.
+"""Report the events of a process: rate-limited, redacted, logged and published at once.
 
-Takes events, emits one batch for each through the process's publisher. Fails never: what is held back is
-counted and comes later.
+Takes events, emits one batch for each through the process's publisher. Never fails: an event that is held back is
+counted and published later.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Reporter:
         self._limiter = Limiter()
 
     def report(self, event: Event) -> None:
-        """Publish an event now, or hold it back if it has just been said often enough."""
+        """Publish an event now, or hold it back if the rate limit is reached."""
         clean = event._replace(text=log.SECRETS.redact(event.text))
         at_ms = clock.wall_ms() if event.timestamp_ms is None else event.timestamp_ms
         timed = self._limiter.offer(clean, at_ms, time.monotonic())
@@ -42,12 +42,12 @@ class Reporter:
             self._publish(timed)
 
     def tick(self) -> None:
-        """Publish what was held back and may go now; call it every few seconds."""
+        """Publish held events that the rate limit allows now; call it every few seconds."""
         for timed in self._limiter.due(time.monotonic()):
             self._publish(timed)
 
     def close(self) -> None:
-        """Publish what is still held back: the process ends."""
+        """Publish all held events, because the process ends."""
         for timed in self._limiter.rest():
             self._publish(timed)
 

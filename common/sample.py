@@ -64,7 +64,7 @@ class Batch:
 
 
 def is_deliverable(sample: Sample) -> bool:
-    """Tell whether a sample can be stored and uploaded as it is.
+    """Return whether a sample can be stored and uploaded as it is.
 
     NaN, infinities and booleans are refused here because a server drops them silently (or, worse,
     drops every other value of that line).

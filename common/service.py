@@ -1,6 +1,6 @@
-"""What every process does around its work: options, configuration, log, run directory, heartbeat, exit code.
+"""The frame of every process: options, configuration, log, run directory, heartbeat, exit code.
 
-A stage builds its steps on a `Service` and calls `run`. Exit codes: 0 asked to end, 2 wrong options, 3 not enabled,
+A process builds its steps on a `Service` and calls `run`. Exit codes: 0 asked to end, 2 wrong options, 3 not enabled,
 75 already running, 78 configuration, 1 a bug (with its traceback in the log; supervisord restarts it).
 """
 
@@ -39,7 +39,7 @@ DEFAULT_CONFIG = Path("/etc/belabox-metrics/config.yaml")
 
 
 class Service:
-    """One running stage.
+    """One running process.
 
     Args:
         name: as supervisord calls it, without the group.
@@ -100,7 +100,7 @@ class Service:
         self._on_reload.append(step)
 
     def on_close(self, step: Callable[[], None]) -> None:
-        """Do a step when the loop has ended, before goodbye is said."""
+        """Do a step when the loop has ended, before the last heartbeat is sent."""
         self._on_close.append(step)
 
     def failed(self, error: BaseException | str, **fields: Any) -> None:
@@ -129,7 +129,7 @@ class Service:
             self.beat()
 
     def run(self) -> int:
-        """Report, work until asked to end, say goodbye; return the exit code."""
+        """Run the loop until asked to end, send the last heartbeat, and return the exit code."""
         settings = self.config.settings
         faulthandler.register(STACK_SIGNAL, file=2, all_threads=False)
         _give_way(OOM_SCORES.get(self.name, OOM_SCORE))
@@ -144,7 +144,7 @@ class Service:
         return self.exit_code
 
     def close(self) -> None:
-        """Finish the stage, say goodbye and let go of the sockets."""
+        """Run the closing steps, send the last heartbeat and close the sockets."""
         for step in self._on_close:
             step()
         for reporter in self._reporters.values():
@@ -207,7 +207,7 @@ class Service:
         return loaded
 
     def _reload(self) -> None:
-        """Take a new configuration as a whole, or keep the old one as a whole."""
+        """Apply a new configuration as a whole, or keep the old one as a whole."""
         try:
             loaded = self._direct_log(self._load())
         except ConfigError as error:
@@ -226,7 +226,7 @@ class Service:
 
 
 def options_parser(program: str, text: str) -> argparse.ArgumentParser:
-    """Return the options that every program has."""
+    """Return the parser of the options that every process has."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {program}",
         description=text,
@@ -244,7 +244,7 @@ def options_parser(program: str, text: str) -> argparse.ArgumentParser:
 
 
 def main(build: Callable[[argparse.Namespace], Service], options: argparse.Namespace) -> int:
-    """Build a process, run it, close it; turn what can be expected to fail into a message and an exit code."""
+    """Build, run and close a process; turn expected errors into a message and an exit code."""
     try:
         process = build(options)
     except ConfigError as error:
@@ -261,7 +261,7 @@ def main(build: Callable[[argparse.Namespace], Service], options: argparse.Names
 
 
 def _give_way(score: int) -> None:
-    """Raise the score by which the kernel chooses whom it ends, which needs no right."""
+    """Raise this process's OOM score, which needs no privilege."""
     try:
         with Path("/proc/self/oom_score_adj").open("r+", encoding="ascii") as file:
             if int(file.read()) < score:
@@ -271,7 +271,7 @@ def _give_way(score: int) -> None:
 
 
 def _private_directory(directory: Path) -> None:
-    """Make the run directory this user's alone: whoever writes to its sockets writes samples.
+    """Make the run directory accessible to this user only: its sockets accept samples from anybody who can open them.
 
     Raises:
         ConfigError: it cannot be made, or belongs to everybody.

@@ -1,4 +1,4 @@
-"""The sections of the configuration file that the stages share, typed, each key with its default.
+"""The sections of the configuration file that the processes share, typed, each key with its default.
 
 A collector's own section is in the collector's module. How a file becomes these: `config.py`.
 """

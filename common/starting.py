@@ -1,7 +1,7 @@
-"""What a start would meet: folders, addresses, ports and secrets of a configuration, tried without changing them.
+"""Check whether a configuration can start: its folders, addresses, ports and secrets, without changing anything.
 
-Checking a file does this as well as starting, so that what a check passes starts. Errors are what a start ends with;
-warnings are what it starts with and reports in `/health`.
+`check` and every start run the same checks, so a configuration that passes `check` starts. An error prevents the start;
+a warning does not, and is reported in `/health`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Findings(NamedTuple):
     """What was found; each line begins with its key path.
 
     Attributes:
-        errors: what a start ends with.
-        warnings: what a start goes on with.
+        errors: each prevents a start.
+        warnings: reported, without preventing a start.
     """
 
     errors: tuple[str, ...]
@@ -144,7 +144,7 @@ def _authority(path: Path | None) -> Iterator[str]:
 
 
 def _tokens(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield what is wrong with the token of each side; samples wait on the device until it is mended."""
+    """Yield what is wrong with the token of each side; samples wait on the device until it is fixed."""
     auth, health = settings.remote.auth, settings.health
     if settings.remote.enabled and auth.type == "bearer_token":
         if auth.token_file is not None:

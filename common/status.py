@@ -1,8 +1,8 @@
-"""What each process reports of itself in its heartbeats, typed: who writes a field and who reads it agree here.
+"""The typed status that each process reports in its heartbeats, and `/health` shows.
 
-A process has one of these as its `status` and sets its fields; a heartbeat carries it as a map of plain values, and
-healthd reads it back with `read`. docs/health.md lists the fields, generated from here. Unknown is None, never 0.
-Times are Unix milliseconds of the process' own clock; a field `last_…_ms` is dated by healthd's clock as well.
+A process sets the fields of its status; a heartbeat carries them as a map of plain values, and healthd reads it back
+with `read`. docs/health.md lists the fields, generated from here. Unknown is None, never 0. Times are Unix milliseconds
+of the process' own clock; for a field `last_…_ms` healthd also records when it changed by its own clock.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _Check = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """What is known of a field besides its name: how it is checked, and what it means."""
+    """How a field is checked, and what it means."""
 
     check: _Check
     help: str
@@ -34,7 +34,7 @@ def to_wire(status: object) -> dict[str, Any]:
 
 
 def read(kind: type[_Kind], carried: Mapping[str, Any]) -> _Kind:
-    """Return a status from a heartbeat's map; a field that is missing, or is not what it should be, is unknown."""
+    """Return a status from a heartbeat's map; a field that is missing or of the wrong type is None."""
     values = {}
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         checked = _spec(field).check(carried.get(field.name))

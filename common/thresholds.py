@@ -1,7 +1,7 @@
-"""Every threshold there is: from which value on a number is drawn amber or red, and from when on it is an alert.
+"""All thresholds: at which value a number turns amber or red, and when it raises an alert.
 
-Alerts, the page, the terminal, the dashboards, vmalert's rules and docs/derived.md all read this table. What an
-operator can set is section `alerts` of the configuration; where amber begins follows from it, so that a changed
+Alerts, the page, the terminal, the dashboards, vmalert's rules and docs/derived.md all read this table. An operator
+sets thresholds in section `alerts` of the configuration; the amber value is a share of the configured one, so a changed
 threshold moves both colours.
 """
 
@@ -175,12 +175,12 @@ def fixed_level(fixed: Fixed, value: float | None) -> str:
 
 
 def is_beyond(value: float, at: float, *, above: bool) -> bool:
-    """Tell whether a value is on the bad side of a threshold."""
+    """Return whether a value is on the bad side of a threshold."""
     return value > at if above else value < at
 
 
 def is_clear(threshold: Threshold, value: float, at: float) -> bool:
-    """Tell whether a value has given back enough for its alert to be over."""
+    """Return whether a value has given back enough for its alert to be over."""
     margin = round(CLEARS_AT * at, 9)  # 1.1 times 100 is 110, not a little more
     return value <= at - margin if threshold.above else value >= at + margin
 

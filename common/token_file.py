@@ -1,7 +1,7 @@
-"""A file that holds a secret alone, and that only its owner can read.
+"""A file that contains one secret, and that only its owner can read.
 
-It is read again when it changes, so that a token can be replaced while everything runs. What is read is hidden
-from every log.
+It is read again when it changes, so that a token can be replaced without a restart. The token is redacted from every
+log.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Readers of what other programs, modems and servers say: JSON, flat XML, numbers and words.
+"""Parse untrusted input from other programs, modems and servers: JSON, flat XML, numbers and words.
 
-Whoever is at the other end may be broken or hostile. What comes out of here is bounded: so many bytes, so deep, finite
-numbers, whole numbers that SQLite can hold, one line of text that steers no terminal.
+The other side may be broken or hostile, so every result is bounded: its size, its nesting, finite numbers, integers
+that SQLite can hold, one line of text without control characters.
 
 Fails: `UntrustedError` for a text that is not understood as a whole; a single number that cannot be held is None.
     RecursionError, OverflowError and the libraries' own errors do not leave this file.

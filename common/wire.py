@@ -1,7 +1,7 @@
 """Bytes on the sockets: batches, acks, heartbeats. The contract is PROTOCOL.md; this is its only code.
 
 Pure functions. `encode_*` cannot fail on what the types allow; `decode_*` raise `WireError` on
-anything else, so that a receiver counts, logs once, drops and lives on.
+anything else, so that a receiver can count, log and drop the message, and continue.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class WireError(ValueError):
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What a process says of itself every few seconds, from its working loop.
+    """What a process reports every few seconds, from its working loop.
 
     Attributes:
         process: name under supervisord, without the group.

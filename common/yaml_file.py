@@ -1,4 +1,4 @@
-"""A YAML file as plain values, refusing what YAML allows and an operator does not mean.
+"""Read a YAML file as plain values, refusing YAML features that an operator uses only by mistake.
 
 Fails: every error is noted among the problems, with its key path; what could be read is returned.
 """

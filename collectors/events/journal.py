@@ -88,7 +88,7 @@ class Journal:
             yield Entry(message, identifier, transport == KERNEL, _number(level, 6), _number(user, -1))
 
     def is_readable(self) -> bool:
-        """Tell whether there is a file that this user may read."""
+        """Return whether there is a file that this user may read."""
         opened_bytes = ctypes.c_uint64()
         self._call("sd_journal_get_usage", self._handle, ctypes.byref(opened_bytes))
         return opened_bytes.value > 0

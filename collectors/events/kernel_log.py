@@ -40,7 +40,7 @@ class KernelLog:
 
     @property
     def is_open(self) -> bool:
-        """Tell whether the log is followed."""
+        """Return whether the log is followed."""
         return self._descriptor is not None
 
     def lines(self, host: Host) -> Iterator[str]:

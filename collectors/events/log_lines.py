@@ -179,5 +179,5 @@ def event(rules: tuple[Rule, ...], line: str) -> Event | None:
 
 
 def is_bitrate(line: str) -> bool:
-    """Tell whether a line of the encoder library is a change of its bitrate."""
+    """Return whether a line of the encoder library is a change of its bitrate."""
     return BITRATE.search(line) is not None

@@ -118,7 +118,7 @@ def parse_status(lines: Iterable[str]) -> Status | None:
 
 
 def _connected(host: Host, status: Status | None) -> bool | None:
-    """Tell whether a source is there, by the cable's power or else by the receiver's word."""
+    """Return whether a source is there, by the cable's power or else by the receiver's word."""
     power = video4linux.has_power(host)
     if power is None and status is not None:
         return status.connected

@@ -26,7 +26,7 @@ _MUTE = frozenset({errno.EINVAL, errno.ENOTTY, errno.EBUSY})
 
 
 def has_power(host: Host) -> bool | None:
-    """Tell whether the source at the HDMI receiver gives power, or None where that cannot be asked."""
+    """Return whether the source at the HDMI receiver gives power, or None where that cannot be asked."""
     for node in _receivers(host):
         try:
             descriptor = os.open(host.root / "dev" / node, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

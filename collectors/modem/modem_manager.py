@@ -198,7 +198,7 @@ def _technology(bits: Any) -> tuple[str, dict[str, str]]:
 
 
 def _knows_itself(own: Mapping[str, Any]) -> bool:
-    """Tell whether a modem has been read so far that it can be told from others."""
+    """Return whether a modem has been read so far that it can be told from others."""
     state = own.get("State")
     is_early = isinstance(state, int) and 0 <= state <= INITIALIZING
     return bool(_text(own.get("EquipmentIdentifier"))) or not is_early

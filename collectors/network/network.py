@@ -146,7 +146,7 @@ def parse_udp(lines: Iterable[str]) -> dict[str, int] | None:
 
 
 def is_wanted(name: str, config: Config) -> bool:
-    """Tell whether the filters let an interface through; excluding is stronger."""
+    """Return whether the filters let an interface through; excluding is stronger."""
     if any(pattern.fullmatch(name) for pattern in config.exclude_ifaces):
         return False
     return not config.include_ifaces or any(pattern.fullmatch(name) for pattern in config.include_ifaces)
@@ -188,7 +188,7 @@ def _link(host: Host, name: str) -> Iterator[Sample]:
 
 
 def _is_up(host: Host, name: str) -> bool | None:
-    """Tell whether a link is up; the carrier of an interface that is down is an EINVAL, so it comes second."""
+    """Return whether a link is up; the carrier of an interface that is down is an EINVAL, so it comes second."""
     state = (host.text(f"{CLASS}/{name}/operstate") or "").strip()
     up = LINK_UP.get(state)
     if up is None:

@@ -140,7 +140,7 @@ def _percent(part: int, ticks: Times) -> float:
 
 
 def _plugged(before: Mapping[str, Times], now: Mapping[str, Times]) -> bool:
-    """Tell whether a core came, went or did both: the total then takes over a wholly different idle time."""
+    """Return whether a core came, went or did both: the total then takes over a wholly different idle time."""
     return before.keys() != now.keys() or any(_restarted(before[core], now[core]) for core in now)
 
 

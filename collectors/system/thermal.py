@@ -88,13 +88,13 @@ def watch(host: Host, _config: Config, _state: State) -> Iterator[Glimpse]:
 
 
 def slowed(steps: Mapping[str, int | None]) -> bool | None:
-    """Tell whether a cooling device slows the machine down, or None where there is none that could."""
+    """Return whether a cooling device slows the machine down, or None where there is none that could."""
     slowing = [step for device, step in steps.items() if step is not None and SLOWING.fullmatch(device)]
     return any(step > 0 for step in slowing) if slowing else None
 
 
 def limited(limits: list[tuple[int, int]], hottest: float | None) -> bool | None:
-    """Tell whether heat holds clocks down, or None where that cannot be told.
+    """Return whether heat holds clocks down, or None where that cannot be told.
 
     Args:
         limits: of each cluster the clock it may use and the clock it could use.

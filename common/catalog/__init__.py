@@ -1,4 +1,4 @@
-"""Every metric by name: what it is, in which unit, how urgent, and what it is called on export.
+"""The catalogue of all metrics by name: meaning, unit, priority, and exported name.
 
 One table, no heuristics: the metric reference in docs/ is generated from it and the exported name is
 looked up in it. A name that is not here (a user's own collector) is exported with its invalid

@@ -1,4 +1,4 @@
-"""What the board gives besides processor, memory, disk, network and heat."""
+"""Metrics of the board besides processor, memory, disk, network and temperature."""
 
 from __future__ import annotations
 

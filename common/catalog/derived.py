@@ -1,4 +1,4 @@
-"""What is made of other metrics on the device, the events, and the session they belong to."""
+"""Metrics calculated on the device from others, events, and sessions."""
 
 from __future__ import annotations
 

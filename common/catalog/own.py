@@ -1,4 +1,4 @@
-"""What the pipeline tells of itself."""
+"""Metrics of the pipeline itself."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a value can be at all: the plausible range of each physical quantity, by unit, and closer by name.
+"""The plausible range of each physical quantity, by unit, and for some metrics by name.
 
-A driver that fails gives 2,147,483 °C, a modem without a cell 0 dBm. What is outside of its range is no value: the
-collectors leave it out, count it and name it once. The ranges are wide: they tell broken from working, never good
-from bad, which is what thresholds do.
+A failing driver reports 2,147,483 °C, a modem without a cell 0 dBm. The collectors drop values outside of the range,
+count them and log each series once. The ranges are wide: they separate broken from working sensors, not good from bad
+values; that is what thresholds are for.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Metric:
     plausible: Range = ANY
 
     def allows(self, value: Value) -> bool:
-        """Tell whether a value can be one; a text can."""
+        """Return whether a value can be one; a text can."""
         return isinstance(value, str) or self.plausible[0] <= value <= self.plausible[1]
 
 

@@ -1,4 +1,4 @@
-"""What the stream gives: connection, links, encoder, sound, picture."""
+"""Metrics of the stream: connection, links, encoder, audio, HDMI input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the machine itself gives: CPU, memory, disks, network, heat."""
+"""Metrics of the machine: CPU, memory, disks, network, temperatures."""
 
 from __future__ import annotations
 
