@@ -14,14 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from buffer.pace import Pace
-from buffer.retention.archive_folder import ArchiveFolder
 from buffer.retention.compressed import CompressedFile
+from buffer.retention.context import Context
 from buffer.storage import errors
 from buffer.storage.archive_file import remove
-from buffer.storage.store import Store
-from common import clock, settings
-from common.instruments import Instruments
-from common.log import Log
+from common import clock
 
 # A producer sends again for 80 s and the buffer commits after 60 s at most: after this a span is complete.
 GRACE_MS = 600_000
@@ -65,10 +62,7 @@ class Archive:
     """Write what is finished, delete what is too old.
 
     Args:
-        store: the database.
-        folder: where the files go.
-        config: returns the section in force.
-        instruments, log: take what was written.
+        context: the database, and where the files go.
         space: how much room there is.
 
     Attributes:
@@ -78,20 +72,8 @@ class Archive:
     name = "archive"
     rest = 3.0  # a quarter of a core
 
-    def __init__(
-        self,
-        store: Store,
-        folder: ArchiveFolder,
-        config: Callable[[], settings.Storage],
-        instruments: Instruments,
-        log: Log,
-        space: Space,
-    ) -> None:
-        self._store = store
-        self._folder = folder
-        self._config = config
-        self._instruments = instruments
-        self._log = log
+    def __init__(self, context: Context, space: Space) -> None:
+        self._store, self._folder, self._config, self._instruments, self._log = context
         self._space = space
         self._writing: Generator[None, None, None] | None = None
         self._checked_ms = -CHECK_MS

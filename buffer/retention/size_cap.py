@@ -15,16 +15,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from buffer.pace import Pace
-from buffer.retention.archive_folder import ArchiveFolder
+from buffer.retention.context import Context
 from buffer.retention.thinning import SPAN_MS, Halving, ThinningQueue
 from buffer.storage import aggregates, errors, samples
 from buffer.storage.audit_windows import WINDOW_MS
 from buffer.storage.progress import Thinned
-from buffer.storage.store import Store
-from common import settings
 from common.events import Event
-from common.instruments import Instruments
-from common.log import Log
 from common.sample import PRIORITIES
 
 CHECK_MS = 2_000  # at 50,000 samples/s the file outgrows its limit by 7 MB in this time, at 10,000/min by 25 kB
@@ -37,10 +33,8 @@ class SizeCap:
     """Keep within `storage.max_size`.
 
     Args:
-        store: the database, whose pending counts are kept right.
-        folder: the archive.
-        config: returns the section in force.
-        instruments, log, report: take what was given up.
+        context: the database, whose pending counts are kept right, and the archive.
+        report: takes the event.
 
     Attributes:
         pace: how many rows a slice may take.
@@ -49,20 +43,8 @@ class SizeCap:
     name = "size_cap"
     rest = 1.0  # half a core: 28,000 samples/s given up, measured; what comes in must not outrun it
 
-    def __init__(
-        self,
-        store: Store,
-        folder: ArchiveFolder,
-        config: Callable[[], settings.Storage],
-        instruments: Instruments,
-        log: Log,
-        report: Callable[[Event], None],
-    ) -> None:
-        self._store = store
-        self._folder = folder
-        self._config = config
-        self._instruments = instruments
-        self._log = log
+    def __init__(self, context: Context, report: Callable[[Event], None]) -> None:
+        self._store, self._folder, self._config, self._instruments, self._log = context
         self._report = report
         self._episode: Iterator[None] | None = None
         self._checked_ms = -CHECK_MS

@@ -15,6 +15,7 @@ from buffer import free_space
 from buffer.pace import Pace
 from buffer.retention.archive import Archive, Space
 from buffer.retention.archive_folder import ArchiveFolder
+from buffer.retention.context import Context
 from buffer.retention.retention import Retention
 from buffer.retention.size_cap import SizeCap
 from buffer.settled_clock import SettledClock
@@ -119,9 +120,10 @@ class RetentionTasks:
 
         instruments, log = service.instruments, service.log
         folder = ArchiveFolder(store.path.parent / "archive")
-        size_cap = SizeCap(store, folder, config, instruments, log, service.event)
+        context = Context(store, folder, config, instruments, log)
+        size_cap = SizeCap(context, service.event)
         space = Space(lambda: free_space.free_bytes(store.path), size_cap.used_bytes)
-        archive = Archive(store, folder, config, instruments, log, space)
+        archive = Archive(context, space)
         retention = Retention(
             store,
             lambda: config().retention,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from buffer.retention.archive import Archive, Space
 from buffer.retention.archive_folder import ArchiveFolder
+from buffer.retention.context import Context
 from buffer.retention.retention import Retention
 from buffer.retention.size_cap import SizeCap
 from buffer.retention.tasks import CHECKPOINT_BYTES, Task
@@ -41,7 +42,8 @@ class Bench:
         self.store = Store(self.config, "bench")
         self.shelf = ArchiveFolder(folder / "archive")
         self.instruments, self.log = Instruments(), Log("bench")
-        self.size_cap = SizeCap(self.store, self.shelf, lambda: self.config, self.instruments, self.log, lambda _: None)
+        self.context = Context(self.store, self.shelf, lambda: self.config, self.instruments, self.log)
+        self.size_cap = SizeCap(self.context, lambda _: None)
 
     def fill(self, *, uploaded: bool) -> int:
         """Write what a device collects, marked as uploaded window by window or left pending; return the samples."""
@@ -117,10 +119,7 @@ class Bench:
 def age(bench: Bench) -> None:
     """Archive everything, then let it become minutes, then five minutes."""
     total = bench.fill(uploaded=True)
-    archive = Archive(
-        bench.store, bench.shelf, lambda: bench.config, bench.instruments, bench.log,
-        Space(lambda: None, lambda: 0),
-    )  # fmt: skip
+    archive = Archive(bench.context, Space(lambda: None, lambda: 0))
     bench.run("archive", archive, bench.end_ms + HOUR_MS)
     for file in bench.shelf.files():
         if file.path.name.startswith("metrics"):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from buffer.retention.archive import Archive, Space
 from buffer.retention.archive_folder import ArchiveFolder
+from buffer.retention.context import Context
 from buffer.retention.retention import Retention
 from buffer.retention.size_cap import SizeCap
 from buffer.storage.store import Store
@@ -32,8 +33,9 @@ def main() -> int:
         Instruments(),
         Log("t"),
     )
-    size_cap = SizeCap(store, folder, lambda: config, instruments, log, lambda _: None)
-    archive = Archive(store, folder, lambda: config, instruments, log, Space(lambda: None, lambda: 0))
+    context = Context(store, folder, lambda: config, instruments, log)
+    size_cap = SizeCap(context, lambda _: None)
+    archive = Archive(context, Space(lambda: None, lambda: 0))
     retention = Retention(store, lambda: config.retention, instruments)
     print("stepping", flush=True)
     for task in (size_cap, archive, retention):

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from buffer.retention import archive
 from buffer.retention.archive import CHECK_MS, GRACE_MS, Archive, Space, next_span
 from buffer.retention.archive_folder import ArchiveFolder
+from buffer.retention.context import Context
 from buffer.storage import samples
 from buffer.storage.archive_file import ArchiveFile
 from buffer.storage.samples import StoredSample
@@ -53,7 +54,7 @@ class Desk:
     def begin(self) -> Archive:
         """Make the task anew, as a new process does."""
         space = Space(lambda: self.free_bytes, lambda: self.used_bytes)
-        self.task = Archive(self.store, self.shelf, lambda: self.config, self.instruments, Log("test"), space)
+        self.task = Archive(Context(self.store, self.shelf, lambda: self.config, self.instruments, Log("test")), space)
         self.task.pace.rows = 7
         return self.task
 

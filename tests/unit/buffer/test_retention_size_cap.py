@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buffer.retention.archive_folder import ArchiveFolder
+from buffer.retention.context import Context
 from buffer.retention.size_cap import ARCHIVE_CHECK_MS, SizeCap
 from buffer.retention.thinning import SPAN_MS, Halving, ThinningQueue
 from buffer.storage.aggregates import FIVE_MINUTES_MS, Aggregate
@@ -51,7 +52,7 @@ class Cap:
         self.instruments = Instruments()
         self.events: list[Event] = []
         self.task = SizeCap(
-            self.store, self.shelf, lambda: self.config, self.instruments, Log("test"), self.events.append
+            Context(self.store, self.shelf, lambda: self.config, self.instruments, Log("test")), self.events.append
         )
         self.now_ms = NOW_MS
 
