@@ -27,6 +27,11 @@ const done = arguments[arguments.length - 1];
 axe.run().then((found) => done(found.violations.map((rule) =>
   `${rule.impact} ${rule.id}: ${rule.nodes.map((node) => node.target.join(" ")).join(", ")}`)));
 """
+BEYOND = """
+return [...document.querySelectorAll(".card")].flatMap((card) => [...card.querySelectorAll("*")]
+  .filter((one) => one.getBoundingClientRect().right > card.getBoundingClientRect().right)
+  .map((one) => one.textContent));
+"""
 
 
 @contextmanager
@@ -106,6 +111,7 @@ def test_what_happens_on_the_board_is_seen(run_dir: Path, vm: FakeVm, quick: dic
         vm.set_state(down=None)
         wait_well(browser)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
+        assert [] == browser.execute_script(BEYOND)
         assert [] == complaints(browser)
 
 
