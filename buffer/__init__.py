@@ -1,1 +1,1 @@
-"""The one writer: batches in from every producer, rows at rest in SQLite, leases out to the shipper."""
+"""The buffer: receive batches from every producer, store them in SQLite, lease pending samples to the shipper."""

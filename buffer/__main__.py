@@ -1,4 +1,4 @@
-"""`python -m buffer`: own the database, take batches, lease them out."""
+"""`python -m buffer`: run the process that owns the database."""
 
 import sys
 

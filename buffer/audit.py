@@ -1,9 +1,9 @@
-"""Is what was uploaded really there? The buffer's half of the audit: windows to compare, samples to send again.
+"""The buffer's side of the audit: which windows to compare with the server, and which samples to send again.
 
-Answers the audit's requests of `common/PROTOCOL.md`, section drain. A 2xx is not proof: a server forgets its
-last seconds in a crash, and some answer 204 to what they throw away. Only what is missing there matters; what the
-server has beyond it is somebody else's, or the same sample twice. A series of which the server keeps less than it
-accepts, sent again or not, is withheld by a rule of the server: that is learned, and reported once.
+Answers the audit's requests of `common/PROTOCOL.md`, section drain. A 2xx is not proof: in a crash a server loses its
+last seconds, and some answer 204 to samples that they drop. Only missing samples matter; additional ones at the server
+are duplicates or come from another sender. If samples of a series stay missing after they were sent again, a setting of
+the server drops them: the series is remembered as withheld, and reported once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Leases: pending samples to the shipper, and what became of them back.
+"""Lease pending samples to the shipper, and record the result of their upload.
 
-Answers requests of `common/PROTOCOL.md`, section drain. A lease lives in memory only: when its shipper
-says hello again, releases it, or this process ends, what it had not accounted for is pending as before.
+Answers requests of `common/PROTOCOL.md`, section drain. A lease is kept in memory only: when the shipper registers
+again (`hello`), releases it, or this process ends, samples without a result are pending as before.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How much space is left for the database."""
+"""Measure the free space for the database."""
 
 from __future__ import annotations
 

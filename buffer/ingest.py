@@ -1,10 +1,9 @@
-"""Batches in: from the socket to COMMIT to the ack, and on to the feed.
+"""Ingest: receive batches, commit them, ack them, and publish them on the feed.
 
-Reads batches from every producer, emits acks upstream and committed batches on the feed. A batch waits
-for company until 1000 samples wait, 5 s have passed or an urgent one comes. What is not a batch is
-counted, logged once in a while and dropped. When the database refuses (disk full), nothing is taken but
-critical samples, for which there is a reserve: the producers' windows hold the rest, and are asked for it
-when the database takes writes again.
+Reads batches from every producer, emits acks upstream and committed batches on the feed. Batches are committed together
+when 1000 samples wait, after 5 s, or when an urgent one arrives. A message that is not a batch is counted, logged
+(throttled) and dropped. While the database cannot be written (disk full), only critical samples are accepted, for which
+there is a reserve: the others stay in the producers' outboxes, which are asked to resend them afterwards.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who else reads or writes the database at the moment.
+"""Find the other processes that read or write the database now.
 
 Reads /proc/locks. SQLite locks bytes of the file `-shm` beside the database (wal.c, "WAL_LOCK" in its file format
 page): 120 while a transaction writes, 123 to 127 for one that reads. A pid of another namespace cannot be told.

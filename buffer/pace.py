@@ -1,4 +1,4 @@
-"""How many rows a slice of slow work may take, learned on this device: ingest waits for one slice at most."""
+"""Adapt the rows of one slice of background work to the speed of the device: ingest waits for one slice at most."""
 
 from __future__ import annotations
 

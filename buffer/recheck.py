@@ -1,4 +1,4 @@
-"""Does the server still have what was verified? The buffer's half: coarse spans of verified windows to count again.
+"""Recheck whether the server still has verified samples. The buffer's side: which windows to count again, as spans.
 
 A server that comes back from a backup, or empty, has less than it had. It is asked series by series when it was
 started anew or another instance answers, and once an hour, because not every server says when it was started, for one

@@ -1,7 +1,7 @@
-"""Room kept for critical samples: a file beside the database that is given up when the disk is full.
+"""Disk space reserved for critical samples: a file beside the database that is deleted when the disk is full.
 
-Made while there is plenty of room, released for the first critical sample that finds none, made again
-when there is room again.
+Created while there is enough free space, deleted for the first critical sample that finds the disk full, created again
+when there is space again.
 """
 
 from __future__ import annotations

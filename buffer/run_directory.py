@@ -1,7 +1,7 @@
-"""Is there room in the run directory? What producers keep unacked is spooled there, so that it outlives them.
+"""Check the free space of the run directory, where producers spool unacked batches so that a kill does not lose them.
 
-Reads the file system's free space and the folder `spool`. Without it everything goes on, in memory alone: a process
-that is killed takes with it what the buffer had not acked.
+Reads the file system's free space and the folder `spool`. Without space producers keep their batches in memory only,
+and a process that is killed loses its unacked batches.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the server accepted just before it was started anew: it forgets its last seconds in a crash.
+"""Send again what the server accepted just before it restarted: in a crash it loses its last seconds.
 
 Answers requests of `common/PROTOCOL.md`, section drain. Where the server can be asked, the shipper asks which of these
 samples it has, and only the others are sent again; else all of them are. Each start counts once.

@@ -1,8 +1,8 @@
-"""The buffer as a process: open the database, take samples on one side, lease them out on the other, close.
+"""The buffer process: open the database, receive batches, lease pending samples to the shipper, close.
 
-Reads batches and requests, emits acks, feed and leases. Fails to start when another buffer holds the database. Where
-the database cannot be opened or written at the moment, it is up all the same, says so and tries again; producers
-keep what they have. A database that turns out to be damaged is replaced.
+Reads batches and requests, emits acks, feed and leases. Fails to start when another buffer holds the database. While
+the database cannot be opened or written, the process runs, reports it and tries again; producers keep their batches. A
+database that is found to be damaged is replaced.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether the wall clock may decide what is old enough to be deleted.
+"""Decide whether the wall clock can be trusted for deletion by age.
 
 A board's clock is wrong after boot until NTP answers, and one that is a year ahead for four seconds would age
 everything at once. So nothing is deleted by age before the clock has run without a step for five minutes, and is

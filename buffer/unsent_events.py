@@ -1,4 +1,4 @@
-"""Events out: those that the server for logs does not have yet, oldest first, and how far it has them.
+"""Hand out the events that the log server does not have yet, oldest first, and store how far it has them.
 
 Answers requests of `common/PROTOCOL.md`, section drain. How far it has them is kept in the database, so that a kill
 sends at most one request's events a second time. What it acknowledged is no proof, as with samples: what it was sent

@@ -1,8 +1,8 @@
-"""Chunks that the server accepted and that are not written down yet: they wait for the next commit.
+"""Accepted chunks that are not in the database yet: they are written with the next commit.
 
-A transaction for each would write whole pages again; together with the samples of a commit interval they write them
-once. Until then they are kept in memory and in the file `marks` of the run directory, which lies in memory too (a
-tmpfs): a killed buffer finds them again. After a power cut the chunks of one commit interval are sent once more, which
+A transaction for each chunk would write the same pages again and again; in one commit with the samples of an interval
+they are written once. Until then chunks are kept in memory and in the file `marks` of the run directory (a tmpfs), from
+which a killed buffer reads them again. After a power cut the chunks of one commit interval are sent once more, which
 changes nothing at the server.
 """
 

@@ -1,8 +1,8 @@
-"""When the write-ahead log is copied into the database: hourly, when it has grown, and at the end.
+"""WAL checkpoints: copy the write-ahead log into the database hourly, when it has grown, and at the end.
 
-Emits duration and result as metrics and a log line. A database that refuses keeps everything in its log, and is
-asked again. A reader that stays (a `sqlite3` prompt with a transaction open) keeps the log from being emptied: it is
-named in `/health` and by an event until it ends.
+Emits duration and result as metrics and a log line. After a failed checkpoint everything is still in the log, and the
+checkpoint is tried again. A reader that stays (a `sqlite3` prompt with a transaction open) keeps the log from being
+emptied: it is named in `/health` and by an event until it ends.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why a server does not keep what it accepts: the likely setting, in words. Pure."""
+"""Name the server setting that most likely drops accepted samples. Pure."""
 
 from __future__ import annotations
 

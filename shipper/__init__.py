@@ -1,1 +1,1 @@
-"""From the buffer to the server: leases in, JSON lines out, and what became of them back."""
+"""The shipper: leases samples from the buffer, uploads them as JSON lines, and reports the results to the buffer."""

@@ -1,4 +1,4 @@
-"""`python -m shipper`: take samples from the buffer to the server."""
+"""`python -m shipper`: run the process that uploads samples to the server."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Does the server have what it acknowledged? The shipper's half of the audit.
+"""The audit: ask the server whether it has the samples that it acknowledged. The shipper's side.
 
 Reads closed windows from the buffer, asks the server how many samples of each series it has there, one query a
 window, and tells the buffer which series are short; it sends those again. After trouble with the server it

@@ -1,7 +1,7 @@
-"""The buffer as the shipper sees it: one request at a time, each waited for; leases in, what became of them back.
+"""The client of the buffer: one request at a time; take leases, report the results of uploads.
 
-Speaks section drain of `common/PROTOCOL.md`. A reply that comes too late is known by its id and ignored. After a
-request without a reply nothing is known of the leases: the connection is made again, and `hello` voids them all.
+Implements section drain of `common/PROTOCOL.md`. A late reply is recognised by its id and ignored. After a request
+without a reply the state of the leases is unknown: the client reconnects, and `hello` cancels all of them.
 """
 
 from __future__ import annotations

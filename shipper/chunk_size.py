@@ -1,4 +1,4 @@
-"""How many samples go into one request: few to begin with, more while behind, few again on a bad link. Pure."""
+"""Choose the number of samples in one request: few at first, more while there is a backlog, few on a bad link. Pure."""
 
 from __future__ import annotations
 

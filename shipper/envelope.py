@@ -1,4 +1,4 @@
-"""Samples to the body of the PRD's remote contract: one JSON object with a list of metrics. Pure.
+"""Encode samples as the body of the PRD's remote contract: one JSON object with a list of metrics. Pure.
 
 `{"session_id", "device_id", "timestamp", "metrics": [{"name", "value", "tags", "timestamp"}]}`, names as the documents
 have them (dotted), times in RFC 3339 with milliseconds. The answer says `received` and `checkpoint`.

@@ -1,7 +1,7 @@
-"""Does the log server have the events that it acknowledged? Counted as samples are, and after each of its restarts.
+"""Audit events: ask the log server whether it has what it acknowledged, regularly and after each of its restarts.
 
-Asks VictoriaLogs' own metrics and LogsQL. Where these do not answer (another log server, a token for writing alone),
-what is acknowledged counts as delivered.
+Queries VictoriaLogs' own metrics and LogsQL. Where these cannot be queried (another log server, a write-only token),
+an acknowledged event counts as delivered.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Samples on loan from the buffer, numbered from 0 in the order in which they go into bodies.
+"""The samples of one lease, numbered from 0 in the order in which they are put into request bodies.
 
 Reads the drain's reply to `lease` (see `common/PROTOCOL.md`). Fails with `WireError` on another shape.
 """

@@ -1,7 +1,7 @@
-"""What the server has: counts of a span, the newest sample, the times of single samples, and when it was started.
+"""Queries to the server: sample counts of a time range, the newest sample, single timestamps, and its start time.
 
-Emits one HTTP request for each question. Fails with UnreachableError where the server cannot be asked (a token for
-writing alone, a cluster's vminsert), with TransportError where there is no answer at the moment.
+Emits one HTTP request for each query. Fails with UnreachableError where the server cannot be queried (a write-only
+token, a cluster's vminsert), with TransportError where there is no answer now.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Which samples go next. Pure: the monotonic time is an argument.
+"""Choose the samples that are uploaded next. Pure: the monotonic time is an argument.
 
-A lane is the samples of one priority. It is due on the grid of its interval, and P0 whenever the buffer says so. At
-the start every lane asks often until it has sent its first sample: whoever has just installed this is looking at an
-empty graph. A queue is a lane's fresh samples, or its old ones: what an outage, a held lane or an audit left behind.
-Old ones go behind all fresh ones, and slowly.
+A lane is the samples of one priority. It is due at the multiples of its interval, and P0 also when the buffer wakes it.
+After a start every lane is due often until it has sent its first sample, because a new user is waiting for a graph. A
+queue is a lane's fresh samples, or its old ones (left by an outage, a paused lane or the audit). Old samples are
+uploaded after all fresh ones, and slowly.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The data quota: how much of the plan is left, who has to wait for more, and its file.
+"""The data quota: how many bytes are left, which priorities have to wait, and the file with the counts.
 
 Reads and writes `budget.json` beside the database (0600; a quota outlives a run directory on a tmpfs). A file that
 cannot be read starts from 0 with a warning, one that cannot be written is a warning: neither stops an upload. A

@@ -1,4 +1,4 @@
-"""Chunks to the server: which one next, what its answer means, and what the buffer and people hear of it.
+"""Send chunks to the server: choose the next one, handle its answer, report to buffer, log and `/health`.
 
 One turn sends one chunk, so that P0 and P1 go before everything else between any two. `queues.py` says which samples
 go next, `upload.py` sends one lease, `policy.py` decides what an answer means for the next request; while the server

@@ -1,7 +1,7 @@
-"""The shipper's life: build, loop, close; and its steps.
+"""The shipper process: build, loop, close; and its steps.
 
-Reads leases from the buffer and its wake-ups, emits HTTP requests. While the buffer is away it is called again every
-second. Neither that nor an outage of the server ends the process.
+Reads leases and wake-ups from the buffer, emits HTTP requests. While the buffer does not answer, it is asked again
+every second. Neither that nor an outage of the server ends the process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The local clock against the server's: a GET every few minutes, its Date header halfway between its ends.
+"""Measure the clock skew against the server: a GET every few minutes, whose Date is taken as the middle of the request.
 
 Emits `time.skew_ms`, positive when the local clock is ahead. The header counts whole seconds, so half of one is added
 to it, and what a cache says of the answer's Age; what remains is half a second either way and half the round trip.

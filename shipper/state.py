@@ -1,8 +1,8 @@
-"""What is known of one server and the way to it, and what it allows. Pure: times are arguments, monotonic.
+"""The state of the uplink to one server, and what may be sent in it. Pure: times are arguments, monotonic.
 
-Modes: realtime sends everything. Degraded sends P0 and P1, P1 seldom and in large chunks; now and then a probe with
-whatever else is fresh, because a box without P0 and P1 would never find out that the uplink is well again. Offline
-sends one probe after each wait. `policy.py` decides what comes after which answer.
+Modes: realtime sends everything. Degraded sends P0 and P1, P1 rarely and in large chunks, and sometimes a probe with
+other fresh samples, because a device without P0 and P1 samples would never notice that the uplink recovered. Offline
+sends one probe after each wait. `policy.py` changes the mode.
 """
 
 from __future__ import annotations

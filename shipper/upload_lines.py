@@ -1,4 +1,4 @@
-"""What the log says of uploads: each chunk for developers; for operators what the rounds of a lane came to.
+"""Log uploads: each chunk at level debug, and a summary of each lane's rounds at level info.
 
 A line for each round would be 11,000 a day, and each is a page of flash: the first round of a lane has one, then once
 in ten minutes what there was since. What fails has a line for each attempt (`Report.trouble`).

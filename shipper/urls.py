@@ -1,4 +1,4 @@
-"""Where a server answers what: derived from the import URL. Pure."""
+"""Derive the server's other URLs from its import URL. Pure."""
 
 from __future__ import annotations
 

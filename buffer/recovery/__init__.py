@@ -1,1 +1,1 @@
-"""What becomes of damaged databases: found, moved aside, read without SQLite, and what they hold brought back."""
+"""Recovery of damaged databases: detect the damage, rename the file, read it without SQLite, copy its rows back."""

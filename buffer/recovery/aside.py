@@ -1,8 +1,7 @@
 """Databases that were moved aside: `metrics.db.corrupt-<UTC>[-n]`, each with its log and, once done, a report.
 
-Nothing is ever deleted here that was not salvaged, and of those the two newest stay. A file that is not
-ours (another program's, a newer version's) stays for good. A kill in the middle of a move is made up for
-at the next start.
+Only salvaged files are deleted, and the two newest of them stay. A file that is not ours (of another program or a
+newer version) is never deleted. A move that was interrupted by a kill is completed at the next start.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Is the database file sound? What the buffer asks before it relies on one, and what it does if not.
+"""Check the database file at the start, and replace a damaged one.
 
-Reads the file and its log; a damaged or foreign one is moved aside and a fresh one started, so that the
-buffer always runs. Fails only with what is not the file's fault: no room, no permission, no device.
-How much is checked: `storage/inspection.py`. Damage deeper down shows when it is read; then `rescue.py` does the same
-at run time.
+Reads the file and its write-ahead log; a damaged or foreign file is renamed and a new one created, so that the buffer
+always runs. Fails only for reasons outside of the file: no space, no permission, no device. How much is checked:
+`storage/inspection.py`. Damage in other pages is found when they are read; then `rescue.py` does the same at run time.
 """
 
 from __future__ import annotations

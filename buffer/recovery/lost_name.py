@@ -1,8 +1,8 @@
-"""The database was deleted or replaced while it is open: what is open is copied, and gets its name back.
+"""Restore a database file that was deleted or replaced while it is open: copy the open file to its old path.
 
-Reads the open file, which exists for as long as this process has it, and emits a database at the old path with all
-of it. Another file in its place is moved aside, to be salvaged if it is ours. Until then everything goes on; what
-cannot be copied at the moment (no room) is tried again.
+Reads the open file, which exists as long as this process has it open, and writes a complete copy to the old path. A
+file that took its place is renamed, and salvaged if it is a database of ours. Ingest continues meanwhile; a copy that
+fails (no space) is tried again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""A database that turns out to be damaged while it is in use is replaced; damaged ones are salvaged.
+"""Replace a database in which damage is found at run time, and salvage damaged files.
 
-Reads what the store noticed, emits a fresh database within a second and then, slice by slice between the
-work of others, the rows of the old one. Fails with nothing: what the surroundings do not allow (no room,
-no permission) is reported and tried again.
+Reads the damage that the store noticed, creates a new database within a second and then, in slices between other work,
+copies the rows of the old one. Never fails: missing space or permission is reported, and the step is tried again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Rows of a database that was moved aside, back into the one in use, slice by slice.
+"""Copy the rows of a damaged database into the one in use, slice by slice.
 
-Reads the damaged file page by page, emits its samples, series, sessions, checkpoints, events and
-aggregates into the store. Pending samples stay pending, uploaded ones stay uploaded, what is there already
-is folded. Each slice is one transaction that also notes how far it has come: a kill costs one slice. When
-the disk is full it waits.
+Reads the damaged file page by page, writes its samples, series, sessions, checkpoints, events and aggregates to the
+store. Pending samples stay pending, uploaded ones stay uploaded, duplicates are dropped. Each slice is one transaction
+that also stores the progress: a kill costs one slice. While the disk is full, it waits.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a record was, by its shape: a row of which table, or nothing of ours.
+"""Find the table that a record of a damaged file belongs to, by the number and types of its columns.
 
-A damaged file does not say which page belongs to which table, but no two of our tables look alike. What
-does not hold together (a priority of 7, a timestamp in the year 1812, a series whose key is not the hash
-of its name) is damage and is left out.
+A damaged file does not say which page belongs to which table, but no two of our tables have the same columns. A record
+with impossible values (a priority of 7, a timestamp in the year 1812, a series whose key is not the hash of its name)
+is damaged and is left out.
 """
 
 from __future__ import annotations

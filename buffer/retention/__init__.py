@@ -1,1 +1,1 @@
-"""What becomes of old samples: folded into aggregates, written to archives, given up when there is no room."""
+"""Retention: old samples are downsampled, archived, and deleted when there is no space."""

@@ -1,8 +1,8 @@
-"""What becomes of old samples: after 48 hours one aggregate a minute, after 7 days one in five, after 30 nothing.
+"""Downsample old samples: after 48 hours one aggregate a minute, after 7 days one in five minutes, after 30 days none.
 
-Reads samples, aggregates and audit windows, slice by slice in order of time; a kill anywhere leaves every sample
-counted once. Pending samples are never touched here. Fails with errors.Error; the next round begins again and finds
-what is left.
+Reads samples, aggregates and audit windows, slice by slice in order of time; after a kill at any point every sample is
+still counted exactly once. Pending samples are never changed here. Fails with errors.Error; the next run continues
+with the rest.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""What is given up when the database and its archive outgrow `storage.max_size`, and in which order.
+"""Delete data when the database and its archive exceed `storage.max_size`.
 
-Archives, oldest first; aggregates, oldest first; samples the server has, verified ones before others; at
-last pending samples, a lower priority to its end before a higher one is touched, thinned before deleted.
-Each slice is one transaction and counted; it stops as soon as there is room.
+The order: archives, oldest first; aggregates, oldest first; samples the server has, verified ones first; pending
+samples last, all of a lower priority before a higher one, thinned before deleted. Each slice is one transaction, and
+counted; deletion stops as soon as the size is below the limit.
 
-What counts is pages in use (pages minus free ones): SQLite reuses a freed page, and shrinking the file
-would write flash twice for space that the next hours need again. The file stays at its high-water mark.
-Fails with errors.Error or OSError; the next check begins anew.
+The size is that of the pages in use (pages minus free ones): SQLite reuses a freed page, and shrinking the file would
+wear the flash for space that is needed again within hours. So the file never shrinks. Fails with errors.Error or
+OSError; the next check starts again.
 """
 
 from __future__ import annotations

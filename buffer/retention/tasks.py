@@ -1,7 +1,7 @@
-"""Retention's tasks between two turns of ingest: size cap, archive, downsampling, one slice at a time.
+"""Run the tasks of retention between two turns of ingest: size cap, archive, downsampling, one slice at a time.
 
-Each task is a step that returns True for "more now". After a slice the loop is left alone for a multiple of
-the time it took: ingest waits for one slice at most, and retention leaves most of a core alone.
+Each task is a step that returns True for "more now". After a slice the next one waits for a multiple of the time it
+took: ingest waits for one slice at most, and retention uses only a small share of a core.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The database: the only folder with SQL and a connection; everyone else speaks to it through `Store`."""
+"""The database: the only folder with SQL and a connection; all other code uses it through `Store`."""

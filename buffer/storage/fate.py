@@ -1,7 +1,7 @@
-"""What became of a sample: the one type for it, and how the column `samples.chunk` holds it.
+"""The state of a sample (pending, uploaded, local only, in quarantine), and its code in the column `samples.chunk`.
 
 The column is NULL while the sample is pending, the id of its checkpoint once it is uploaded, and otherwise one of
-the two codes below. Nobody else looks at the number.
+the two codes below. No other file compares the number.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Whether an open database is sound: what is asked before it is relied on.
+"""Check an open database for damage before it is used.
 
-Always that every table and column is there and that a sample can be written; all pages only after an unclean end, and
-only as many as fit into two seconds, for a large file must not delay the start. Damage deeper down shows when it is
-read.
+Always checked: every table and column exists, and a sample can be written. All pages are checked only after an unclean
+exit, and for two seconds at most, because a large file must not delay the start. Damage in other pages is found when
+they are read.
 """
 
 from __future__ import annotations

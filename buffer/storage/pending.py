@@ -1,7 +1,7 @@
-"""What waits for its upload: the rows that a lease takes, and what ends their waiting.
+"""Pending samples: select the rows of a lease, and mark rows as uploaded or quarantined.
 
-Takes the rows of a chunk and what became of it: accepted by the server, or in quarantine. Each is one transaction; a
-second answer for the same row changes nothing. Fails with apsw.Error, and nothing is changed.
+Takes the rows of a chunk and its result: accepted by the server, or in quarantine. Each is one transaction; a second
+result for the same row changes nothing. Fails with apsw.Error, and nothing is changed.
 """
 
 from __future__ import annotations

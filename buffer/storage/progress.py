@@ -1,6 +1,6 @@
-"""How far slow work on the database has come, kept in the database: a kill loses no more than a slice.
+"""Progress of background work, stored in the database, so that a kill loses no more than one slice.
 
-Each entry is written in the transaction that it tells about.
+Each entry is written in the same transaction as the work it describes.
 """
 
 from __future__ import annotations

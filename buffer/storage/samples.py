@@ -1,4 +1,4 @@
-"""Stored samples in order of time, whatever became of them: read slice by slice, and deleted.
+"""Read and delete stored samples in order of time, slice by slice, in any state.
 
 The work of a slice is bounded by the rows looked at, not by those found, so that it can be done between two turns
 of ingest.

@@ -1,4 +1,4 @@
-"""What the server had and has no more, kept in the database until it is there again."""
+"""Record in the database what the server has lost, until it has that again."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The store: the open database, its parts, and the one way in for batches.
+"""The store: the open database and its tables, and the only method that writes batches.
 
-A write is one transaction: it happened or it did not. Fails with `errors.Error` (disk full, I/O, busy); the caller
-pauses and tries again.
+A write is one transaction, so it is applied completely or not at all. Fails with `errors.Error` (disk full, I/O,
+busy); the caller pauses and tries again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Series of which the server does not keep what it accepts, by a rule of its own: what is known of each."""
+"""Withheld series: the server accepts their samples, but one of its settings drops them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One body to a server and its answer, in bounded time: connections, token, bytes, and what an answer means.
+"""HTTP requests in bounded time: connections, token, byte counts, and the classification of answers.
 
 requests imports what guesses the charset of an answer and what encodes host names outside ASCII: 5 MB. No answer is
 guessed here, so the first is left out; the second is imported when there is such a name.

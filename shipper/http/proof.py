@@ -1,10 +1,10 @@
-"""Is an answer the server's own? `recognise`, one pure function, for every kind of request.
+"""Recognise whether the server itself answered, or a captive portal, proxy or cache. Pure; used for every request.
 
-On the way to a server stand captive portals, proxies and caches that answer in its place, with any status. What
-counts is the shape: VictoriaMetrics (single node, cluster, vmagent, vmauth, VictoriaLogs) puts `X-Server-Hostname` on
-every answer; once it was seen, an answer without it is somebody else's. A receiver of JSON says how many samples it
-took, which nobody else can know. A success with nothing in it (BARE) is proven by TLS, or by asking the same server
-something else: who answers alike to everything is a portal. The Content-Type alone decides nothing.
+Captive portals, proxies and caches may answer in place of the server, with any status. The form of the answer decides:
+VictoriaMetrics (single node, cluster, vmagent, vmauth, VictoriaLogs) sends the header `X-Server-Hostname`; once it was
+seen, an answer without it is not the server's. A JSON receiver returns the number of samples it accepted, which nobody
+else can know. An empty success (BARE) is accepted over verified TLS, or after a second, different request to the same
+server: a portal gives the same answer to everything. The Content-Type alone decides nothing.
 """
 
 from __future__ import annotations
