@@ -1,7 +1,6 @@
-"""One module per thing that is measured; a file that is here is a collector, nothing else registers it.
+"""The sources: one module for each thing that is measured. The file is the registration, there is no other.
 
-A collector has a frozen `Config` (its section of the file), a `State` (what it remembers from the last
-collect) and ``collect(host, config, state)``, which yields samples. It reads through `Host`, never
-writes but for one small file of srt's in the run directory, never starts a process or thread, and yields nothing for
-what it cannot read.
+A source has a frozen `Config` (its section of the configuration), a `State` (kept from one collect to the next) and
+``collect(host, config, state)``, which yields samples. It reads through `Host`, starts no process or thread, writes
+nothing (except one small file of `srt` in the run directory), and yields no sample for a value that it cannot read.
 """

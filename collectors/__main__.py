@@ -1,4 +1,4 @@
-"""`python -m collectors NAME`: run a collector or one of its sources, print what it sees, or check a configuration."""
+"""`python -m collectors NAME`: run a collector or one source, print its samples, or check a configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from common.service import main as run
 
 
 def main() -> int:
-    """Do what the command line says; return the exit code."""
+    """Run the command line; return the exit code."""
     parser = arguments()
     options = parser.parse_args()
     if not options.check_config and not options.print:

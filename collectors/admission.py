@@ -1,8 +1,8 @@
-"""What may leave a source: values that can be, words that can be shown. One place for all sources.
+"""Filter what a source yields: plausible values and printable text only. All sources pass through here.
 
-Takes: what a source yields. Gives: the same, without values outside of their metric's plausible range or of a series
-    that was there already, and with labels and events in one line of printable characters.
-Fails never: what is left out is a fault of its series, which is counted, and named once.
+Takes: what a source yields. Gives: the same, without values outside of their metric's plausible range and without a
+    second value for the same series; labels and events become one line of printable characters.
+Fails: never; a dropped value is a fault of its series, which is counted, and logged once.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Item = TypeVar("Item")
 
 
 def admitted(found: Iterable[Sample | Event], host: Host) -> Iterator[Sample | Event]:
-    """Yield what may be published.
+    """Yield the samples and events that may be published.
 
     Args:
         found: what a source yields.
-        host: takes what is left out as a fault.
+        host: records each dropped value as a fault.
     """
     given: set[tuple[str, ...]] = set()
     for item in found:
@@ -44,7 +44,7 @@ def admitted(found: Iterable[Sample | Event], host: Host) -> Iterator[Sample | E
 
 
 def noted(found: Iterable[Item], host: Host, what: str, sentence: str) -> Iterator[Item]:
-    """Yield what is found; where that is nothing and nothing was at fault, note why, and what can be had instead.
+    """Yield what a source found; if it found nothing and had no fault, note the reason and the alternative.
 
     Args:
         found: what a source yields.

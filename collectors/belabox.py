@@ -1,7 +1,7 @@
-"""What belaUI and belacoder leave in files and in the process table; a part of several collectors.
+"""Read belaUI's configuration and belacoder's process; shared by several collectors.
 
-belaUI's configuration and belacoder's command line hold the stream key, passwords and tokens in clear: here
-is the one place that opens them, and nothing but what is named leaves it.
+belaUI's configuration and belacoder's command line contain the stream key, passwords and tokens in clear text. Only
+this module opens them, and it returns only the keys that are listed here.
 """
 
 from __future__ import annotations

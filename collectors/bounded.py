@@ -1,8 +1,8 @@
-"""Connections whose whole exchange has one deadline and one bound of bytes; every client of the collectors speaks here.
+"""Connections with one deadline and one byte limit for the whole exchange; all clients of the collectors use them.
 
-A time limit for each read is none: whoever gives a byte a second holds the collector for as long as he likes.
+A timeout for each single read is not enough: a server that sends one byte a second would block the collector for ever.
 
-Fails: TimeoutError when the time is over, `TooLongError` when there were more bytes, or another OSError.
+Fails: TimeoutError after the deadline, `TooLongError` above the byte limit, or another OSError.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
 class TooLongError(OSError):
-    """The other side says more than it may."""
+    """The other side sent more bytes than allowed."""
 
 
 class Connection:
-    """A connected socket, which `http.client` takes for one.
+    """A connected socket with a deadline, with the methods of a socket that `http.client` needs.
 
     Args:
         connected: the socket.

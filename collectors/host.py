@@ -1,8 +1,8 @@
 """The machine under measurement: its files below a root, so that a recorded tree can stand in for it.
 
-Reads with `os.read`: a driver's EAGAIN comes out of Python's buffered readers as a TypeError, which
-would cost a whole collector for one offline sensor. What is absent is None; what is there and cannot
-be read is None too, and noted as a fault.
+Reads with `os.read`: Python's buffered readers turn a driver's EAGAIN into a TypeError, which would end a whole
+collect because of one offline sensor. An absent file is None; a file that exists but cannot be read is None too, and
+recorded as a fault.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Host:
         now_s: monotonic time of the current collect, the same for all of its readings.
         absent: what was looked for and not found in this collect.
         faults: what was found and could not be read in this collect, with the reason.
-        notes: what else a person should know of an item, in a sentence; no fault, said once.
-        on_read: told each path before it is read, in case the reading never ends.
+        notes: a sentence for people about an item, which is no fault; reported once.
+        on_read: called with each path before it is read, in case the read hangs.
     """
 
     root: Path = Path("/")
@@ -50,7 +50,7 @@ class Host:
     on_read: Callable[[str], None] = field(default=lambda _path: None)
 
     def begin(self, now_s: float | None = None) -> None:
-        """Begin a collect: the clock is read once, yesterday's faults are forgotten."""
+        """Begin a collect: read the clock once, and clear the faults of the last collect."""
         self.now_s = time.monotonic() if now_s is None else now_s
         self.absent = set()
         self.faults = {}

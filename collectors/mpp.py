@@ -1,4 +1,4 @@
-"""Rockchip's media service: its sessions and the load of its units; a part of several collectors.
+"""Read Rockchip's media service: its sessions and the load of its units; shared by several collectors.
 
 `/proc/mpp_service` exists in vendor kernels only. Which columns a table has depends on the kernel, so each is
 found by its header.

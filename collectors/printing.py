@@ -1,4 +1,4 @@
-"""What `--print` does: the samples of a collector or of one source as JSON lines, for an operator to look at.
+"""The option `--print`: print the samples of a collector or of one source as JSON lines.
 
 Emits: an empty line after each round, in which every source collects once; what is missing or cannot be read goes to
     stderr, each once.

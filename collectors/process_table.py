@@ -1,12 +1,12 @@
-"""The running processes of some names, seen within a second without opening every process each time.
+"""Find running processes by name within a second of their start, without opening every process each time.
 
-A part of several collectors.
+Shared by several collectors.
 
 Reads: proc/*/{comm,stat,status}.
 Source: proc(5).
-Errors: a process of a user who is not trusted is none of ours, whatever its name: see `Host.trusted_users`. A program
-    that takes its name later than `SETTLED_S` after its start, or a number that is given anew between two looks, is
-    seen after `AGAIN_S`.
+Errors: a process of a user who is not trusted is ignored, whatever its name: see `Host.trusted_users`. A process that
+    changes its name later than `SETTLED_S` after its start, or a pid that is reused between two calls, is found after
+    `AGAIN_S`.
 """
 
 from __future__ import annotations

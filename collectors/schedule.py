@@ -1,10 +1,10 @@
-"""The sources of one collector on its loop: each on its interval, collected, stamped, published, counted and timed.
+"""Run the sources of one collector on its loop: collect at their intervals, stamp, publish, count and time.
 
-Reads: what the sources read, below a root; what the buffer has committed, for one that can `hear`.
+Reads: what the sources read, below a root; for a source with `hear`, the samples that the buffer commits.
 Emits: one batch per collect, all samples with the same millisecond; events as they come; a status for each source.
 Fails: an unreadable item is a counted fault; a source that raises or gets nothing readable is named in the
-    heartbeat and in an event and tried again at its next interval, and the others go on. One that hangs takes its
-    process with it; which one it is, and what it reads, is in the file that `common.activity` writes.
+    heartbeat and in an event and tried again at its next interval, and the others go on. A source that hangs blocks its
+    process; its name and the file it reads are in the file that `common.activity` writes.
 """
 
 from __future__ import annotations

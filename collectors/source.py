@@ -1,8 +1,8 @@
 """One source: a module with `Config`, `State` and `collect`, with its state, its section and the machine it reads.
 
-A module may have two functions more: `watch`, for what cannot wait for the next collect, and `hear`, for what the
-buffer has committed. What its state has as `descriptors` wakes it too, and `rest_s` says for how long nothing else
-will; one whose state has a `run_dir` may keep a small file there over a restart.
+A module may have two more functions: `watch`, for changes that cannot wait for the next collect, and `hear`, which gets
+the samples that the buffer commits. If its state has `descriptors`, the loop calls `watch` when one is readable, and
+`rest_s` is how long it need not be called otherwise. If its state has `run_dir`, it may keep a small file there.
 """
 
 from __future__ import annotations

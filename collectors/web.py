@@ -1,6 +1,6 @@
-"""One bounded GET of something that speaks HTTP: a sender, a receiver, a dongle.
+"""One bounded HTTP GET, for senders, receivers and dongles.
 
-The whole exchange, connection and TLS included, has one deadline and one bound of bytes: see `bounded.py`.
+The whole exchange, connection and TLS included, has one deadline and one byte limit: see `bounded.py`.
 
 Errors: no connection, no HTTP, too slow or too long: `WebError`, which does not repeat the URL: a key may be in it.
 """
@@ -23,7 +23,7 @@ PORTS = {"http": http.client.HTTP_PORT, "https": http.client.HTTPS_PORT}
 
 
 class WebError(Exception):
-    """There is no answer; says why."""
+    """There is no answer; the text says why."""
 
 
 class Answer(NamedTuple):

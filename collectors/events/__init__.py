@@ -1,1 +1,1 @@
-"""Events from the kernel log and the journal."""
+"""Collector `events`: events from the kernel log and the journal."""

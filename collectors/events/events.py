@@ -1,4 +1,4 @@
-"""What the kernel and the streaming programs say in their logs, as events.
+"""Turn log lines of the kernel and the streaming programs into events.
 
 Reads: dev/kmsg, else the kernel's lines in the systemd journal; the journal of the streaming units and of Rockchip's
     encoder library. See kernel_log.py, journal.py; what a line means: log_lines.py.
@@ -8,9 +8,9 @@ Emits: events.lines_total{log} (read; kernel, journal), events.lines_missed_tota
     hdmi_*, storage_failed, out_of_memory, overheated, kernel_fault, srt_*, pipeline_stalled, capture_failed,
     bitrate_fixed, encoder_complained, bond_*, unit_failed.
 Errors: a line is a unit's, systemd's or the kernel's by journald's own fields, which nobody else can set, and the
-    encoder library's where a trusted user (see `Host.trusted_users`) says it. A log that is not there, or not for this
-    user to read, is said once. It begins with the next line: what was said while nobody listened is in the log, and no
-    event. No line is passed on, an event has words of its own.
+    encoder library's if a trusted user (see `Host.trusted_users`) wrote it. A log that is missing or not readable is
+    reported once. Reading begins at the end of a log: older lines never become events. No line is passed on, an event
+    has a text of its own.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class State:
 
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
-    """Yield what is new in the logs, and how much that was."""
+    """Yield the events of new log lines, and the line counters."""
     yield from watch(host, config, state)
     has_journal = state.journal is not None and state.journal.is_readable()
     for log, is_followed in (("kernel", state.kernel.is_open or has_journal), ("journal", has_journal)):
@@ -67,7 +67,7 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
 
 
 def watch(host: Host, config: Config, state: State) -> Iterator[Event]:
-    """Yield what is new in the logs."""
+    """Yield the events of new log lines."""
     for line in state.kernel.lines(host):
         yield from _of_kernel(line, state)
     for entry in _entries(host, config, state):
@@ -99,7 +99,7 @@ def _of_program(entry: Entry, state: State, *, is_trusted: bool) -> Iterator[Eve
 
 
 def _entries(host: Host, config: Config, state: State) -> Iterator[Entry]:
-    """Give the journal's new entries, opening it where that is to be done."""
+    """Yield the journal's new entries; open the journal first if it is not open."""
     if state.journal is not None and state.followed != config.units:
         state.journal.close()
         state.journal = None
@@ -117,7 +117,7 @@ def _entries(host: Host, config: Config, state: State) -> Iterator[Entry]:
 
 
 def _matches(units: tuple[str, ...]) -> Matches:
-    """Return what is wanted: the units' own lines, systemd's words on them, the encoder library, the kernel."""
+    """Return the journal matches: lines of the units, of systemd about them, of the encoder library, of the kernel."""
     own = tuple((f"_SYSTEMD_UNIT={unit}",) for unit in units)
     of_systemd = tuple(("_PID=1", f"UNIT={unit}") for unit in units)  # anybody can set UNIT, nobody else is 1
     return (*own, *of_systemd, (f"SYSLOG_IDENTIFIER={MPP}",), ("_TRANSPORT=kernel",))

@@ -1,11 +1,11 @@
-"""The systemd journal as it grows; a part of the events collector.
+"""Follow the systemd journal; used by the events collector.
 
 Reads: var/log/journal and run/log/journal below a root, through libsystemd, from their end on.
 Source: sd-journal(3). The library is on every machine that has a journal; its Python binding has to be compiled there.
-Anybody may write into the journal, and call itself and its fields what it likes; a field that begins with _ is
-journald's own word, by the kernel's: only those decide whose a line is.
+Any program can write to the journal and choose its identifier and fields; fields that begin with _ are set by journald
+from what the kernel reports. Only those decide which program wrote a line.
 
-Errors: no library, or no file that this user may read (group systemd-journal), is a journal that is not there.
+Errors: without the library, or without a file that this user may read (group systemd-journal), there is no journal.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Journal:
             raise
 
     def entries(self) -> Iterator[Entry]:
-        """Give the entries since the last look.
+        """Yield the entries since the last call.
 
         Raises:
             JournalError: it cannot be read on.
@@ -94,7 +94,7 @@ class Journal:
         return opened_bytes.value > 0
 
     def close(self) -> None:
-        """Let go of the journal."""
+        """Close the journal."""
         self._library.sd_journal_close(self._handle)
         self._handle = ctypes.c_void_p()  # closing nothing is allowed
 

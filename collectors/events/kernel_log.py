@@ -1,9 +1,9 @@
-"""The kernel's log as it grows; a part of the events collector.
+"""Follow the kernel's log; used by the events collector.
 
 Reads: dev/kmsg, from its end on; a plain file in its place, as a recorded tree has, from its start.
 Source: Documentation/ABI/testing/dev-kmsg.
-Errors: where it is not for this user to read (kernel.dmesg_restrict=1 and no CAP_SYSLOG) it is as if absent. Records
-    that were overwritten before they were read are counted. What other programs wrote into it is left out.
+Errors: if this user may not read it (kernel.dmesg_restrict=1 and no CAP_SYSLOG), it counts as absent. Records that were
+    overwritten before they were read are counted. Lines that other programs wrote into it are skipped.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class KernelLog:
         return self._descriptor is not None
 
     def lines(self, host: Host) -> Iterator[str]:
-        """Give the kernel's messages since the last look, without level and time."""
+        """Yield the kernel's messages since the last call, without level and time."""
         if not self._open(host):
             return
         for text in self._read():
@@ -52,7 +52,7 @@ class KernelLog:
             yield from filter(None, map(self._message, lines))
 
     def close(self) -> None:
-        """Let go of the log."""
+        """Close the log."""
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._descriptor, self._next, self._rest = None, None, ""

@@ -1,8 +1,8 @@
-"""What lines of the kernel and of the streaming programs mean; a part of the events collector.
+"""The table of log lines of the kernel and the streaming programs, and the event each means; for the events collector.
 
-Takes a line, gives an event or nothing. No line is passed on as it is: an event's words are those of this table, with
-the numbers and names that its patterns let through. So a stream key, a token or a password that a program has
-logged cannot get out: belaUI writes all of its settings, and every message it gets, into the journal.
+Takes a line, returns an event or None. No line is passed on as it is: the text of an event comes from this table, with
+only the numbers and names that its patterns match. So a stream key, token or password in a program's log cannot leak:
+belaUI writes all of its settings, and every message it gets, into the journal.
 
 Source: the kernel's drivers; BELABOX belacoder.c, srtla_send.c and belaUI.js; systemd's job messages.
 """

@@ -1,1 +1,1 @@
-"""Location, off by default."""
+"""Collector `gps`: the position, off by default."""

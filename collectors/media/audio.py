@@ -6,9 +6,9 @@ Source: sound/core/pcm.c, Documentation/sound/designs/procfile.rst, belaUI.js.
 Emits: audio.running{card} (0 or 1), audio.sample_rate_hertz{card} (counted, not configured), audio.channels{card},
     audio.overruns_total{card}, audio.bitrate_bits_per_second, audio.sync_offset_ms (configured),
     audio.info{codec,source} (1). Events audio_stalled and audio_recovered.
-Errors: a card that nobody captures from is not running and has no rate. An overrun that the program recovered from
-    between two readings shows in the trigger time: the same program has started the capture anew. Levels cannot be
-    had: belacoder holds the card alone.
+Errors: a card that no program captures from is not running and has no rate. An overrun that the program recovered from
+    between two readings is seen by the trigger time: the same program restarted the capture. Audio levels cannot be
+    read: belacoder has exclusive access to the card.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class State:
 
 
 def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
-    """Yield what each card that can capture does, and what belaUI has set."""
+    """Yield the state of each capture card, and belaUI's audio settings."""
     yield from noted(_captured(host, state), host, "sound card that can capture", NOTHING)
     yield from _configured(host)
 
@@ -97,7 +97,7 @@ def _captured(host: Host, state: State) -> Iterator[Sample]:
 
 
 def watch(host: Host, _config: Config, state: State) -> Iterator[Event]:
-    """Yield an event when a running card stops to deliver, and one when it is over."""
+    """Yield an event when a running card stops delivering data, and one when it delivers again."""
     for name, label in _cards(host).items():
         status = _status(host, name)
         if status is None:
@@ -161,7 +161,7 @@ def _split(text: str) -> dict[str, str]:
 
 
 def _count_overrun(card: Card, status: dict[str, str]) -> None:
-    """Count an overrun that is seen, and one that is over: the same program has started the capture anew."""
+    """Count an overrun, whether it lasts or is over (then the same program has restarted the capture)."""
     now, started = status.get("state", ""), (status.get("owner_pid", ""), status.get("trigger_time", ""))
     ran_on = now == RUNNING == card.state and started[0] == card.started[0] and "" not in started
     if now == OVERRUN != card.state or (ran_on and started[1] != card.started[1]):

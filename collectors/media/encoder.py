@@ -1,4 +1,4 @@
-"""The hardware encoder: its set and configured bitrate, frames, and whether it still works.
+"""The hardware encoder: its current and configured bitrate, its frames, and whether it has stalled.
 
 Reads: proc/mpp_service/{sessions-summary,load}, proc/interrupts, tmp/belacoder_br, tmp/belacoder_pipeline,
     opt/belaUI/config.json (only the pipeline's name), usr/share/belacoder/pipelines/*/*.
@@ -10,9 +10,9 @@ Emits: encoder.bitrate_bits_per_second (what belacoder has set the encoder to), 
     encoder.frame_drop_percent (estimated: captured or wanted, whichever is less, and not encoded),
     encoder.latency_ms (work of the cores for one frame), encoder.info{codec,resolution,profile,pipeline} (1).
     Events encoder_stalled and encoder_recovered.
-Errors: without a session nothing but the target is said; of several (a preview) it is belacoder's that counts. Without
-    the rows of the encoder in proc/interrupts the kernel's fps_calc is the frame rate, and a stall cannot be seen: it
-    keeps its last value.
+Errors: without a session only the target is emitted; of several sessions (a preview) belacoder's counts. Without the
+    encoder's rows in proc/interrupts the frame rate is the kernel's fps_calc, and a stall cannot be detected, because
+    fps_calc keeps its last value.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class State:
 
 
 def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
-    """Yield what the encoder is set to and what it does."""
+    """Yield the encoder's settings and its measured output."""
     yield from _target(host)
     if not host.exists(mpp.SESSIONS):
         host.notes["hardware encoder"] = NOTHING
@@ -98,7 +98,7 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
 
 
 def watch(host: Host, _config: Config, state: State) -> Iterator[Event | Sample | Glimpse]:
-    """Yield an event when an open session stops to give frames, and one when it is over; and the bitrate of now."""
+    """Yield an event when an open session stops producing frames and when it recovers; and the current bitrate."""
     session = mpp.encoding(host, belabox.ENCODERS)
     is_new = _follow_owner(session, state)
     bitrate = mpp.number(session, "bitrate") if session is not None else None

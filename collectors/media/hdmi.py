@@ -67,7 +67,7 @@ class State:
 
 
 def collect(host: Host, _config: Config, state: State) -> Iterator[Sample | Event]:
-    """Yield what the inputs say."""
+    """Yield the state of the HDMI inputs."""
     status = host.parse(STATUS, parse_status)
     connected = _connected(host, status)
     if connected is not None:
@@ -90,7 +90,7 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample | Even
 
 
 def watch(host: Host, _config: Config, state: State) -> Iterator[Event | Sample]:
-    """Yield an event when the signal goes or comes, and with it that it has."""
+    """Yield an event and the new state when the signal is lost or comes back."""
     power = video4linux.has_power(host)
     connected = power if power is not None else _connected(host, host.parse(STATUS, parse_status))
     if connected is not None:

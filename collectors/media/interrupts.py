@@ -1,4 +1,4 @@
-"""Interrupt counts by what raises them; a part of the encoder and HDMI collectors."""
+"""Interrupt counts by device; shared by the encoder and HDMI sources."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Video devices: which are there, and whether a cable has power; a part of the HDMI collector.
+"""Find video devices, and whether a powered source is connected; used by the HDMI source.
 
-Only `VIDIOC_G_CTRL` is asked, of a second descriptor: the driver answers from its memory, says nothing to the
-kernel log, and whoever captures is not disturbed.
+Only `VIDIOC_G_CTRL` is called, on a descriptor of our own: the driver answers from memory, logs nothing, and does not
+disturb the program that captures.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Huawei's HiLink dongles and routers, by their web interface.
+"""Read Huawei's HiLink dongles and routers through their web interface.
 
 Reads: /api/webserver/SesTokInfo, /api/monitoring/{status,traffic-statistics,month_statistics}, /api/device/{signal,
     basic_information}, /api/net/current-plmn.
 Source: the dongles' own web interface; its constants MACRO_NET_WORK_TYPE_* (main.js) as public code has them:
     https://github.com/Salamek/huawei-lte-api, luci-app-3ginfo-lite (huawei_hilink.sh).
 Errors: older firmware has no sessions (error 100002 to SesTokInfo) and is asked without one; what wants a login
-    (100003, 125002) is absent, and that is said. Neither IMEI, IMSI, ICCID nor cell is kept.
+    (100003, 125002) is absent, which is reported. Neither IMEI, IMSI, ICCID nor cell is kept.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _NUMBER = re.compile(r"-?\d{1,4}(?:\.\d{1,2})?")
 
 
 def ask(session: Session) -> Modem | None:
-    """Return what a dongle says, None where it is none.
+    """Return a dongle's values, None if the device is no HiLink dongle.
 
     Raises:
         WebError: it does not answer.

@@ -1,4 +1,4 @@
-"""The modems: signal, carrier, what went through them, and when they come and go.
+"""The modems: signal, carrier, traffic, and events when they appear or disappear.
 
 Reads: ModemManager on the system's D-Bus (run/dbus/system_bus_socket), see modem_manager.py; Huawei's, ZTE's and
     Netgear's routers, which are none to it, over HTTP, see routers.py; etc/machine-id, as a secret.
@@ -9,9 +9,9 @@ Emits: modem.connected{modem} (0 or 1), modem.roaming{modem} (0 or 1), modem.sig
     modem.battery_percent{modem} (of a router), modem.reconnects_total{modem},
     modem.info{modem,interface,model,carrier,technology,band} (1). Events modem_plugged, modem_unplugged, modem_lost,
     modem_restored.
-Errors: without a bus or ModemManager there is nothing, and that is said once. Neither IMEI, IMSI, ICCID, numbers nor
-    cells are kept: a modem is known by a hash of its equipment that only this machine can make, a router by the USB
-    port it is plugged into. A technology that is in no table is passed on as it is, and is a fault.
+Errors: without a bus or ModemManager there are no samples, which is reported once. IMEI, IMSI, ICCID, telephone numbers
+    and cells are not kept: a modem is identified by a hash of its IMEI that only this machine can make, a router by its
+    USB port. An unknown technology is passed on as it is, and is a fault.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class State:
 
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
-    """Yield what each modem says."""
+    """Yield the values of each modem."""
     modems, is_sure = _modems(host, state)
     if config.hilink and host.root == Path("/"):
         theirs = {modem.interface for modem in modems}
@@ -119,7 +119,7 @@ def _poll_signal(host: Host, config: Config, state: State, modem: Modem) -> None
 
 
 def _plugging(modems: list[Modem], state: State, *, is_sure: bool) -> Iterator[Event]:
-    """Yield who came and who went; while ModemManager says nothing, none of its modems has gone."""
+    """Yield an event for each modem that appeared or disappeared; without ModemManager's answer none disappears."""
     now = {modem.id: modem for modem in modems}
     for name, modem in now.items():
         if name not in state.plugged:
@@ -169,7 +169,7 @@ def _numbers(modem: Modem) -> Iterator[Sample]:
 
 
 def _remarks(host: Host, modem: Modem) -> None:
-    """Say what is in no table, and what is missing."""
+    """Record unknown technologies as faults, and missing data as notes."""
     for name, value in modem.unknown.items():
         host.fault(f"modem {modem.id} {name}", f"{value} is in no table; it is passed on as it is")
     if modem.note:

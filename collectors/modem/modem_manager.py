@@ -1,9 +1,9 @@
-"""ModemManager over the system's D-Bus: every modem and its bearer as plain values.
+"""Read every modem and its bearer from ModemManager over the system's D-Bus, as plain values.
 
 Reads: org.freedesktop.ModemManager1 at run/dbus/system_bus_socket: Modem, Modem.Modem3gpp, Modem.Signal, Bearer.
 Source: https://www.freedesktop.org/software/ModemManager/api/latest/. What an older version lacks is absent.
-Emits: `Modem`s, without IMSI, ICCID, numbers or cell, which are not looked at; of the IMEI a keyed hash is made, which
-    tells two modems of one make apart, and the rest is forgotten.
+Emits: `Modem`s, without IMSI, ICCID, telephone numbers or cell, which are not read. Of the IMEI only a keyed hash is
+    kept, which distinguishes two modems of one make.
 Fails: no bus, no service, an answer that takes more than `TIMEOUT_S`, or none that is understood: `UnavailableError`.
 """
 

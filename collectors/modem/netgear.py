@@ -1,10 +1,10 @@
-"""Netgear's mobile routers (Nighthawk M1, M2, M5, LB1120, LB2120), by their web interface.
+"""Read Netgear's mobile routers (Nighthawk M1, M2, M5, LB1120, LB2120) through their web interface.
 
 Reads: /api/model.json, after /sess_cd_tmp where it wants a session first.
 Source: https://github.com/amelchio/eternalegypt (wwan, wwanadv), https://github.com/jacobhere/netgear-m5 (the session),
     public readers of power.battChargeLevel and wwan.diagInfo of the MR5200. The router says this much without a login.
-Errors: a 0 of a strength is none. Of the answer, which holds passwords, IMEI and numbers too, only what is named here
-    is looked at.
+Errors: a signal strength of 0 is no value. The answer also contains passwords, IMEI and telephone numbers; only the
+    fields named here are read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SIGNAL_5G = {"rsrp": "nr5gsigRsrp", "rsrq": "nr5gsigRsrq", "snr": "nr5gsigSnr"}
 
 
 def ask(session: Session) -> Modem | None:
-    """Return what a router says, None where it is none.
+    """Return a router's values, None if the device is no Netgear router.
 
     Raises:
         WebError: it does not answer.

@@ -1,8 +1,8 @@
-"""Where a router with a web page may be, behind a USB network interface at its gateway, and how it is asked there.
+"""Find routers with a web interface (the gateway of a USB network interface), and send requests to them.
 
 Reads: proc/net/route, sys/class/net/*/device.
 Source: net/ipv4/fib_trie.c (fib_route_seq_show), Documentation/ABI/testing/sysfs-class-net.
-Errors: a row that is not understood is no place.
+Errors: a row that cannot be parsed is skipped.
 """
 
 from __future__ import annotations

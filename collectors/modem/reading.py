@@ -1,4 +1,4 @@
-"""What a modem says of itself, whoever was asked: ModemManager, or the web page of a router."""
+"""The values of one modem, from ModemManager or from the web interface of a router."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NO_WORDS: Mapping[str, str] = {}
 
 
 class Modem(NamedTuple):
-    """A modem as it is now; what it does not say is None or "".
+    """The current values of a modem; unknown ones are None or "".
 
     Attributes:
         path: its object at ModemManager, which changes when it is plugged in again.
@@ -23,7 +23,7 @@ class Modem(NamedTuple):
         is_polled: the signal's details are asked for.
         stats: of the connection: rx-bytes, tx-bytes, duration (seconds).
         band: that is in use, e.g. B3 or n78.
-        used_bytes: what the router has counted since its owner's plan began anew.
+        used_bytes: data used in the current billing period, as the router counts it.
         battery_percent: of a router with one.
         unknown: words that are in none of the tables, by what they are.
         note: a sentence on what is missing, and why.

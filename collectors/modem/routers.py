@@ -1,11 +1,11 @@
-"""Modems that only a web page knows: HiLink dongles, ZTE's and Netgear's routers.
+"""Read modems that only have a web interface: HiLink dongles, ZTE's and Netgear's routers.
 
-Such a modem is a router behind a network interface, and none to ModemManager. Which make it is, is found by asking, and
-remembered. Several have the same address, so each is asked through its own interface.
+Such a modem is a router behind a network interface; ModemManager does not see it. Its make is found by trying each
+interface, and remembered. Several routers may have the same address, so each is asked through its own interface.
 
-Errors: one that has answered and does not now has no numbers and is asked less often. A gateway that never spoke any of
-    this is asked again after `AGAIN_S`. All of them together take no longer than `COLLECT_S` of a collect: who did
-    not get his turn is asked first at the next one.
+Errors: a router that answered before and does not answer now has no values and is asked less often. A gateway that
+    never answered as one of these is tried again after `AGAIN_S`. All of them together take at most `COLLECT_S` of a
+    collect; a router that was not reached in that time is asked first in the next one.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Routers:
     known: dict[Place, _Known] = field(default_factory=dict)
 
     def modems(self, host: Host, wanted: Collection[str] = ()) -> Iterator[Modem]:
-        """Yield the routers that are there; one that does not answer now has no state and no numbers.
+        """Yield the routers found; one that does not answer now has no state and no values.
 
         Args:
             host: where the interfaces are read.
@@ -70,7 +70,7 @@ class Routers:
 
 
 def silent(modem: Modem) -> Modem:
-    """Return what holds of a router that does not answer: who it is."""
+    """Return the modem of a router that does not answer: only its identity is known."""
     who = {name: getattr(modem, name) for name in ("path", "id", "model", "carrier", "interface", "is_polled")}
     return Modem(
         **who, technology="", state=None, is_roaming=None, signal_percent=None, signal={}, stats={},
@@ -79,7 +79,7 @@ def silent(modem: Modem) -> Modem:
 
 
 def _asked(known: _Known, now_s: float, end_s: float) -> Modem | None:
-    """Return what a place says, and set when it is asked next."""
+    """Ask a router for its values, and set when it is asked next."""
     known.asked_s, known.session.deadline_s = now_s, min(end_s, time.monotonic() + ASK_S)
     is_sure = known.ask is not None and known.misses < MISSES
     for ask in (known.ask,) if is_sure and known.ask else MAKES:  # another make may be plugged in there by now

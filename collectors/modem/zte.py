@@ -1,6 +1,6 @@
-"""ZTE's dongles and routers, by their web interface.
+"""Read ZTE's dongles and routers through their web interface.
 
-Reads: /goform/goform_get_cmd_process, one question for everything.
+Reads: /goform/goform_get_cmd_process, one request for all values.
 Source: the routers' own web interface, as public code and captures have it: ZTE MF823 (modem_main_state, ppp_status,
     signalbar, realtime_*, monthly_*; units bytes and seconds), MF79U (without the header Referer every value is ""),
     U50 and MC7010 (network_type ENDC and SA; Z5g_rsrp, Z5g_SINR; battery_value), main.js (checkConnectedStatus).
@@ -44,7 +44,7 @@ _STATS = {"rx-bytes": "realtime_rx_bytes", "tx-bytes": "realtime_tx_bytes", "dur
 
 
 def ask(session: Session) -> Modem | None:
-    """Return what a router says, None where it is none.
+    """Return a router's values, None if the device is no ZTE router.
 
     Raises:
         WebError: it does not answer.

@@ -1,4 +1,4 @@
-"""Traffic and link state of network interfaces, and what becomes of UDP, which a stream is made of.
+"""Traffic and link state of network interfaces, and UDP counters (a stream is UDP).
 
 Reads: proc/net/dev, sys/class/net/*/{operstate,carrier,ifindex}, proc/net/snmp.
 Source: Documentation/filesystems/proc.rst, networking/operstates.rst, net/core/net-procfs.c, RFC 4113 and
@@ -79,7 +79,7 @@ class State:
 
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample]:
-    """Yield what went over the interfaces, and what became of UDP."""
+    """Yield the counters and rates of the interfaces, and the UDP counters."""
     yield from _interfaces(host, config, state)
     yield from _udp(host)
 

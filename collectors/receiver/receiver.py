@@ -1,4 +1,4 @@
-"""What arrives at the receiver, by its own statistics.
+"""The stream as the receiver sees it, from the receiver's own statistics.
 
 Reads: the statistics page of irl-srt-server, OpenIRL's srt-live-server, a BELABOX relay, or MediaMTX's
     /v3/srtconns/list, over HTTP where configured.
@@ -87,7 +87,7 @@ class State:
 
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
-    """Yield what the receiver says of our stream."""
+    """Yield the receiver's statistics of our stream."""
     answer = _recorded(host) or _asked(host, config, state)
     if answer is None and not config.url:
         return
@@ -102,7 +102,7 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
 
 
 class ReceiverError(Exception):
-    """An answer from which nothing of our stream can be taken; says why."""
+    """An answer without usable statistics of our stream; the text says why."""
 
 
 def parse(answer: str, stream: str = "") -> list[Sample]:

@@ -1,9 +1,9 @@
-"""Which mounted file systems are asked for their space, and what they say; a part of the disk collector.
+"""Choose the mounted file systems whose space is read, and read it; used by the disk source.
 
-Asked is each block device once, where it is mounted nearest to the root, and the root, whatever it is: an overlay
-(a read-only image, a container) tells of the layer that is written to. Not asked is what could hang
-the collect (statvfs(2) cannot be interrupted while a server or a FUSE process does not answer), what
-lies below such a mount, because the way there leads through it, and what is full by design.
+Each block device is read once, at the mount point nearest to the root; the root is always read: an overlay (a read-only
+image, a container) reports the layer that is written to. Skipped are file systems that could block the collect
+(statvfs(2) cannot be interrupted while a server or a FUSE process does not answer), mounts below them, because the path
+leads through them, and file systems that are always full (read-only images).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fans, and temperature sensors besides the thermal zones; a part of the thermal collector."""
+"""Fans, and temperature sensors that are not thermal zones; used by the thermal source."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Chip(NamedTuple):
 
 
 def collect(host: Host, zones: Collection[str]) -> Iterator[Sample]:
-    """Yield what the chips say that the thermal zones don't.
+    """Yield the sensors and fans of the chips that are not thermal zones too.
 
     Args:
         host: where to read.

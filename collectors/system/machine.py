@@ -1,4 +1,4 @@
-"""What machine this is, by the names that its firmware, kernel and images give.
+"""The names of this machine's board, kernel and images.
 
 Reads: proc/device-tree/model, proc/sys/kernel/osrelease, etc/os-release, etc/belabox_img_version.
 Source: os-release(5); Devicetree Specification, 2.3.2 (model).

@@ -1,4 +1,4 @@
-"""Temperatures, cooling and whether heat slows the machine down.
+"""Temperatures, cooling devices and thermal throttling.
 
 Reads: sys/class/thermal/{thermal_zone*/{type,temp},cooling_device*/{type,cur_state}},
     sys/class/hwmon/hwmon*/{name,temp*_{input,label,fault},fan*_input,pwm1},
