@@ -8,20 +8,20 @@ outbox, and is counted.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import zmq
 
-from common import catalog, clock, lock, wire
+from common import catalog, clock, wire
 from common.changes import Changes
 from common.instruments import Instruments
 from common.log import Log
-from common.outbox import Entry, Key, Outbox
+from common.outbox import Entry, Key
 from common.sample import Batch, Sample, is_deliverable
+from common.spools import Spools
 from common.thresholds import Alerts
 
 RESEND_AFTER_S = 10.0  # twice the buffer's commit interval without an ack: the ack was lost
@@ -59,9 +59,8 @@ class Publisher:
         self._subscribed = False
         self._unsent: deque[Key] = deque()
         self._resend_after_s = RESEND_AFTER_S
-        self._locks: list[int] = []
-        self._spool = run_dir / "spool"
-        self._outbox = self._open(max_samples)
+        self._spools = Spools(run_dir / "spool", log)
+        self._outbox = self._spools.open(producer, max_samples)
         self._restore()
         self.socket = connect(run_dir, "ingest.ipc", "health.ipc")
 
@@ -77,10 +76,9 @@ class Publisher:
             AlreadyRunning: another process publishes under one of them.
         """
         self._names.update(names)
-        for name in names if self._locks else ():
+        for name in names:
             if name != self._producer:
-                self._locks.append(lock.hold(self._spool / f"{name}.lock", f"producer {name}"))
-                self._adopt(self._spool / f"{name}.batches")
+                self._spools.adopt(name, self._adopt)
         self._flush()
 
     def publish(
@@ -147,18 +145,7 @@ class Publisher:
             self._log.warning("left unacked samples in the spool", count=self._outbox.samples)
         self.socket.close(linger=100)
         self._outbox.close()
-        for descriptor in self._locks:
-            os.close(descriptor)
-
-    def _open(self, max_samples: int) -> Outbox:
-        """Return the outbox, without a spool if its file cannot be made."""
-        try:
-            self._spool.mkdir(mode=0o700, exist_ok=True)
-            self._locks.append(lock.hold(self._spool / f"{self._producer}.lock", f"producer {self._producer}"))
-            return Outbox(self._spool / f"{self._producer}.batches", max_samples)
-        except OSError as error:
-            self._log.warning("no spool; what is unacked is lost if this process is killed", error=str(error))
-            return Outbox(None, max_samples)
+        self._spools.close()
 
     def _enter(self, samples: Sequence[Sample], timestamp_ms: int, urgent: bool, producer: str) -> None:
         """Put samples into the outbox as one batch, or as several where the buffer would refuse one as too large."""
@@ -186,36 +173,19 @@ class Publisher:
 
     def _restore(self) -> None:
         """Take over the batches an earlier process of this name did not get acked."""
-        entries = list(self._left_in(self._outbox))
+        entries = list(self._spools.left_in(self._outbox))
         self._outbox.restore(entries)
         if entries:
             self._log.info("took over spooled batches", count=sum(entry.samples for entry in entries))
 
-    def _adopt(self, file: Path) -> None:
-        """Move batches that a process left in the spool of another name to this process's spool."""
-        if not file.exists():
-            return
-        left = Outbox(file, 1)
-        try:
-            for entry in self._left_in(left):
-                self._hold(entry)
-                self._outbox.spool(entry)
-            file.unlink()
-            self._log.info("took over the spool of another name", file=file.name)
-        except OSError as error:  # it is in memory, and in its old place until the next start
-            self._log.warning("cannot move a spool", file=file.name, error=str(error))
-        finally:
-            left.close()
+    def _adopt(self, entry: Entry) -> None:
+        """Keep a batch of another name.
 
-    def _left_in(self, outbox: Outbox) -> Iterator[Entry]:
-        for payload in outbox.read_spool():
-            try:
-                batch, _ = wire.decode_batch(payload)
-            except wire.WireError as error:
-                self._log.warning("dropped a spooled batch", error=str(error))
-                continue
-            priority = min((catalog.find(s.name).priority for s in batch.samples), default=0)
-            yield Entry((batch.epoch, batch.seq), priority, len(batch.samples), payload)
+        Raises:
+            OSError: it cannot be written to the spool.
+        """
+        self._hold(entry)
+        self._outbox.spool(entry)
 
     def _hold(self, entry: Entry) -> None:
         for lost in self._outbox.add(entry):
