@@ -140,7 +140,7 @@ class Audit:
             if over and not self._store.withheld:
                 self._store.progress.set(WITHHELD, None)
         if over:
-            self._service.log.info("the server keeps again what it accepts", series=over)
+            self._service.log.info("the server stores all accepted samples again", series=over)
 
     def _rest(self, start_ms: int, series: int) -> None:
         """Leave the server alone: what it was sent again is gone like the first time."""
@@ -148,7 +148,7 @@ class Audit:
         self._rests += 1
         self._rested_for, self._rest_until_s = start_ms, time.monotonic() + rest_s
         self._service.log.error(
-            "the server does not keep what it accepts", start_ms=start_ms, series=series, next_attempt_s=rest_s
+            "the server does not store what it accepts", start_ms=start_ms, series=series, next_attempt_s=rest_s
         )
         if self._rests == 1:
             self._report(start_ms, f"samples of {series} series are missing again; the server keeps nothing")

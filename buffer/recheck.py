@@ -136,7 +136,7 @@ class Recheck:
         with self._store.transaction():
             server_loss.save(self._store.progress, None)
         self._show()
-        text = f"the server has again what could be sent again: {loss.samples} samples"
+        text = f"the server has the {loss.samples} samples again that could be sent again"
         self._service.event(Event("server_caught_up", text))
 
     def is_known(self, start_ms: int) -> bool:

@@ -21,7 +21,7 @@ def trouble(run_dir: Path) -> str | None:
     elif not any(spool.glob("*.batches")):  # the buffer itself has one
         why = f"the files in {spool} are gone; restart the collectors"
     elif free is not None and free < LEAST_BYTES:
-        why = f"the file system of {run_dir} is full; make room there"
+        why = f"the file system of {run_dir} is full; free space there"
     else:
         return None
-    return f"what is not stored yet is kept in memory alone: {why}"
+    return f"unacked samples are kept in memory only: {why}"

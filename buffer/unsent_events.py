@@ -108,7 +108,7 @@ class UnsentEvents:
 
     def _report(self, missing: int, *, again: bool) -> None:
         text = f"the log server had acknowledged {missing} events that it does not have: they are " + (
-            "sent again" if again else "missing again, and not sent any more"
+            "sent again" if again else "missing again, and are not sent another time"
         )
         self._service.log.warning("events missing at the log server", count=missing, sent_again=again)
         self._service.event(Event("events_missing", text))

@@ -97,7 +97,7 @@ class SourceStatus:
     enabled: bool = _field(_flag, "false: the configuration has switched it off", default=True)
     interval_s: float | None = _field(_number, "time between two collects")
     last_collection_ms: int | None = _field(_number, "when it was read last")
-    error: str | None = _field(_text, "why it cannot be read, null once it can again")
+    error: str | None = _field(_text, "why the source cannot be read; null while it can")
 
 
 @dataclass
@@ -115,18 +115,18 @@ class BufferStatus:
     kind: str = _field(_text, "buffer", default=BUFFER)
     database_size_bytes: int | None = _field(_number, "size of the database file")
     wal_size_bytes: int | None = _field(_number, "size of the write-ahead log beside it")
-    free_bytes: int | None = _field(_number, "what is left on its file system")
+    free_bytes: int | None = _field(_number, "free space on its file system")
     pending: list[int] | None = _field(_counts, "samples that are not uploaded, by priority")
     oldest_pending_ms: int | None = _field(_number, "timestamp of the oldest of them")
-    paused: str | None = _field(_text, "why it takes no samples at the moment")
-    salvage: str | None = _field(_text, "how far a damaged database that was moved aside is read")
-    unspooled: str | None = _field(_text, "why what is not stored yet is kept in memory alone")
+    paused: str | None = _field(_text, "why samples are not stored at present")
+    salvage: str | None = _field(_text, "progress of reading a damaged database")
+    unspooled: str | None = _field(_text, "why producers keep unacked samples in memory only")
     withheld: str | None = _field(
-        _text, "what the server does not keep by a rule of its own, and which setting that is"
+        _text, "series whose samples the server accepts but drops, and the setting that is the likely cause"
     )
-    keeps_nothing: bool = _field(_flag, "that is everything", default=False)
-    held_by: str | None = _field(_text, "who keeps the write-ahead log from being emptied")
-    lost_at_server: str | None = _field(_text, "what the server has no more that was found there once")
+    keeps_nothing: bool = _field(_flag, "the server drops the samples of all series", default=False)
+    held_by: str | None = _field(_text, "the process that keeps the write-ahead log from being emptied")
+    lost_at_server: str | None = _field(_text, "verified samples that the server has lost since")
 
 
 @dataclass
@@ -136,25 +136,27 @@ class ShipperStatus:
     kind: str = _field(_text, "shipper", default=SHIPPER)
     enabled: bool = _field(_flag, "false: remote.enabled is off", default=True)
     mode: str | None = _field(_text, "realtime, degraded, offline or disabled")
-    endpoint: str | None = _field(_text, "where samples go, without what is secret in it")
+    endpoint: str | None = _field(_text, "URL that samples are uploaded to, without secrets")
     lanes: dict[str, Any] | None = _field(
-        _map, "seconds from one upload to the next by priority, and which are set by themselves in remote.priority"
+        _map, "upload interval of each priority in seconds, and which of them are set in remote.priority"
     )
-    last_upload_ms: int | None = _field(_number, "when the server accepted something last")
-    last_current_ms: int | None = _field(_number, "when nothing was waiting longer than it may, last")
+    last_upload_ms: int | None = _field(_number, "last time that the server accepted samples")
+    last_current_ms: int | None = _field(_number, "last time that no sample had waited longer than its lane's interval")
     metrics_uploaded: int = _field(_number, "samples that the server accepted since the start", default=0)
     upload_failures: int = _field(_number, "requests that failed since the start", default=0)
     pending: list[int] | None = _field(_counts, "samples that are not uploaded, by priority")
-    due: list[int] | None = _field(_counts, "those that have waited longer than their lane allows, by priority")
-    retry_queue_size: int = _field(_number, "samples in chunks that are tried again", default=0)
+    due: list[int] | None = _field(
+        _counts, "pending samples that have waited longer than their lane's interval, by priority"
+    )
+    retry_queue_size: int = _field(_number, "samples in chunks that are being retried", default=0)
     backoff_until_ms: int | None = _field(_number, "when the next attempt is made after a failure")
     refusal: str | None = _field(
-        _text, "why the server does not let this device in, or is not the server: it needs somebody to mend it"
+        _text, "why the server rejects this device, or what answers instead of it; needs a person to fix it"
     )
     skew_ms: int | None = _field(_number, "how far this clock is ahead of the server's")
-    audit: str | None = _field(_text, "ok, disabled, or why the server cannot be asked what it has")
+    audit: str | None = _field(_text, "ok, disabled, or why the server cannot be queried")
     verified_until_ms: int | None = _field(_number, "all uploaded samples up to here were found at the server")
-    unverified_samples: int | None = _field(_number, "uploaded samples that were not looked for yet")
+    unverified_samples: int | None = _field(_number, "uploaded samples that are not verified yet")
     budget: dict[str, Any] | None = _field(_map, "used and limit in bytes, daily and monthly")
 
 

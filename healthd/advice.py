@@ -1,7 +1,7 @@
-"""What each reason of a verdict means and what can be done about it, in the words of who reads it.
+"""The table of all reasons of a verdict: what each means, and what to do about it, in the reader's words.
 
-The page, the terminal and /health show these; docs/health.md has them as a table, generated. A reason that is not
-here does not exist: `of` raises for it, and a test walks all that are given.
+The page, the terminal and /health show these; docs/health.md has them as a table, generated. Every reason needs an
+entry here: `of` raises KeyError without one, and a test checks every reason in the code.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Advice(NamedTuple):
 STREAM = {
     "not_connected": Advice(
         "live, and nothing is acknowledged for 3 s",
-        "Nothing that is sent arrives: viewers see the last picture, or none.",
+        "No packet arrives at the receiver: viewers see the last picture, or none.",
         "Look at the links. If one carries data, the receiver or its address is at fault.",
     ),
     "not_answered": Advice(
@@ -55,17 +55,17 @@ STREAM = {
         "Check cable, camera, and the camera's battery.",
     ),
     "not_locked": Advice(
-        "live, and the HDMI input cannot make sense of the signal",
+        "live, and the HDMI input cannot decode the signal",
         "Viewers see no new picture.",
         "Set the camera to a format that the input takes, 1080p at 60 Hz at most; try another cable.",
     ),
     "no_frames": Advice(
-        "live, and the encoder gives no frames",
+        "live, and the encoder produces no frames",
         "Viewers see a frozen picture.",
         "Stop and start the stream; if that does not help, restart the device.",
     ),
     "no_sound": Advice(
-        "live, and a sound card that is captured from gives nothing",
+        "live, and a sound card that is being captured delivers no data",
         "Viewers hear nothing.",
         "Check the audio source in belaUI and the camera's sound output.",
     ),
@@ -81,48 +81,48 @@ STREAM = {
     ),
     "health": Advice(
         "the health score is below 70, or 40",
-        "What viewers see is not what it should be.",
+        "Viewers see a worse picture than configured, or none.",
         "The other reasons say which part it is.",
     ),
     "packet_loss": Advice(
         "see the alert in docs/derived.md",
-        "Packets are lost and have to be sent again; beyond what the latency allows the picture breaks.",
+        "Packets are lost and sent again; if that takes longer than the SRT latency, the picture breaks.",
         "Find the link that loses, and unplug it if the others can carry the stream.",
     ),
     "high_round_trip": Advice(
         "see the alert in docs/derived.md",
-        "A modem queues what it is given; the encoder lowers its bitrate.",
+        "Packets wait in a modem's queue; the encoder lowers its bitrate.",
         "Find the slow link. Move, or unplug it; or lower the bitrate.",
     ),
     "frames_dropped": Advice(
         "see the alert in docs/derived.md",
-        "The encoder leaves out frames: the picture stutters.",
-        "Let the device cool, or choose a lower resolution or frame rate.",
+        "The encoder drops frames: the picture stutters.",
+        "Let the device cool down, or choose a lower resolution or frame rate.",
     ),
     "buffer_full": Advice(
         "see the alert in docs/derived.md",
-        "The receiver waits for packets that are missing, longer than it can hold the others.",
+        "The receiver's buffer is nearly full, because it waits for missing packets.",
         "Find the link that loses; raise the SRT latency in belaUI.",
     ),
     "low_bitrate": Advice(
         "see the alert in docs/derived.md",
-        "The network carries less than what is asked for: the picture is coarse.",
+        "The network carries less than the configured bitrate: the picture is coarse.",
         "Move to better signal, or add a link. The event bitrate_cut names the rule that lowered it.",
     ),
     "overheating": Advice(
         "see the alert in docs/derived.md",
-        "The board slows down, drops frames, and switches itself off when it gets hotter.",
-        "Give it air and shade; check its fan.",
+        "The board slows down and drops frames; if it gets hotter, it switches itself off.",
+        "Give it more air and shade; check its fan.",
     ),
     "processor_busy": Advice(
         "see the alert in docs/derived.md",
         "Little is left for the encoder and the network.",
-        "End what else runs on the device; `top` names it.",
+        "Stop other programs on the device; `top` lists them.",
     ),
     "low_memory": Advice(
         "see the alert in docs/derived.md",
-        "The kernel ends a process when there is none left; it may be the encoder.",
-        "End what else runs on the device.",
+        "When no memory is left, the kernel kills a process; it may be the encoder.",
+        "Stop other programs on the device.",
     ),
     "battery": Advice("the battery is below 20 %", "The device runs out of power.", "Change or charge the battery."),
 }
@@ -136,70 +136,70 @@ OF_ONE_LINK = {
 RECORDER = {
     "gone": Advice(
         "a process is stopped, has ended, was given up, or sends no heartbeats",
-        "What it does is not done. Samples wait on the device; without the buffer collectors hold some minutes.",
-        "`supervisorctl status` and its log say why; `supervisorctl start NAME` starts what was stopped.",
+        "Its work is not done. Samples wait on the device; without the buffer, collectors keep those of a few minutes.",
+        "`supervisorctl status` and its log say why; `supervisorctl start NAME` starts a stopped process.",
     ),
     "failing": Advice(
-        "a source reads nothing, or a process reports an error",
-        "Its numbers are missing; all others are recorded.",
-        "Its log has the reason. What the device does not have can be switched off: `collectors.NAME.enabled`.",
+        "a source cannot read its inputs, or a process reports an error",
+        "Its metrics are missing; all others are recorded.",
+        "Its log has the reason. If the device lacks this hardware, switch it off: `collectors.NAME.enabled`.",
     ),
     "all_failing": Advice(
         "every source fails", "Nothing is recorded.", "Look at the logs; `supervisorctl restart collectors:*`."
     ),
     "late": Advice(
         "no upload for 2 (degraded) or 20 (error) upload intervals although something was due",
-        "Samples are kept on the device and go when the server answers.",
-        "In a dead zone nothing. Else check the server and the links.",
+        "Samples are kept on the device and uploaded when the server answers.",
+        "In a dead zone: nothing. Otherwise check the server and the links.",
     ),
     "withheld": Advice(
-        "the server accepts the samples of this device and has none of them, sent again or not",
-        "Everything is on the device and nothing of it can be found at the server.",
-        "Let the token write under this device's `device.id` (vmauth: extra_label); then this goes by itself.",
+        "the server accepts the samples of this device but has none of them, also after they were sent again",
+        "All samples are on the device, but none can be found at the server.",
+        "Let the token write under this device's `device.id` (vmauth: extra_label); the rest happens by itself.",
     ),
     "server_lost": Advice(
-        "the server was started from a backup, or empty, and has less than was found there",
-        "What the device still has in full is sent again behind fresh data; the rest is said.",
+        "the server was restored from a backup, or is empty, and lacks samples that it had before",
+        "Samples that the device still has in full are sent again after fresh ones; the text counts the others.",
         "Check why the server lost it. Older data is in the folder `archive` beside the database.",
     ),
     "pending": Advice(
         "more than 5,000 (degraded) or 20,000 (error) samples are overdue",
-        "The uplink carries less than is recorded, or has been away for long.",
+        "The uplink carries less data than is recorded, or was down for a long time.",
         "Wait for a better uplink; raise remote.budget or the intervals.",
     ),
     "refused": Advice(
-        "the server says 401, 403 or 404, or what answers is not the server",
-        "Nothing is delivered until somebody changes something; it is all kept on the device.",
-        "401, 403: mend the token in remote.auth.token_file. 404: mend remote.url. A portal: log in to its network.",
+        "the server answers 401, 403 or 404, or something else answers in its place",
+        "Nothing is delivered until this is fixed; all samples are kept on the device.",
+        "401, 403: fix the token in remote.auth.token_file. 404: fix remote.url. Portal: log in to its network.",
     ),
     "skew": Advice(
-        "this clock and the server's differ by more than monitoring.clock_skew_warn_threshold_ms",
-        "Times at the server are wrong by as much.",
+        "the device's clock and the server's differ by more than monitoring.clock_skew_warn_threshold_ms",
+        "Timestamps at the server are wrong by as much.",
         "Check NTP here (`timedatectl`) and on the server.",
     ),
     "unspooled": Advice(
         "the run directory is full, or its folder `spool` is gone",
-        "Everything is recorded; a process that is killed loses what the buffer has not stored yet.",
-        "Make room in the run directory, or restart the collectors.",
+        "Everything is recorded; but a process that is killed loses samples that the buffer has not stored yet.",
+        "Free space in the run directory, or restart the collectors.",
     ),
     "held": Advice(
         "another process has kept a read transaction open for half a minute",
         "Everything is recorded; the write-ahead log beside the database grows until that process ends.",
-        "End it, or its transaction: mostly a `sqlite3` prompt that was left open.",
+        "End that process, or its transaction: usually a `sqlite3` prompt that was left open.",
     ),
     "paused": Advice(
-        "the database takes no writes",
-        "Nothing but critical samples is stored; collectors hold some minutes of theirs.",
+        "the database cannot be written",
+        "Only critical samples are stored; collectors keep the others for a few minutes.",
         "Free space on the file system of storage.path, or make it writable.",
     ),
     "silent": Advice(
         "supervisord does not answer",
-        "What dies is not started again.",
+        "A process that dies is not restarted.",
         "`systemctl restart belabox-metrics`, or stop and start `make run`.",
     ),
     "hung": Advice(
         "healthd's own loop hangs",
-        "What is shown is as old as it says.",
+        "The values shown are from before it hung.",
         "`supervisorctl restart healthd`; look at the disk that its log is on.",
     ),
     "disk": Advice(
@@ -208,7 +208,7 @@ RECORDER = {
         "Delete what is not needed, or lower storage.max_size.",
     ),
     "budget": Advice(
-        "80 % (degraded) or all (error) of a data budget is used",
+        "80 % (degraded) or all (error) of a data quota (`remote.budget`) is used",
         "The less important samples wait for the next period.",
         "Raise remote.budget, or wait.",
     ),

@@ -1,6 +1,6 @@
-"""The JSON of /health: what is known, for people and programs. Pure.
+"""The JSON of /health. Its fields are in docs/health.md; what processes report comes from `common/status.py`. Pure.
 
-Unknown values are null, never 0. Ages and times are counted at the moment of asking.
+Unknown values are null, never 0. Ages are calculated when the request is answered.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class View:
         """Return the reasons for the status."""
         if now_s - self.made_s <= HUNG_S:
             return self.verdict.reasons
-        hung = Reason("healthd", ERROR, "hung", "hangs; what is shown is as old as it says", self.made_s)
+        hung = Reason("healthd", ERROR, "hung", "healthd hangs; the values shown are from before", self.made_s)
         return hung, *self.verdict.reasons
 
 

@@ -1,4 +1,4 @@
-"""From what is known of the processes to one word, ok, degraded or error, and the reasons for it. Pure.
+"""The recorder's verdict: ok, degraded or error, and its reasons, from the conditions of the processes. Pure.
 
 Degraded: a collector or another process fails, uploads are late (2 upload intervals), samples pile up.
 Error: every collector fails, uploads are very late (20 intervals) and samples pile up, they pile up
@@ -245,12 +245,12 @@ def _uploads(known: Known, limits: Limits, due: int | None, now_s: float) -> Ite
 
 
 def _server(known: Known, states: Mapping[str, Condition], limits: Limits) -> Iterator[_Found]:
-    """Yield what somebody has to mend at the server, or between it and here."""
+    """Yield problems that a person has to fix at the server, or between it and the device."""
     if states["shipper"].trouble:
         return
     refusal, skew_ms = known.shipper.refusal, known.shipper.skew_ms
     if refusal:
-        yield "uploader", ERROR, "refused", f"the server does not take samples from this device: {refusal}"
+        yield "uploader", ERROR, "refused", f"the server does not accept samples from this device: {refusal}"
     if known.buffer.keeps_nothing and known.buffer.withheld:
         yield "uploader", DEGRADED, "withheld", known.buffer.withheld
     if skew_ms is not None and abs(skew_ms) > limits.skew_ms:
@@ -268,7 +268,7 @@ def _surroundings(known: Known, states: Mapping[str, Condition]) -> Iterator[_Fo
         yield "storage", DEGRADED, "held", known.buffer.held_by
     if known.supervision and known.supervision.problem:
         problem = known.supervision.problem
-        yield "supervisord", DEGRADED, "silent", f"does not answer, nothing restarts what dies: {problem}"
+        yield "supervisord", DEGRADED, "silent", f"does not answer, so processes that die are not restarted: {problem}"
 
 
 def _due(known: Known, states: Mapping[str, Condition]) -> int | None:

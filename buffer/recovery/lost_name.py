@@ -88,6 +88,8 @@ class LostName:
     def _report(self) -> None:
         what = "replaced by another file" if self._store.path.exists() else "deleted"
         self._service.instruments.count("storage.corruptions_total", kind="name")
-        self._service.log.error("the database lost its name while it is in use", what=what, path=str(self._store.path))
+        self._service.log.error(
+            "the database file was deleted or replaced while in use", what=what, path=str(self._store.path)
+        )
         text = f"{self._store.path.name} was {what} while it is in use; its content is copied back to its path"
         self._service.event(Event("database_replaced", text))

@@ -168,7 +168,7 @@ class Rescue:
             "salvage is finished", file=done.path.name, **report, deleted=[path.name for path in dropped]
         )
         lost = f", about {done.lost} could not be read" if done.lost else ""
-        text = f"{done.path.name}: {progress.samples} samples were taken over, {progress.known} were known{lost}"
+        text = f"{done.path.name}: {progress.samples} samples were copied, {progress.known} were there already{lost}"
         self._service.event(Event("database_salvaged", text))
         self._forget()
 

@@ -134,7 +134,7 @@ class Archive:
             return None
         if self._is_disk_full(1.0) or self._space.used_bytes() > NEARLY_FULL * config.max_size:
             self._log.throttled_warning(
-                "archive", "no archive is written: too little room", path=str(self._folder.path)
+                "archive", "no archive is written: too little free space", path=str(self._folder.path)
             )
             return None
         return self._write(*span)

@@ -30,12 +30,12 @@ class ServerLoss:
         """Say it in one sentence."""
         span = f"{clock.rfc3339(self.start_ms)} to {clock.rfc3339(self.end_ms)}"
         gone = (
-            f"; of {self.only_averages} more this device keeps only averages, and the archive beside the database"
+            f"; of {self.only_averages} more this device has only averages, and the archive beside the database"
             if self.only_averages
             else ""
         )
         return (
-            f"the server has no more what was found there of {span} (it came back from a backup, or empty): "
+            f"the server lost stored samples of {span} (it was restored from a backup, or is empty): "
             f"{self.samples} samples are sent again{gone}"
         )
 

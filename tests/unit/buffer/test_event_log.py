@@ -107,7 +107,7 @@ def test_what_is_missing_is_sent_again_and_not_for_ever(store: Store, monkeypatc
     sent_long_ago(store, monkeypatch, 2)
     events_of(store, reports).counted({"upto": 2, "missing": 1})
     assert ([], {"upto": 0}) == (unsent(store), events_of(store).unverified(GRACE))
-    assert "not sent any more" in reports[-1].text
+    assert "not sent another time" in reports[-1].text
 
 
 def test_what_was_sent_before_anybody_counted_is_left_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

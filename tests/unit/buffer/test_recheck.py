@@ -176,7 +176,7 @@ def test_what_is_here_only_as_averages_is_reported(bench: Bench) -> None:
     bench.started(2)
     since_ms = bench.first_ms - AVERAGES_MS * 3 // 2 + WINDOW_MS
     assert 3 == bench.counted(lambda at_ms: at_ms < since_ms)
-    assert "of 200 more this device keeps only averages" in str(bench.status.lost_at_server)
+    assert "of 200 more this device has only averages" in str(bench.status.lost_at_server)
 
 
 def test_averages_that_are_there_are_no_loss(bench: Bench) -> None:

@@ -28,4 +28,4 @@ def test_a_full_run_directory_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     tmp_path.joinpath("spool").mkdir()
     tmp_path.joinpath("spool", "buffer.batches").touch()
     monkeypatch.setattr(free_space, "free_bytes", lambda _: 1000)
-    assert "is full; make room there" in str(run_directory.trouble(tmp_path))
+    assert "is full; free space there" in str(run_directory.trouble(tmp_path))
