@@ -1,4 +1,4 @@
-"""Devices and their tokens at the server: `python3 deploy/fleet.py add|list|revoke`, with Python's own library alone.
+"""Manage devices and their tokens at the server: `python3 deploy/fleet.py add|list|revoke`; standard library only.
 
 Reads and writes: vmauth's configuration (`deploy/docker/auth/auth.yml`). What else is in it stays as it is.
 Emits: for each device that is added a folder with its token (mode 0600) and its configuration.
@@ -100,7 +100,7 @@ class Auth:
 
 
 def main(argv: list[str]) -> int:
-    """Do what the command line says; return the exit code."""
+    """Run the command line; return the exit code."""
     options = _parser().parse_args(argv)
     auth = Auth(options.auth)
     try:

@@ -1,9 +1,9 @@
-"""Pass on what healthd tells systemd: from supervisord, the one process that systemd listens to (NotifyAccess=main).
+"""Forward healthd's notifications to systemd, which accepts them only from supervisord (NotifyAccess=main).
 
 Reads: datagrams of sd_notify(3) on a socket in the run directory, whose name the programs find in NOTIFY_SOCKET.
 Emits: to systemd, those of their lines that say how the service is. None names another main process, leaves a
     descriptor or ends the service.
-Fails: nobody is told: where systemd does not listen, nothing happens.
+Fails: silently: if systemd does not listen, nothing happens.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Relay:
                 self._socket.sendto(b"\n".join(said), self._address)
 
     def handle_error(self) -> None:
-        """Do nothing: what was not passed on is said again within a second."""
+        """Do nothing: a lost message is repeated within a second."""
 
     def close(self) -> None:
-        """Listen no more."""
+        """Close the socket."""
         self._socket.close()
         self.path.unlink(missing_ok=True)

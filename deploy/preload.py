@@ -1,7 +1,7 @@
-"""What supervisord has imported and prepared before it forks, so that a child finds code, options and configuration.
+"""Import modules and load the configuration in supervisord before it forks, so that its children share the memory.
 
-A page that a child writes to is copied for it alone; even looking at an object writes its reference count. So all that
-makes objects and is done with them (parsing, importing, comparing files) happens here, before the fork.
+A memory page that a child writes to is copied for that child; even reading an object writes its reference count. So
+work that creates temporary objects (parsing, importing, comparing files) is done here, before the fork.
 
 Reads: the modules of our packages, once; before each fork the times of their files, and the configuration if it is new.
 Emits: for a command ``-m PACKAGE …`` of ours a `Start`.

@@ -1,4 +1,4 @@
-"""supervisord, whose Python processes share the memory of what they all import: `python deploy/supervisord.py -c …`.
+"""supervisord whose Python processes share the memory of common imports: `python deploy/supervisord.py -c …`.
 
 A dozen interpreters that each import the same libraries cost 13 MB each. Forked from a supervisord that has imported
 and prepared everything (see `preload`), they cost 4. Nothing else is different: the same supervisord.conf, the same
@@ -9,7 +9,7 @@ Emits: for a program whose command is this interpreter with ``-m`` and one of ou
     for any other, what supervisord would do.
 Fails: as an interpreter does: an exception is a traceback on stderr and exit status 1.
 
-A restart runs the code that is on the disk by then.
+A restarted process runs the code that is on disk at that time.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _forget_parent() -> None:
 
 
 def _show(name: str, argv: Sequence[str]) -> None:
-    """Be told apart: by `top` in the short name, by `ps` and `pgrep -f` in the command line."""
+    """Set the process name that `top` shows and the command line that `ps` and `pgrep -f` show."""
     with suppress(OSError):
         Path("/proc/self/comm").write_text(name[:15], encoding="utf-8")
     begin, end = _AREA

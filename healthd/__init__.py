@@ -1,1 +1,1 @@
-"""The report on this device: who is alive, what fails and since when, over HTTP and as samples."""
+"""healthd: report over HTTP and as samples which processes run, what fails, and since when."""

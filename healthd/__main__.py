@@ -1,4 +1,4 @@
-"""`python -m healthd`: watch the processes, report on them."""
+"""`python -m healthd`: run the process that watches the others and serves the page and `/health`."""
 
 import sys
 

@@ -1,10 +1,10 @@
-"""Who may read: on loopback everybody, elsewhere who has the token, as a header or as a cookie from the form.
+"""Access control: on loopback everybody may read, elsewhere the token is needed, as a header or as the login cookie.
 
-A link with a code, which `belabox-metrics page --share` makes, gives the cookie too: once, for ten minutes.
+A link with a code, made by `belabox-metrics page --share`, sets the cookie too: it works once, within ten minutes.
 
-What needs no token: the login form, what draws it, and whether this process lives. Guesses are few a minute for
-each address and in all. Where no token is asked for, only names that mean this machine are answered: a page of
-somebody else, led here by its DNS, reads nothing.
+Without a token only the login form, its files and `/health/live` are served. Wrong guesses are limited per minute, for
+each address and in total. Where no token is required, only host names of this machine are answered, so that another
+site cannot read the page through DNS rebinding.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether two readers could understand the head of a request in two ways: a proxy before this server, and it. Pure.
+"""Detect request heads that a proxy and this server could interpret differently (request smuggling). Pure.
 
 Source: RFC 9112, sections 2.2 (line ends), 3.2 (Host), 5.1 and 5.2 (fields), 6.1 and 6.3 (length of the body).
 """

@@ -1,6 +1,6 @@
-"""Answers as gzip where the client takes it: a viewer over LTE pays for each byte.
+"""Compress answers with gzip if the client accepts it: a viewer over LTE pays for each byte.
 
-A stream of pictures that hardly differ shrinks to a twentieth: the compressor of each watcher remembers the last one.
+Consecutive pictures of the live stream hardly differ, so the compressor of each watcher is kept: they shrink to 5 %.
 """
 
 from __future__ import annotations

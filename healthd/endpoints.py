@@ -1,4 +1,4 @@
-"""What is answered under which path, from the view that the loop made last."""
+"""The HTTP endpoints: answer each path from the latest view that the loop made."""
 
 from __future__ import annotations
 

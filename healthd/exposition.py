@@ -1,7 +1,7 @@
-"""The text of /metrics: the same readings that become samples, as Prometheus scrapes them.
+"""The text of /metrics in Prometheus' exposition format, from the readings that also become samples.
 
-Names are the catalogue's export names, with one exception: Prometheus wants base units, so what the
-catalogue has in milliseconds is seconds here, by name and by value.
+Names are the catalogue's export names, with one exception: Prometheus uses base units, so metrics in milliseconds
+are converted to seconds here, name and value.
 """
 
 from __future__ import annotations

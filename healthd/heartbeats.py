@@ -1,4 +1,4 @@
-"""What each process last said of itself, and when that was heard here.
+"""The last heartbeat of each process, and when it was received.
 
 Reads: the messages of health.ipc, each ``["status", heartbeat]``.
 Emits: one `Beat` per process. Ages count from reception by CLOCK_MONOTONIC, so that a step of the wall

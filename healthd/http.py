@@ -1,4 +1,4 @@
-"""The HTTP server: it listens, gives each connection a thread, and turns away what is too many.
+"""The HTTP server: listen, give each connection a thread, and answer 503 above `MAX_CONNECTIONS`.
 
 Reads requests, at most `MAX_CONNECTIONS` at a time; `connection.py` is one of them.
 Fails: an address that cannot be listened on raises OSError; the caller tries again.

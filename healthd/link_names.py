@@ -1,4 +1,4 @@
-"""What people call a link: the name in the configuration, else the carrier, else the modem. Pure.
+"""The name of a link for people: the one in the configuration, else the carrier, else the modem. Pure.
 
 The page, the terminal, the plots and the report take their names from here, so that one link has one name.
 """

@@ -1,8 +1,8 @@
-"""The door to the network: opens the endpoints at the configured address, and again where that changes.
+"""Listen for HTTP at the configured address, and listen again when the configuration changes.
 
 Reads: health.enabled, bind, port, token_file.
-Emits: the address in RUN_DIR/healthd.address, while somebody listens there.
-Fails: a busy port is reported and tried again; with a token that cannot be used the old one stays.
+Emits: the address in RUN_DIR/healthd.address, while the server listens.
+Fails: a busy port is reported and tried again; if the new token cannot be used, the old one stays.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Tell systemd that the service is ready, and that it lives: only while samples really move.
+"""Notify systemd that the service is ready, and feed its watchdog only while samples reach the database.
 
-Reads: NOTIFY_SOCKET and WATCHDOG_USEC, which systemd sets with Type=notify; supervisord passes on what is said.
+Reads: NOTIFY_SOCKET and WATCHDOG_USEC, which systemd sets with Type=notify; supervisord forwards the messages.
     Source: sd_notify(3).
 Emits: READY=1 once, WATCHDOG=1 with each look, STATUS= for `systemctl status`. While an operator has stopped healthd,
     nobody is watched: WATCHDOG_USEC=0.

@@ -1,10 +1,10 @@
-"""When supervisord is asked: at once when a process has come or gone, else seldom.
+"""Decide when to poll supervisord: at once when a process started or ended, otherwise rarely.
 
-A question costs 4 ms here and there: asked every second or two, more than all the rest of this process.
+A poll costs 4 ms of CPU in both processes: every second or two, that is more than all other work of this process.
 
 Reads: heartbeats, /proc/<pid>, supervisord's answers.
 Emits: the latest `Supervision`.
-Fails: a supervisord that hangs costs a second for each question, so it is asked ever more rarely, and on time alone.
+Fails: a supervisord that hangs costs a second for each poll, so it is polled at growing intervals, by time only.
 """
 
 from __future__ import annotations

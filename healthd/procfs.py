@@ -1,4 +1,4 @@
-"""What the kernel knows of a process.
+"""Read memory, CPU time, age and state of a process from the kernel.
 
 Reads: /proc/<pid>/stat, statm and smaps_rollup.
 Source: proc(5).

@@ -1,4 +1,7 @@
-"""Which processes there should be, and what each is doing: heartbeats and supervisord put together. Pure."""
+"""The condition of each process that should run, from its heartbeats and from supervisord. Pure.
+
+Missing heartbeats make a process `silent`; whether it hangs, and is killed, is decided in `watchdog.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From heartbeats to samples: what the processes count of themselves, and what the kernel says of them.
+"""Turn heartbeats into samples: the metrics that processes report, and their memory and CPU time from the kernel.
 
 Reads: the heartbeats of running processes, /proc/<pid>.
 Emits: their readings, process.{up,restarts_total,resident_bytes,pss_bytes,cpu_seconds_total}{program},

@@ -1,4 +1,4 @@
-"""healthd as a process: it hears heartbeats and samples, judges them, answers over HTTP and ends what hangs.
+"""The healthd process: receive heartbeats and samples, judge them, answer over HTTP, kill processes that hang.
 
 Reads: heartbeats at health.ipc (which it binds), supervisord's control socket, what the buffer commits.
 Emits: a view for the HTTP threads every second and whenever something urgent was committed, the processes' own

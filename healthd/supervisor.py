@@ -1,4 +1,4 @@
-"""supervisord's view of the processes, over its control socket.
+"""The client of supervisord's control socket: list the processes, start or kill one.
 
 Reads: XML-RPC ``supervisor.getAllProcessInfo`` at RUN_DIR/supervisor.sock.
 Source: http://supervisord.org/api.html, http://supervisord.org/subprocess.html#process-states.

@@ -1,1 +1,1 @@
-"""`belabox-metrics`: the command of an operator, a thin front of what the processes and supervisord offer."""
+"""`belabox-metrics`: the operator's command, a thin front end to the processes and supervisord."""

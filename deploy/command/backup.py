@@ -1,7 +1,7 @@
 """A consistent copy of the database while everything runs: SQLite's own backup, one snapshot.
 
-`cp metrics.db` is no copy: most of what is new is in `metrics.db-wal` for up to an hour. The copy is one moment of the
-database; the buffer goes on writing meanwhile. Its WAL cannot shrink until the copy is done.
+`cp metrics.db` is not a complete copy: for up to an hour most new rows are only in `metrics.db-wal`. The copy is one
+snapshot of the database; the buffer continues to write. Its WAL cannot shrink until the copy is done.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""status, top, logs, print, check and reload: what supervisord and the processes' own programs do, in one place."""
+"""Commands that call supervisord or one of our modules: status, top, logs, print, check, reload, stop, report."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def check(place: Place, options: argparse.Namespace) -> int:
 
 
 def reload(place: Place, options: argparse.Namespace) -> int:
-    """Check the configuration, then have every process take it."""
+    """Check the configuration, then make every process reload it."""
     place.require_running()
     options.file = None
     code = check(place, options)
@@ -98,7 +98,7 @@ def reload(place: Place, options: argparse.Namespace) -> int:
 
 
 def stop(place: Place, _options: argparse.Namespace) -> int:
-    """End a pipeline that runs in the foreground; systemd ends the one of a device."""
+    """Stop a pipeline that runs in the foreground; on a device systemd stops it."""
     if place.is_device:
         raise CommandError(EXIT_USAGE, "on a device systemd does that: sudo systemctl stop belabox-metrics")
     place.require_running()

@@ -1,4 +1,4 @@
-"""What is missing on this board, what that costs, and the command that gives it; what to send when asking for help.
+"""The command `doctor`: what is missing on this board, what is lost without it, and the command that installs it.
 
 Reads: the configuration, /proc, /dev, group and systemd's state, and `/health` on loopback.
 Emits: one line for each check, `ok` or `miss`; never a token, a host's name, an address or a text of the journal.

@@ -130,7 +130,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Do what the command line says; return the exit code."""
+    """Run the command line; return the exit code."""
     top = parser()
     options, rest = top.parse_known_args()
     options.rest = rest

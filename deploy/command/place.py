@@ -1,4 +1,4 @@
-"""Where an installation, or the tree of a developer, has its things, and as whom it runs."""
+"""The directories, configuration and user of an installation or of a development tree."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def find(environ: Mapping[str, str]) -> Place:
 
 
 def service_user(place: Place) -> str | None:
-    """Return as whom a check has to be made to see what the service sees: `metrics`, for root on a device."""
+    """Return the user as which a check sees what the service sees: `metrics`, if root runs it on a device."""
     if not place.is_device or os.geteuid() != 0:
         return None
     try:

@@ -1,7 +1,7 @@
-"""Samples that the server refused for good: listed from the database, released by the buffer, which owns it.
+"""The command `quarantine`: list samples that the server refused for good, or release them to be sent again.
 
-`list` reads the database and needs nothing that runs. `release` asks the buffer on `drain.ipc`, slice by slice; what is
-released is pending again, and goes back to quarantine if the server refuses it again.
+`list` reads the database and needs no running process. `release` asks the buffer on `drain.ipc`, slice by slice;
+released samples are pending again, and go back to quarantine if the server refuses them again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _list(place: Place, metric: str | None) -> int:
 
 
 def _release(place: Place, metric: str | None) -> int:
-    """Have the buffer make them pending again."""
+    """Ask the buffer to make the samples pending again."""
     released, after_id = 0, 0
     socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
     try:

@@ -1,4 +1,4 @@
-"""wait: until healthd answers with this version, and all processes run."""
+"""The command `wait`: wait until healthd answers with this version and all processes run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def wait(place: Place, options: argparse.Namespace) -> int:
 
 
 def judged(health: Mapping[str, Any]) -> str:
-    """Return what keeps an installation from being a good one, "" where nothing does; its server may be away."""
+    """Return why an installation is not healthy, "" if it is; the server may be unreachable."""
     if health["version"] != VERSION:
         return f"version {health['version']} answers, {VERSION} is installed"
     states = {name: process["state"] for name, process in health["processes"].items()}

@@ -1,4 +1,4 @@
-"""What a dashboard is made of, and the JSON that Grafana reads. Pure.
+"""The types of a dashboard (panel, query), and their JSON for Grafana. Pure.
 
 Source: Grafana's dashboard JSON model, schema version 39.
 """

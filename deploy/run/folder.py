@@ -1,6 +1,6 @@
-"""The run directory: whether its name can be used, whether it and what is in it are ours, whether a run uses it.
+"""Check the run directory of `make run`: its name, its owner, and whether another run uses it.
 
-Whoever can write into it decides what runs: supervisord starts what `programs/*.conf` in it says.
+Whoever can write into it can run code: supervisord starts the programs that `programs/*.conf` in it defines.
 Fails: `RefusedError`, before anything in it is changed.
 """
 

@@ -1,4 +1,4 @@
-"""Which TCP ports are free on this machine."""
+"""Find free TCP ports on this machine."""
 
 from __future__ import annotations
 

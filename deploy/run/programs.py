@@ -1,4 +1,4 @@
-"""What runs beside the pipeline in a development tree: a server to ship to, and the player of `make demo`.
+"""Programs that run beside the pipeline in a development tree: a server, and the player of `make demo`.
 
 Emits: `RUN_DIR/programs/<name>.conf`, which supervisord includes.
 """

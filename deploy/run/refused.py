@@ -1,4 +1,4 @@
-"""Why a run does not start, with the exit code that says of which kind it is (sysexits.h)."""
+"""The error for a run that cannot start, with an exit code of sysexits.h."""
 
 from __future__ import annotations
 

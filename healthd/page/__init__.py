@@ -1,1 +1,1 @@
-"""What people see: one JSON picture of now, history as plots, and the files that draw them in a browser."""
+"""The page: the current state as JSON, history as plots, and the files that draw them in a browser."""

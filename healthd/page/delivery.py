@@ -1,4 +1,4 @@
-"""The tiles of what records and delivers: mode, backlog, audit, data budget, database, disk, clock. Pure."""
+"""The tiles of recording and delivery: mode, backlog, audit, data quota, database, disk, clock. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The files a browser draws the page with, read once; nothing is asked for from anywhere else.
+"""The static files of the page, read once; the page requests nothing from other hosts.
 
-The page itself comes with the verdicts of now in it, so that they are there before a script is.
+The HTML contains the current verdicts, so that they are visible before any script has loaded.
 """
 
 from __future__ import annotations

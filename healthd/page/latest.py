@@ -1,7 +1,7 @@
-"""The newest value of every series, as the buffer committed it.
+"""The newest committed value of every series.
 
-Reads: batches of the feed. Fails: what is older than three intervals of its series, or whose source's process is
-gone, counts as absent, so that a picture of now never holds old numbers.
+Reads: batches of the feed. Fails: a value older than three intervals of its series, or whose process is gone, counts
+as absent, so that the page never shows an old value as current.
 """
 
 from __future__ import annotations

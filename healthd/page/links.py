@@ -1,4 +1,4 @@
-"""The bonded links: what each carries, how it does, and which modem it is. Pure."""
+"""The bonded links: bitrate, quality and modem of each. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which plots there are: what each shows, from which metrics."""
+"""The list of plots: title and metrics of each."""
 
 from __future__ import annotations
 

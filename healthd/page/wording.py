@@ -1,4 +1,4 @@
-"""Numbers as people read them; what is not known is a dash."""
+"""Format numbers for people; an unknown value is a dash."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What was recorded: series, events and sessions, read from the buffer's database while it is written."""
+"""Read recorded series, events and sessions from the buffer's database while it is written."""

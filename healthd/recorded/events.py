@@ -1,4 +1,4 @@
-"""Events and sessions, and what else is said once: whose database this is, and which modem a link was."""
+"""Read events and sessions, the device id of the database, and the modem of each link."""
 
 from __future__ import annotations
 
