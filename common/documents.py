@@ -26,7 +26,7 @@ COLLECTOR_NAMES = {
 
 
 def _milliseconds(value: Any) -> Any:
-    """Return the milliseconds of a duration as the documents write it; anything else is the new key's to refuse."""
+    """Convert a documented duration to milliseconds; return other values as they are, for the new key to refuse."""
     units = {"ms": 1, "s": 1000, "m": 60_000}
     for unit, factor in units.items():
         number = str(value).removesuffix(unit)
@@ -170,7 +170,7 @@ def _is_written(tree: dict[str, Any], source: str) -> bool:
 
 
 def _section(tree: Any, name: str) -> dict[str, Any]:
-    """Return a section to write to; one that is no mapping is the loader's to refuse, and stays."""
+    """Return a section to write to; a section that is no mapping is left for the loader to refuse."""
     if not isinstance(tree, dict):
         return {}
     if tree.get(name) is None:
@@ -228,7 +228,7 @@ def _fix(tree: dict[str, Any], path: str, fixed: Fixed, problems: Problems) -> l
 
 
 def _refuse_rest(tree: dict[str, Any], path: str, problems: Problems) -> None:
-    """Refuse what is left in a section that only the documents have."""
+    """Report unknown keys in a section that exists only in the requirement documents."""
     left = _pop(tree, path)
     if isinstance(left, dict):
         known = sorted(key.removeprefix(f"{path}.") for key in (*MOVED, *FIXED) if key.startswith(f"{path}."))

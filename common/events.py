@@ -85,7 +85,7 @@ class _Bucket:
         return True
 
     def release(self) -> Timed:
-        """Let the held event go, with a word on those before it."""
+        """Return the held event; its text says how many it stands for."""
         assert self.held is not None  # noqa: S101 - who releases has looked
         timestamp_ms, event = self.held
         if self.more:
@@ -101,20 +101,20 @@ class Limiter:
         self._buckets: dict[tuple[str, str], _Bucket] = {}
 
     def offer(self, event: Event, timestamp_ms: int, now_s: float) -> Timed | None:
-        """Return the event if it may go now; else it is held, and takes the place of one held before it."""
+        """Return the event if the limit allows it now; otherwise hold it in place of one held before."""
         bucket = self._bucket((family(event.kind), event.subject), now_s)
         was_held = bucket.held is not None
         bucket.held, bucket.more = Timed(timestamp_ms, event), bucket.more + was_held
         return bucket.release() if bucket.take(now_s) else None
 
     def due(self, now_s: float) -> Iterator[Timed]:
-        """Give the held events whose time has come."""
+        """Yield the held events that the limit allows now."""
         for bucket in self._buckets.values():
             if bucket.held is not None and bucket.take(now_s):
                 yield bucket.release()
 
     def rest(self) -> Iterator[Timed]:
-        """Give everything that is held: the process ends."""
+        """Yield all held events, because the process ends."""
         for bucket in self._buckets.values():
             if bucket.held is not None:
                 yield bucket.release()

@@ -61,7 +61,7 @@ class Timer:
         self.due_s = next_s
 
     def postpone(self, until_s: float) -> None:
-        """Make the next deadline another one."""
+        """Replace the next deadline."""
         self.due_s = until_s
 
 
@@ -112,7 +112,7 @@ class Loop:
             self.turn()
 
     def close(self) -> None:
-        """Let go of the signals' descriptors."""
+        """Close the signals' descriptors."""
         signal.set_wakeup_fd(-1)
         self._wakeup.close()
         self._signalled.close()

@@ -27,7 +27,7 @@ def _or_empty(parse: Parser) -> Parser:
 
 @dataclass(frozen=True)
 class Auth:
-    """How the device proves itself to the server."""
+    """How the device authenticates to the server."""
 
     type: str = key(choice("none", "bearer_token"), "none", "bearer_token reads token_file")
     token_file: Path | None = key(
@@ -48,7 +48,7 @@ class Retry:
 
 
 class Lanes(NamedTuple):
-    """How long a sample of each priority waits for company, in seconds."""
+    """The upload interval of each priority, in seconds."""
 
     critical_s: float = 0.0
     high_s: float = 10.0
@@ -62,7 +62,7 @@ class Lanes(NamedTuple):
 
 @dataclass(frozen=True)
 class Priority:
-    """How long a sample of each priority may wait for company; a lane that is set here keeps to it."""
+    """The upload interval of each priority; an empty one follows `remote.upload_interval`."""
 
     critical_s: float = key(duration(0, 3600), "0s", "P0: pushed as it is committed", name="critical")
     high_s: float | None = key(
@@ -109,14 +109,14 @@ class Budget:
 
 @dataclass(frozen=True)
 class Events:
-    """Events in words, as JSON lines, to VictoriaLogs or whatever else takes them."""
+    """Upload of events as JSON lines to VictoriaLogs or another log server."""
 
     url: str = key(url(optional=True, path=True), "", "e.g. https://logs.example.com/insert/jsonline; empty: nowhere")
 
 
 @dataclass(frozen=True)
 class Tls:
-    """How the server proves itself to the device."""
+    """How the device verifies the server."""
 
     pin: tuple[str, ...] = key(
         listing(text(pattern=r"(sha256//)?[A-Za-z0-9+/]{43}=")),

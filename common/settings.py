@@ -20,7 +20,7 @@ _YEARS_S = 10 * 365 * 86_400  # no device outlives it
 
 @dataclass(frozen=True)
 class Device:
-    """Who this is; the id is a label of every sample at the server."""
+    """The device; its id is a label of every sample at the server."""
 
     id: str = key(text(pattern=r"[A-Za-z0-9._:-]{1,64}"), "belabox-001", "label device_id of every sample", fixed=True)
     name: str = key(text(), "", "a name for people")
@@ -32,7 +32,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Run:
-    """Where the processes meet."""
+    """The run directory, in which the processes have their sockets."""
 
     dir: Path = key(path(), "/run/belabox-metrics", "sockets and spool; 0700; a tmpfs costs no flash", fixed=True)
     heartbeat_interval_s: float = key(
@@ -93,14 +93,16 @@ class Retention:
 
 @dataclass(frozen=True)
 class Archive:
-    """Finished spans as compressed files, in the folder archive beside the database."""
+    """Past half days as compressed files, in the folder archive beside the database."""
 
-    enabled: bool = key(boolean(), "true", "false: none are written; old ones still go when their time is over")
+    enabled: bool = key(boolean(), "true", "false: none are written; existing files are still deleted when they expire")
     interval_s: float = key(
         duration(3600, 86_400), "12h", "the span one file holds, from midnight UTC", name="interval"
     )
     keep_s: float = key(duration(3600, _YEARS_S), "30d", "how long files are kept", name="keep")
-    min_free: int = key(size(0, 1 << 44), "512MB", "none is written while the file system has less left than this")
+    min_free: int = key(
+        size(0, 1 << 44), "512MB", "none is written while the file system has less free space than this"
+    )
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class DegradedThreshold:
-    """From here on something needs attention."""
+    """Limits above which the status is degraded."""
 
     pending_metrics: int = key(integer(1, 10**9), "5000", "samples past their lane's due time")
     upload_age_seconds: int | None = key(integer(1, 10**6, optional=True), "", "empty: 2 x remote.upload_interval")
@@ -154,7 +156,7 @@ class DegradedThreshold:
 
 @dataclass(frozen=True)
 class ErrorThreshold:
-    """From here on it does not work."""
+    """Limits above which the status is error."""
 
     pending_metrics: int = key(integer(1, 10**9), "10000", "together with upload_age_seconds")
     upload_age_seconds: int | None = key(integer(1, 10**6, optional=True), "", "empty: 20 x remote.upload_interval")
@@ -163,9 +165,9 @@ class ErrorThreshold:
 
 @dataclass(frozen=True)
 class Health:
-    """The report on this device."""
+    """The page, `/health` and the watchdog of this device."""
 
-    enabled: bool = key(boolean(), "true", "false: no HTTP port; the watch over the processes goes on")
+    enabled: bool = key(boolean(), "true", "false: no HTTP port; the watchdog still runs")
     bind: str = key(
         text(pattern=r"[0-9a-fA-F.:]+"), "127.0.0.1", "address to listen on; not loopback: needs token_file"
     )
@@ -173,9 +175,11 @@ class Health:
     token_file: Path | None = key(
         path(optional=True), "", "file with the token that readers need; refused if group or others can read it"
     )
-    path: str = key(text(pattern=r"/[A-Za-z0-9/_-]*[A-Za-z0-9_-]"), "/health", "of the report; /live, /ready below it")
+    path: str = key(
+        text(pattern=r"/[A-Za-z0-9/_-]*[A-Za-z0-9_-]"), "/health", "path of the report; /live and /ready are below it"
+    )
     samples: bool = key(boolean(), "false", "true: /metrics/samples has the newest value of every series")
-    watchdog: bool = key(boolean(), "true", "end what is silent and start what was given up, through supervisord")
+    watchdog: bool = key(boolean(), "true", "kill processes that hang and start those that supervisord gave up")
     self_metrics_interval_s: float = key(
         duration(1, 3600), "60s", "how often heartbeats become samples", name="self_metrics_interval"
     )
@@ -190,7 +194,7 @@ class Health:
 
 @dataclass(frozen=True)
 class Monitoring:
-    """Checks of the surroundings."""
+    """Comparison of the device's clock with the server's."""
 
     clock_skew_url: str = key(url(optional=True), "", "empty: /health of the server in remote.url")
     clock_skew_check_interval_s: float = key(

@@ -20,7 +20,7 @@ CLEARS_AT = 0.1  # of the threshold: what a number has to give back before its a
 
 @dataclass(frozen=True)
 class Alerts:
-    """From where on a number is an alert; 0 switches one off."""
+    """The values beyond which an alert is raised; 0 disables an alert."""
 
     packet_loss_percent: float = key(number(0, 100), "5", "packet loss above it")
     rtt_ms: float = key(number(0, 60_000), "500", "round trip above it")
