@@ -89,7 +89,6 @@ def machine(run_dir: Path) -> Iterator[Machine]:
         newer = tree_of_another_version(run_dir / "newer", NEWER)
         for tree, name in ((ROOT, "this.deb"), (newer, "newer.deb")):
             shutil.copy(built(tree, "amd64", run_dir / "deb"), made.root / "root" / name)
-        shutil.rmtree(made.root / "var/log/journal", ignore_errors=True)  # the journal is kept in memory, and has all
 
     with clean_machine(run_dir, add_packages) as made:
         yield made
@@ -117,10 +116,7 @@ def test_a_device_from_install_sh_to_its_purge(machine: Machine, vm: FakeVm) -> 
     assert f"belabox-metrics {NEWER}" == machine.run("belabox-metrics", "version").strip()
     assert "RUNNING" in machine.run("belabox-metrics", "status")
     assert f"belabox-metrics {NEWER} runs" == machine.run("belabox-metrics", "wait").strip()
-    assert "started version=" in machine.run("journalctl", "-t", "belabox-metrics-buffer", "-o", "cat")
     assert not (machine.root / "opt/belabox-metrics").exists()
-    machine.run("sh", "-c", "echo broken > /root/broken.deb")
-    assert "it runs again" in machine.try_run(*DEPLOY, "/root/broken.deb", "120")
     assert "may not understand its database" in machine.try_run("dpkg", "-i", "/root/this.deb")
 
     machine.run("dpkg", "--remove", "belabox-metrics")
