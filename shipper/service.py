@@ -15,20 +15,13 @@ from typing import NamedTuple
 
 import zmq
 
-from common import clock, lock
+from common import lock
 from common.config import Config, ConfigError
 from common.remote import Remote
 from common.service import Service
 from shipper.audit import Audit
-from shipper.buffer_client import (
-    BufferAwayError,
-    BufferBusyError,
-    BufferClient,
-    BufferConnection,
-    Chunk,
-    LeaseLostError,
-    wake_ups,
-)
+from shipper.buffer_client import BufferClient, Chunk
+from shipper.buffer_connection import BufferAwayError, BufferBusyError, BufferConnection, LeaseLostError, wake_ups
 from shipper.event_uploader import EventUploader, remote_for_events
 from shipper.http.client import Exchange, HttpClient
 from shipper.http.interrupt import Interrupted
@@ -40,7 +33,7 @@ from shipper.queues import LOOK_S, Queues
 from shipper.quota import DataQuota
 from shipper.report import BUFFER, Report
 from shipper.sender import Sender
-from shipper.skew import ClockCheck
+from shipper.skew import ClockCheck, WallClock
 from shipper.state import initial
 from shipper.urls import health_url
 
@@ -48,7 +41,6 @@ UPLOAD_S = 0.001  # between two chunks: long enough for the loop to look at ever
 PAUSE_S = 1.0  # until the buffer is called again
 FIRST_SKEW_S = 1.0  # the first uploads go first
 FIRST_AUDIT_S = 5.0
-STEP_MS = 2_000  # of the wall clock against the monotonic one
 QUIET_MARGIN_S = 1.0  # for what is done around a request: building, compressing, judging
 
 
@@ -99,7 +91,7 @@ class Shipper:
         self._greeted = False
         self._unreported: list[Chunk] = []
         self._announced_s = 0.0
-        self._offset_ms = _offset_ms()
+        self._wall_clock = WallClock()
         self._feed = wake_ups(service.run_dir)
         loop, audit_s = service.loop, settings.remote.audit.interval_s
         loop.on_readable(self._feed, self.p0_committed)
@@ -139,9 +131,7 @@ class Shipper:
     def look(self) -> None:
         """See how far the quota goes, and ask the buffer for the backlog; a clock that was set is compared again."""
         self._quota.settle()
-        offset_ms = _offset_ms()
-        if abs(offset_ms - self._offset_ms) > STEP_MS:
-            self._offset_ms = offset_ms
+        if self._wall_clock.was_set():
             self._skew_timer.postpone(time.monotonic())
         if self._remote.enabled and self._greeted:
             next_s = self._guarded(self._look)
@@ -300,8 +290,3 @@ class Shipper:
         if not isinstance(exchange.outcome, Accepted):
             instruments.count("uploader.upload_failures_total", reason=exchange.outcome.reason)
         self._quota.settle()
-
-
-def _offset_ms() -> int:
-    """Return by how much the wall clock is ahead of the monotonic one."""
-    return clock.wall_ms() - int(1000 * time.monotonic())

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from common import clock
 from common.events import Event
 from common.settings import Monitoring
 from shipper.http import proof
@@ -24,6 +25,7 @@ from shipper.urls import health_url
 TIMEOUT_S = 2.0  # to connect, and again for the answer
 SLOW_S = 0.5  # a round trip beyond it included making a connection, or is too long to halve: measure again
 RESOLUTION_S = 1.0  # of the Date header
+STEP_MS = 2_000  # of the wall clock against the monotonic one
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,22 @@ def compare(answer: Answer, began_s: float) -> Skew | None:
     local_s = began_s + answer.duration_s / 2
     ahead_s = local_s - (server_s + age_s(answer.headers) + RESOLUTION_S / 2)
     return Skew(round(1000 * ahead_s), answer.headers.get(proof.OWN_HEADER, ""), answer.duration_s)
+
+
+class WallClock:
+    """Notices when the wall clock of this machine is set."""
+
+    def __init__(self) -> None:
+        self._offset_ms = self._offset()
+
+    def was_set(self) -> bool:
+        """Return whether it was set since the last call."""
+        before_ms, self._offset_ms = self._offset_ms, self._offset()
+        return abs(self._offset_ms - before_ms) > STEP_MS
+
+    @staticmethod
+    def _offset() -> int:
+        return clock.wall_ms() - int(1000 * time.monotonic())
 
 
 class ClockCheck:

@@ -15,6 +15,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "shipper/audit.py": ("tests/unit/shipper/test_audit.py",),
     "shipper/lease.py": ("tests/unit/shipper/test_upload.py",),
     "shipper/buffer_client.py": ("tests/unit/shipper/test_buffer_client.py",),
+    "shipper/buffer_connection.py": ("tests/unit/shipper/test_buffer_client.py",),
     "shipper/sender.py": ("tests/unit/shipper/test_sender.py", "tests/unit/shipper/test_service.py"),
     "shipper/http/outcome.py": ("tests/unit/shipper/test_outcome.py",),
     "shipper/http/proof.py": ("tests/unit/shipper/test_proof.py", "tests/unit/shipper/test_outcome.py"),

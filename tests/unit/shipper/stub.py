@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import zmq
 
 from common import wire
-from shipper import buffer_client
+from shipper import buffer_connection
 from shipper.lease import Lease, Series
 
 # An hour ahead: what is older than a minute or two goes another way, and a test run lasts longer than that.
@@ -88,7 +88,7 @@ class StubBuffer:
 
     def ask(self, operation: str, **fields: Any) -> dict[str, Any]:
         """Stand in for `BufferConnection.ask`."""
-        return buffer_client._checked(self.answer({"v": 1, "id": 1, "op": operation, **fields}))
+        return buffer_connection._checked(self.answer({"v": 1, "id": 1, "op": operation, **fields}))
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the reply to a request."""

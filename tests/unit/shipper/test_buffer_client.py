@@ -11,7 +11,8 @@ import pytest
 import zmq
 
 from common import wire
-from shipper.buffer_client import BufferAwayError, BufferBusyError, BufferClient, BufferConnection, LeaseLostError
+from shipper.buffer_client import BufferClient
+from shipper.buffer_connection import BufferAwayError, BufferBusyError, BufferConnection, LeaseLostError
 from tests.unit.shipper.stub import BoundBuffer, StubBuffer, rows
 
 

@@ -378,7 +378,7 @@ def test_samples_that_the_server_would_drop_as_from_the_future_wait(
     running.for_a_while(0.5)
     assert [] == running.stub.uploaded
     vm.set_state(date_skew_s=0)
-    running.stage._offset_ms -= 3 * 86_400_000  # as if the clock had been set
+    running.stage._wall_clock._offset_ms -= 3 * 86_400_000  # as if the clock had been set
     running.until("the samples", lambda: running.stub.uploaded == [0, 1, 2])
 
 

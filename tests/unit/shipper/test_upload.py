@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from shipper.buffer_client import BufferBusyError, BufferClient, LeaseLostError
+from shipper.buffer_client import BufferClient
+from shipper.buffer_connection import BufferBusyError, LeaseLostError
 from shipper.http.client import Exchange, HttpClient
 from shipper.http.outcome import Accepted, BodyRefused, NotTheServer, NotWelcome, TryLater
 from shipper.upload import Upload
