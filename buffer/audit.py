@@ -39,7 +39,7 @@ class _Missing(NamedTuple):
     times_ms: list[int] | None = None
 
 
-class Audit:
+class AuditOperations:
     """Compare what was uploaded with what the server has, audit window by audit window.
 
     Args:

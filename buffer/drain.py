@@ -14,7 +14,7 @@ from typing import Any
 
 import zmq
 
-from buffer.audit import Audit
+from buffer.audit import AuditOperations
 from buffer.recheck import Recheck
 from buffer.server_starts import ServerStarts
 from buffer.storage import errors
@@ -36,7 +36,7 @@ REQUESTS_PER_TURN = 16  # then ingest gets its turn
 WITH_MARKS_WAITING = {"lease", "done", "release", "stats"}  # all others see what the server accepted as uploaded
 
 
-class RefusedError(Exception):
+class RequestRefusedError(Exception):
     """A request that cannot be carried out; nothing was changed.
 
     Attributes:
@@ -49,7 +49,7 @@ class RefusedError(Exception):
 
 
 @dataclass
-class Lease:
+class OpenLease:
     """Samples on their way to the server.
 
     Attributes:
@@ -77,7 +77,7 @@ class Drain:
         self._service = service
         self._store = store
         self._marks = marks
-        self._leases: dict[int, Lease] = {}
+        self._leases: dict[int, OpenLease] = {}
         self._closing = False
         self._numbers = count(time.time_ns() // 1_000_000)  # so that a lease of an earlier buffer is unknown
         recheck = Recheck(service, store, status)
@@ -90,7 +90,7 @@ class Drain:
             "stats": self._stats,
             "unquarantine": self._unquarantine,
             **recheck.operations(),
-            **Audit(service, store, recheck, status).operations(),
+            **AuditOperations(service, store, recheck, status).operations(),
             **ServerStarts(service, store, recheck).operations(),
             **UnsentEvents(service, store).operations(),
         }
@@ -128,7 +128,7 @@ class Drain:
             if request["op"] not in WITH_MARKS_WAITING:
                 self._marks.write()
             return operation(request)
-        except RefusedError as error:
+        except RequestRefusedError as error:
             return {"error": error.word, "detail": str(error)}
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             return {"error": "bad_request", "detail": f"{type(error).__name__}: {error}"}
@@ -168,11 +168,11 @@ class Drain:
 
     def _lease(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._closing:
-            raise RefusedError("closing", "the buffer ends")
+            raise RequestRefusedError("closing", "the buffer ends")
         priority, limit = int(request["priority"]), int(request["max_samples"])
         before_ms, since_ms = request.get("before_ms"), request.get("since_ms")
         if priority not in PRIORITIES or not 0 < limit <= MAX_LEASE:
-            raise RefusedError("bad_request", f"priority {priority}, max_samples {limit}")
+            raise RequestRefusedError("bad_request", f"priority {priority}, max_samples {limit}")
         taken = {row.id for lease in self._leases.values() for row in lease.rows}
         taken |= {row.id for _, row in self._marks.rows}
         while moved := self._store.clocks.rebase(taken):
@@ -185,7 +185,7 @@ class Drain:
         if not by_series:
             return {"lease": 0, "groups": []}
         number = next(self._numbers)
-        self._leases[number] = Lease(priority, [row for rows in by_series.values() for row in rows])
+        self._leases[number] = OpenLease(priority, [row for rows in by_series.values() for row in rows])
         return {"lease": number, "groups": [self._group(rows) for rows in by_series.values()]}
 
     def _group(self, rows: list[PendingSample]) -> list[Any]:
@@ -197,7 +197,7 @@ class Drain:
         lease, rows = self._next_rows(request)
         batch_id, chunk_index = str(request["batch_id"]), int(request["chunk_index"])
         if not 0 <= chunk_index < MOST_CHUNKS:
-            raise RefusedError("bad_request", f"chunk_index {chunk_index}")
+            raise RequestRefusedError("bad_request", f"chunk_index {chunk_index}")
         self._marks.add(UploadMark(lease.priority, rows, batch_id, chunk_index, clock.wall_ms()))
         self._account(request["lease"], lease, len(rows))
         return {"marked": len(rows)}
@@ -228,7 +228,7 @@ class Drain:
     def _release(self, request: dict[str, Any]) -> dict[str, Any]:
         lease = self._leases.pop(request["lease"], None)
         if lease is None:
-            raise RefusedError("unknown_lease", str(request["lease"]))
+            raise RequestRefusedError("unknown_lease", str(request["lease"]))
         first, last = request.get("doubtful", (0, 0))
         self._store.pending.keep_times(lease.rows[int(first) : int(last)])
         return {}
@@ -237,7 +237,7 @@ class Drain:
         now_ms = clock.wall_ms()
         intervals_ms = [int(1000 * float(seconds)) for seconds in request["intervals_s"]]
         if len(intervals_ms) != len(PRIORITIES):
-            raise RefusedError("bad_request", "intervals_s needs four numbers")
+            raise RequestRefusedError("bad_request", "intervals_s needs four numbers")
         pending, waiting = self._store.pending, list(self._marks.rows)
         counts = [pending.counts[p] - sum(priority == p for priority, _ in waiting) for p in PRIORITIES]
         due = []
@@ -259,16 +259,16 @@ class Drain:
         rows = self._store.pending.slice(priority, (0, -1), wire.LATEST_MS, len(marked) + 1)
         return next((timestamp_ms for timestamp_ms, row_id, _ in rows if row_id not in marked), None)
 
-    def _next_rows(self, request: dict[str, Any]) -> tuple[Lease, list[PendingSample]]:
+    def _next_rows(self, request: dict[str, Any]) -> tuple[OpenLease, list[PendingSample]]:
         lease = self._leases.get(request["lease"])
         if lease is None:
-            raise RefusedError("unknown_lease", str(request["lease"]))
+            raise RequestRefusedError("unknown_lease", str(request["lease"]))
         upto = int(request["upto"])
         if not lease.done < upto <= len(lease.rows):
-            raise RefusedError("bad_request", f"upto {upto}, done {lease.done} of {len(lease.rows)}")
+            raise RequestRefusedError("bad_request", f"upto {upto}, done {lease.done} of {len(lease.rows)}")
         return lease, lease.rows[lease.done : upto]
 
-    def _account(self, number: int, lease: Lease, rows: int) -> None:
+    def _account(self, number: int, lease: OpenLease, rows: int) -> None:
         lease.done += rows
         if self._closing or lease.done == len(lease.rows):
             del self._leases[number]

@@ -30,7 +30,7 @@ AVERAGES_TOLERANCE = 0.01  # what was refused is in the averages too
 DUE = "recheck_due"
 
 
-class Span(NamedTuple):
+class RecheckSpan(NamedTuple):
     """Windows that are counted together.
 
     Attributes:
@@ -42,13 +42,13 @@ class Span(NamedTuple):
     end_ms: int
     only_averages: bool = False
 
-    def halves(self) -> list[Span]:
+    def halves(self) -> list[RecheckSpan]:
         """Return the older and the newer half."""
         middle_ms = self.start_ms + (self.end_ms - self.start_ms) // WINDOW_MS // 2 * WINDOW_MS
         return [self._replace(end_ms=middle_ms), self._replace(start_ms=middle_ms)]
 
 
-def spans(windows: Iterable[tuple[int, int]]) -> Iterator[Span]:
+def spans(windows: Iterable[tuple[int, int]]) -> Iterator[RecheckSpan]:
     """Yield spans of windows, newest first.
 
     Args:
@@ -58,13 +58,13 @@ def spans(windows: Iterable[tuple[int, int]]) -> Iterator[Span]:
     for window_ms, count in windows:
         is_over = not count or samples + count > MOST_SAMPLES or end_ms - window_ms > MOST_MS
         if samples and is_over:
-            yield Span(start_ms, end_ms)
+            yield RecheckSpan(start_ms, end_ms)
             samples = 0
         if count:
             end_ms = end_ms if samples else window_ms + WINDOW_MS
             start_ms, samples = window_ms, samples + count
     if samples:
-        yield Span(start_ms, end_ms)
+        yield RecheckSpan(start_ms, end_ms)
 
 
 class Recheck:
@@ -79,7 +79,7 @@ class Recheck:
     def __init__(self, service: Service, store: Store, status: BufferStatus) -> None:
         self._service, self._store, self._status = service, store, status
         self._next_s = time.monotonic() + EVERY_S
-        self._spans: list[Span] = []
+        self._spans: list[RecheckSpan] = []
         self._oldest_ms: int | None = None
         self._found: ServerLoss | None = None
         self._is_running = self._by_series = False
@@ -153,7 +153,7 @@ class Recheck:
             if not self._spans:
                 self._finish()
 
-    def _judge(self, span: Span, there: int, short: int) -> None:
+    def _judge(self, span: RecheckSpan, there: int, short: int) -> None:
         """Have a span that is short audited again, or look closer at it."""
         if there and span.end_ms - span.start_ms > WINDOW_MS:
             self._spans += span.halves()
@@ -163,7 +163,7 @@ class Recheck:
         if span.start_ms == self._oldest_ms:
             self._ask_for_averages(before_ms=span.start_ms)
 
-    def _judge_averages(self, span: Span, there: int, short: int) -> None:
+    def _judge_averages(self, span: RecheckSpan, there: int, short: int) -> None:
         if short > AVERAGES_TOLERANCE * (there + short):
             self._found = ServerLoss(span.start_ms, span.end_ms, only_averages=short).joined(self._found)
             self._ask_for_averages(before_ms=span.start_ms)
@@ -173,7 +173,7 @@ class Recheck:
         newest_ms = self._store.aggregates.newest_ms(before_ms)
         if newest_ms is not None:
             end_ms = min(before_ms, newest_ms + WINDOW_MS)
-            self._spans.insert(0, Span(end_ms - AVERAGES_MS, end_ms, only_averages=True))
+            self._spans.insert(0, RecheckSpan(end_ms - AVERAGES_MS, end_ms, only_averages=True))
 
     def _finish(self) -> None:
         """Write down what is lost, and report it."""

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from collectors.host import Host, unsigned
-from collectors.process_table import Program
+from collectors.process_table import RunningProcess
 from common import untrusted
 from common.untrusted import UntrustedError
 
@@ -60,13 +60,13 @@ def pipeline_name(host: Host) -> str | None:
     return None
 
 
-def option(host: Host, program: Program, flag: str) -> int | None:
+def option(host: Host, program: RunningProcess, flag: str) -> int | None:
     """Return the number behind a flag of a command line, e.g. the latency in ms behind ``-l``."""
     words = (host.text(f"proc/{program.pid}/cmdline") or "").split("\0")
     return next((unsigned(value) for name, value in pairwise(words) if name == flag), None)
 
 
-def encoder(programs: Iterable[Program]) -> Program | None:
+def encoder(programs: Iterable[RunningProcess]) -> RunningProcess | None:
     """Return the process that encodes a stream, None where none does.
 
     An engine that always runs encodes while a sender runs: then that one's start is the stream's.

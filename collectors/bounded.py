@@ -29,7 +29,7 @@ class TooLongError(OSError):
     """The other side sent more bytes than allowed."""
 
 
-class Connection:
+class BoundedSocket:
     """A connected socket with a deadline, with the methods of a socket that `http.client` needs.
 
     Args:
@@ -73,7 +73,7 @@ class Connection:
 
 
 class _Received(io.RawIOBase):
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: BoundedSocket) -> None:
         self._connection = connection
 
     def readable(self) -> bool:
@@ -128,7 +128,7 @@ def dial(host: str, port: int, deadline_s: float, interface: str = "") -> socket
 
 
 @contextmanager
-def local(path: str, timeout_s: float, max_bytes: int, owners: Collection[int]) -> Iterator[Connection]:
+def local(path: str, timeout_s: float, max_bytes: int, owners: Collection[int]) -> Iterator[BoundedSocket]:
     """Connect to a socket of this machine whose listener is one of some users'.
 
     Args:
@@ -150,4 +150,4 @@ def local(path: str, timeout_s: float, max_bytes: int, owners: Collection[int]) 
         user = _CREDENTIALS.unpack(credentials)[1]
         if user not in owners:
             raise PermissionError(f"belongs to user {user}, who is not trusted with it")
-        yield Connection(connecting, deadline_s, max_bytes)
+        yield BoundedSocket(connecting, deadline_s, max_bytes)

@@ -24,7 +24,7 @@ _USER = re.compile(r"^Uid:\t(?:\d{1,10}\t)(\d{1,10})\t", re.MULTILINE)  # the ef
 _HERTZ = 100  # USER_HZ, the unit of starttime in /proc/PID/stat
 
 
-class Program(NamedTuple):
+class RunningProcess(NamedTuple):
     """A process.
 
     Attributes:
@@ -49,7 +49,7 @@ class ProcessTable:
         self._names = frozenset(names)
         self._others: dict[str, tuple[float, float]] = {}  # by number: when first seen, and when to look again
 
-    def look(self, host: Host) -> list[Program]:
+    def look(self, host: Host) -> list[RunningProcess]:
         """Return the running processes of these names, oldest first."""
         entries = [entry for entry in host.names("proc") if entry.isdecimal()]
         before, self._others = self._others, {}
@@ -79,11 +79,11 @@ def _is_trusted(host: Host, entry: str) -> bool:
     return False
 
 
-def _program(host: Host, entry: str) -> list[Program]:
+def _program(host: Host, entry: str) -> list[RunningProcess]:
     """Return a process, nothing where it has ended."""
     stat = host.text(f"proc/{entry}/stat") or ""
     fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
     started = unsigned(fields[19]) if len(fields) > 19 else None
     if started is None or fields[0] == "Z":
         return []
-    return [Program(int(entry), stat.partition("(")[2].rpartition(")")[0], started / _HERTZ)]
+    return [RunningProcess(int(entry), stat.partition("(")[2].rpartition(")")[0], started / _HERTZ)]

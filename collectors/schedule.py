@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from collectors.source import Seen, Source
+from collectors.source import Source, SourceOutput
 from common import clock, log
 from common.activity import Activity
 from common.config import Config
@@ -148,7 +148,7 @@ class Scheduled:
         for event in events:
             self._service.event(event, self.source.name)
 
-    def _publish(self, seen: Seen, timestamp_ms: int, *, urgent: bool = False) -> None:
+    def _publish(self, seen: SourceOutput, timestamp_ms: int, *, urgent: bool = False) -> None:
         if seen.samples:
             self._publisher.publish(seen.samples, timestamp_ms, producer=self.source.name, urgent=urgent)
 
@@ -165,7 +165,7 @@ class Scheduled:
         if self.source.watches:
             self._watch_timer.interval_s = self.source.rest_s or self.source.config.watch_interval_s
 
-    def _count(self, seen: Seen, duration_s: float) -> None:
+    def _count(self, seen: SourceOutput, duration_s: float) -> None:
         name, instruments = self.source.name, self._service.instruments
         instruments.count("collector.metrics_collected_total", len(seen.samples), collector=name)
         instruments.count("collector.metrics_failed_total", len(self.source.host.faults), collector=name)
@@ -197,7 +197,7 @@ class Scheduled:
         self._known_gaps = gaps
 
 
-class Schedule:
+class SourceSchedule:
     """All sources of a process.
 
     Attributes:

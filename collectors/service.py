@@ -6,7 +6,7 @@ import argparse
 
 from collectors import registry
 from collectors.host import Host
-from collectors.schedule import Schedule
+from collectors.schedule import SourceSchedule
 from collectors.source import Source
 from common.activity import Activity
 from common.service import Service
@@ -34,5 +34,5 @@ def build(options: argparse.Namespace) -> Service:
         )
         for name in names
     ]
-    Schedule(service, publisher, activity, sources)
+    SourceSchedule(service, publisher, activity, sources)
     return service

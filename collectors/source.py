@@ -18,7 +18,7 @@ from common.events import Event
 from common.sample import Batch, Sample
 
 
-class Seen(NamedTuple):
+class SourceOutput(NamedTuple):
     """What one reading gave."""
 
     samples: list[Sample]
@@ -63,12 +63,12 @@ class Source:
         """Return how long it may be left alone where only a descriptor brings news; None where it has to be watched."""
         return getattr(self._state, "rest_s", None)
 
-    def collect(self) -> Seen:
+    def collect(self) -> SourceOutput:
         """Read everything once."""
         self.host.begin()
         return _seen(admitted(self._module.collect(self.host, self.config, self._state), self.host))
 
-    def watch(self) -> Seen:
+    def watch(self) -> SourceOutput:
         """Read what cannot wait for the next collect."""
         self.host.begin()
         return _seen(admitted(self._module.watch(self.host, self.config, self._state), self.host))
@@ -78,8 +78,8 @@ class Source:
         self._module.hear(batch.samples, batch.timestamp_ms, batch.producer, self._state)
 
 
-def _seen(found: Iterable[Sample | Event]) -> Seen:
-    seen = Seen([], [])
+def _seen(found: Iterable[Sample | Event]) -> SourceOutput:
+    seen = SourceOutput([], [])
     for item in found:
         if isinstance(item, Event):
             seen.events.append(item)

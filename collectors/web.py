@@ -26,7 +26,7 @@ class WebError(Exception):
     """There is no answer; the text says why."""
 
 
-class Answer(NamedTuple):
+class WebPage(NamedTuple):
     """What came back: the status, the body as text, and the first cookie, "" without one."""
 
     status: int
@@ -34,7 +34,7 @@ class Answer(NamedTuple):
     cookie: str = ""
 
 
-def get(url: str, timeout_s: float, *, headers: Mapping[str, str] | None = None, interface: str = "") -> Answer:
+def get(url: str, timeout_s: float, *, headers: Mapping[str, str] | None = None, interface: str = "") -> WebPage:
     """Ask once; no redirect is followed, no proxy used.
 
     Args:
@@ -52,11 +52,11 @@ def get(url: str, timeout_s: float, *, headers: Mapping[str, str] | None = None,
         with _dial(parts, port, deadline_s, interface) as connected:
             asking = http.client.HTTPConnection(parts.hostname or "", port)
             asking.default_port = PORTS.get(parts.scheme, port)  # which is not named in the header Host
-            asking.sock = bounded.Connection(connected, deadline_s, MAX_BYTES)
+            asking.sock = bounded.BoundedSocket(connected, deadline_s, MAX_BYTES)
             asking.request("GET", _target(parts), headers=headers or {})
             with asking.getresponse() as response:
                 cookie = (response.getheader("Set-Cookie") or "").partition(";")[0].strip()
-                return Answer(response.status, _body(response), cookie)
+                return WebPage(response.status, _body(response), cookie)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise WebError(_why(error)) from error
 

@@ -63,7 +63,7 @@ MOVED = {
 OLD_ALERTS = "collectors.derived.alerts"  # until version 0.1
 
 
-class Fixed(NamedTuple):
+class FixedKey(NamedTuple):
     """A documented key whose value cannot be chosen here.
 
     Attributes:
@@ -78,12 +78,12 @@ class Fixed(NamedTuple):
 
 
 FIXED = {
-    "storage.compression": Fixed("gzip", text(), "archives are always gzip"),
-    "storage.rotation.max_size": Fixed(
+    "storage.compression": FixedKey("gzip", text(), "archives are always gzip"),
+    "storage.rotation.max_size": FixedKey(
         "", size(0, 1 << 50), "no effect: age makes aggregates of samples; storage.max_size limits database and archive"
     ),
-    "buffer.path": Fixed("", text(), "no effect: what waits for its upload is in the database, storage.path"),
-    "buffer.prune_strategy": Fixed(
+    "buffer.path": FixedKey("", text(), "no effect: what waits for its upload is in the database, storage.path"),
+    "buffer.prune_strategy": FixedKey(
         "oldest_first", text(), "beyond storage.max_size the least important goes first, of it the oldest"
     ),
 }
@@ -211,7 +211,7 @@ def _move_alerts(tree: dict[str, Any], problems: Problems) -> list[str]:
     return [f"{OLD_ALERTS}: read as alerts"]
 
 
-def _fix(tree: dict[str, Any], path: str, fixed: Fixed, problems: Problems) -> list[str]:
+def _fix(tree: dict[str, Any], path: str, fixed: FixedKey, problems: Problems) -> list[str]:
     """Accept the one value that a documented key can have here."""
     value = _pop(tree, path)
     if value is None:

@@ -29,5 +29,5 @@ def plain(text: str, max_length: int = MAX_LENGTH) -> str:
     """
     if text.isascii() and text.isprintable():
         return text[:max_length].strip()
-    spaced = _SPACES.sub(" ", _ESCAPE.sub("", text[: 16 * max_length]))
-    return "".join(filter(str.isprintable, spaced))[:max_length].strip()
+    kept = "".join(c for c in _ESCAPE.sub("", text[: 16 * max_length]) if c.isprintable() or c.isspace())
+    return _SPACES.sub(" ", kept)[:max_length].strip()

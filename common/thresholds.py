@@ -103,7 +103,7 @@ METRICS = frozenset(name for row in THRESHOLDS for name in (row.metric, row.of) 
 CORES_ALL = "all"  # the label of cpu.usage_percent whose value counts
 
 
-class Fixed(NamedTuple):
+class FixedThreshold(NamedTuple):
     """A number with colours and no alert: amber and red begin at these values; infinity for never."""
 
     amber: float
@@ -113,11 +113,11 @@ class Fixed(NamedTuple):
 
 _NEVER = float("inf")
 
-HEALTH_SCORE = Fixed(70, 40, above=False)
-FRAME_SHARE = Fixed(0.8, 0.5, above=False)  # of the frames that are wanted
-DISK_PERCENT = Fixed(90, _NEVER)
-BATTERY_PERCENT = Fixed(20, -_NEVER, above=False)
-BUDGET_SHARE = Fixed(0.8, 1)  # of the data budget: from here on the less important samples wait
+HEALTH_SCORE = FixedThreshold(70, 40, above=False)
+FRAME_SHARE = FixedThreshold(0.8, 0.5, above=False)  # of the frames that are wanted
+DISK_PERCENT = FixedThreshold(90, _NEVER)
+BATTERY_PERCENT = FixedThreshold(20, -_NEVER, above=False)
+BUDGET_SHARE = FixedThreshold(0.8, 1)  # of the data budget: from here on the less important samples wait
 
 
 def value_of(threshold: Threshold, value: float | None, whole: float | None = None) -> float | None:
@@ -165,7 +165,7 @@ def level(threshold: Threshold, alerts: Alerts, value: float | None, *, held: bo
     return DEGRADED if is_beyond(value, amber(threshold, alerts), above=threshold.above) else OK
 
 
-def fixed_level(fixed: Fixed, value: float | None) -> str:
+def fixed_level(fixed: FixedThreshold, value: float | None) -> str:
     """Return ok, degraded or error for a number without an alert, "" where it is not known."""
     if value is None:
         return ""

@@ -61,7 +61,7 @@ class MistakeError(Exception):
     """The command line asks for what cannot be done; says why."""
 
 
-class Auth:
+class VmauthFile:
     """vmauth's configuration as text, of which only the entries of devices are touched.
 
     Args:
@@ -102,7 +102,7 @@ class Auth:
 def main(argv: list[str]) -> int:
     """Run the command line; return the exit code."""
     options = _parser().parse_args(argv)
-    auth = Auth(options.auth)
+    auth = VmauthFile(options.auth)
     try:
         if options.command == "list":
             print("\n".join(auth.names()))
@@ -140,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(auth: Auth, options: argparse.Namespace) -> None:
+def _add(auth: VmauthFile, options: argparse.Namespace) -> None:
     devices = [*options.devices, *(_listed(options.list) if options.list else ())]
     known = set(auth.names())
     for device in devices:

@@ -4,9 +4,9 @@ A memory page that a child writes to is copied for that child; even reading an o
 work that creates temporary objects (parsing, importing, comparing files) is done here, before the fork.
 
 Reads: the modules of our packages, once; before each fork the times of their files, and the configuration if it is new.
-Emits: for a command ``-m PACKAGE …`` of ours a `Start`.
+Emits: for a command ``-m PACKAGE …`` of ours a `ChildStart`.
 Fails: where a file has changed since it was imported, or the command line or the configuration cannot be used, there is
-    no `Start`: the child is a fresh interpreter then, which runs the new code or says what is wrong.
+    no `ChildStart`: the child is a fresh interpreter then, which runs the new code or says what is wrong.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PACKAGES = ("common", "collectors", *SERVICES)
 _Stamp: TypeAlias = "tuple[int, int, int] | None"
 
 
-class Start(NamedTuple):
+class ChildStart(NamedTuple):
     """What a child needs to begin.
 
     Attributes:
@@ -68,7 +68,7 @@ class Preload:
         gc.collect()
         gc.freeze()  # a collection in a child would touch, and so copy, every object that is shared
 
-    def start(self, argv: Sequence[str], environ: Mapping[str, str]) -> Start | None:
+    def start(self, argv: Sequence[str], environ: Mapping[str, str]) -> ChildStart | None:
         """Return what the child of a command needs, None where it has to be a fresh interpreter.
 
         Args:
@@ -88,8 +88,8 @@ class Preload:
         except (SystemExit, ConfigError):
             return None
         if package == "collectors":
-            return Start(options.name, "collectors.service", options, ours(environ))
-        return Start(package, f"{package}.__main__", options, ours(environ))
+            return ChildStart(options.name, "collectors.service", options, ours(environ))
+        return ChildStart(package, f"{package}.__main__", options, ours(environ))
 
     def _is_current(self) -> bool:
         return all(_stamp(file) == stamp for file, stamp in self._stamps.items())
@@ -109,7 +109,7 @@ def ours(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name.startswith(config.ENVIRONMENT_PREFIX)}
 
 
-def run(start: Start) -> int:
+def run(start: ChildStart) -> int:
     """Be the service, in the child; return the exit status."""
     return service.main(importlib.import_module(start.module).build, start.options)
 

@@ -52,7 +52,7 @@ class Options(ServerOptions):  # type: ignore[misc] # supervisor has no types
 
     preloaded: preload.Preload
     _relay: Relay | None = None
-    _start: preload.Start | None = None
+    _start: preload.ChildStart | None = None
     _argv: Sequence[str] = ()
     _environ: Mapping[str, str] = MappingProxyType({})
 
@@ -100,7 +100,7 @@ class Options(ServerOptions):  # type: ignore[misc] # supervisor has no types
         super().execve(filename, argv, env)
 
 
-def become(start: preload.Start, changed: Mapping[str, str]) -> NoReturn:
+def become(start: preload.ChildStart, changed: Mapping[str, str]) -> NoReturn:
     """Run a service as its command would, in this process, and end it.
 
     Args:
@@ -146,7 +146,7 @@ def _command_line() -> tuple[tuple[int, int], list[str]]:
         return (0, 0), []
 
 
-def _status(start: preload.Start) -> int:
+def _status(start: preload.ChildStart) -> int:
     """Run a service; return the exit status."""
     try:
         return preload.run(start)

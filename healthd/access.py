@@ -24,7 +24,7 @@ from common.config import ConfigError
 from common.log import Log
 from common.settings import Health
 from common.token_file import TokenFile, reason
-from healthd.connection import JSON, Answer, Request
+from healthd.connection import JSON, Reply, Request
 
 LOGIN = "/login"
 COOKIE = "belabox_metrics"
@@ -54,7 +54,7 @@ class Access:
         self._log = log
         self._guesses = _Guesses()
 
-    def refusal(self, request: Request) -> Answer | None:
+    def refusal(self, request: Request) -> Reply | None:
         """Return why a request is not answered, None where it is."""
         if self._token is None:
             return None if _is_here(request.headers.get("host", "")) else _error(HTTPStatus.MISDIRECTED_REQUEST)
@@ -69,7 +69,7 @@ class Access:
             return _see(LOGIN)
         return _error(HTTPStatus.UNAUTHORIZED, ("WWW-Authenticate", "Bearer"))
 
-    def login(self, request: Request) -> Answer:
+    def login(self, request: Request) -> Reply:
         """Return the answer to a posted form: a cookie and the page, or the form again."""
         code, given = request.form.get("code", ""), request.form.get("token", "").strip()
         is_right = (lambda: self._take(code)) if code else (lambda: _equal(given, self._secret()))
@@ -80,7 +80,7 @@ class Access:
             return _see(f"{LOGIN}?wait")
         return _see(f"{LOGIN}?used" if code else f"{LOGIN}?again")
 
-    def _judge(self, peer: str, is_right: Callable[[], bool]) -> Answer | None:
+    def _judge(self, peer: str, is_right: Callable[[], bool]) -> Reply | None:
         if not self._guesses.allowed(peer, time.monotonic()):
             return _error(HTTPStatus.TOO_MANY_REQUESTS, ("Retry-After", str(int(GUESSES_S))))
         if is_right():
@@ -171,9 +171,9 @@ def _equal(given: str, right: str) -> bool:
     return hmac.compare_digest(*digests)
 
 
-def _see(path: str, *headers: tuple[str, str]) -> Answer:
-    return Answer(HTTPStatus.SEE_OTHER, "text/plain; charset=utf-8", b"", (("Location", path), *headers))
+def _see(path: str, *headers: tuple[str, str]) -> Reply:
+    return Reply(HTTPStatus.SEE_OTHER, "text/plain; charset=utf-8", b"", (("Location", path), *headers))
 
 
-def _error(status: HTTPStatus, *headers: tuple[str, str]) -> Answer:
-    return Answer(status, JSON, b'{"error": "%s"}\n' % status.phrase.lower().encode(), headers)
+def _error(status: HTTPStatus, *headers: tuple[str, str]) -> Reply:
+    return Reply(status, JSON, b'{"error": "%s"}\n' % status.phrase.lower().encode(), headers)

@@ -10,14 +10,14 @@ import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 
-from healthd.connection import Answer, Request
+from healthd.connection import Reply, Request
 
 LEAST_BYTES = 512  # less is one packet in any case
 GZIP_BITS = 16  # of zlib's wbits: with gzip's head and check
 WINDOW_BITS, MEMORY_LEVEL = 14, 5  # 16 KiB of memory of what was sent: two pictures; 80 KiB for a watcher
 
 
-def applied(answer: Answer, request: Request) -> Answer:
+def applied(answer: Reply, request: Request) -> Reply:
     """Return an answer as the client takes it."""
     if "gzip" not in request.headers.get("accept-encoding", "") or not _shrinks(answer):
         return answer
@@ -34,7 +34,7 @@ def stream(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield compressor.compress(piece) + compressor.flush(zlib.Z_SYNC_FLUSH)
 
 
-def _shrinks(answer: Answer) -> bool:
+def _shrinks(answer: Reply) -> bool:
     return answer.pieces is not None or len(answer.body) >= LEAST_BYTES
 
 

@@ -48,7 +48,7 @@ class Request(NamedTuple):
     form: Mapping[str, str] = {}
 
 
-class Answer(NamedTuple):
+class Reply(NamedTuple):
     """What one request gets.
 
     Attributes:
@@ -66,19 +66,19 @@ class Answer(NamedTuple):
     pieces: Iterator[bytes] | None = None
 
 
-class Listener(Protocol):
+class ServerInterface(Protocol):
     """What a connection needs of its server."""
 
     forms: Collection[str]
 
-    def respond(self, request: Request) -> Answer:
+    def respond(self, request: Request) -> Reply:
         """Return the answer to a request."""
 
 
-class Connection(BaseHTTPRequestHandler):
+class ClientConnection(BaseHTTPRequestHandler):
     """One client, from its first request to its last."""
 
-    server: Listener  # type: ignore[assignment]
+    server: ServerInterface  # type: ignore[assignment]
     protocol_version = "HTTP/1.1"
     default_request_version = "HTTP/1.1"  # of what is no request; HTTP/0.9 would have no status line
     timeout = REQUEST_S
@@ -118,7 +118,7 @@ class Connection(BaseHTTPRequestHandler):
         """Send an error as JSON and end the connection; the base class reports what it cannot parse here."""
         self.close_connection = True
         body = json.dumps({"error": HTTPStatus(code).phrase.lower()}).encode() + b"\n"
-        self._send(Answer(code, JSON, body))
+        self._send(Reply(code, JSON, body))
 
     def _read_head(self) -> bytes | None:
         """Return a request up to its empty line or as far as it may go, or None where none comes."""
@@ -210,7 +210,7 @@ class Connection(BaseHTTPRequestHandler):
         self._more_follows = True
         self.send_error(status)
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: Reply) -> None:
         self.close_connection = self.close_connection or answer.pieces is not None
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)

@@ -11,7 +11,7 @@ from common import clock
 from common.thresholds import ERROR, OK
 from healthd import compression, report, selfmetrics
 from healthd.access import Access
-from healthd.connection import JSON, Answer, Request
+from healthd.connection import JSON, Reply, Request
 from healthd.page import files
 from healthd.page.history import LEAST_SPAN_S, MOST_REPORTED_S, MOST_SPAN_S, History
 from healthd.page.latest import Latest
@@ -61,11 +61,11 @@ class Endpoints:
         self._live.close()
         self._history.close()
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Reply:
         """Return the answer to a request, compressed where the client takes it."""
         return compression.applied(self._answer(request), request)
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request) -> Reply:
         if request.method == "POST":
             return self._access.login(request)
         refusal = self._access.refusal(request)
@@ -77,7 +77,7 @@ class Endpoints:
         page = paths.get(request.path)
         return page() if page else _json(404, {"error": "not found", "paths": sorted(paths)})
 
-    def _paths(self, request: Request) -> dict[str, Callable[[], Answer]]:
+    def _paths(self, request: Request) -> dict[str, Callable[[], Reply]]:
         view, now_s = self.view, time.monotonic()
         return {
             files.PAGE: lambda: files.page(json.loads(self._live.current())),
@@ -86,7 +86,7 @@ class Endpoints:
             view.path: lambda: _health(view, now_s),
             f"{view.path}/live": lambda: _json(200, {"status": "alive"}),
             f"{view.path}/ready": lambda: _ready(view, now_s),
-            "/api/now": lambda: Answer(200, JSON, self._live.current() + b"\n"),
+            "/api/now": lambda: Reply(200, JSON, self._live.current() + b"\n"),
             "/api/live": lambda: self._watch(request),
             "/api/plots": lambda: self._plots(request.query),
             "/api/report": lambda: self._report(request.query),
@@ -98,11 +98,11 @@ class Endpoints:
         made = picture(self.view, self.latest, self._device, time.monotonic(), clock.wall_ms())
         return _compact(made)
 
-    def _watch(self, request: Request) -> Answer:
+    def _watch(self, request: Request) -> Reply:
         pieces = self._live.watch()
         if pieces is None:
             return _json(503, {"error": "too many watch already"})
-        return Answer(200, EVENT_STREAM, pieces=self._while_allowed(pieces, request))
+        return Reply(200, EVENT_STREAM, pieces=self._while_allowed(pieces, request))
 
     def _while_allowed(self, pieces: Iterator[bytes], request: Request) -> Iterator[bytes]:
         """Yield pieces until the request would be refused: another token ends what the old one began."""
@@ -111,13 +111,13 @@ class Endpoints:
                 return
             yield piece
 
-    def _samples(self) -> Answer:
+    def _samples(self) -> Reply:
         try:
-            return Answer(200, TEXT, self._history.newest(clock.wall_ms()))
+            return Reply(200, TEXT, self._history.newest(clock.wall_ms()))
         except UnreadableError as error:
             return _unreadable(error)
 
-    def _plots(self, query: Mapping[str, str]) -> Answer:
+    def _plots(self, query: Mapping[str, str]) -> Reply:
         """Answer with plots over `span_s` up to `end_ms`, or up to now: then from `after_ms` on alone."""
         fields = {"span_s": "300", "end_ms": "0", "after_ms": "0", **query}
         if not all(fields[name].isdecimal() and len(fields[name]) < 15 for name in ("span_s", "end_ms", "after_ms")):
@@ -129,7 +129,7 @@ class Endpoints:
             return self._read(lambda: self._history.plots(end_ms - 1000 * span_s, end_ms))
         return self._read(lambda: self._history.live(span_s, clock.wall_ms(), after_ms))
 
-    def _report(self, query: Mapping[str, str]) -> Answer:
+    def _report(self, query: Mapping[str, str]) -> Reply:
         """Answer with a file for whoever helps: of the stream or the time from `start_ms` to `end_ms`."""
         start, end = query.get("start_ms", ""), query.get("end_ms", "")
         if not all(number.isdecimal() and len(number) < 15 for number in (start, end)):
@@ -141,24 +141,24 @@ class Endpoints:
         except UnreadableError as error:
             return _json(503, {"error": f"the database cannot be read now: {error}"})
         name = time.strftime("report-%Y%m%d-%H%M%S.html", time.localtime(int(start) / 1000))
-        return Answer(
+        return Reply(
             200, HTML, text.encode(), (*files.HEADERS, ("Content-Disposition", f'attachment; filename="{name}"'))
         )
 
-    def _events(self, before: str) -> Answer:
+    def _events(self, before: str) -> Reply:
         numbers = before.split(".") if before else [str(number) for number in NEWEST]
         if len(numbers) != 2 or not all(number.isdecimal() and len(number) < 20 for number in numbers):
             return _json(400, {"error": "before: expected timestamp_ms.id of an event"})
         return self._read(lambda: {"events": self._history.events((int(numbers[0]), int(numbers[1])))})
 
-    def _read(self, read: Callable[[], dict[str, Any]]) -> Answer:
+    def _read(self, read: Callable[[], dict[str, Any]]) -> Reply:
         try:
-            return Answer(200, JSON, _compact(read()))
+            return Reply(200, JSON, _compact(read()))
         except UnreadableError as error:
             return _unreadable(error)
 
 
-def _unreadable(error: UnreadableError) -> Answer:
+def _unreadable(error: UnreadableError) -> Reply:
     return _json(503, {"error": f"the database cannot be read now: {error}"})
 
 
@@ -167,24 +167,24 @@ def _compact(body: dict[str, Any]) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _json(status: int, body: dict[str, Any]) -> Answer:
-    return Answer(status, JSON, json.dumps(body, ensure_ascii=False).encode() + b"\n")
+def _json(status: int, body: dict[str, Any]) -> Reply:
+    return Reply(status, JSON, json.dumps(body, ensure_ascii=False).encode() + b"\n")
 
 
-def _health(view: View, now_s: float) -> Answer:
+def _health(view: View, now_s: float) -> Reply:
     body = report.health(view, now_s, clock.wall_ms())
     return _json(503 if body["status"] == ERROR else 200, body)
 
 
-def _ready(view: View, now_s: float) -> Answer:
+def _ready(view: View, now_s: float) -> Reply:
     if view.uploads and not view.uploaded:
         return _json(503, {"status": "waiting for the first upload"})
     status = view.status(now_s)
     return _json(200 if status == OK else 503, {"status": status})
 
 
-def _metrics(view: View) -> Answer:
+def _metrics(view: View) -> Reply:
     from healthd import exposition  # noqa: PLC0415 - two megabytes that only a scraper needs
 
     text = exposition.exposition(selfmetrics.readings(view.known, view.verdict))
-    return Answer(200, TEXT, text)
+    return Reply(200, TEXT, text)

@@ -15,14 +15,14 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 
 from common.log import Log
-from healthd.connection import JSON, Answer, Connection, Request
+from healthd.connection import JSON, ClientConnection, Reply, Request
 
 MAX_CONNECTIONS = 32
 
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 
 
-class Server(ThreadingHTTPServer):
+class HttpServer(ThreadingHTTPServer):
     """Listen and answer, from construction until `close`.
 
     Args:
@@ -45,10 +45,10 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def __init__(
-        self, bind: str, port: int, answer: Callable[[Request], Answer], log: Log, forms: Collection[str] = ()
+        self, bind: str, port: int, answer: Callable[[Request], Reply], log: Log, forms: Collection[str] = ()
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-        super().__init__((bind, port), Connection)
+        super().__init__((bind, port), ClientConnection)
         self.asked_for = (bind, port)
         self.forms = forms
         self._answer = answer
@@ -100,13 +100,13 @@ class Server(ThreadingHTTPServer):
         finally:
             self._free.release()
 
-    def respond(self, request: Request) -> Answer:
+    def respond(self, request: Request) -> Reply:
         """Return the answer to a request, whatever happens."""
         try:
             return self._answer(request)
         except Exception as error:  # noqa: BLE001 - the boundary that reports a bug and goes on serving
             self._report(error, path=request.path)
-            return Answer(500, JSON, b'{"error": "internal server error"}\n')
+            return Reply(500, JSON, b'{"error": "internal server error"}\n')
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class' signature
         """Report a bug; a client that went away is none."""

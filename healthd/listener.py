@@ -11,9 +11,9 @@ from common.config import ConfigError
 from common.service import Service
 from healthd import access
 from healthd.access import CODE_FILE, LOGIN, Access
-from healthd.connection import Answer, Request
+from healthd.connection import Reply, Request
 from healthd.endpoints import Endpoints
-from healthd.http import Server
+from healthd.http import HttpServer
 from healthd.page.history import History
 from healthd.report import View
 
@@ -38,7 +38,7 @@ class Listener:
         self._process = process
         self._address_file = process.run_dir / "healthd.address"
         self._address_file.unlink(missing_ok=True)
-        self._server: Server | None = None
+        self._server: HttpServer | None = None
         self.endpoints = self._endpoints(view)
 
     def listen(self) -> None:
@@ -47,7 +47,7 @@ class Listener:
         if not health.enabled or self._server is not None:
             return
         try:
-            self._server = Server(health.bind, health.port, self._answer, self._process.log, {LOGIN})
+            self._server = HttpServer(health.bind, health.port, self._answer, self._process.log, {LOGIN})
         except OSError as error:
             where = f"{health.bind} port {health.port}"
             self._process.failed(f"cannot listen on {where}, trying again: {error.strerror or error}")
@@ -76,7 +76,7 @@ class Listener:
         self._stop()
         self.endpoints.close()
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request) -> Reply:
         """Return an answer; called on the connections' threads."""
         return self.endpoints.answer(request)
 

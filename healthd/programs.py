@@ -24,7 +24,7 @@ OWN = ("buffer", "shipper", "healthd")
 
 
 @dataclass(frozen=True)
-class Known:
+class Snapshot:
     """What healthd knows at one moment.
 
     Attributes:
@@ -82,7 +82,7 @@ _SILENT = Condition("silent", "sends no heartbeats")
 _MISSING = Condition("missing", "was never heard of")
 
 
-def conditions(known: Known, essential: tuple[str, ...], now_s: float) -> dict[str, Condition]:
+def conditions(known: Snapshot, essential: tuple[str, ...], now_s: float) -> dict[str, Condition]:
     """Return the condition of every process there should be, sorted by name.
 
     Args:
@@ -98,7 +98,7 @@ def conditions(known: Known, essential: tuple[str, ...], now_s: float) -> dict[s
     return {name: it for name, it in found.items() if name in essential or not _was_removed(name, it, known)}
 
 
-def is_collector(name: str, known: Known) -> bool:
+def is_collector(name: str, known: Snapshot) -> bool:
     """Tell whether a process collects: it says so, or supervisord's configuration does."""
     beat = known.beats.get(name)
     if beat is not None and beat.kind:
@@ -107,7 +107,7 @@ def is_collector(name: str, known: Known) -> bool:
     return program is not None and program.group == COLLECTORS
 
 
-def _was_removed(name: str, condition: Condition, known: Known) -> bool:
+def _was_removed(name: str, condition: Condition, known: Snapshot) -> bool:
     """Tell whether a process is gone and supervisord is no longer meant to have it."""
     supervision = known.supervision
     if supervision is None or supervision.problem is not None:
@@ -115,7 +115,7 @@ def _was_removed(name: str, condition: Condition, known: Known) -> bool:
     return condition.trouble is not None and name not in supervision.programs
 
 
-def _condition(name: str, known: Known, now_s: float) -> Condition:
+def _condition(name: str, known: Snapshot, now_s: float) -> Condition:
     beat, program = known.beats.get(name), known.program(name)
     if program is None:
         if known.was_off(name) and (beat is None or beat.said.state == heartbeats.STOPPING):

@@ -12,7 +12,7 @@ from common import VERSION, clock, wire
 from common.thresholds import ERROR, OK
 from healthd import advice, heartbeats, rollup
 from healthd.heartbeats import Beat
-from healthd.programs import Known
+from healthd.programs import Snapshot
 from healthd.rollup import Reason, Verdict
 from healthd.stream import NOTHING, StreamVerdict
 
@@ -38,7 +38,7 @@ class View:
         samples: the newest values are shown too.
     """
 
-    known: Known
+    known: Snapshot
     verdict: Verdict
     made_s: float
     uploads: bool
@@ -136,7 +136,7 @@ def _collector(name: str, view: View) -> dict[str, Any]:
     }
 
 
-def _process_of(source: str, known: Known) -> tuple[str, Beat | None]:
+def _process_of(source: str, known: Snapshot) -> tuple[str, Beat | None]:
     """Return the process that a source is in, and its heartbeat."""
     found = ((process, beat) for process, beat in known.beats.items() if source in beat.sources)
     return next(found, (source, known.beats.get(source)))

@@ -15,7 +15,7 @@ from common.settings import Settings
 from common.thresholds import DEGRADED, ERROR, OK
 from healthd.heartbeats import COLLECTED, Beat
 from healthd.page.tile import Tile
-from healthd.programs import OFF, Condition, Known, conditions, is_collector
+from healthd.programs import OFF, Condition, Snapshot, conditions, is_collector
 
 DISABLED, STARTING = "disabled", "starting"  # of a part, never of the whole
 
@@ -121,7 +121,7 @@ def limits(settings: Settings) -> Limits:
 
 
 def assess(
-    known: Known, limits: Limits, now_s: float, before: Verdict | None = None, tiles: Iterable[Tile] = ()
+    known: Snapshot, limits: Limits, now_s: float, before: Verdict | None = None, tiles: Iterable[Tile] = ()
 ) -> Verdict:
     """Judge what is known.
 
@@ -216,7 +216,7 @@ def _all_collectors(sources: Mapping[str, SourceHealth]) -> Iterator[_Found]:
         yield "collectors", ERROR, "all_failing", "every collector fails"
 
 
-def _process(name: str, states: Mapping[str, Condition], known: Known, limits: Limits) -> Iterator[_Found]:
+def _process(name: str, states: Mapping[str, Condition], known: Snapshot, limits: Limits) -> Iterator[_Found]:
     trouble, beat = states[name].trouble, known.beats.get(name)
     if trouble:
         yield name, ERROR if name in limits.essential else DEGRADED, "gone", trouble
@@ -225,7 +225,7 @@ def _process(name: str, states: Mapping[str, Condition], known: Known, limits: L
         yield name, DEGRADED, "failing", beat.error
 
 
-def _uploads(known: Known, limits: Limits, due: int | None, now_s: float) -> Iterator[_Found]:
+def _uploads(known: Snapshot, limits: Limits, due: int | None, now_s: float) -> Iterator[_Found]:
     shipper = known.beats.get("shipper")
     if shipper is not None:
         age_s = now_s - shipper.happened_s.get("last_current_ms", shipper.started_s)
@@ -244,7 +244,7 @@ def _uploads(known: Known, limits: Limits, due: int | None, now_s: float) -> Ite
         yield "uploader", DEGRADED, "pending", f"more than {limits.degraded_pending} samples due"
 
 
-def _server(known: Known, states: Mapping[str, Condition], limits: Limits) -> Iterator[_Found]:
+def _server(known: Snapshot, states: Mapping[str, Condition], limits: Limits) -> Iterator[_Found]:
     """Yield problems that a person has to fix at the server, or between it and the device."""
     if states["shipper"].trouble:
         return
@@ -258,7 +258,7 @@ def _server(known: Known, states: Mapping[str, Condition], limits: Limits) -> It
         yield "time", DEGRADED, "skew", f"this clock is {abs(skew_ms) / 1000:.1f} s {side} the server's"
 
 
-def _surroundings(known: Known, states: Mapping[str, Condition]) -> Iterator[_Found]:
+def _surroundings(known: Snapshot, states: Mapping[str, Condition]) -> Iterator[_Found]:
     paused = known.buffer.paused if not states["buffer"].trouble else None
     if paused:
         yield "storage", DEGRADED, "paused", f"the buffer takes no samples: {paused}"
@@ -271,7 +271,7 @@ def _surroundings(known: Known, states: Mapping[str, Condition]) -> Iterator[_Fo
         yield "supervisord", DEGRADED, "silent", f"does not answer, so processes that die are not restarted: {problem}"
 
 
-def _due(known: Known, states: Mapping[str, Condition]) -> int | None:
+def _due(known: Snapshot, states: Mapping[str, Condition]) -> int | None:
     """Return the samples that should have been uploaded by now, as the shipper or else the buffer counts them."""
     for name, counts in (("shipper", known.shipper.due), ("buffer", known.buffer.pending)):
         condition = states.get(name)

@@ -15,11 +15,11 @@ from common import VERSION
 from common.sample import Sample
 from healthd import heartbeats, procfs
 from healthd.heartbeats import RUNNING, Histogram, Reading
-from healthd.programs import Known
+from healthd.programs import Snapshot
 from healthd.rollup import Verdict
 
 
-def readings(known: Known, verdict: Verdict, proc: Path = procfs.PROC) -> Iterator[Reading]:
+def readings(known: Snapshot, verdict: Verdict, proc: Path = procfs.PROC) -> Iterator[Reading]:
     """Yield every reading once: a series that two processes claim is the first one's.
 
     Args:
@@ -50,7 +50,7 @@ def buckets(histogram: Histogram) -> list[tuple[str, float]]:
     return list(zip(bounds, histogram.counts))  # noqa: B905 - equally long, checked when it came
 
 
-def _all(known: Known, verdict: Verdict, proc: Path) -> Iterator[Reading]:
+def _all(known: Snapshot, verdict: Verdict, proc: Path) -> Iterator[Reading]:
     yield Reading("info", "belabox_metrics.info", {"version": VERSION}, 1)
     for name, condition in verdict.conditions.items():
         beat, runs = known.beats.get(name), condition.state == RUNNING

@@ -30,7 +30,7 @@ from healthd.listener import RETRY_S, Listener
 from healthd.notify import Notify
 from healthd.page import delivery
 from healthd.polling import Polling
-from healthd.programs import GRACE_S, Known
+from healthd.programs import GRACE_S, Snapshot
 from healthd.report import View
 from healthd.rollup import Reason, Verdict
 from healthd.supervisor import Supervisor
@@ -154,7 +154,7 @@ class Healthd:
         self.feed.close()
         self._socket.close(linger=0)
 
-    def _judge(self, known: Known, now_s: float) -> None:
+    def _judge(self, known: Snapshot, now_s: float) -> None:
         """Take what was committed since the last look, and judge recorder and stream."""
         settings, latest = self._service.config.settings, self.listener.endpoints.latest
         limits = rollup.limits(settings)
@@ -184,10 +184,10 @@ class Healthd:
         if moves or (buffer is not None and buffer.state == "stopped"):
             self._notify.moving(f"{self._verdict.status}: {len(self._verdict.reasons)} reasons")
 
-    def _known(self) -> Known:
-        return Known(self._started_s, dict(self._heartbeats.beats), self._polling.supervision)
+    def _known(self) -> Snapshot:
+        return Snapshot(self._started_s, dict(self._heartbeats.beats), self._polling.supervision)
 
-    def _view(self, known: Known, now_s: float) -> View:
+    def _view(self, known: Snapshot, now_s: float) -> View:
         settings = self._service.config.settings
         return View(
             known=known,

@@ -31,7 +31,7 @@ EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h
 _HOME, _BELOW, _NEW_SCREEN, _OLD_SCREEN = "\x1b[H", "\x1b[J", "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 
 
-class UnreachableError(Exception):
+class HealthUnreachableError(Exception):
     """healthd does not answer; says why."""
 
 
@@ -47,7 +47,7 @@ def main() -> int:
         return _watch(settings)
     try:
         print("\n".join(Terminal().lines(_ask(settings))))
-    except UnreachableError as error:
+    except HealthUnreachableError as error:
         print(error, file=sys.stderr)
         return EXIT_UNAVAILABLE
     return 0
@@ -70,7 +70,7 @@ def _watch(settings: Settings) -> int:
                 terminal = Terminal(size.columns, colour="NO_COLOR" not in os.environ, height=size.lines - 1)
                 seen = time.monotonic(), terminal.lines(_ask(settings))
                 lines = seen[1]
-            except UnreachableError as error:
+            except HealthUnreachableError as error:
                 lines = [str(error), *(_old(*seen) if seen else ())]
             shown = "".join(f"{line}\x1b[K\r\n" for line in lines[: size.lines - 1])
             sys.stdout.write(f"{_HOME}{shown}{_BELOW}")
@@ -95,7 +95,7 @@ def _ask(settings: Settings) -> dict[str, Any]:
     """
     status, body = ask(settings, "/api/now")
     if status != HTTPStatus.OK:
-        raise UnreachableError(f"healthd answers {status} {HTTPStatus(status).phrase}")
+        raise HealthUnreachableError(f"healthd answers {status} {HTTPStatus(status).phrase}")
     picture: dict[str, Any] = json.loads(body)
     return picture
 
@@ -111,7 +111,7 @@ def ask(settings: Settings, path: str) -> tuple[int, bytes]:
     try:
         token = access.token(settings.health)
     except config.ConfigError as error:
-        raise UnreachableError("; ".join(error.messages)) from None
+        raise HealthUnreachableError("; ".join(error.messages)) from None
     if token is not None:
         headers["Authorization"] = f"Bearer {token.text}"
     connection = http.client.HTTPConnection(address, timeout=TIMEOUT_S)
@@ -120,7 +120,7 @@ def ask(settings: Settings, path: str) -> tuple[int, bytes]:
         answer = connection.getresponse()
         return answer.status, answer.read()
     except (OSError, http.client.HTTPException) as error:
-        raise UnreachableError(f"healthd does not answer at {address}: {error or type(error).__name__}") from None
+        raise HealthUnreachableError(f"healthd does not answer at {address}: {error or type(error).__name__}") from None
     finally:
         connection.close()
 
@@ -131,7 +131,7 @@ def _address(run_dir: Path) -> str:
     try:
         address = file.read_text(encoding="ascii").strip()
     except OSError as error:
-        raise UnreachableError(f"healthd does not listen: {file}: {error.strerror}") from None
+        raise HealthUnreachableError(f"healthd does not listen: {file}: {error.strerror}") from None
     host, _, port = address.rpartition(":")
     return f"127.0.0.1:{port}" if host == "0.0.0.0" else f"[::1]:{port}" if host == "[::]" else address  # noqa: S104
 

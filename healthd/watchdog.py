@@ -20,7 +20,7 @@ from pathlib import Path
 from common.events import Event
 from common.service import EXIT_OFF
 from healthd import procfs, supervisor
-from healthd.programs import OFF, Condition, Known
+from healthd.programs import OFF, Condition, Snapshot
 from healthd.supervisor import Program, Supervisor
 
 UNHEARD_S = 60.0  # from a start to the first heartbeat: imports on a worn SD card
@@ -76,7 +76,7 @@ class Watchdog:
         self._pids: dict[str, int] = {}
         self._down: set[str] = set()
 
-    def look(self, known: Known, conditions: Mapping[str, Condition], now_s: float, *, acts: bool) -> None:
+    def look(self, known: Snapshot, conditions: Mapping[str, Condition], now_s: float, *, acts: bool) -> None:
         """Judge every process once.
 
         Args:
@@ -98,14 +98,14 @@ class Watchdog:
                     self._end_silent(program, condition, known, now_s)
                     self._start_fatal(program, now_s)
 
-    def start_off(self, known: Known, conditions: Mapping[str, Condition]) -> None:
+    def start_off(self, known: Snapshot, conditions: Mapping[str, Condition]) -> None:
         """Start what had ended because it was not enabled: it may be now, and ends again if it is not."""
         for name, condition in conditions.items():
             program = known.program(name)
             if program is not None and condition.state == OFF:
                 self._supervisor.start(program)
 
-    def _follow(self, program: Program, known: Known) -> None:
+    def _follow(self, program: Program, known: Snapshot) -> None:
         """Report when a process has died without announcing its end, and when it runs again."""
         name, beat, before = program.name, known.beats.get(program.name), self._pids.get(program.name)
         gone = before is not None and program.pid != before
@@ -123,7 +123,7 @@ class Watchdog:
             self._down.discard(name)
             self._report(Event("process_back", f"{name} runs again", name))
 
-    def _end_silent(self, program: Program, condition: Condition, known: Known, now_s: float) -> None:
+    def _end_silent(self, program: Program, condition: Condition, known: Snapshot, now_s: float) -> None:
         name, beat = program.name, known.beats.get(program.name)
         if condition.state != "silent" or program.state != supervisor.RUNNING:
             self._silences.pop(name, None)

@@ -49,7 +49,7 @@ class Uploaded(NamedTuple):
     samples: int
 
 
-class Audit:
+class Auditor:
     """The comparison as a step of the shipper.
 
     Args:

@@ -25,7 +25,7 @@ class Stats(NamedTuple):
     oldest_ms: list[int | None]
 
 
-class Event(NamedTuple):
+class StoredEvent(NamedTuple):
     """What happened, in words; `session_id` is None outside of a stream."""
 
     id: int
@@ -180,11 +180,11 @@ class BufferClient:
         """Report a start, and series and times of what is missing of those seconds; None where nobody knows."""
         self._ask("restarted", **start._asdict(), missing=missing)
 
-    def events(self) -> tuple[str, list[Event]]:
+    def events(self) -> tuple[str, list[StoredEvent]]:
         """Return the device's id, and the oldest events that the server for logs does not have."""
         reply = self._ask("events")
         try:
-            return str(reply["device_id"]), [Event(*row) for row in reply["events"]]
+            return str(reply["device_id"]), [StoredEvent(*row) for row in reply["events"]]
         except (KeyError, TypeError) as error:
             raise BufferAwayError(f"events: {type(error).__name__} {error}") from error
 

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from common.remote import VICTORIAMETRICS, Auth, Remote, Tls
-from shipper.buffer_client import BufferClient, Event
+from shipper.buffer_client import BufferClient, StoredEvent
 from shipper.event_audit import EventAudit
 from shipper.http import proof
 from shipper.http.client import Exchange, HttpClient
@@ -109,12 +109,12 @@ def remote_for_events(remote: Remote) -> Remote:
     )
 
 
-def body(device_id: str, events: Sequence[Event]) -> bytes:
+def body(device_id: str, events: Sequence[StoredEvent]) -> bytes:
     """Return events as JSON lines, in the fields that VictoriaLogs looks for."""
     return b"".join(json.dumps(_fields(device_id, event), ensure_ascii=False).encode() + b"\n" for event in events)
 
 
-def _fields(device_id: str, event: Event) -> dict[str, Any]:
+def _fields(device_id: str, event: StoredEvent) -> dict[str, Any]:
     when = datetime.fromtimestamp(event.timestamp_ms / 1000, tz=timezone.utc).isoformat(timespec="milliseconds")
     session = {"session_id": event.session_id} if event.session_id else {}
     return {

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from common import catalog
-from shipper.lease import Lease, Series
+from shipper.lease import Lease, LeasedSeries
 
 # Defaults of -maxLabelsPerTimeseries, -maxLabelNameLen and -maxLabelValueLen since v1.108.0, in bytes of
 # UTF-8; older servers cut instead of dropping, and merge series that are then alike.
@@ -88,7 +88,7 @@ def _safe(name: str) -> str:
     return safe if safe and not safe[0].isdigit() else f"_{safe}"
 
 
-def _lines(series: Series, first: int, last: int) -> Iterator[bytes]:
+def _lines(series: LeasedSeries, first: int, last: int) -> Iterator[bytes]:
     head = _head(series.name, series.device_id, series.tags)
     for start in range(first, last, MAX_LINE_SAMPLES):
         stop = min(last, start + MAX_LINE_SAMPLES)
@@ -127,7 +127,7 @@ def _limit_broken(name: str, device_id: str, tags: tuple[tuple[str, str], ...]) 
     return "too_long_label_value" if too_long else ""
 
 
-def _bad_samples(series: Series, begin: int) -> Iterator[Refusal]:
+def _bad_samples(series: LeasedSeries, begin: int) -> Iterator[Refusal]:
     for index, pair in enumerate(zip(series.timestamps, series.values, strict=True), begin):
         timestamp, value = pair
         if not _all_finite([value]):

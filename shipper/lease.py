@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from common.wire import WireError
 
 
-class Series(NamedTuple):
+class LeasedSeries(NamedTuple):
     """The leased samples of one series.
 
     Attributes:
@@ -46,7 +46,7 @@ class Lease:
     """
 
     def __init__(
-        self, number: int, priority: int, series: Sequence[Series], asked: int, session_id: str | None = None
+        self, number: int, priority: int, series: Sequence[LeasedSeries], asked: int, session_id: str | None = None
     ) -> None:
         self.number = number
         self.priority = priority
@@ -59,7 +59,7 @@ class Lease:
         """Return the number of samples."""
         return self._begins[-1]
 
-    def parts(self, start: int, stop: int) -> Iterator[tuple[Series, int, int]]:
+    def parts(self, start: int, stop: int) -> Iterator[tuple[LeasedSeries, int, int]]:
         """Yield each series that has samples in [start, stop), with its own range of them."""
         index = bisect_right(self._begins, start) - 1
         while start < stop:
@@ -86,7 +86,11 @@ def from_reply(reply: dict[str, Any], priority: int, asked: int) -> Lease | None
     return lease if number and len(lease) else None
 
 
-def _series(name: str, device_id: str, tags: dict[str, str], timestamps: list[int], values: list[float]) -> Series:
+def _series(
+    name: str, device_id: str, tags: dict[str, str], timestamps: list[int], values: list[float]
+) -> LeasedSeries:
     if not isinstance(name, str) or not isinstance(device_id, str) or len(timestamps) != len(values):
         raise WireError("shape", f"a series of {len(timestamps)} timestamps and {len(values)} values")
-    return Series(name, device_id, tuple((str(key), str(value)) for key, value in tags.items()), timestamps, values)
+    return LeasedSeries(
+        name, device_id, tuple((str(key), str(value)) for key, value in tags.items()), timestamps, values
+    )

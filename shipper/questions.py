@@ -34,7 +34,7 @@ class UnreachableError(Exception):
     """The server cannot be asked what it has."""
 
 
-class Start(NamedTuple):
+class ServerIdentity(NamedTuple):
     """What the server says of itself: when it was started, Unix seconds, and whether it is a queue before another."""
 
     started_s: int | None
@@ -83,13 +83,13 @@ class Questions:
         url = f"{self._query_url.removesuffix('query')}export?match[]={selector}&{span}"
         return parse_times(self._get(url, proof.EXPORT).body)
 
-    def start(self) -> Start:
+    def start(self) -> ServerIdentity:
         """Ask the server when it was started."""
         try:
             answer = self._get(f"{base_url(self._remote.url)}/metrics", proof.METRICS)
         except UnreachableError:
-            return Start(None, queues=False)
-        return Start(parse_start(answer.body), QUEUE_METRIC in answer.body)
+            return ServerIdentity(None, queues=False)
+        return ServerIdentity(parse_start(answer.body), QUEUE_METRIC in answer.body)
 
     @property
     def _query_url(self) -> str:

@@ -43,7 +43,7 @@ class _Lane:
     warm: bool = False
 
 
-class Schedule:
+class LaneSchedule:
     """The lanes, most urgent first.
 
     Args:
@@ -112,7 +112,7 @@ class Queues:
         lanes: their intervals.
         commit_interval_s: how long the buffer may keep a sample before it is asked for.
         now_s: monotonic.
-        phase: as of `Schedule`.
+        phase: as of `LaneSchedule`.
 
     Attributes:
         schedule: when each lane is due.
@@ -121,7 +121,7 @@ class Queues:
 
     def __init__(self, lanes: Lanes, commit_interval_s: float, now_s: float, phase: float = 0.0) -> None:
         self._commit_interval_s = commit_interval_s
-        self.schedule = Schedule(lanes, now_s, phase)
+        self.schedule = LaneSchedule(lanes, now_s, phase)
         self.old = set(PRIORITIES)
 
     def next(self, lanes: Collection[int], state: State, now_s: float, under_way: Collection[Queue]) -> Queue | None:

@@ -19,7 +19,7 @@ from common import lock
 from common.config import Config, ConfigError
 from common.remote import Remote
 from common.service import Service
-from shipper.audit import Audit
+from shipper.audit import Auditor
 from shipper.buffer_client import BufferClient, Chunk
 from shipper.buffer_connection import BufferAwayError, BufferBusyError, BufferConnection, LeaseLostError, wake_ups
 from shipper.event_uploader import EventUploader, remote_for_events
@@ -64,7 +64,7 @@ class _Server(NamedTuple):
 
     client: HttpClient
     sender: Sender
-    audit: Audit
+    audit: Auditor
     clocks: ClockCheck
     events: EventUploader | None
 
@@ -218,7 +218,7 @@ class Shipper:
         return _Server(
             client,
             Sender(state, queues, self._buffer, client, self._quota, report),
-            Audit(remote, self._buffer, client, report),
+            Auditor(remote, self._buffer, client, report),
             ClockCheck(settings.monitoring, remote.url, client, report),
             self._event_uploader(config, way.meter) if remote.events.url else None,
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from buffer.recovery.aside import Aside
-from buffer.recovery.frames import Log
+from buffer.recovery.frames import WriteAheadLog
 from buffer.recovery.pages import FRACTIONS
 from buffer.recovery.salvage import SalvageProgress
 from buffer.storage import database, errors, migrations
@@ -22,7 +22,7 @@ from common.events import Event
 from common.service import Service
 
 
-class Verdict(NamedTuple):
+class FileVerdict(NamedTuple):
     """What is wrong with a file, and whether it is ours at all."""
 
     reason: str
@@ -43,7 +43,7 @@ def open_store(service: Service) -> Store:
     if moved is not None:
         service.log.warning("finished moving a damaged database", path=str(path), moved_to=str(moved))
     found = _examine(service)
-    if isinstance(found, Verdict):
+    if isinstance(found, FileVerdict):
         replace(service, aside, found)
         found = _new_store(service)
     for path in aside.take_back(database.is_readable):
@@ -51,7 +51,7 @@ def open_store(service: Service) -> Store:
     return found
 
 
-def replace(service: Service, aside: Aside, verdict: Verdict) -> Path:
+def replace(service: Service, aside: Aside, verdict: FileVerdict) -> Path:
     """Move the database aside and report it.
 
     Raises:
@@ -65,7 +65,7 @@ def replace(service: Service, aside: Aside, verdict: Verdict) -> Path:
     return moved
 
 
-def _examine(service: Service) -> Store | Verdict:
+def _examine(service: Service) -> Store | FileVerdict:
     """Return the store of a sound file, or what is wrong with it."""
     path = service.config.settings.storage.path
     unclean = database.size(database.log_of(path)) > 0
@@ -79,18 +79,18 @@ def _examine(service: Service) -> Store | Verdict:
             store.abandon()
             raise
     except migrations.UnknownSchemaError as error:
-        return Verdict(str(error), foreign=_has_valid_header(path))
+        return FileVerdict(str(error), foreign=_has_valid_header(path))
     except errors.Error as error:
         misread = isinstance(error, errors.ReadOnlyError) and not _has_valid_header(path)
         if not (misread or isinstance(error, errors.SqlError) or database.is_damage(error)):
             raise
-        return Verdict(f"{type(error).__name__}: {error}")
+        return FileVerdict(f"{type(error).__name__}: {error}")
     except ValueError as error:  # a column holds what was never written to it, such as text that is no UTF-8
-        return Verdict(f"{type(error).__name__}: {error}")
+        return FileVerdict(f"{type(error).__name__}: {error}")
     if problem is None:
         return store
     store.abandon()
-    return Verdict(problem)
+    return FileVerdict(problem)
 
 
 def _new_store(service: Service) -> Store:
@@ -106,7 +106,7 @@ def _keep_hidden_commits(service: Service, store: Store) -> None:
     """Copy a log that holds commits SQLite does not see, behind a damaged or torn frame, before it writes over them."""
     path = service.config.settings.storage.path
     valid = store.frames_in_log()
-    log = Log(database.log_of(path))
+    log = WriteAheadLog(database.log_of(path))
     try:
         if not log.has_commit_after(valid):
             return

@@ -42,7 +42,7 @@ class Frame(NamedTuple):
     sums: _Pair
 
 
-class Log:
+class WriteAheadLog:
     """The pages in a write-ahead log.
 
     Args:

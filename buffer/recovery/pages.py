@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from buffer.recovery.frames import PAGE_SIZES, Log, is_page_size, open_or_none, read_at
+from buffer.recovery.frames import PAGE_SIZES, WriteAheadLog, is_page_size, open_or_none, read_at
 
 Value: TypeAlias = int | float | str | bytes | None
 
@@ -58,7 +58,7 @@ class File:
 
     def __init__(self, path: Path, first_frame: int = 0) -> None:
         self._fd = open_or_none(path)
-        self.log = Log(path.with_name(f"{path.name}-wal"), first_frame)
+        self.log = WriteAheadLog(path.with_name(f"{path.name}-wal"), first_frame)
         stored = int.from_bytes(self._read(2, 16), "big")
         stored = 65_536 if stored == 1 else stored
         sizes = [stored] if is_page_size(stored) else []

@@ -108,7 +108,7 @@ class Rescue:
             self._store.abandon()
             self._closed = True
         if damage is not None:
-            verdict = checkup.Verdict(f"{type(damage).__name__}: {damage}")
+            verdict = checkup.FileVerdict(f"{type(damage).__name__}: {damage}")
             self._moved = checkup.replace(self._service, self._aside, verdict)
             self._known = self._store.series.known()
             self._store.damage = None

@@ -58,7 +58,7 @@ class Space(NamedTuple):
     used_bytes: Callable[[], int]
 
 
-class Archive:
+class Archiver:
     """Write what is finished, delete what is too old.
 
     Args:

@@ -58,7 +58,7 @@ def plan(now_ms: int, config: settings.Retention, *, is_audited: bool = True) ->
     return Cutoffs(*(audit_windows.start_of(now_ms - int(age_s * 1000)) for age_s in ages_s))
 
 
-class Retention:
+class RetentionRound:
     """The hourly round.
 
     Args:

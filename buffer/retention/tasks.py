@@ -13,10 +13,10 @@ from typing import Protocol
 
 from buffer import free_space
 from buffer.pace import Pace
-from buffer.retention.archive import Archive, Space
+from buffer.retention.archive import Archiver, Space
 from buffer.retention.archive_folder import ArchiveFolder
 from buffer.retention.context import Context
-from buffer.retention.retention import Retention
+from buffer.retention.retention import RetentionRound
 from buffer.retention.size_cap import SizeCap
 from buffer.settled_clock import SettledClock
 from buffer.storage import errors
@@ -107,7 +107,7 @@ class RetentionTasks:
             return True
         if name == SizeCap.name:
             return False
-        if name == Retention.name and self._has_more.get(Archive.name):
+        if name == RetentionRound.name and self._has_more.get(Archiver.name):
             return True  # what is archived should be there in full
         return self._is_busy() or not self._clock.is_settled()
 
@@ -123,8 +123,8 @@ class RetentionTasks:
         context = Context(store, folder, config, instruments, log)
         size_cap = SizeCap(context, service.event)
         space = Space(lambda: free_space.free_bytes(store.path), size_cap.used_bytes)
-        archive = Archive(context, space)
-        retention = Retention(
+        archive = Archiver(context, space)
+        retention = RetentionRound(
             store,
             lambda: config().retention,
             instruments,

@@ -37,7 +37,7 @@ class WalCheckpoint:
     new_bytes: int
 
 
-class Connection(apsw.Connection):
+class DatabaseConnection(apsw.Connection):
     """A connection whose `with` passes on why a transaction failed.
 
     On a full disk and on I/O errors SQLite rolls back by itself; apsw would then report that there was
@@ -70,7 +70,7 @@ def connect(settings: Storage, device_id: str, progress: Callable[[int], None]) 
         apsw.Error: the file cannot be opened, or is damaged.
         migrations.UnknownSchemaError: it is a database, but not one of ours.
     """
-    connection = Connection(str(settings.path))
+    connection = DatabaseConnection(str(settings.path))
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         migrations.version(connection)  # refuses a file that is not ours before anything in it is changed

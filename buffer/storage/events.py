@@ -45,7 +45,7 @@ class Total(NamedTuple):
     sample: Sample
 
 
-class Span(NamedTuple):
+class EventSpan(NamedTuple):
     """The times of some events, and how many events that were sent lie between them."""
 
     start_ms: int
@@ -53,7 +53,7 @@ class Span(NamedTuple):
     events: int
 
 
-class Events:
+class EventTable:
     """The table `events`, and how many there ever were.
 
     Args:
@@ -115,14 +115,14 @@ class Events:
         rows: list[Any] = self._connection.execute(query, (sent_id, unsynchronised, limit)).fetchall()
         return rows
 
-    def span(self, after_id: int, upto_id: int) -> Span | None:
+    def span(self, after_id: int, upto_id: int) -> EventSpan | None:
         """Return between which times the events that follow one lie, up to another; None where there are none."""
         query = "SELECT min(timestamp_ms), max(timestamp_ms) FROM events WHERE id > ? AND id <= ?"
         start_ms, end_ms = self._connection.execute(query, (after_id, upto_id)).get
         if start_ms is None:
             return None
         query = "SELECT count(*) FROM events WHERE timestamp_ms >= ? AND timestamp_ms <= ? AND id <= ?"
-        return Span(start_ms, end_ms, int(self._connection.execute(query, (start_ms, end_ms, upto_id)).get))
+        return EventSpan(start_ms, end_ms, int(self._connection.execute(query, (start_ms, end_ms, upto_id)).get))
 
     def slice(self, after: tuple[int, int], before_ms: int, limit: int) -> list[tuple[Any, ...]]:
         """Return the same of those that follow a (timestamp, id) and are older than a time, in that order."""

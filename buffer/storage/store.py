@@ -20,7 +20,7 @@ from buffer.storage.archive_file import ArchiveFile
 from buffer.storage.audit_windows import AuditWindows
 from buffer.storage.checkpoints import Checkpoints
 from buffer.storage.clocks import Clocks
-from buffer.storage.events import Events
+from buffer.storage.events import EventTable
 from buffer.storage.pending import Pending, UploadMark
 from buffer.storage.progress import Progress
 from buffer.storage.restore import Restore
@@ -136,7 +136,7 @@ class Store:
         return self._writer.sessions
 
     @property
-    def events(self) -> Events:
+    def events(self) -> EventTable:
         """Return the events."""
         return self._writer.events
 

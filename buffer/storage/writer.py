@@ -18,7 +18,7 @@ import apsw
 
 from buffer.storage import fate
 from buffer.storage.clocks import MAX_BUMPS, Clocks, Placed
-from buffer.storage.events import Events, is_event
+from buffer.storage.events import EventTable, is_event
 from buffer.storage.series import SeriesIndex
 from buffer.storage.sessions import Sessions, is_session
 from common.sample import CRITICAL, PRIORITIES, Batch, Sample
@@ -84,7 +84,7 @@ class SampleWriter:
         self.series.forget()
         self.clocks = Clocks(self._connection, self._sync_wait_s)
         self.sessions = Sessions(self._connection, self._directory)
-        self.events = Events(self._connection)
+        self.events = EventTable(self._connection)
 
     def enter(self, batches: Iterable[Batch]) -> Entered:
         """Enter batches.

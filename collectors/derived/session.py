@@ -21,10 +21,10 @@ from typing import Any
 from collectors import belabox
 from collectors.derived import stream_state
 from collectors.derived.heard import Heard
-from collectors.derived.session_numbers import COMPLETED, Session
-from collectors.derived.stream_state import Seen, StreamState
+from collectors.derived.session_numbers import COMPLETED, StreamSession
+from collectors.derived.stream_state import Observation, StreamState
 from collectors.host import Host
-from collectors.process_table import ProcessTable, Program
+from collectors.process_table import ProcessTable, RunningProcess
 from common import clock
 from common.events import Event
 from common.keys import boolean, duration, key
@@ -66,8 +66,8 @@ class State:
         self.stream = StreamState()
         self.heard = Heard(LIFE_SIGNS)
         self.is_tapped = False
-        self.session: Session | None = None
-        self.ended: tuple[Session, float] | None = None
+        self.session: StreamSession | None = None
+        self.ended: tuple[StreamSession, float] | None = None
         self.announced = False
         self.told_s = float("-inf")
         self.table = ProcessTable(belabox.ENCODERS | belabox.SENDERS)
@@ -107,7 +107,7 @@ def watch(host: Host, _config: Config, state: State) -> Iterator[Sample | Event]
     programs = state.table.look(host)
     encoder, now_ms = belabox.encoder(programs), clock.wall_ms()
     stream, restarts = state.stream, state.stream.restarts
-    seen = Seen(
+    seen = Observation(
         encoder.pid if encoder else None,
         any(program.name in belabox.SENDERS for program in programs),
         *_signs(state, host.now_s),
@@ -145,7 +145,7 @@ def _follow_live(state: State, now_ms: int) -> None:
         session.live_ms[-1] = session.live_ms[-1][0], session.last_ms
 
 
-def _runs(host: Host, encoder: Program, state: State, *, restarted: bool) -> Iterator[Sample | Event]:
+def _runs(host: Host, encoder: RunningProcess, state: State, *, restarted: bool) -> Iterator[Sample | Event]:
     session = state.session
     if session is None:
         session = state.session = _begin(host, encoder, state.boot_id)
@@ -159,15 +159,15 @@ def _runs(host: Host, encoder: Program, state: State, *, restarted: bool) -> Ite
     state.announced = False
 
 
-def _begin(host: Host, encoder: Program, boot_id: str) -> Session:
+def _begin(host: Host, encoder: RunningProcess, boot_id: str) -> StreamSession:
     """Return a session whose id is the same however often this process is restarted."""
     uptime_s = belabox.uptime_s(host)
     age_s = max(0.0, uptime_s - encoder.started_s) if uptime_s is not None else 0.0
     name, now_ms = f"{boot_id} {encoder.pid} {encoder.started_s}", clock.wall_ms()
-    return Session(str(uuid.uuid5(NAMESPACE, name)), now_ms - int(1000 * age_s), encoder, now_ms)
+    return StreamSession(str(uuid.uuid5(NAMESPACE, name)), now_ms - int(1000 * age_s), encoder, now_ms)
 
 
-def _gone(session: Session, state: State, now_s: float) -> Iterator[Sample | Event]:
+def _gone(session: StreamSession, state: State, now_s: float) -> Iterator[Sample | Event]:
     """Yield the end, or that the encoder is gone while the sender stays; a stop takes both within a moment."""
     if state.stream.state == stream_state.ENDING:
         if not state.announced and now_s - state.stream.since_s >= ENDING_S:
@@ -189,7 +189,7 @@ def _summary(state: State, now_s: float) -> Iterator[Sample]:
         state.ended = None
 
 
-def _sample(session: Session, boot_id: str) -> Sample:
+def _sample(session: StreamSession, boot_id: str) -> Sample:
     metadata: dict[str, Any] = {"boot_id": boot_id, "program": session.program.name, "restarts": session.restarts}
     if session.how:
         metadata["how"] = session.how

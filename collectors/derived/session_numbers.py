@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from collectors.derived import stream_state
-from collectors.process_table import Program
+from collectors.process_table import RunningProcess
 from common.sample import Sample
 
 ACTIVE, COMPLETED, FAILED = "active", "completed", "failed"  # as the table `sessions` has it
@@ -35,7 +35,7 @@ class Mean(NamedTuple):
 
 
 @dataclass
-class Session:
+class StreamSession:
     """A stream, from its start until its summary is written.
 
     Attributes:
@@ -53,7 +53,7 @@ class Session:
 
     id: str
     start_ms: int
-    program: Program
+    program: RunningProcess
     last_ms: int
     restarts: int = 0
     how: str = ""

@@ -20,7 +20,7 @@ UNKNOWN_S = 10.0  # where nothing tells of connection and frames, a stream is li
 STOPPED, CRASHED, CUT_OFF = "stopped", "crashed", "cut_off"
 
 
-class Seen(NamedTuple):
+class Observation(NamedTuple):
     """What is seen at one moment.
 
     Attributes:
@@ -61,7 +61,7 @@ class StreamState:
         """Tell whether a stream has begun and not ended yet."""
         return self.state in {STARTING, LIVE, ENDING}
 
-    def look(self, seen: Seen, now_s: float) -> bool:
+    def look(self, seen: Observation, now_s: float) -> bool:
         """Take what is seen; tell whether the state has changed."""
         before = self.state
         if seen.encoder is not None:
@@ -70,7 +70,7 @@ class StreamState:
             self._gone(seen, now_s)
         return self.state != before
 
-    def _runs(self, seen: Seen, now_s: float) -> None:
+    def _runs(self, seen: Observation, now_s: float) -> None:
         if seen.encoder != self._encoder or not self.runs:
             self.restarts = self.restarts + 1 if self.runs else 0
             self._encoder, self._was_connected, self.how = seen.encoder, None, ""
@@ -80,12 +80,12 @@ class StreamState:
         if self.state == LIVE and seen.connected is not None:
             self._was_connected = seen.connected
 
-    def _is_up(self, seen: Seen, now_s: float) -> bool:
+    def _is_up(self, seen: Observation, now_s: float) -> bool:
         if seen.connected is not None:
             return seen.connected
         return (seen.frames is True and not seen.tapped) or now_s - self.since_s >= UNKNOWN_S
 
-    def _gone(self, seen: Seen, now_s: float) -> None:
+    def _gone(self, seen: Observation, now_s: float) -> None:
         """Wait for belaUI's restart while the sender stays; a stop ends both."""
         if not seen.sender:
             self._end(STOPPED, now_s)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from collectors.events import log_lines
-from collectors.events.journal import Entry, Journal, JournalError, Matches
+from collectors.events.journal import Journal, JournalEntry, JournalError, Matches
 from collectors.events.kernel_log import KernelLog
 from collectors.host import Host
 from common.events import Event
@@ -84,7 +84,7 @@ def _of_kernel(line: str, state: State) -> Iterator[Event]:
         yield event
 
 
-def _of_program(entry: Entry, state: State, *, is_trusted: bool) -> Iterator[Event]:
+def _of_program(entry: JournalEntry, state: State, *, is_trusted: bool) -> Iterator[Event]:
     state.lines["journal"] += 1
     if entry.identifier == MPP:
         if not is_trusted:
@@ -98,7 +98,7 @@ def _of_program(entry: Entry, state: State, *, is_trusted: bool) -> Iterator[Eve
         yield event
 
 
-def _entries(host: Host, config: Config, state: State) -> Iterator[Entry]:
+def _entries(host: Host, config: Config, state: State) -> Iterator[JournalEntry]:
     """Yield the journal's new entries; open the journal first if it is not open."""
     if state.journal is not None and state.followed != config.units:
         state.journal.close()

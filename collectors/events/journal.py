@@ -32,7 +32,7 @@ class JournalError(Exception):
     """The journal cannot be followed."""
 
 
-class Entry(NamedTuple):
+class JournalEntry(NamedTuple):
     """One entry.
 
     Attributes:
@@ -74,7 +74,7 @@ class Journal:
             self.close()
             raise
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[JournalEntry]:
         """Yield the entries since the last call.
 
         Raises:
@@ -85,7 +85,7 @@ class Journal:
             if self._call("sd_journal_next", self._handle) == 0:
                 return
             message, identifier, transport, level, user = map(self._field, _FIELDS)
-            yield Entry(message, identifier, transport == KERNEL, _number(level, 6), _number(user, -1))
+            yield JournalEntry(message, identifier, transport == KERNEL, _number(level, 6), _number(user, -1))
 
     def is_readable(self) -> bool:
         """Return whether there is a file that this user may read."""

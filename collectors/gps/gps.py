@@ -155,7 +155,7 @@ def _received(config: Config, state: State) -> bytes:
         deadline_s = time.monotonic() + TIMEOUT_S
         state.connection = bounded.dial(name, int(port), deadline_s)
         state.address = config.address
-        bounded.Connection(state.connection, deadline_s, 0).sendall(WATCH)
+        bounded.BoundedSocket(state.connection, deadline_s, 0).sendall(WATCH)
         state.connection.setblocking(False)
     content = b""
     try:

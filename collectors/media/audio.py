@@ -44,7 +44,7 @@ class Config:
     watch_interval_s: float = key(duration(0.1, 60), "1s", "how often it looks for a stall", name="watch_interval")
 
 
-class Reading(NamedTuple):
+class PointerReading(NamedTuple):
     """Where a card's pointer stood, when that was read, and when the driver had moved it there.
 
     The driver's clock may be the wall clock, which steps; it counts only where both agree.
@@ -59,7 +59,7 @@ class Reading(NamedTuple):
 class Card:
     """What is remembered of a card: its last reading, and when its pointer last moved."""
 
-    read: Reading | None = None
+    read: PointerReading | None = None
     watched: int | None = None
     moved_s: float = 0.0
     state: str = ""
@@ -171,7 +171,7 @@ def _count_overrun(card: Card, status: dict[str, str]) -> None:
 
 def _rate(card: Card, status: dict[str, str], now_s: float, tags: dict[str, str]) -> Iterator[Sample]:
     pointer = unsigned(status.get("hw_ptr", "")) if status.get("state") == RUNNING else None
-    before, card.read = card.read, None if pointer is None else Reading(pointer, now_s, _stamp_s(status))
+    before, card.read = card.read, None if pointer is None else PointerReading(pointer, now_s, _stamp_s(status))
     if card.read is None or before is None or card.read.pointer < before.pointer or now_s <= before.now_s:
         return
     elapsed_s, stamped_s = now_s - before.now_s, card.read.stamp_s - before.stamp_s

@@ -14,7 +14,7 @@ import re
 import time
 from http import HTTPStatus
 
-from collectors.modem.place import Session
+from collectors.modem.place import RouterSession
 from collectors.modem.reading import CONNECTED, REGISTERED, Modem
 from collectors.web import WebError
 from common import untrusted
@@ -45,7 +45,7 @@ _STATS = {"rx-bytes": "CurrentDownload", "tx-bytes": "CurrentUpload", "duration"
 _NUMBER = re.compile(r"-?\d{1,4}(?:\.\d{1,2})?")
 
 
-def ask(session: Session) -> Modem | None:
+def ask(session: RouterSession) -> Modem | None:
     """Return a dongle's values, None if the device is no HiLink dongle.
 
     Raises:
@@ -64,7 +64,7 @@ def ask(session: Session) -> Modem | None:
     return _modem(session, status)
 
 
-def _modem(session: Session, status: dict[str, str]) -> Modem:
+def _modem(session: RouterSession, status: dict[str, str]) -> Modem:
     signal, traffic = (_extra(session, page) for page in ("device/signal", "monitoring/traffic-statistics"))
     carrier, month = (_seldom(session, page) for page in ("net/current-plmn", "monitoring/month_statistics"))
     technology, unknown = technology_of(status.get("CurrentNetworkType", ""), status.get("CurrentNetworkTypeEx", ""))
@@ -118,7 +118,7 @@ def _band(number: str, technology: str) -> str:
     return f"{prefix}{number}" if number.isdecimal() and len(number) <= 3 else ""
 
 
-def _answer(session: Session, page: str) -> dict[str, str]:
+def _answer(session: RouterSession, page: str) -> dict[str, str]:
     """Return an answer's elements; of an error ``code``, of anything else nothing."""
     answer = session.get(f"/api/{page}")
     if answer.status != HTTPStatus.OK:
@@ -129,7 +129,7 @@ def _answer(session: Session, page: str) -> dict[str, str]:
         return {}
 
 
-def _extra(session: Session, page: str) -> dict[str, str]:
+def _extra(session: RouterSession, page: str) -> dict[str, str]:
     """Return an answer's elements; nothing where there is none, which costs what it would have told."""
     try:
         return _answer(session, page)
@@ -137,7 +137,7 @@ def _extra(session: Session, page: str) -> dict[str, str]:
         return {}
 
 
-def _seldom(session: Session, page: str) -> dict[str, str]:
+def _seldom(session: RouterSession, page: str) -> dict[str, str]:
     """Return an answer's elements, no older than `SELDOM_S`: each question is a connection, and this changes slowly."""
     asked_s, found = session.kept.get(page, (float("-inf"), {}))
     now_s = time.monotonic()

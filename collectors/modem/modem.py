@@ -51,7 +51,7 @@ class Config:
 
 
 @dataclass
-class Known:
+class KnownModem:
     """What is remembered of a modem."""
 
     name: str
@@ -66,7 +66,7 @@ class State:
 
     manager: ModemManager | None = None
     routers: Routers = field(default_factory=Routers)
-    known: dict[str, Known] = field(default_factory=dict)
+    known: dict[str, KnownModem] = field(default_factory=dict)
     plugged: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)  # objects for which polling was set up, or refused
 
@@ -125,7 +125,7 @@ def _plugging(modems: list[Modem], state: State, *, is_sure: bool) -> Iterator[E
         if name not in state.plugged:
             label = modem.model or "a modem"
             is_first = not state.known
-            state.known.setdefault(name, Known(f"{label} ({name})"))
+            state.known.setdefault(name, KnownModem(f"{label} ({name})"))
             if state.plugged or not is_first:
                 yield Event("modem_plugged", f"{label} at {modem.interface or 'no interface yet'}", name)
     gone = {name for name in state.plugged - now.keys() if is_sure or name.startswith(ROUTER)}
@@ -135,7 +135,7 @@ def _plugging(modems: list[Modem], state: State, *, is_sure: bool) -> Iterator[E
     state.plugged = (state.plugged | now.keys()) - gone
 
 
-def _connection(modem: Modem, known: Known) -> Iterator[Sample | Event]:
+def _connection(modem: Modem, known: KnownModem) -> Iterator[Sample | Event]:
     is_connected = modem.state == CONNECTED
     if known.was_connected and not is_connected:
         known.is_lost = True

@@ -12,7 +12,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from collectors.modem.place import Session
+from collectors.modem.place import RouterSession
 from collectors.modem.reading import CONNECTED, REGISTERED, Modem
 from common import untrusted
 from common.untrusted import UntrustedError, inner
@@ -31,7 +31,7 @@ _SIGNAL = {"rssi": "rssi", "rsrp": "rsrp", "rsrq": "rsrq", "snr": "sinr"}
 _SIGNAL_5G = {"rsrp": "nr5gsigRsrp", "rsrq": "nr5gsigRsrq", "snr": "nr5gsigSnr"}
 
 
-def ask(session: Session) -> Modem | None:
+def ask(session: RouterSession) -> Modem | None:
     """Return a router's values, None if the device is no Netgear router.
 
     Raises:
@@ -52,7 +52,7 @@ def ask(session: Session) -> Modem | None:
     return _modem(session, said) if isinstance(inner(said, "wwan", "connection"), str) else None
 
 
-def _modem(session: Session, said: dict[str, Any]) -> Modem:
+def _modem(session: RouterSession, said: dict[str, Any]) -> Modem:
     wwan = inner(said, "wwan")
     kind = untrusted.words(wwan.get("currentPSserviceType"))
     details = _details(wwan)

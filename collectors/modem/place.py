@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from collectors.bounded import left_s
 from collectors.host import Host
-from collectors.web import Answer, WebError, get
+from collectors.web import WebError, WebPage, get
 
 ROUTES = "proc/net/route"
 DRIVERS = frozenset({"cdc_ether", "rndis_host", "cdc_ncm", "huawei_cdc_ncm"})  # how such routers come over USB
@@ -24,7 +24,7 @@ _UP_WITH_GATEWAY = 0x3  # RTF_UP | RTF_GATEWAY
 _ROW = re.compile(r"(\S{1,15})\t[0-9A-F]{8}\t([0-9A-F]{8})\t([0-9A-F]{4})\s")
 
 
-class Place(NamedTuple):
+class Gateway(NamedTuple):
     """A gateway.
 
     Attributes:
@@ -44,7 +44,7 @@ class Place(NamedTuple):
 
 
 @dataclass
-class Session:
+class RouterSession:
     """What is remembered of one router between two collects, and how it is asked.
 
     Attributes:
@@ -55,13 +55,13 @@ class Session:
         kept: answers that change slowly, by page, and when they came, in monotonic seconds.
     """
 
-    place: Place
+    place: Gateway
     deadline_s: float = 0.0
     cookie: str = ""
     model: str = ""
     kept: dict[str, tuple[float, dict[str, str]]] = field(default_factory=dict)
 
-    def get(self, path: str, **headers: str) -> Answer:
+    def get(self, path: str, **headers: str) -> WebPage:
         """Ask for a page, with the cookie.
 
         Raises:
@@ -75,7 +75,7 @@ class Session:
         return get(f"http://{self.place.address}{path}", timeout_s, headers=sent, interface=self.place.interface)
 
 
-def places(host: Host, wanted: Collection[str] = ()) -> Iterator[Place]:
+def places(host: Host, wanted: Collection[str] = ()) -> Iterator[Gateway]:
     """Yield the gateways of USB network interfaces, and of those that are wanted by name, one for each interface."""
     seen = set()
     for line in (host.text(ROUTES) or "").splitlines()[1:]:
@@ -88,4 +88,4 @@ def places(host: Host, wanted: Collection[str] = ()) -> Iterator[Place]:
             seen.add(row[1])
             address = str(IPv4Address(int.from_bytes(bytes.fromhex(row[2]), "little")))
             plug = host.link(device).rpartition("/")[2].partition(":")[0] if is_usb else row[1]
-            yield Place(row[1], address, plug)
+            yield Gateway(row[1], address, plug)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from collectors.host import Host
 from collectors.modem import hilink, netgear, zte
-from collectors.modem.place import Place, Session, places
+from collectors.modem.place import Gateway, RouterSession, places
 from collectors.modem.reading import Modem
 from collectors.web import WebError
 
@@ -28,7 +28,7 @@ AGAIN_S = 300.0
 MAX_ROUTERS = 6
 
 # What a make's module has: `ask`, which returns what a router says, None where it is another make's.
-Ask = Callable[[Session], Modem | None]
+Ask = Callable[[RouterSession], Modem | None]
 MAKES: tuple[Ask, ...] = (hilink.ask, zte.ask, netgear.ask)
 
 
@@ -36,7 +36,7 @@ MAKES: tuple[Ask, ...] = (hilink.ask, zte.ask, netgear.ask)
 class _Known:
     """A place, the make that answered there, its last words, and when it is asked again, in monotonic seconds."""
 
-    session: Session
+    session: RouterSession
     ask: Ask | None = None
     modem: Modem | None = None
     not_before_s: float = 0.0
@@ -48,7 +48,7 @@ class _Known:
 class Routers:
     """The routers by place."""
 
-    known: dict[Place, _Known] = field(default_factory=dict)
+    known: dict[Gateway, _Known] = field(default_factory=dict)
 
     def modems(self, host: Host, wanted: Collection[str] = ()) -> Iterator[Modem]:
         """Yield the routers found; one that does not answer now has no state and no values.
@@ -58,7 +58,7 @@ class Routers:
             wanted: names of interfaces to ask at besides USB ones.
         """
         found = list(places(host, wanted))[:MAX_ROUTERS]
-        self.known = {place: self.known.get(place) or _Known(Session(place)) for place in found}
+        self.known = {place: self.known.get(place) or _Known(RouterSession(place)) for place in found}
         end_s = time.monotonic() + COLLECT_S
         for known in sorted(self.known.values(), key=lambda known: known.asked_s):
             is_due = host.now_s >= known.not_before_s and time.monotonic() < end_s
@@ -90,7 +90,7 @@ def _asked(known: _Known, now_s: float, end_s: float) -> Modem | None:
         if modem is not None:
             known.ask, known.modem, known.not_before_s, known.misses = ask, modem, 0.0, 0
             return modem
-    known.session = Session(known.session.place)
+    known.session = RouterSession(known.session.place)
     known.misses += 1
     silent_s = SILENT_S if known.misses >= MISSES else 0.0
     known.not_before_s = now_s + (AGAIN_S if known.ask is None else silent_s)

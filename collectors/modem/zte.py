@@ -13,7 +13,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from collectors.modem.place import Session
+from collectors.modem.place import RouterSession
 from collectors.modem.reading import CONNECTED, REGISTERED, Modem
 from common import untrusted
 from common.untrusted import UntrustedError
@@ -43,7 +43,7 @@ _SIGNAL = {"rssi": "lte_rssi", "rsrp": "lte_rsrp", "rsrq": "lte_rsrq", "snr": "l
 _STATS = {"rx-bytes": "realtime_rx_bytes", "tx-bytes": "realtime_tx_bytes", "duration": "realtime_time"}
 
 
-def ask(session: Session) -> Modem | None:
+def ask(session: RouterSession) -> Modem | None:
     """Return a router's values, None if the device is no ZTE router.
 
     Raises:
@@ -59,7 +59,7 @@ def ask(session: Session) -> Modem | None:
     return _modem(session, said) if {"modem_main_state", "ppp_status"} <= said.keys() else None
 
 
-def _modem(session: Session, said: dict[str, Any]) -> Modem:
+def _modem(session: RouterSession, said: dict[str, Any]) -> Modem:
     kind = untrusted.words(said.get("network_type"))
     technology = TYPES.get(kind.lower(), kind)
     bars = untrusted.number(said.get("signalbar"), 0, BARS)

@@ -33,22 +33,22 @@ class Network(NamedTuple):
         return address & self.mask == self.begin
 
 
-class Queue(NamedTuple):
+class SocketQueue(NamedTuple):
     """What waits in a socket's send queue, bytes, and datagrams that were not read in time."""
 
     bytes: int
     drops: int
 
 
-def queues(host: Host, addresses: Iterable[str]) -> dict[str, Queue]:
+def queues(host: Host, addresses: Iterable[str]) -> dict[str, SocketQueue]:
     """Return the queues of the sockets that are bound to these addresses; several of one are summed."""
     rows = host.parse(SOCKETS, parse) or {}
     return {address: rows[address] for address in addresses if address in rows}
 
 
-def parse(lines: Iterable[str]) -> dict[str, Queue] | None:
+def parse(lines: Iterable[str]) -> dict[str, SocketQueue] | None:
     """Return the queues of ``/proc/net/udp`` by local address; None where the head is missing."""
-    found: dict[str, Queue] = {}
+    found: dict[str, SocketQueue] = {}
     has_head = False
     for line in lines:
         columns = line.split()
@@ -57,11 +57,11 @@ def parse(lines: Iterable[str]) -> dict[str, Queue] | None:
         elif len(columns) >= 13:
             try:
                 address = socket.inet_ntoa(_bytes(columns[1].partition(":")[0]))
-                queue = Queue(int(columns[4].partition(":")[0], 16), int(columns[12]))
+                queue = SocketQueue(int(columns[4].partition(":")[0], 16), int(columns[12]))
             except ValueError:
                 continue
-            before = found.get(address, Queue(0, 0))
-            found[address] = Queue(before.bytes + queue.bytes, before.drops + queue.drops)
+            before = found.get(address, SocketQueue(0, 0))
+            found[address] = SocketQueue(before.bytes + queue.bytes, before.drops + queue.drops)
     return found if has_head else None
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from collectors.host import Host
 from collectors.srt import addresses as kernel
 from collectors.srt.tap import LOOPBACK, Tap
-from collectors.srt.telemetry import Report
+from collectors.srt.telemetry import LinkReport
 from common.events import Event
 from common.sample import Sample, Tags
 
@@ -47,7 +47,7 @@ class Bond:
     interfaces: dict[str, str] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     states: dict[str, str] = field(default_factory=dict)
-    reports: Mapping[str, Report] | None = None
+    reports: Mapping[str, LinkReport] | None = None
     changed_s: float | None = None
     readdressed_s: dict[str, float] = field(default_factory=dict)
     left_s: dict[str, float] = field(default_factory=dict)
@@ -174,7 +174,7 @@ def _name(address: str, tap: Tap | None, names: dict[str, str]) -> str:
     return taken if taken not in {"", LOOPBACK} else names.get(address, taken)
 
 
-def _tapped(tap: Tap, address: str, tags: Tags, now_s: float, report: Report | None) -> Iterator[Sample]:
+def _tapped(tap: Tap, address: str, tags: Tags, now_s: float, report: LinkReport | None) -> Iterator[Sample]:
     link = tap.links[address]
     yield Sample("srtla.link_packets_sent_total", link.packets.sent, tags)
     yield Sample("srtla.link_packets_acked_total", link.packets.acked, tags)
@@ -193,7 +193,7 @@ def _tapped(tap: Tap, address: str, tags: Tags, now_s: float, report: Report | N
         yield Sample("srtla.link_bits_per_second", rate, tags)
 
 
-def _reported(report: Report, tags: Tags) -> Iterator[Sample]:
+def _reported(report: LinkReport, tags: Tags) -> Iterator[Sample]:
     for name, value in (("link_rtt_ms", report.rtt_ms), ("link_bits_per_second", report.bps)):
         if value is not None:
             yield Sample(f"srtla.{name}", value, tags)

@@ -54,7 +54,7 @@ class Measured(NamedTuple):
     free_packets: int | None = None
 
 
-class Reading(NamedTuple):
+class ControllerInput(NamedTuple):
     """What belacoder's controller has before it at one instant: round trip and unacknowledged packets."""
 
     at_s: float
@@ -62,7 +62,7 @@ class Reading(NamedTuple):
     waiting: int
 
 
-class Connection:
+class SrtConnection:
     """One SRT connection as seen from its packets.
 
     Attributes:
@@ -83,7 +83,7 @@ class Connection:
         self.packet_bytes: int | None = None
         self.acked: int | None = None
         self.encoder: int | None = None
-        self.readings: deque[Reading] = deque(maxlen=1024)
+        self.readings: deque[ControllerInput] = deque(maxlen=1024)
         self.ended_s: float | None = None
         self._sent: int | None = None
         self._ack_number: int | None = None
@@ -249,7 +249,7 @@ class Connection:
     def _read(self, at_s: float) -> None:
         waiting = self.waiting_packets()
         if waiting is not None:
-            self.readings.append(Reading(at_s, self._rtt_ms, waiting))
+            self.readings.append(ControllerInput(at_s, self._rtt_ms, waiting))
 
     def _nak(self, at_s: float, payload: bytes) -> None:
         """Take in a loss report, once however many links it comes over."""

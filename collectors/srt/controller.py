@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from collectors.srt.connection import Reading
+from collectors.srt.connection import ControllerInput
 
 PACKET_BYTES = 1316  # of SRT's payload: seven TS packets
 LEAST_PACKETS = 50
@@ -20,7 +20,7 @@ TICK_MS, PAUSE_MS, FAST_PAUSE_MS, RAISE_PAUSE_MS = 20, 200, 250, 500
 STALE_MS = 2_000  # readings with a longer gap tell of another time
 
 
-class Decision(NamedTuple):
+class ControllerDecision(NamedTuple):
     """A time at which it lowers the bitrate.
 
     Attributes:
@@ -64,20 +64,20 @@ class Controller:
         self.least, self.most = LEAST_BPS, MOST_BPS
         self.bitrate = 0
         self._at_ms: int | None = None
-        self._last: Reading | None = None
+        self._last: ControllerInput | None = None
         self._buffer_mean = self._buffer_jitter = self._rtt_mean = self._rtt_rise = self._rtt_jitter = 0.0
         self._rtt_least, self._buffer_before, self._rtt_before = 200.0, 0, 300
         self._throughput = 0.0
         self._lowers_at_ms = self._raises_at_ms = 0
 
-    def follow(self, readings: Iterable[Reading], bits_per_second: float) -> list[Decision]:
+    def follow(self, readings: Iterable[ControllerInput], bits_per_second: float) -> list[ControllerDecision]:
         """Go on to the time of the last of some readings; return the decisions to lower the bitrate.
 
         Args:
             readings: the oldest first.
             bits_per_second: what was sent meanwhile.
         """
-        found: list[Decision] = []
+        found: list[ControllerDecision] = []
         for reading in readings:
             reading_ms = round(reading.at_s * 1000)
             if self._at_ms is None or reading_ms - self._at_ms > STALE_MS:
@@ -90,7 +90,7 @@ class Controller:
             self._last = reading
         return found
 
-    def _tick(self, now_ms: int, reading: Reading, bits_per_second: float) -> Decision | None:
+    def _tick(self, now_ms: int, reading: ControllerInput, bits_per_second: float) -> ControllerDecision | None:
         rtt, waiting = int(reading.rtt_ms or 100), reading.waiting
         self._average(rtt, waiting)
         self._throughput = 0.97 * self._throughput + 0.03 * bits_per_second / 1024
@@ -108,7 +108,7 @@ class Controller:
         self._step_up(now_ms, rtt, lines)
         return None
 
-    def _step_down(self, now_ms: int, rtt: int, waiting: int, lines: _Thresholds) -> Decision | None:
+    def _step_down(self, now_ms: int, rtt: int, waiting: int, lines: _Thresholds) -> ControllerDecision | None:
         step = 100_000 + self.bitrate // 10
         if rtt > self.latency_ms // 5:
             why = f"round trip {rtt} ms, more than a fifth of the latency of {self.latency_ms:.0f} ms"
@@ -129,10 +129,10 @@ class Controller:
             self.bitrate = min(self.most, max(self.least, self.bitrate) + 30_000 + self.bitrate // 30)
             self._raises_at_ms = now_ms + RAISE_PAUSE_MS
 
-    def _lower(self, now_ms: int, rule: str, why: str, bitrate: int, pause_ms: int) -> Decision:
+    def _lower(self, now_ms: int, rule: str, why: str, bitrate: int, pause_ms: int) -> ControllerDecision:
         self._lowers_at_ms = now_ms + pause_ms
         before, self.bitrate = self.bitrate, max(self.least, bitrate)
-        return Decision(now_ms / 1000, rule, why, before, self.bitrate)
+        return ControllerDecision(now_ms / 1000, rule, why, before, self.bitrate)
 
     def _average(self, rtt: int, waiting: int) -> None:
         self._buffer_mean = 0.99 * self._buffer_mean + 0.01 * waiting

@@ -13,7 +13,7 @@ from collectors import belabox, mpp
 from collectors.host import Host, unsigned
 from collectors.srt.bond import Bond
 from collectors.srt.causes import cause
-from collectors.srt.controller import LEAST_BPS, Controller, Decision
+from collectors.srt.controller import LEAST_BPS, Controller, ControllerDecision
 from collectors.srt.tap import Tap
 from common.events import Event
 
@@ -52,9 +52,9 @@ class Cuts:
         self._is_new = True
         self._sent: tuple[float, int] | None = None
         self._set: deque[_Set] = deque()
-        self._decisions: deque[Decision] = deque()
+        self._decisions: deque[ControllerDecision] = deque()
         self._floor: int | None = None
-        self._named: Decision | None = None
+        self._named: ControllerDecision | None = None
         self._waiting: _Waiting | None = None
 
     def look(
@@ -117,7 +117,7 @@ class Cuts:
             while kept and now_s - kept[0].at_s > KEPT_S:
                 kept.popleft()
 
-    def _is_later(self, decision: Decision) -> bool:
+    def _is_later(self, decision: ControllerDecision) -> bool:
         return not self._set or decision.at_s > self._set[-1].at_s
 
     def _judge(self, tap: Tap, bond: Bond, cut_percent: float, now_s: float) -> None:
@@ -138,12 +138,12 @@ class Cuts:
         at_s = now_s if decision is None else decision.at_s
         self._waiting = _Waiting(now_s, at_s, text, cause(tap, bond, now_s))
 
-    def _decision(self, since_s: float) -> Decision | None:
+    def _decision(self, since_s: float) -> ControllerDecision | None:
         """Return the first of the gravest decisions since the bitrate was high; a look may have seen it set later."""
         fitting = [one for one in self._decisions if one.at_s >= since_s - 0.6 and one.now < one.before]
         return min(fitting, key=_gravity, default=None)
 
-    def _why(self, decision: Decision | None, before: int, now: int) -> str:
+    def _why(self, decision: ControllerDecision | None, before: int, now: int) -> str:
         limit = self._controller.most
         if limit < before and now <= limit:
             return f"the configured limit is {limit / 1e6:.1f} Mbit/s"
@@ -152,5 +152,5 @@ class Cuts:
         )
 
 
-def _gravity(decision: Decision) -> int:
+def _gravity(decision: ControllerDecision) -> int:
     return GRAVEST.index(decision.rule)

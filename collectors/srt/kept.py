@@ -11,7 +11,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from collectors.srt.connection import Connection
+from collectors.srt.connection import SrtConnection
 from collectors.srt.handshake import Negotiated
 from common.untrusted import UntrustedError, integer, json_object
 
@@ -29,7 +29,7 @@ class Kept:
         self._file = run_dir / FILE if run_dir is not None else None
         self._written: tuple[int | None, Negotiated] | None = None
 
-    def follow(self, connection: Connection) -> None:
+    def follow(self, connection: SrtConnection) -> None:
         """Keep what a connection has negotiated, or give it what was kept of it."""
         if self._file is None or connection.encoder is None:
             return
@@ -39,7 +39,7 @@ class Kept:
             self._written = connection.encoder, connection.negotiated
             self._write(self._file, connection)
 
-    def _give(self, file: Path, connection: Connection) -> None:
+    def _give(self, file: Path, connection: SrtConnection) -> None:
         try:
             content = json_object(file.read_bytes())
         except (OSError, UntrustedError):
@@ -49,7 +49,7 @@ class Kept:
             connection.negotiated = Negotiated(latency_ms, window)
             self._written = connection.encoder, connection.negotiated
 
-    def _write(self, file: Path, connection: Connection) -> None:
+    def _write(self, file: Path, connection: SrtConnection) -> None:
         negotiated = connection.negotiated
         content = {
             "encoder": connection.encoder,

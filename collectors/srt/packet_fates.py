@@ -29,7 +29,7 @@ _SECOND, _THIRD = 1 << 32, 1 << 33  # added to the number of a packet that was l
 Judge = Callable[[int], bool]
 
 
-class Batch(NamedTuple):
+class Traffic(NamedTuple):
     """What has left until a time, and arrived."""
 
     until_s: float
@@ -56,7 +56,7 @@ class PacketFates:
         self._unanswered: dict[int, float] = {}  # number as this machine reads it: when sent, negative if sent again
         self._earlier: dict[int, float] = {}  # of those sent again over this link: when for the first time
         self._lost: dict[int, float] = {}
-        self._batches: deque[Batch] = deque()
+        self._batches: deque[Traffic] = deque()
 
     def begin(self) -> None:
         """Forget the packets of the connection before: those that were under way when it ended are not lost."""
@@ -98,7 +98,7 @@ class PacketFates:
             is_lost: tells for the number of a packet without an answer whether it is lost.
         """
         batches = self._batches
-        batches.append(Batch(now_s, self.sent, self.sent_bytes, self.acked))
+        batches.append(Traffic(now_s, self.sent, self.sent_bytes, self.acked))
         while now_s - batches[0].until_s > KEPT_S:
             batches.popleft()
         self._judge(now_s, is_lost)

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from collectors import belabox
 from collectors.host import Host
-from collectors.process_table import ProcessTable, Program
+from collectors.process_table import ProcessTable, RunningProcess
 from collectors.srt import sender
 from collectors.srt.bond import Bond
 from collectors.srt.connection_samples import Totals
 from collectors.srt.cuts import Cuts
 from collectors.srt.kept import Kept
 from collectors.srt.ring import Packet
-from collectors.srt.sender import Sender
+from collectors.srt.sender import SrtlaSender
 from collectors.srt.tap import Starts, Tap
 from collectors.srt.telemetry import LinkNumbers
 
@@ -46,8 +46,8 @@ class State:
     """
 
     def __init__(self) -> None:
-        self.encoder: Program | None = None
-        self.sender: Sender | None = None
+        self.encoder: RunningProcess | None = None
+        self.sender: SrtlaSender | None = None
         self.starts: Starts | None = None
         self.tap: Tap | None = None
         self.bond = Bond()
@@ -113,7 +113,7 @@ class State:
             self._handshake = Kept(self.run_dir)
         self._handshake.follow(self.tap.connection)
 
-    def _follow_encoder(self, host: Host, encoder: Program | None) -> None:
+    def _follow_encoder(self, host: Host, encoder: RunningProcess | None) -> None:
         """Begin with a new encoder, which is a new connection; soon after another it is a reconnect."""
         before, self.encoder = self.encoder, encoder
         if encoder is None:
@@ -127,7 +127,7 @@ class State:
                 self.tap.connection.leave(time.time() - (uptime_s - encoder.started_s))
         self._seen_s = host.now_s
 
-    def _follow_tap(self, host: Host, found: Sender | None, *, may_tap: bool) -> None:
+    def _follow_tap(self, host: Host, found: SrtlaSender | None, *, may_tap: bool) -> None:
         """Open the tap on the ports of the sender that runs, close it with the sender, and wait for the next one."""
         ports = (found.port, found.receiver_port) if found is not None else None
         if self.tap is not None and self.tap.ports != ports:

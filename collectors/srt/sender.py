@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collectors.host import Host, unsigned
-from collectors.process_table import Program
+from collectors.process_table import RunningProcess
 
 ADDRESSES = "tmp/srtla_ips"
 
@@ -27,7 +27,7 @@ _VALUED = frozenset(
 )
 
 
-class Sender(NamedTuple):
+class SrtlaSender(NamedTuple):
     """A running srtla_send.
 
     Attributes:
@@ -38,7 +38,7 @@ class Sender(NamedTuple):
         stats_file, control_socket, metrics_address: what it tells of itself there, "" where it does not.
     """
 
-    program: Program
+    program: RunningProcess
     port: int
     receiver_port: int
     addresses_file: str = ADDRESSES
@@ -47,7 +47,7 @@ class Sender(NamedTuple):
     metrics_address: str = ""
 
 
-def read(host: Host, program: Program) -> Sender | None:
+def read(host: Host, program: RunningProcess) -> SrtlaSender | None:
     """Return what a running sender's command line says, None where it is none."""
     words = (host.text(f"proc/{program.pid}/cmdline") or "").split("\0")
     while words and not words[-1]:
@@ -63,14 +63,14 @@ def read(host: Host, program: Program) -> Sender | None:
     )
 
 
-def parse(words: Sequence[str], program: Program) -> Sender | None:
+def parse(words: Sequence[str], program: RunningProcess) -> SrtlaSender | None:
     """Return a sender by its arguments, the program's own name not among them."""
     plain, options = _split(words)
     at = next((at for at in range(len(plain) - 2) if _port(plain[at]) and _port(plain[at + 2])), None)
     if at is None:
         return None
     addresses = plain[at + 3] if len(plain) > at + 3 else f"/{ADDRESSES}"
-    return Sender(
+    return SrtlaSender(
         program,
         _port(plain[at]),
         _port(plain[at + 2]),
@@ -81,7 +81,7 @@ def parse(words: Sequence[str], program: Program) -> Sender | None:
     )
 
 
-def addresses(host: Host, sender: Sender) -> list[str]:
+def addresses(host: Host, sender: SrtlaSender) -> list[str]:
     """Return the source addresses of a sender's links in its order, each once; IPv4 alone."""
     lines = (host.trusted_text(sender.addresses_file) or "").splitlines()
     return list(dict.fromkeys(line.strip() for line in lines if _is_address(line.strip())))

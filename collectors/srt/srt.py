@@ -27,8 +27,8 @@ from collectors import belabox
 from collectors.host import Host
 from collectors.srt import bond, connection_samples, stats_file, telemetry
 from collectors.srt.running_stream import State
-from collectors.srt.sender import Sender
-from collectors.srt.telemetry import Report
+from collectors.srt.sender import SrtlaSender
+from collectors.srt.telemetry import LinkReport
 from common.changes import Glimpse
 from common.events import Event
 from common.keys import boolean, duration, key, number, text
@@ -109,7 +109,7 @@ def _ask_sender(host: Host, config: Config, state: State) -> Iterator[Event]:
         yield from _silence("srtla_send", has_failed, state)
 
 
-def _reports(host: Host, config: Config, found: Sender, state: State) -> list[Report] | None:
+def _reports(host: Host, config: Config, found: SrtlaSender, state: State) -> list[LinkReport] | None:
     """Return what the sender says of its links, None for a stock one or one that does not answer."""
     changed_s = state.bond.changed_s
     if found.stats_file:

@@ -1,7 +1,7 @@
 """The tap: the SRT connection and its links, from packet headers alone.
 
-Reads what `filters` lets through, with CAP_NET_RAW and nothing else. Emits `Connection` and `Link` states. Fails with
-OSError where the right is missing.
+Reads what `filters` lets through, with CAP_NET_RAW and nothing else. Emits `SrtConnection` and `Link` states. Fails
+with OSError where the right is missing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from collectors.srt import filters
-from collectors.srt.connection import Connection
+from collectors.srt.connection import SrtConnection
 from collectors.srt.link import Link
 from collectors.srt.ring import DATA_AT, Counter, Packet, Ring, native
 
@@ -73,7 +73,7 @@ class Tap:
 
     def __init__(self, srt_port: int, srtla_port: int, addresses: Sequence[str]) -> None:
         self.ports = srt_port, srtla_port
-        self.connection = Connection()
+        self.connection = SrtConnection()
         self.links: dict[str, Link] = {}
         self.missed = 0
         self.missed_now = False

@@ -41,7 +41,7 @@ _PAGE_FIELDS = {"nak_total": "nak_count", "up": "connected"}
 _NOT_WEAK = frozenset({"", "healthy", "bypassed"})
 
 
-class Report(NamedTuple):
+class LinkReport(NamedTuple):
     """What a sender says of one link.
 
     Attributes:
@@ -83,7 +83,7 @@ class LinkNumbers:
 
 def from_file(
     host: Host, path: str, addresses: Sequence[str], numbers: LinkNumbers, now_ms: tuple[int, int]
-) -> list[Report] | None:
+) -> list[LinkReport] | None:
     """Return the links of a statistics file.
 
     Args:
@@ -118,7 +118,7 @@ def from_file(
     return [report._replace(address=address) for address, report in found if address is not None]
 
 
-def from_socket(host: Host, path: str) -> list[Report] | None:
+def from_socket(host: Host, path: str) -> list[LinkReport] | None:
     """Ask a control socket for its statistics."""
     try:
         with bounded.local(str(host.root / path.lstrip("/")), TIMEOUT_S, MAX_BYTES, host.trusted_users()) as asked:
@@ -134,7 +134,7 @@ def from_socket(host: Host, path: str) -> list[Report] | None:
     return None
 
 
-def from_page(host: Host, address: str) -> list[Report] | None:
+def from_page(host: Host, address: str) -> list[LinkReport] | None:
     """Ask a Prometheus page.
 
     Args:
@@ -152,7 +152,7 @@ def from_page(host: Host, address: str) -> list[Report] | None:
     return parse_page(answer.text.splitlines())
 
 
-def parse_page(lines: Iterable[str]) -> list[Report]:
+def parse_page(lines: Iterable[str]) -> list[LinkReport]:
     """Return the links of a Prometheus page."""
     links: dict[str, dict[str, Any]] = {}
     for match in map(_SERIES.match, lines):
@@ -163,7 +163,7 @@ def parse_page(lines: Iterable[str]) -> list[Report]:
     return [_link({**row, "ip": address}) for address, row in links.items()]
 
 
-def _connection(row: Any) -> tuple[int, Report]:
+def _connection(row: Any) -> tuple[int, LinkReport]:
     """Return the number and the rest of a connection of a file."""
     rtt_ms, weight = float(row["rtt_ms"]), integer(row.get("weight_percent"), 0, 100)
     values: dict[str, Value] = {}
@@ -176,10 +176,10 @@ def _connection(row: Any) -> tuple[int, Report]:
     own_number = integer(row["conn_id"], 0)
     if own_number is None:
         raise ValueError("conn_id")
-    return own_number, Report("", weight != 0, rtt_ms or None, integer(row["bitrate_bps"], 0), values)
+    return own_number, LinkReport("", weight != 0, rtt_ms or None, integer(row["bitrate_bps"], 0), values)
 
 
-def _link(row: Any) -> Report:
+def _link(row: Any) -> LinkReport:
     """Return a link of irlserver's statistics."""
     address = str(ipaddress.ip_address(row["ip"]))
     rate = row.get("bitrate_bytes_per_second", row.get("bitrate_bytes_per_sec", row.get("bitrate_bps")))
@@ -191,7 +191,7 @@ def _link(row: Any) -> Report:
             values[name] = int(value) if one == 1 else round(value * one, 3)
     rtt_ms, rate_bytes = number(row.get("rtt_ms"), 0), number(rate, 0)
     bps = None if rate_bytes is None else round(rate_bytes * 8)  # bytes under each of the three names
-    return Report(address, is_up, rtt_ms or None, bps, values, _reason(row))
+    return LinkReport(address, is_up, rtt_ms or None, bps, values, _reason(row))
 
 
 def _reason(row: Mapping[str, Any]) -> str:

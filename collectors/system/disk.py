@@ -62,7 +62,7 @@ class Config:
     )
 
 
-class Device(NamedTuple):
+class BlockDevice(NamedTuple):
     """What is remembered of a device: which one it is, its block size, and its row at the last collect."""
 
     diskseq: str | None
@@ -74,7 +74,7 @@ class State:
     """The last collect's devices, and when it was."""
 
     def __init__(self) -> None:
-        self.devices: Mapping[str, Device] = {}
+        self.devices: Mapping[str, BlockDevice] = {}
         self.at_s = 0.0
 
 
@@ -127,17 +127,19 @@ def _sysfs(name: str) -> str:
     return f"sys/class/block/{name.replace('/', '!')}"
 
 
-def _identify(host: Host, name: str, row: Row, before: Device | None) -> Device:
+def _identify(host: Host, name: str, row: Row, before: BlockDevice | None) -> BlockDevice:
     """Return what is to be remembered; a block size that is known is not asked again."""
     path = f"{_sysfs(name)}/diskseq"
     diskseq = host.text(path) if host.exists(path) else None  # not before Linux 5.14
     if before is not None and before.diskseq == diskseq and before.block_size is not None:
         return before._replace(row=row)
     block_size = host.integer(f"{_sysfs(name)}/queue/logical_block_size")
-    return Device(diskseq, block_size if block_size is not None and block_size > 0 else None, row)
+    return BlockDevice(diskseq, block_size if block_size is not None and block_size > 0 else None, row)
 
 
-def _samples(name: str, now: Device, before: Device | None, config: Config, elapsed_s: float) -> Iterator[Sample]:
+def _samples(
+    name: str, now: BlockDevice, before: BlockDevice | None, config: Config, elapsed_s: float
+) -> Iterator[Sample]:
     tags = {"device": name}
     sector = now.block_size or SECTOR if config.sector_unit == "logical_block_size" else SECTOR
     for metric, number in now.row.items():

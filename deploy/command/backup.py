@@ -13,12 +13,19 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from common import config
-from deploy.command.place import EXIT_CONFIG, EXIT_NO_PERMISSION, EXIT_UNAVAILABLE, EXIT_USAGE, CommandError, Place
+from deploy.command.place import (
+    EXIT_CONFIG,
+    EXIT_NO_PERMISSION,
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    CommandError,
+    PipelinePlace,
+)
 
 BUSY_S = 10.0
 
 
-def backup(place: Place, options: argparse.Namespace) -> int:
+def backup(place: PipelinePlace, options: argparse.Namespace) -> int:
     """Copy the database into a file that is not there yet, check the copy, and say what is in it."""
     source, target = database(place), Path(options.file)
     if target.is_dir():
@@ -40,7 +47,7 @@ def backup(place: Place, options: argparse.Namespace) -> int:
     return 0
 
 
-def database(place: Place) -> Path:
+def database(place: PipelinePlace) -> Path:
     """Return the path of the database.
 
     Raises:

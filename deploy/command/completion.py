@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from collectors import registry
-from deploy.command.place import Place
+from deploy.command.place import PipelinePlace
 
 SCRIPT = """_belabox_metrics() {{
     local word=${{COMP_WORDS[COMP_CWORD]}} words
@@ -25,7 +25,7 @@ complete -F _belabox_metrics belabox-metrics
 """
 
 
-def completion(place: Place, _options: argparse.Namespace) -> int:
+def completion(place: PipelinePlace, _options: argparse.Namespace) -> int:
     """Print the script."""
     from deploy.command.main import COMMANDS  # noqa: PLC0415 - which has this among them
 

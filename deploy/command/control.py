@@ -15,7 +15,7 @@ from deploy.command.place import (
     EXIT_USAGE,
     HERE,
     CommandError,
-    Place,
+    PipelinePlace,
     service_user,
 )
 
@@ -23,7 +23,7 @@ STOPPED = 3  # of `supervisorctl status`: a process is not running, which is no 
 PROCESSES = ("healthd", "buffer", "shipper", "collectors:*")
 
 
-def status(place: Place, _options: argparse.Namespace) -> int:
+def status(place: PipelinePlace, _options: argparse.Namespace) -> int:
     """Print supervisord's state of each process."""
     place.require_running()
     code = supervisorctl(place, "status")
@@ -32,14 +32,14 @@ def status(place: Place, _options: argparse.Namespace) -> int:
     return 0 if code == STOPPED else code
 
 
-def top(place: Place, options: argparse.Namespace) -> int:
+def top(place: PipelinePlace, options: argparse.Namespace) -> int:
     """Show verdict, stream, links, device and delivery."""
     if not os.access(place.run_dir / "healthd.address", os.R_OK):
         place.require_running()  # which says how to start it
     return _python(place, "healthd.top", *_config(place), *(["--once"] if options.once else []))
 
 
-def logs(place: Place, options: argparse.Namespace) -> int:
+def logs(place: PipelinePlace, options: argparse.Namespace) -> int:
     """Print the last lines of each process's log, or of one; with -f, follow them."""
     files = _logs(place)
     if options.process:
@@ -55,7 +55,7 @@ def logs(place: Place, options: argparse.Namespace) -> int:
         return 0
 
 
-def _logs(place: Place) -> list[Path]:
+def _logs(place: PipelinePlace) -> list[Path]:
     """Return the files of all logs.
 
     Raises:
@@ -70,21 +70,21 @@ def _logs(place: Place) -> list[Path]:
     return files
 
 
-def print_source(place: Place, options: argparse.Namespace) -> int:
+def print_source(place: PipelinePlace, options: argparse.Namespace) -> int:
     """Print what a source sees, as JSON lines."""
     given = [f"--{name}={getattr(options, name)}" for name in ("count", "interval") if getattr(options, name)]
     given += [f"--root={Path(options.root).absolute()}"] if options.root else []
     return _python(place, "collectors", options.source, "--print", *given, *_config(place))
 
 
-def check(place: Place, options: argparse.Namespace) -> int:
+def check(place: PipelinePlace, options: argparse.Namespace) -> int:
     """Check a configuration file as the service would read it: as its user, on a device."""
     file = options.file or place.config
     arguments = ["--config", str(Path(file).absolute())] if file else []
     return _python(place, "collectors", "--check-config", *arguments, user=service_user(place))
 
 
-def reload(place: Place, options: argparse.Namespace) -> int:
+def reload(place: PipelinePlace, options: argparse.Namespace) -> int:
     """Check the configuration, then make every process reload it."""
     place.require_running()
     options.file = None
@@ -97,7 +97,7 @@ def reload(place: Place, options: argparse.Namespace) -> int:
     return 0
 
 
-def stop(place: Place, _options: argparse.Namespace) -> int:
+def stop(place: PipelinePlace, _options: argparse.Namespace) -> int:
     """Stop a pipeline that runs in the foreground; on a device systemd stops it."""
     if place.is_device:
         raise CommandError(EXIT_USAGE, "on a device systemd does that: sudo systemctl stop belabox-metrics")
@@ -105,7 +105,7 @@ def stop(place: Place, _options: argparse.Namespace) -> int:
     return supervisorctl(place, "shutdown")
 
 
-def report(place: Place, options: argparse.Namespace) -> int:
+def report(place: PipelinePlace, options: argparse.Namespace) -> int:
     """Write the report of a stream; its own program has the options."""
     from healthd.session_report import __main__ as program  # noqa: PLC0415 - for this command alone
 
@@ -114,16 +114,16 @@ def report(place: Place, options: argparse.Namespace) -> int:
     return program.main()
 
 
-def supervisorctl(place: Place, *arguments: str) -> int:
+def supervisorctl(place: PipelinePlace, *arguments: str) -> int:
     """Run supervisorctl; return its exit code."""
     return _python(place, "supervisor.supervisorctl", "-s", f"unix://{place.socket}", *arguments)
 
 
-def _config(place: Place) -> list[str]:
+def _config(place: PipelinePlace) -> list[str]:
     return ["--config", str(place.config)] if place.config else []
 
 
-def _python(place: Place, module: str, *arguments: str, user: str | None = None) -> int:
+def _python(place: PipelinePlace, module: str, *arguments: str, user: str | None = None) -> int:
     """Run a module of this tree; return its exit code."""
     command = [sys.executable, "-m", module, *arguments]
     try:

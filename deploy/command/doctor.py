@@ -27,14 +27,14 @@ from common.config import Config
 from common.log import SECRETS
 from common.plain_text import plain
 from common.token_file import TokenFile, reason
-from deploy.command.place import DEVICE_USER, HERE, Place
+from deploy.command.place import DEVICE_USER, HERE, PipelinePlace
 
 TIMEOUT_S = 3.0
 SPARE_BYTES = 512 << 20
 HOST_NAME = re.compile(r"(?<=://)[^/\s]+|\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
 
-class Finding(NamedTuple):
+class Check(NamedTuple):
     """One line.
 
     Attributes:
@@ -50,7 +50,7 @@ class Finding(NamedTuple):
     is_missing: bool = False
 
 
-def doctor(place: Place, _options: argparse.Namespace) -> int:
+def doctor(place: PipelinePlace, _options: argparse.Namespace) -> int:
     """Print every finding; return 0, since something missing may be as it should."""
     findings = [*_machine(), *_configuration(place), *_running(place), *_rights(place), *_surroundings(place)]
     for finding in findings:
@@ -67,27 +67,27 @@ def _shown(line: str) -> str:
     return plain(HOST_NAME.sub("***", SECRETS.redact(line)))
 
 
-def _machine() -> Iterator[Finding]:
+def _machine() -> Iterator[Check]:
     found = machine.info(Host(Path("/")))
-    yield Finding("version", f"belabox-metrics {VERSION}, Python {platform.python_version()}")
-    yield Finding("machine", ", ".join(filter(None, (platform.machine(), *found.values()))))
+    yield Check("version", f"belabox-metrics {VERSION}, Python {platform.python_version()}")
+    yield Check("machine", ", ".join(filter(None, (platform.machine(), *found.values()))))
 
 
-def _configuration(place: Place) -> Iterator[Finding]:
+def _configuration(place: PipelinePlace) -> Iterator[Check]:
     try:
         loaded = config.load(place.config, os.environ, registry.sections())
     except config.ConfigError as error:
         for message in error.messages:
-            yield Finding("configuration", message, f"{place.prefix}belabox-metrics check", is_missing=True)
+            yield Check("configuration", message, f"{place.prefix}belabox-metrics check", is_missing=True)
         return
-    yield Finding("configuration", str(place.config or "the built-in defaults"))
+    yield Check("configuration", str(place.config or "the built-in defaults"))
     for warning in loaded.warnings:
-        yield Finding("configuration", warning, is_missing=True)
+        yield Check("configuration", warning, is_missing=True)
     yield from _tokens(loaded)
     yield _disk(loaded)
 
 
-def _tokens(loaded: Config) -> Iterator[Finding]:
+def _tokens(loaded: Config) -> Iterator[Check]:
     remote, health = loaded.settings.remote, loaded.settings.health
     wanted = {"health.token_file": health.token_file}
     if remote.auth.type != "none":
@@ -99,39 +99,39 @@ def _tokens(loaded: Config) -> Iterator[Finding]:
             TokenFile(file)
         except (OSError, ValueError) as error:
             fix = f"sudo install -m 600 -o {DEVICE_USER} -g {DEVICE_USER} /dev/stdin {file}"
-            yield Finding(name, reason(error), fix, is_missing=True)
+            yield Check(name, reason(error), fix, is_missing=True)
         else:
-            yield Finding(name, "a token that only its owner can read")
+            yield Check(name, "a token that only its owner can read")
 
 
-def _disk(loaded: Config) -> Finding:
+def _disk(loaded: Config) -> Check:
     folder = loaded.settings.storage.path
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     text = f"{free / 2**30:.1f} GB free below {folder}"
-    return Finding(
+    return Check(
         "disk", text if free >= SPARE_BYTES else f"{text}: the buffer will pause", is_missing=free < SPARE_BYTES
     )
 
 
-def _running(place: Place) -> Iterator[Finding]:
+def _running(place: PipelinePlace) -> Iterator[Check]:
     start = "sudo systemctl start belabox-metrics" if place.is_device else "make run"
     try:
         health = _health(place)
     except PermissionError as error:
-        yield Finding("health", f"{error.filename}: {error.strerror}", "sudo belabox-metrics doctor", is_missing=True)
+        yield Check("health", f"{error.filename}: {error.strerror}", "sudo belabox-metrics doctor", is_missing=True)
         return
     except (OSError, http.client.HTTPException, ValueError) as error:
-        yield Finding("health", f"healthd does not answer ({error or type(error).__name__})", start, is_missing=True)
+        yield Check("health", f"healthd does not answer ({error or type(error).__name__})", start, is_missing=True)
         return
     status = str(health.get("status"))
-    yield Finding("health", status, is_missing=status not in {"ok", "starting"})
+    yield Check("health", status, is_missing=status not in {"ok", "starting"})
     for given in health.get("reasons") or ():
-        yield Finding(str(given.get("part")), str(given.get("text")), is_missing=True)
+        yield Check(str(given.get("part")), str(given.get("text")), is_missing=True)
 
 
-def _health(place: Place) -> dict[str, Any]:
+def _health(place: PipelinePlace) -> dict[str, Any]:
     """Return /health as healthd answers it on this machine."""
     settings = config.load(place.config, os.environ).settings.health
     address = (place.run_dir / "healthd.address").read_text(encoding="ascii").strip()
@@ -146,7 +146,7 @@ def _health(place: Place) -> dict[str, Any]:
         connection.close()
 
 
-def _rights(place: Place) -> Iterator[Finding]:
+def _rights(place: PipelinePlace) -> Iterator[Check]:
     user = DEVICE_USER if place.is_device else "$USER"
     for group, lost in {
         "systemd-journal": "what the kernel and belaUI log does not become events",
@@ -155,9 +155,9 @@ def _rights(place: Place) -> Iterator[Finding]:
         held = place.is_device or os.geteuid() == 0 or group in _groups()
         # On a device the unit gives the groups, whatever /etc/group says.
         yield (
-            Finding(f"group {group}", "held", is_missing=False)
+            Check(f"group {group}", "held", is_missing=False)
             if held
-            else Finding(f"group {group}", lost, f"sudo usermod -aG {group} {user}", is_missing=True)
+            else Check(f"group {group}", lost, f"sudo usermod -aG {group} {user}", is_missing=True)
         )
     yield _packets(place)
 
@@ -174,17 +174,17 @@ def _is_known(number: int) -> bool:
     return True
 
 
-def _packets(place: Place) -> Finding:
+def _packets(place: PipelinePlace) -> Check:
     lost = "round trip, loss and rates of SRT and of each link are not known"
     if place.is_device:
         active = _systemctl("is-active", "belabox-metrics-srt") == "active"
         command = "" if active else "sudo systemctl enable --now belabox-metrics-srt"
-        return Finding("packet headers", "belabox-metrics-srt runs" if active else lost, command, is_missing=not active)
+        return Check("packet headers", "belabox-metrics-srt runs" if active else lost, command, is_missing=not active)
     may = os.geteuid() == 0
-    return Finding("packet headers", "may be read" if may else lost, "" if may else "sudo make run", is_missing=not may)
+    return Check("packet headers", "may be read" if may else lost, "" if may else "sudo make run", is_missing=not may)
 
 
-def _surroundings(place: Place) -> Iterator[Finding]:
+def _surroundings(place: PipelinePlace) -> Iterator[Check]:
     yield _file("ModemManager", Path("/usr/sbin/ModemManager"), "modems but Huawei's HiLink dongles are not seen",
                 "sudo apt-get install modemmanager")  # fmt: skip
     yield _file(
@@ -193,7 +193,7 @@ def _surroundings(place: Place) -> Iterator[Finding]:
     yield _file("memory pressure", Path("/proc/pressure"), "pressure.* is absent: this kernel has no PSI", "")
     yield _file("HDMI input", Path("/dev/hdmirx"), "hdmi.* is absent: no such input, or its driver is not loaded", "")
     kept = clock.is_kept()
-    yield Finding(
+    yield Check(
         "clock", "a service keeps it right" if kept else "nothing keeps it right: wrong times after a boot",
         "" if kept else "sudo apt-get install systemd-timesyncd", is_missing=not kept,
     )  # fmt: skip
@@ -201,16 +201,16 @@ def _surroundings(place: Place) -> Iterator[Finding]:
                 "sudo apt-get install sqlite3")  # fmt: skip
     if not place.is_device:
         on_path = shutil.which("belabox-metrics") is not None
-        yield Finding(
+        yield Check(
             "command", "on PATH" if on_path else "belabox-metrics is not on PATH",
             "" if on_path else f"export PATH={shlex.quote(str(HERE / '.venv/bin'))}:$PATH", is_missing=not on_path,
         )  # fmt: skip
 
 
-def _file(name: str, path: Path, lost: str, command: str) -> Finding:
+def _file(name: str, path: Path, lost: str, command: str) -> Check:
     if path.exists():
-        return Finding(name, f"{path} is there")
-    return Finding(name, lost, command, is_missing=True)
+        return Check(name, f"{path} is there")
+    return Check(name, lost, command, is_missing=True)
 
 
 def _systemctl(*arguments: str) -> str:

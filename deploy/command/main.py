@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from common import VERSION
 from deploy.command import backup, completion, control, doctor, quarantine, share, waiting
-from deploy.command.place import CommandError, Place, find
+from deploy.command.place import CommandError, PipelinePlace, find
 
-Do = Callable[[Place, argparse.Namespace], int]
+Do = Callable[[PipelinePlace, argparse.Namespace], int]
 
 
 class Command(NamedTuple):
@@ -33,7 +33,7 @@ class Command(NamedTuple):
     options: tuple[tuple[tuple[str, ...], dict[str, object]], ...] = ()
 
 
-def _version(_place: Place, _options: argparse.Namespace) -> int:
+def _version(_place: PipelinePlace, _options: argparse.Namespace) -> int:
     print(f"belabox-metrics {VERSION}")
     return 0
 

@@ -32,7 +32,7 @@ class CommandError(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class PipelinePlace:
     """One pipeline.
 
     Attributes:
@@ -92,20 +92,20 @@ class Place:
         return "sudo systemctl start belabox-metrics" if self.is_device else "make run"
 
 
-def find(environ: Mapping[str, str]) -> Place:
+def find(environ: Mapping[str, str]) -> PipelinePlace:
     """Return the pipeline that a command is about: of RUN_DIR, of this tree, or of this device."""
     link = HERE / "run"
     is_device = not environ.get("RUN_DIR") and link.is_symlink() and link.readlink() == DEVICE_RUN_DIR
     if is_device:
         given = environ.get("CONFIG")
-        return Place(DEVICE_RUN_DIR, DEVICE_LOG_DIR, Path(given) if given else DEVICE_CONFIG, is_device=True)
+        return PipelinePlace(DEVICE_RUN_DIR, DEVICE_LOG_DIR, Path(given) if given else DEVICE_CONFIG, is_device=True)
     run_dir = Path(os.path.abspath(environ.get("RUN_DIR") or link))  # noqa: PTH100 - as it was written
     log_dir = Path(os.path.abspath(environ.get("LOG_DIR") or run_dir / "log"))  # noqa: PTH100
     config = Path(environ["CONFIG"]) if environ.get("CONFIG") else run_dir / "config.yaml"
-    return Place(run_dir, log_dir, config if config.exists() else None, is_device=False)
+    return PipelinePlace(run_dir, log_dir, config if config.exists() else None, is_device=False)
 
 
-def service_user(place: Place) -> str | None:
+def service_user(place: PipelinePlace) -> str | None:
     """Return the user as which a check sees what the service sees: `metrics`, if root runs it on a device."""
     if not place.is_device or os.geteuid() != 0:
         return None

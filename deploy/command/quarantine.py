@@ -15,18 +15,18 @@ import zmq
 
 from common import clock, wire
 from deploy.command.backup import BUSY_S, database
-from deploy.command.place import EXIT_NO_PERMISSION, EXIT_UNAVAILABLE, CommandError, Place
+from deploy.command.place import EXIT_NO_PERMISSION, EXIT_UNAVAILABLE, CommandError, PipelinePlace
 
 REPLY_MS = 5_000
 IN_QUARANTINE = "uploaded = 2 AND value_type = 0"  # texts are kept here too, and were never sent
 
 
-def quarantine(place: Place, options: argparse.Namespace) -> int:
+def quarantine(place: PipelinePlace, options: argparse.Namespace) -> int:
     """List the samples in quarantine, or have them sent again."""
     return {"list": _list, "release": _release}[options.action](place, options.metric)
 
 
-def _list(place: Place, metric: str | None) -> int:
+def _list(place: PipelinePlace, metric: str | None) -> int:
     """Print a line for each series."""
     source = database(place)
     query = (
@@ -48,7 +48,7 @@ def _list(place: Place, metric: str | None) -> int:
     return 0
 
 
-def _release(place: Place, metric: str | None) -> int:
+def _release(place: PipelinePlace, metric: str | None) -> int:
     """Ask the buffer to make the samples pending again."""
     released, after_id = 0, 0
     socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
@@ -66,7 +66,7 @@ def _release(place: Place, metric: str | None) -> int:
     return 0
 
 
-def _ask(socket: zmq.Socket[bytes], number: int, place: Place, **fields: object) -> dict[str, int]:
+def _ask(socket: zmq.Socket[bytes], number: int, place: PipelinePlace, **fields: object) -> dict[str, int]:
     socket.send(wire.pack({"v": wire.VERSION, "id": number, "op": "unquarantine", **fields}))
     if not socket.poll(REPLY_MS):
         hint = f"does it run, and may this user ask it? try {place.prefix}belabox-metrics status"

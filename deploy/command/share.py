@@ -27,7 +27,7 @@ from deploy.command.place import (
     EXIT_NO_PERMISSION,
     EXIT_UNAVAILABLE,
     CommandError,
-    Place,
+    PipelinePlace,
 )
 from deploy.command.section import with_keys
 from healthd.access import CODE_FILE, CODE_S
@@ -39,7 +39,7 @@ NOT_FOR_PHONES = ("lo", "docker", "veth", "br-", "virbr")
 UPLINKS = ("wwan", "usb", "enx", "ppp")  # a carrier's network reaches no phone in it
 
 
-def page(place: Place, options: argparse.Namespace) -> int:
+def page(place: PipelinePlace, options: argparse.Namespace) -> int:
     """Print where the page is, or change who can reach it."""
     if options.share or options.unshare:
         place.require_running()
@@ -50,7 +50,7 @@ def page(place: Place, options: argparse.Namespace) -> int:
     return 0
 
 
-def _share(place: Place) -> None:
+def _share(place: PipelinePlace) -> None:
     health = _health(place)
     token = health.token_file or _folder(place) / TOKEN_FILE
     if not token.exists():
@@ -78,7 +78,7 @@ def _say(urls: list[str], code: str, token: Path) -> None:
     print(f"Others log in with the token in {token}. `belabox-metrics page --unshare` takes it all back.")
 
 
-def _unshare(place: Place) -> None:
+def _unshare(place: PipelinePlace) -> None:
     token = _folder(place) / TOKEN_FILE
     is_ours = _health(place).token_file == token
     _configure(place, {"bind": HERE, **({"token_file": "''"} if is_ours else {})})
@@ -88,7 +88,7 @@ def _unshare(place: Place) -> None:
     print("The page can be reached from this machine alone; who was logged in is not any more.")
 
 
-def _configure(place: Place, values: dict[str, str]) -> None:
+def _configure(place: PipelinePlace, values: dict[str, str]) -> None:
     """Change the section `health`, and have every process take it; a file that would be wrong is not written."""
     file = _file(place)
     try:
@@ -113,7 +113,7 @@ def _configure(place: Place, values: dict[str, str]) -> None:
     control.supervisorctl(place, "signal", "HUP", "healthd")
 
 
-def _wait_for(place: Place, wanted: Callable[[str], bool]) -> tuple[str, int]:
+def _wait_for(place: PipelinePlace, wanted: Callable[[str], bool]) -> tuple[str, int]:
     """Return host and port once healthd listens as wanted."""
     deadline_s = time.monotonic() + LISTENS_S
     while True:
@@ -129,7 +129,7 @@ def _wait_for(place: Place, wanted: Callable[[str], bool]) -> tuple[str, int]:
         time.sleep(0.1)
 
 
-def _address(place: Place) -> tuple[str, int]:
+def _address(place: PipelinePlace) -> tuple[str, int]:
     """Return where healthd listens."""
     file = place.run_dir / "healthd.address"
     try:
@@ -161,24 +161,24 @@ def _addresses() -> Iterator[str]:
         yield from (address["local"] for address in one["addr_info"])
 
 
-def _health(place: Place) -> Health:
+def _health(place: PipelinePlace) -> Health:
     try:
         return config.load(_file(place), os.environ).settings.health
     except config.ConfigError as error:
         raise CommandError(EXIT_CONFIG, "\n".join(error.messages)) from None
 
 
-def _file(place: Place) -> Path:
+def _file(place: PipelinePlace) -> Path:
     if place.config is None:
         raise CommandError(EXIT_UNAVAILABLE, "there is no configuration file yet: make run")
     return place.config
 
 
-def _folder(place: Place) -> Path:
+def _folder(place: PipelinePlace) -> Path:
     return _file(place).absolute().parent
 
 
-def _write_secret(place: Place, file: Path, text: str) -> None:
+def _write_secret(place: PipelinePlace, file: Path, text: str) -> None:
     """Write a file that the service alone can read, in one step."""
     fresh = file.with_name(f"{file.name}.{os.getpid()}")
     try:

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from common import VERSION, config
-from deploy.command.place import EXIT_CONFIG, EXIT_UNAVAILABLE, CommandError, Place
+from deploy.command.place import EXIT_CONFIG, EXIT_UNAVAILABLE, CommandError, PipelinePlace
 from healthd import top
 
 EVERY_S = 1.0
 GOOD = ("running", "off", "stopped")  # the last by an operator
 
 
-def wait(place: Place, options: argparse.Namespace) -> int:
+def wait(place: PipelinePlace, options: argparse.Namespace) -> int:
     """Wait for health; print what it says, or what is wrong after that time.
 
     Raises:
@@ -33,7 +33,7 @@ def wait(place: Place, options: argparse.Namespace) -> int:
         try:
             _, body = top.ask(settings, settings.health.path)
             told = judged(json.loads(body))
-        except top.UnreachableError as error:
+        except top.HealthUnreachableError as error:
             told = str(error)
         if told == "":
             print(f"belabox-metrics {VERSION} runs")

@@ -1,7 +1,7 @@
 """Check the run directory of `make run`: its name, its owner, and whether another run uses it.
 
 Whoever can write into it can run code: supervisord starts the programs that `programs/*.conf` in it defines.
-Fails: `RefusedError`, before anything in it is changed.
+Fails: `RunRefusedError`, before anything in it is changed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import socket
 from pathlib import Path
 
 from common.starting import LONGEST_SOCKET, SOCKET_PATH_BYTES
-from deploy.run.refused import EXIT_ALREADY_RUNNING, EXIT_NO_PERMISSION, EXIT_USAGE, RefusedError
+from deploy.run.refused import EXIT_ALREADY_RUNNING, EXIT_NO_PERMISSION, EXIT_USAGE, RunRefusedError
 
 MOST_BYTES = SOCKET_PATH_BYTES - len(f"/{LONGEST_SOCKET}")
 REFUSED_CHARACTERS = '"\\%'  # supervisord's `environment =` has no way to write them, and it expands % twice
@@ -30,7 +30,7 @@ def prepare(name: str, path: Path) -> None:
     """
     check_name(name, path)
     if len(os.fsencode(path)) > MOST_BYTES:
-        raise RefusedError(
+        raise RunRefusedError(
             EXIT_USAGE,
             f"{name} is {len(os.fsencode(path))} bytes long, and the sockets in it allow {MOST_BYTES}: {path}\n"
             f"Take a shorter one: make run RUN_DIR=$HOME/bm",
@@ -38,11 +38,11 @@ def prepare(name: str, path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise RefusedError(EXIT_NO_PERMISSION, f"{name}: {error.strerror}: {error.filename}") from error
+        raise RunRefusedError(EXIT_NO_PERMISSION, f"{name}: {error.strerror}: {error.filename}") from error
     _check_owners(name, path)
     path.chmod(0o700)
     if answers(path / "supervisor.sock"):
-        raise RefusedError(EXIT_ALREADY_RUNNING, f"already running in {path} (`make status`, `make stop`)")
+        raise RunRefusedError(EXIT_ALREADY_RUNNING, f"already running in {path} (`make status`, `make stop`)")
 
 
 def check_name(name: str, path: Path) -> None:
@@ -53,7 +53,7 @@ def check_name(name: str, path: Path) -> None:
     """
     text = str(path)
     if any(letter in REFUSED_CHARACTERS or not letter.isprintable() for letter in text):
-        raise RefusedError(
+        raise RunRefusedError(
             EXIT_USAGE,
             f"{name} holds a double quote, a backslash, a percent sign or a character that cannot be printed; "
             f"supervisord's configuration cannot name it: {text!r}",
@@ -78,13 +78,13 @@ def _check_owners(name: str, path: Path) -> None:
     for file in (path, *inside):
         for owner in {file.lstat().st_uid, file.stat().st_uid if file.exists() else os.geteuid()}:
             if owner != os.geteuid():
-                raise RefusedError(
+                raise RunRefusedError(
                     EXIT_NO_PERMISSION,
                     f"{name}: {file} belongs to {_user(owner)}, who could run programs as {_user(os.geteuid())}; "
                     f"take another folder, or run it as {_user(owner)}",
                 )
     if path.stat().st_mode & 0o022 and programs.exists():
-        raise RefusedError(
+        raise RunRefusedError(
             EXIT_NO_PERMISSION,
             f"{name}: others can write to {path}, and there are programs in it; look at them, then: chmod 700 {path}",
         )

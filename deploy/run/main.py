@@ -21,8 +21,8 @@ from collectors import registry
 from common import config, starting
 from common.config import Config
 from deploy.run import folder, ports, programs
-from deploy.run.programs import Folders, Server
-from deploy.run.refused import EXIT_CONFIG, EXIT_USAGE, RefusedError
+from deploy.run.programs import Folders, LocalServer
+from deploy.run.refused import EXIT_CONFIG, EXIT_USAGE, RunRefusedError
 
 HELP = """usage: deploy/run.sh
 
@@ -54,7 +54,7 @@ def main() -> int:
     os.umask(0o077)
     try:
         command = _prepare(os.environ)
-    except RefusedError as error:
+    except RunRefusedError as error:
         print(error, file=sys.stderr)
         return error.code
     sys.stdout.flush()
@@ -78,7 +78,7 @@ def _prepare(environ: MutableMapping[str, str]) -> list[str]:
     _say(environ, folders, server, loaded)
     if environ.get("PLAIN"):
         if re.search(r"[ \[]", f"{HERE}{folders.run}"):
-            raise RefusedError(EXIT_USAGE, "PLAIN: supervisord as it is cannot be in a folder with a space or [")
+            raise RunRefusedError(EXIT_USAGE, "PLAIN: supervisord as it is cannot be in a folder with a space or [")
         return [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(HERE / "supervisord.conf")]
     return [sys.executable, str(HERE / "deploy/supervisord.py"), "-n", "-c", str(HERE / "supervisord.conf")]
 
@@ -106,7 +106,7 @@ def _demo(environ: MutableMapping[str, str], folders: Folders) -> None:
         cwd=HERE, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if checked.returncode:
-        raise RefusedError(EXIT_USAGE, f"DEMO={environ['DEMO']!r}: {checked.stderr.strip().splitlines()[-1]}")
+        raise RunRefusedError(EXIT_USAGE, f"DEMO={environ['DEMO']!r}: {checked.stderr.strip().splitlines()[-1]}")
     if _may_tap():
         options.append("--packets")  # the stream's packets on lo, for the tap to look at
         environ["BELABOX_TEST_TAP"] = "1"
@@ -130,7 +130,7 @@ def _config_file(environ: MutableMapping[str, str], run_dir: Path) -> Path:
     given = environ.get("CONFIG")
     if given:
         if not os.access(given, os.R_OK):
-            raise RefusedError(EXIT_CONFIG, f"CONFIG={given}: cannot be read")
+            raise RunRefusedError(EXIT_CONFIG, f"CONFIG={given}: cannot be read")
         return Path(os.path.abspath(given))  # noqa: PTH100 - as it was written
     file = run_dir / "config.yaml"
     if not file.exists():
@@ -150,20 +150,20 @@ def _load(file: Path, environ: MutableMapping[str, str]) -> Config:
     try:
         loaded = config.load(file, environ, registry.sections())
     except config.ConfigError as error:
-        raise RefusedError(EXIT_CONFIG, "\n".join(error.messages)) from error
+        raise RunRefusedError(EXIT_CONFIG, "\n".join(error.messages)) from error
     for warning in loaded.warnings:
         print(f"{file}: {warning}")
     return loaded
 
 
-def _server(environ: MutableMapping[str, str], loaded: Config, folders: Folders) -> Server:
+def _server(environ: MutableMapping[str, str], loaded: Config, folders: Folders) -> LocalServer:
     """Start a server where the configuration names none."""
     asked = environ.get("SERVER", "")
     if "remote.url" in loaded.given:
         ignored = f"; SERVER={asked} has no effect" if asked else ""
-        return Server(f"{loaded.settings.remote.url} (remote.url{ignored})")
+        return LocalServer(f"{loaded.settings.remote.url} (remote.url{ignored})")
     if not loaded.settings.remote.enabled:
-        return Server("none: remote.enabled is false, samples stay on this device")
+        return LocalServer("none: remote.enabled is false, samples stay on this device")
     server = programs.server(asked, sys.executable, folders.run)
     if not server.url:
         environ["BELABOX_REMOTE__ENABLED"] = "false"
@@ -185,10 +185,10 @@ def _check(file: Path, environ: MutableMapping[str, str]) -> None:
     """Refuse what a start would end with; say what it goes on with."""
     found = starting.check(config.load(file, environ).settings, environ)
     if found.errors:
-        raise RefusedError(EXIT_CONFIG, "\n".join(f"{file}: {text}" for text in found.errors))
+        raise RunRefusedError(EXIT_CONFIG, "\n".join(f"{file}: {text}" for text in found.errors))
     for text in found.warnings:
         if text.startswith("health.port:"):  # on a device it may be free a moment later; here somebody looks at it
-            raise RefusedError(EXIT_CONFIG, f"{file}: {text}")
+            raise RunRefusedError(EXIT_CONFIG, f"{file}: {text}")
         print(f"{file}: {text}")
 
 
@@ -196,7 +196,7 @@ def _export(environ: MutableMapping[str, str], file: Path, folders: Folders) -> 
     """Give supervisord.conf what it needs; commands are split as a shell does, so paths in them are quoted."""
     host_root = Path(os.path.abspath(environ.get("HOST_ROOT") or "/"))  # noqa: PTH100
     if not host_root.is_dir():
-        raise RefusedError(EXIT_USAGE, f"HOST_ROOT={host_root}: no such folder")
+        raise RunRefusedError(EXIT_USAGE, f"HOST_ROOT={host_root}: no such folder")
     environ["RUN_DIR"] = str(folders.run)
     environ["LOG_DIR"] = str(folders.log)
     environ["SRT_AUTOSTART"] = "true"
@@ -205,7 +205,7 @@ def _export(environ: MutableMapping[str, str], file: Path, folders: Folders) -> 
         environ[name] = shlex.quote(path)
 
 
-def _say(environ: MutableMapping[str, str], folders: Folders, server: Server, loaded: Config) -> None:
+def _say(environ: MutableMapping[str, str], folders: Folders, server: LocalServer, loaded: Config) -> None:
     port = environ["BELABOX_HEALTH__PORT"]
     run_dir = shlex.quote(str(folders.run))
     lines = [f"belabox-metrics runs in {folders.run}; Ctrl-C ends it.", f"  server    {server.what}"]

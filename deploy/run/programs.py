@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.run import ports
-from deploy.run.refused import EXIT_UNAVAILABLE, EXIT_USAGE, RefusedError
+from deploy.run.refused import EXIT_UNAVAILABLE, EXIT_USAGE, RunRefusedError
 
 CONF = """[program:{name}]
 priority = 5
@@ -30,7 +30,7 @@ SERVERS = ("victoria-metrics", "bundled", "json", "none")
 
 
 @dataclass(frozen=True)
-class Server:
+class LocalServer:
     """A server that this run starts.
 
     Attributes:
@@ -80,7 +80,7 @@ def add(folders: Folders, name: str, command: Sequence[str]) -> None:
     (folders.run / "programs" / f"{name}.conf").write_text(text, encoding="utf-8")
 
 
-def server(kind: str, python: str, run_dir: Path) -> Server:
+def server(kind: str, python: str, run_dir: Path) -> LocalServer:
     """Return the server to start.
 
     Args:
@@ -94,18 +94,18 @@ def server(kind: str, python: str, run_dir: Path) -> Server:
     installed = shutil.which("victoria-metrics") or shutil.which("victoria-metrics-prod")
     kind = kind or ("victoria-metrics" if installed else "bundled")
     if kind not in SERVERS:
-        raise RefusedError(EXIT_USAGE, f"SERVER={kind}: expected {', '.join(SERVERS[:-1])} or {SERVERS[-1]}")
+        raise RunRefusedError(EXIT_USAGE, f"SERVER={kind}: expected {', '.join(SERVERS[:-1])} or {SERVERS[-1]}")
     if kind == "none":
-        return Server("none: samples stay on this device")
+        return LocalServer("none: samples stay on this device")
     port = ports.free(PORT)
     taken = f" ({PORT} is taken)" if port != PORT else ""
     url = f"http://127.0.0.1:{port}"
     look = f"curl '{url}/api/v1/query?query=system_load1'"
     if kind in ("bundled", "json"):
         receiver = (python, "-m", "tests.fake_vm", "--port", str(port), "--data", str(run_dir / "received.jsonl"))
-        return Server(f"bundled receiver{taken}", url, receiver, look)
+        return LocalServer(f"bundled receiver{taken}", url, receiver, look)
     if installed is None:
-        raise RefusedError(
+        raise RunRefusedError(
             EXIT_UNAVAILABLE,
             "SERVER=victoria-metrics, but it is not installed (Debian: apt-get install victoria-metrics)",
         )
@@ -114,4 +114,4 @@ def server(kind: str, python: str, run_dir: Path) -> Server:
         installed, f"-storageDataPath={run_dir}/victoria-metrics", f"-httpListenAddr=127.0.0.1:{port}",
         "-retentionPeriod=1y", "-dedup.minScrapeInterval=1ms", "-search.latencyOffset=0s",
     )  # fmt: skip
-    return Server(f"victoria-metrics{taken}", url, command, f"{url}/vmui or {look}")
+    return LocalServer(f"victoria-metrics{taken}", url, command, f"{url}/vmui or {look}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_ALREADY_RUNNING, EXIT_NO_PERMISSION, EXIT_CONFIG = 64, 69, 75, 77, 78
 
 
-class RefusedError(Exception):
+class RunRefusedError(Exception):
     """The run does not start; the text says what is wrong and what to do.
 
     Attributes:

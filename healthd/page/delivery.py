@@ -10,12 +10,12 @@ from common.thresholds import DEGRADED, ERROR, OK
 from healthd.page.latest import Latest
 from healthd.page.tile import Tile
 from healthd.page.wording import DASH, ago, lasting, number, of, percent, size
-from healthd.programs import Known
+from healthd.programs import Snapshot
 
 PERIODS = (("daily", "Data today"), ("monthly", "Data this month"))
 
 
-def tiles(known: Known, health: Mapping[str, Any], latest: Latest, now_s: float, wall_ms: int) -> Iterator[Tile]:
+def tiles(known: Snapshot, health: Mapping[str, Any], latest: Latest, now_s: float, wall_ms: int) -> Iterator[Tile]:
     """Yield the tiles.
 
     Args:
@@ -47,7 +47,7 @@ def disk(latest: Latest, now_s: float) -> Iterator[Tile]:
     yield Tile("disk", "Disk", percent(used), level, None if used is None else used / 100)
 
 
-def budget(known: Known) -> Iterator[Tile]:
+def budget(known: Snapshot) -> Iterator[Tile]:
     """Yield how much of each data budget is used."""
     budgets = known.shipper.budget or {}
     for period, label in PERIODS:

@@ -14,7 +14,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from healthd.connection import Answer, Request
+from healthd.connection import Reply, Request
 
 
 def _digest(text: str) -> str:
@@ -46,7 +46,7 @@ HEADERS = (
 _LOOKING = {"level": "idle", "title": "Looking…", "text": "", "reasons": ()}
 
 
-def load() -> dict[str, Answer]:
+def load() -> dict[str, Reply]:
     """Return every file by its path; the page is there as `SHELL`, a form is its name alone."""
     texts = {path.name: path.read_text(encoding="utf-8") for path in sorted(FOLDER.iterdir())}
     texts["index.html"] = _filled(texts["index.html"], None)
@@ -56,13 +56,13 @@ def load() -> dict[str, Answer]:
     return {_path(name): _answer(name, text) for name, text in texts.items()}
 
 
-def page(picture: Mapping[str, Any]) -> Answer:
+def page(picture: Mapping[str, Any]) -> Reply:
     """Return the page with what there is to see now."""
     text = _filled((FOLDER / "index.html").read_text(encoding="utf-8"), picture)
-    return Answer(200, TYPES[".html"], text.encode(), HEADERS)
+    return Reply(200, TYPES[".html"], text.encode(), HEADERS)
 
 
-def unless_known(answer: Answer, request: Request) -> Answer:
+def unless_known(answer: Reply, request: Request) -> Reply:
     """Return a file, or that it is still the one that the browser has."""
     known = request.headers.get("if-none-match", "").removeprefix("W/")
     if known and ("ETag", known) in answer.headers:
@@ -75,10 +75,10 @@ def _path(name: str) -> str:
     return special.get(name) or (f"/{name.removesuffix('.html')}" if name.endswith(".html") else f"/static/{name}")
 
 
-def _answer(name: str, text: str) -> Answer:
+def _answer(name: str, text: str) -> Reply:
     body = text.encode()
     tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-    return Answer(200, TYPES[Path(name).suffix], body, (*HEADERS, ("Cache-Control", "no-cache"), ("ETag", tag)))
+    return Reply(200, TYPES[Path(name).suffix], body, (*HEADERS, ("Cache-Control", "no-cache"), ("ETag", tag)))
 
 
 def _filled(text: str, picture: Mapping[str, Any] | None) -> str:

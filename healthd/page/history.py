@@ -18,7 +18,7 @@ from healthd import advice, link_names, samples
 from healthd.page.plots import METRICS, OF_LINKS, PLOTS, LineOf
 from healthd.recorded import events, series
 from healthd.recorded.database import Database, Query
-from healthd.recorded.events import NEWEST, Event
+from healthd.recorded.events import NEWEST, RecordedEvent
 from healthd.recorded.series import Line, Point
 
 LEAST_SPAN_S, MOST_SPAN_S = 30, 35 * 86_400
@@ -155,7 +155,7 @@ def step_s(start_ms: int, end_ms: int) -> int:
     return next((step for step in STEPS_S if span_s / step <= MOST_STEPS), STEPS_S[-1])
 
 
-def _todo(event: Event) -> str:
+def _todo(event: RecordedEvent) -> str:
     """Return what to do about an event; about an alert, what its own rule says."""
     rule = event.text.partition(":")[0].replace(" ", "_")
     known = advice.STREAM.get(rule) if event.kind == "alert_raised" else None

@@ -12,7 +12,7 @@ from healthd.recorded.database import Query
 WORTH_A_MARK = ("critical", "error", "warning")
 
 
-class Event(NamedTuple):
+class RecordedEvent(NamedTuple):
     """One event; the page's name for its time is the wire's."""
 
     id: int
@@ -43,27 +43,27 @@ class Span(NamedTuple):
 
 
 NEWEST = (1 << 62, 1 << 62)
-_EVENTS = f"SELECT {', '.join(Event._fields)} FROM events"
+_EVENTS = f"SELECT {', '.join(RecordedEvent._fields)} FROM events"
 
 
-def page_before(query: Query, before: tuple[int, int], limit: int) -> list[Event]:
+def page_before(query: Query, before: tuple[int, int], limit: int) -> list[RecordedEvent]:
     """Return events, the newest first, that come before a timestamp in Unix milliseconds and an id."""
     text = f"{_EVENTS} WHERE (timestamp_ms, id) < (?, ?) ORDER BY timestamp_ms DESC, id DESC LIMIT ?"
-    return [Event(*row) for row in query(text, (*before, limit))]
+    return [RecordedEvent(*row) for row in query(text, (*before, limit))]
 
 
-def within(query: Query, start_ms: int, end_ms: int) -> list[Event]:
+def within(query: Query, start_ms: int, end_ms: int) -> list[RecordedEvent]:
     """Return the events of a span, oldest first."""
     text = f"{_EVENTS} WHERE timestamp_ms BETWEEN ? AND ? ORDER BY timestamp_ms, id"
-    return [Event(*row) for row in query(text, (start_ms, end_ms))]
+    return [RecordedEvent(*row) for row in query(text, (start_ms, end_ms))]
 
 
-def marks(query: Query, start_ms: int, end_ms: int, limit: int) -> list[Event]:
+def marks(query: Query, start_ms: int, end_ms: int, limit: int) -> list[RecordedEvent]:
     """Return the newest events of a span that are more than information, oldest first."""
     text = (
         f"{_EVENTS} WHERE timestamp_ms BETWEEN ? AND ? AND severity IN (?, ?, ?) ORDER BY timestamp_ms DESC, id LIMIT ?"
     )
-    return [Event(*row) for row in reversed(query(text, (start_ms, end_ms, *WORTH_A_MARK, limit)))]
+    return [RecordedEvent(*row) for row in reversed(query(text, (start_ms, end_ms, *WORTH_A_MARK, limit)))]
 
 
 def sessions(query: Query, start_ms: int = 0, end_ms: int = NEWEST[0], limit: int = 1000) -> list[Span]:

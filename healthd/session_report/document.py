@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from common import VERSION
 from healthd.page.wording import lasting, size
-from healthd.recorded.events import Event, Span
+from healthd.recorded.events import RecordedEvent, Span
 from healthd.recorded.series import Line, Point
 from healthd.session_report.summary import FIGURES, Figure, Moment, Row, name_of
 
@@ -40,7 +40,7 @@ def document(
     span: Span,
     content: tuple[Sequence[Row], Sequence[Moment], Mapping[str, float]],
     lines: Sequence[Line],
-    events: Sequence[Event],
+    events: Sequence[RecordedEvent],
     clock: Clock,
 ) -> str:
     """Return the whole file.
@@ -115,7 +115,7 @@ def _moments(moments: Sequence[Moment], clock: Clock) -> Iterator[str]:
     yield "</table>"
 
 
-def _events(events: Sequence[Event], clock: Clock) -> Iterator[str]:
+def _events(events: Sequence[RecordedEvent], clock: Clock) -> Iterator[str]:
     if events:
         yield "<h2>All events</h2><table>"
         for event in events:
@@ -124,7 +124,7 @@ def _events(events: Sequence[Event], clock: Clock) -> Iterator[str]:
         yield "</table>"
 
 
-def _plots(span: Span, lines: Sequence[Line], events: Sequence[Event], clock: Clock) -> Iterator[str]:
+def _plots(span: Span, lines: Sequence[Line], events: Sequence[RecordedEvent], clock: Clock) -> Iterator[str]:
     marks = [event.timestamp_ms for event in events if event.severity in {"critical", "error", "warning"}]
     names = sorted({name_of(line) for line in lines})  # one colour for a link in every plot
     for figure in FIGURES:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from healthd import link_names
-from healthd.recorded.events import Event, Span
+from healthd.recorded.events import RecordedEvent, Span
 from healthd.recorded.series import Line
 
 TOGETHER_MS = 30_000  # events this close to each other are one moment
@@ -93,9 +93,9 @@ def rows(lines: Iterable[Line]) -> list[Row]:
     return found
 
 
-def moments(events: Iterable[Event], lines: Iterable[Line]) -> list[Moment]:
+def moments(events: Iterable[RecordedEvent], lines: Iterable[Line]) -> list[Moment]:
     """Return the worst moments, the worst first, then in the order of time."""
-    lines, groups = list(lines), list[list[Event]]()
+    lines, groups = list(lines), list[list[RecordedEvent]]()
     for event in events:
         if event.severity not in WEIGHTS:
             continue
@@ -112,7 +112,7 @@ def as_json(device_id: str, span: Span, content: Mapping[str, Any]) -> dict[str,
     return {"device_id": device_id, **span._asdict(), **content}
 
 
-def _moment(group: list[Event], lines: list[Line]) -> Moment:
+def _moment(group: list[RecordedEvent], lines: list[Line]) -> Moment:
     worst = max((event.severity for event in group), key=WEIGHTS.__getitem__)
     texts = tuple(dict.fromkeys(event.text for event in group))
     return Moment(group[0].timestamp_ms, worst, texts, _links_at(group[0].timestamp_ms, lines))

@@ -66,7 +66,7 @@ class HttpClient:
     def __init__(
         self,
         transport: Transport,
-        known: proof.Known,
+        known: proof.KnownServer,
         probe_url: str,
         announce: Callable[[float], None],
         count: Callable[[Exchange], None],
@@ -100,7 +100,7 @@ class HttpClient:
         answer = self.transport.get(
             url, timeout_s, most_bytes=most_bytes, compressed=asked in (proof.QUERY, proof.EXPORT, proof.METRICS)
         )
-        known = self.known if self.transport.is_same_server(url) else proof.Known()
+        known = self.known if self.transport.is_same_server(url) else proof.KnownServer()
         finding = proof.recognise(answer, asked, known)
         if finding.verdict == proof.STRANGER:
             raise NotTheServerError(finding.reason, finding.text)

@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 from shipper.http import proof
 from shipper.http.answer import Answer, document, retry_after_s
-from shipper.http.proof import Known
+from shipper.http.proof import KnownServer
 
 # RFC 9110: 400 and 422 speak of the content, 413 of its size.
 _ABOUT_THE_BODY = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -94,7 +94,7 @@ class NotTheServer:
 Outcome: TypeAlias = "Accepted | BodyRefused | NotWelcome | TryLater | NotTheServer"
 
 
-def judge(answer: Answer, asked: str, known: Known, sent: int, body_bytes: int = 0) -> Outcome:
+def judge(answer: Answer, asked: str, known: KnownServer, sent: int, body_bytes: int = 0) -> Outcome:
     """Return what an answer means for a body.
 
     Args:

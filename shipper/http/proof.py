@@ -31,7 +31,7 @@ AUTO, HEADER, COUNT, STATUS, QUEUE = "auto", "header", "count", "status", "queue
 _BARE_STATUS = (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT)
 
 
-class Known(NamedTuple):
+class KnownServer(NamedTuple):
     """What is known of how the server answers.
 
     Attributes:
@@ -49,10 +49,10 @@ class Known(NamedTuple):
     taken: bool = False
 
 
-def initially_known(remote: Remote) -> Known:
+def initially_known(remote: Remote) -> KnownServer:
     """Return what is known of how a server answers before it was asked."""
     shape = COUNT if remote.type == JSON else remote.proof
-    return Known(shape, is_secure=urlsplit(remote.url).scheme == "https")
+    return KnownServer(shape, is_secure=urlsplit(remote.url).scheme == "https")
 
 
 class Finding(NamedTuple):
@@ -73,7 +73,7 @@ IS_OWN = Finding(OWN)
 PARTIAL = Finding(STRANGER, "partial_answer", "a part of the server is away: its answer is not whole")
 
 
-def recognise(answer: Answer, asked: str, known: Known, sent: int = 0) -> Finding:
+def recognise(answer: Answer, asked: str, known: KnownServer, sent: int = 0) -> Finding:
     """Return whether an answer is the server's own.
 
     Args:
@@ -96,13 +96,13 @@ def recognise(answer: Answer, asked: str, known: Known, sent: int = 0) -> Findin
     return _other(answer) if answer.is_page else IS_OWN
 
 
-def learn(known: Known, answer: Answer) -> Known:
+def learn(known: KnownServer, answer: Answer) -> KnownServer:
     """Return what is known after an answer that was accepted."""
     header = known.header or OWN_HEADER in answer.headers
     return known._replace(header=header, counts=known.counts or count_of(document(answer.body)) is not None, taken=True)
 
 
-def is_own_refusal(answer: Answer, known: Known) -> bool:
+def is_own_refusal(answer: Answer, known: KnownServer) -> bool:
     """Return whether a refusal of a body is in the shape of a server that has taken others."""
     if OWN_HEADER in answer.headers:
         return not answer.is_page
@@ -133,7 +133,7 @@ def _counted(found: dict[str, Any], sent: int) -> Finding | None:
     return IS_OWN if count or not sent else Finding(STRANGER, "nothing_accepted", "the server took no sample")
 
 
-def _uncounted(answer: Answer, asked: str, known: Known, *, has_header: bool) -> Finding:
+def _uncounted(answer: Answer, asked: str, known: KnownServer, *, has_header: bool) -> Finding:
     """Judge an acknowledgement without a count."""
     if known.proof == COUNT:
         return Finding(STRANGER, "no_count", "the answer does not say how many samples were taken")

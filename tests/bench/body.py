@@ -23,7 +23,7 @@ from common import clock
 from common.settings import Storage
 from shipper import jsonl
 from shipper.http.transport import GZIP_LEVEL
-from shipper.lease import Lease, Series
+from shipper.lease import Lease, LeasedSeries
 from tests.bench import load
 from tests.bench.figures import Figure
 
@@ -75,7 +75,7 @@ def _body(rows: list[Row]) -> bytes:
     for row in rows:
         groups[row.name, row.tags].append(row)
     series = [
-        Series(name, "bench", tags, [row.timestamp_ms for row in group], [row.value for row in group])
+        LeasedSeries(name, "bench", tags, [row.timestamp_ms for row in group], [row.value for row in group])
         for (name, tags), group in sorted(groups.items())
     ]
     lease = Lease(1, 2, series, len(rows))

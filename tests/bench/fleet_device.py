@@ -16,7 +16,7 @@ from common.service import Service
 from shipper.buffer_client import BufferClient
 from shipper.http.client import Exchange, HttpClient
 from shipper.http.outcome import Accepted
-from shipper.http.proof import Known
+from shipper.http.proof import KnownServer
 from shipper.http.transport import open_transport
 from shipper.queues import Queues
 from shipper.quota import DataQuota
@@ -140,7 +140,7 @@ class Device:
         report, remote = Report(cast("Service", Frame(log))), loaded.settings.remote
         self.buffer = Memory(device_id)
         quota = DataQuota(remote.budget, folder / f"{device_id}.json", self._transport.meter, report)
-        client = HttpClient(self._transport, Known(), health_url(url), lambda _: None, self._count)
+        client = HttpClient(self._transport, KnownServer(), health_url(url), lambda _: None, self._count)
         now_s = time.monotonic()
         queues = Queues(remote.lanes, loaded.settings.storage.commit_interval_s, now_s, random.random())
         self._sender = Sender(initial(remote, now_s), queues, BufferClient(self.buffer.ask), client, quota, report)

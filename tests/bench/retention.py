@@ -14,10 +14,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from buffer.retention.archive import Archive, Space
+from buffer.retention.archive import Archiver, Space
 from buffer.retention.archive_folder import ArchiveFolder
 from buffer.retention.context import Context
-from buffer.retention.retention import Retention
+from buffer.retention.retention import RetentionRound
 from buffer.retention.size_cap import SizeCap
 from buffer.retention.tasks import CHECKPOINT_BYTES, Task
 from buffer.storage.aggregates import FIVE_MINUTES_MS, MINUTE_MS
@@ -119,13 +119,13 @@ class Bench:
 def age(bench: Bench) -> None:
     """Archive everything, then let it become minutes, then five minutes."""
     total = bench.fill(uploaded=True)
-    archive = Archive(bench.context, Space(lambda: None, lambda: 0))
+    archive = Archiver(bench.context, Space(lambda: None, lambda: 0))
     bench.run("archive", archive, bench.end_ms + HOUR_MS)
     for file in bench.shelf.files():
         if file.path.name.startswith("metrics"):
             print(f"  {file.path.name}: {file.size_bytes / 1e6:.1f} MB")
     print(f"  {bench.shelf.size_bytes() / total:.1f} bytes a sample")
-    retention = Retention(bench.store, lambda: bench.config.retention, bench.instruments)
+    retention = RetentionRound(bench.store, lambda: bench.config.retention, bench.instruments)
     bench.run("48 hours to minutes", retention, bench.end_ms + 2 * DAY_MS + HOUR_MS)
     bench.report("1-minute aggregates", bench.count(MINUTE_MS))
     bench.run("minutes to five minutes", retention, bench.end_ms + 7 * DAY_MS + HOUR_MS)

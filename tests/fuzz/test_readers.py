@@ -20,12 +20,12 @@ from collectors.gps import gps
 from collectors.host import Host
 from collectors.modem import hilink, netgear, zte
 from collectors.modem.modem_manager import ModemManager
-from collectors.modem.place import Place, Session
+from collectors.modem.place import Gateway, RouterSession
 from collectors.receiver import receiver
 from collectors.srt import stats_file, telemetry
-from collectors.srt.connection import Connection
+from collectors.srt.connection import SrtConnection
 from collectors.srt.link import Link
-from collectors.web import Answer
+from collectors.web import WebPage
 from common import config, plain_text, untrusted
 from common.events import Event
 from common.sample import MAX_INTEGER, Sample
@@ -144,13 +144,15 @@ def _finite(found: list[Sample | Event]) -> list[Sample | Event]:
     return found
 
 
-def _router(ask: Callable[[Session], object]) -> Callable[[bytes], object]:
+def _router(ask: Callable[[RouterSession], object]) -> Callable[[bytes], object]:
     """Return a reader that gets the same answer to each question."""
 
     def read(content: bytes) -> object:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Session, "get", lambda *_, **__: Answer(200, content.decode("utf-8", "replace"), "a=b"))
-            return ask(Session(Place("usb0", "192.168.8.1", "1-1"), math.inf))
+            patch.setattr(
+                RouterSession, "get", lambda *_, **__: WebPage(200, content.decode("utf-8", "replace"), "a=b")
+            )
+            return ask(RouterSession(Gateway("usb0", "192.168.8.1", "1-1"), math.inf))
 
     return read
 
@@ -201,7 +203,7 @@ def test_a_reader_survives_everybody(name: str) -> None:
 def test_packets_of_anybody_are_taken_or_left() -> None:
     """Of one connection and one link, however many; what they remember is bounded."""
     hostile, oracle = Hostile(SEED), Oracle()
-    connection, link = Connection(), Link()
+    connection, link = SrtConnection(), Link()
 
     def read(given: tuple[int, bytes]) -> None:
         number, payload = given

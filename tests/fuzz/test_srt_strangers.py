@@ -11,7 +11,7 @@ import random
 import resource
 from pathlib import Path
 
-from collectors.srt.connection import Connection
+from collectors.srt.connection import SrtConnection
 from collectors.srt.filters import ACK, DROP_REQUEST, NAK, SHUTDOWN, SRT_KEEPALIVE
 from tests import srt_packets
 from tests.fuzz.rounds import SEED, rounds
@@ -46,7 +46,7 @@ def stranger(chance: random.Random) -> bytes:
     return bytes(packet)
 
 
-def real(seen: Connection, second: float) -> None:
+def real(seen: SrtConnection, second: float) -> None:
     """Have the stream go on for a tenth of a second: fifty packets, one of them lost, and an acknowledgement."""
     first = 1 + round(second * 500)
     for number in range(first, first + 50):
@@ -56,15 +56,15 @@ def real(seen: Connection, second: float) -> None:
     seen.take(second, acknowledged, 400, is_from_encoder=False)
 
 
-def begun() -> Connection:
+def begun() -> SrtConnection:
     """Return a connection that has shaken hands."""
-    seen = Connection()
+    seen = SrtConnection()
     seen.take(0.0, srt_packets.hello(1), 64, is_from_encoder=True)
     seen.take(0.0, srt_packets.handshake(2_000, 1_500, 8_192, 1), 96, is_from_encoder=False)
     return seen
 
 
-def figures(seen: Connection, now_s: float) -> tuple[object, ...]:
+def figures(seen: SrtConnection, now_s: float) -> tuple[object, ...]:
     """Return all that is said of a connection."""
     counts = seen.losses.lost, seen.losses.reported, seen.dropped, seen.acknowledged, seen.waiting_packets()
     return *counts, seen.measured(now_s), seen.is_connected(now_s), seen.negotiated, seen.begun, len(seen.readings)

@@ -7,10 +7,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from buffer.retention.archive import Archive, Space
+from buffer.retention.archive import Archiver, Space
 from buffer.retention.archive_folder import ArchiveFolder
 from buffer.retention.context import Context
-from buffer.retention.retention import Retention
+from buffer.retention.retention import RetentionRound
 from buffer.retention.size_cap import SizeCap
 from buffer.storage.store import Store
 from common.instruments import Instruments
@@ -35,8 +35,8 @@ def main() -> int:
     )
     context = Context(store, folder, lambda: config, instruments, log)
     size_cap = SizeCap(context, lambda _: None)
-    archive = Archive(context, Space(lambda: None, lambda: 0))
-    retention = Retention(store, lambda: config.retention, instruments)
+    archive = Archiver(context, Space(lambda: None, lambda: 0))
+    retention = RetentionRound(store, lambda: config.retention, instruments)
     print("stepping", flush=True)
     for task in (size_cap, archive, retention):
         task.pace.rows = options.rows

@@ -13,7 +13,7 @@ import pytest
 from collectors.events import events
 from collectors.host import Host
 from collectors.network import network
-from collectors.srt.connection import Connection
+from collectors.srt.connection import SrtConnection
 from collectors.srt.handshake import Negotiated
 from collectors.srt.link import Link
 from collectors.system import thermal
@@ -123,7 +123,7 @@ def test_the_kernel_says_what_happens(tmp_path: Path) -> None:
 
 def test_the_packets_say_what_the_scene_says() -> None:
     """Round trip, latency, buffer and loss of the connection; round trip and loss of each link."""
-    now_s, seen, links = 0.0, Connection(), {ip: Link() for _, ip, *_ in LINKS}
+    now_s, seen, links = 0.0, SrtConnection(), {ip: Link() for _, ip, *_ in LINKS}
 
     def take(packet: bytes) -> None:
         source, target = socket.inet_ntoa(packet[12:16]), socket.inet_ntoa(packet[16:20])

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buffer.retention import archive
-from buffer.retention.archive import CHECK_MS, GRACE_MS, Archive, Space, next_span
+from buffer.retention.archive import CHECK_MS, GRACE_MS, Archiver, Space, next_span
 from buffer.retention.archive_folder import ArchiveFolder
 from buffer.retention.context import Context
 from buffer.storage import samples
@@ -51,10 +51,10 @@ class Desk:
         self.now_ms = DUE_MS
         self.begin()
 
-    def begin(self) -> Archive:
+    def begin(self) -> Archiver:
         """Make the task anew, as a new process does."""
         space = Space(lambda: self.free_bytes, lambda: self.used_bytes)
-        self.task = Archive(Context(self.store, self.shelf, lambda: self.config, self.instruments, Log("test")), space)
+        self.task = Archiver(Context(self.store, self.shelf, lambda: self.config, self.instruments, Log("test")), space)
         self.task.pace.rows = 7
         return self.task
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from buffer.audit import MAX_RESENDS, MAX_TRIES, RESTS, Audit
+from buffer.audit import MAX_RESENDS, MAX_TRIES, RESTS, AuditOperations
 from buffer.recheck import Recheck
 from buffer.server_starts import ServerStarts
 from buffer.storage import audit_windows
@@ -39,7 +39,7 @@ class Desk:
         monkeypatch.setattr("buffer.audit.time.monotonic", lambda: self.now_s)
         service, self.status = cast("Service", self._process), BufferStatus()
         self.recheck = Recheck(service, self.store, self.status)
-        self.audit = Audit(service, self.store, self.recheck, self.status)
+        self.audit = AuditOperations(service, self.store, self.recheck, self.status)
         self.starts = ServerStarts(service, self.store, self.recheck)
         self.start_ms = (clock.wall_ms() - 3_600_000) // audit_windows.WINDOW_MS * audit_windows.WINDOW_MS
         samples = [Sample("m", 1, {"slot": f"{slot}"}) for slot in range(SERIES)]

@@ -13,7 +13,7 @@ import zmq
 
 from common import clock, wire
 from common.sample import Sample
-from deploy.command.place import Place
+from deploy.command.place import PipelinePlace
 from deploy.command.quarantine import quarantine
 from tests.harness import wait_for
 from tests.unit.buffer.clients import WITH_ALARMS, Producer, Shipper, values
@@ -169,7 +169,7 @@ def test_refused_samples_are_listed_and_released_by_a_command(
     producer.put(Sample("m", 7, {"l": "v"}), Sample("n", 8), Sample("text", "kept"))
     producer.settle()
     shipper.ask("reject", lease=shipper.lease()[0], upto=2, reason="400 bad line")
-    place = Place(run_dir, run_dir, None, is_device=False)
+    place = PipelinePlace(run_dir, run_dir, None, is_device=False)
     for action, metric in (("list", None), ("release", "m"), ("list", None), ("release", None)):
         assert 0 == quarantine(place, argparse.Namespace(action=action, metric=metric))
     said = capsys.readouterr().out.splitlines()

@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from buffer.recovery import shapes
-from buffer.recovery.frames import Log
+from buffer.recovery.frames import WriteAheadLog
 from buffer.recovery.pages import File, Record
 from buffer.storage import schema
 from buffer.storage.found import FoundSample, FoundSeries, Identity
@@ -80,7 +80,7 @@ def test_log_is_read_behind_a_damaged_frame(tmp_path: Path) -> None:
     with log.open("r+b") as file:
         file.seek(log.stat().st_size // 2)
         file.write(b"\xff" * 100)
-    reader = Log(log)
+    reader = WriteAheadLog(log)
     list(reader.read())
     assert reader.damaged in {1, 2}
     assert reader.hidden
@@ -94,7 +94,7 @@ def test_frames_of_an_earlier_lap_are_not_read(tmp_path: Path) -> None:
     fill(store, 50)
     store._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
     fill(store, 1, first=50)
-    reader = Log(tmp_path / "m.db-wal")
+    reader = WriteAheadLog(tmp_path / "m.db-wal")
     list(reader.read())
     assert (len(reader.pages) > 0, {}, 0) == (True, reader.hidden, reader.damaged)
     assert not reader.has_commit_after(store._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0])

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from buffer.audit import Audit
-from buffer.recheck import AVERAGES_MS, EVERY_S, MOST_MS, MOST_SAMPLES, Recheck, Span, spans
+from buffer.audit import AuditOperations
+from buffer.recheck import AVERAGES_MS, EVERY_S, MOST_MS, MOST_SAMPLES, Recheck, RecheckSpan, spans
 from buffer.server_starts import ServerStarts
 from buffer.storage.aggregates import FIVE_MINUTES_MS, Aggregate
 from buffer.storage.audit_windows import WINDOW_MS, start_of
@@ -52,7 +52,7 @@ class Bench:
     def restart(self) -> None:
         """Begin as a new process."""
         self.recheck = Recheck(self._service, self.store, self.status)
-        self.audit = Audit(self._service, self.store, self.recheck, self.status)
+        self.audit = AuditOperations(self._service, self.store, self.recheck, self.status)
         self.starts = ServerStarts(self._service, self.store, self.recheck)
 
     def upload(self) -> None:
@@ -198,7 +198,7 @@ def test_an_answer_to_an_earlier_question_is_void(bench: Bench) -> None:
 def test_a_span_holds_verified_windows_alone() -> None:
     """One that is not verified ends it; so do a day and as many samples as are quick to count."""
     width = WINDOW_MS
-    assert [Span(5 * width, 7 * width), Span(2 * width, 4 * width)] == list(
+    assert [RecheckSpan(5 * width, 7 * width), RecheckSpan(2 * width, 4 * width)] == list(
         spans([(6 * width, 1), (5 * width, 1), (4 * width, 0), (3 * width, 1), (2 * width, 1)])
     )
     assert 2 == len(list(spans([(width, MOST_SAMPLES), (0, 1)])))

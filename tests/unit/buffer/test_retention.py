@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buffer.retention.downsampling import Downsampling
-from buffer.retention.retention import REVISIT_MS, ROUND_MS, Cutoffs, Retention, plan
+from buffer.retention.retention import REVISIT_MS, ROUND_MS, Cutoffs, RetentionRound, plan
 from buffer.storage import aggregates, samples, schema
 from buffer.storage.aggregates import FIVE_MINUTES_MS, Aggregate, Groups
 from buffer.storage.samples import LATEST_MS, StoredSample
@@ -43,12 +43,12 @@ from tests.unit.buffer.databases import DEVICE, storage
 OLD_MS = NOW_MS - 3 * DAY_MS  # past full resolution, not past the fallback
 
 
-def retention(store: Store, config: Settings | None = None, instruments: Instruments | None = None) -> Retention:
+def retention(store: Store, config: Settings | None = None, instruments: Instruments | None = None) -> RetentionRound:
     """Return retention with the documents' settings."""
-    return Retention(store, lambda: config or Settings(), instruments or Instruments())
+    return RetentionRound(store, lambda: config or Settings(), instruments or Instruments())
 
 
-def run(task: Retention, now_ms: int = NOW_MS) -> int:
+def run(task: RetentionRound, now_ms: int = NOW_MS) -> int:
     """Do a round; return how many slices it took."""
     steps = 0
     while task.step(now_ms):
@@ -98,7 +98,7 @@ def test_unverified_samples_survive_until_the_fallback(store: Store) -> None:
 def test_without_an_audit_what_was_acknowledged_counts_as_delivered(store: Store) -> None:
     """Folded after 48 hours; pending samples stay all the same."""
     put(store, [Put(OLD_MS, 1), Put(OLD_MS + 1, 2, became=PENDING)])
-    run(Retention(store, Settings, Instruments(), lambda: False))
+    run(RetentionRound(store, Settings, Instruments(), lambda: False))
     assert [2] == aged.values(store)
 
 

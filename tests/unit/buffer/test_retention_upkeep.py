@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from buffer import settled_clock
 from buffer.pace import LEAST_ROWS, MOST_ROWS, SLICE_S, Pace
-from buffer.retention.archive import Archive
-from buffer.retention.retention import Retention
+from buffer.retention.archive import Archiver
+from buffer.retention.retention import RetentionRound
 from buffer.retention.size_cap import SizeCap
 from buffer.retention.tasks import CHECKPOINT_BYTES, IDLE_S, RETRY_S, RetentionTasks
 from buffer.storage.store import Store
@@ -28,7 +28,7 @@ from common.service import Service
 from tests.unit.buffer.aged import NOW_MS, PENDING, Put, put
 from tests.unit.buffer.databases import DEVICE, storage
 
-TASKS = (SizeCap, Archive, Retention)
+TASKS = (SizeCap, Archiver, RetentionRound)
 
 
 class Desk:

@@ -21,9 +21,9 @@ from collectors.events.kernel_log import KernelLog
 from collectors.host import Host
 from collectors.modem import hilink, modem, netgear, zte
 from collectors.modem.modem_manager import GPP, MODEM, ROOT, SIGNAL, ModemManager, UnavailableError
-from collectors.modem.place import Place, Session
+from collectors.modem.place import Gateway, RouterSession
 from collectors.modem.reading import Modem
-from collectors.web import Answer
+from collectors.web import WebPage
 from common import catalog
 from common.events import Event
 from common.sample import Sample
@@ -80,17 +80,17 @@ def test_any_bytes_in_any_file(source: str) -> None:
     print(f"{source}: {INPUTS} inputs, {count} samples")
 
 
-class Played(Session):
+class Played(RouterSession):
     """A session with a router whose pages are at hand."""
 
     def __init__(self, pages: dict[str, bytes]) -> None:
-        super().__init__(Place("usb0", "192.168.8.1", "1-1"))
+        super().__init__(Gateway("usb0", "192.168.8.1", "1-1"))
         self.pages = pages
 
-    def get(self, path: str, **_headers: str) -> Answer:
+    def get(self, path: str, **_headers: str) -> WebPage:
         """Answer from the pages; the first one stands for those that are not there."""
         text = self.pages.get(path.partition("?")[0].removeprefix("/api/"), next(iter(self.pages.values())))
-        return Answer(200, text.decode("utf-8", "replace"), "a=b")
+        return WebPage(200, text.decode("utf-8", "replace"), "a=b")
 
 
 ROUTERS = {

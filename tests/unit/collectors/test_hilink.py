@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from collectors.modem import hilink
-from collectors.modem.place import Place, Session
+from collectors.modem.place import Gateway, RouterSession
 from collectors.modem.reading import CONNECTED, REGISTERED, Modem
 from tests.unit.collectors.web_server import Asked, serving
 
@@ -48,7 +48,7 @@ def dongle(**pages: str) -> Callable[[Asked], tuple[int, str]]:
 def asked(answers: Callable[[Asked], tuple[int, str]]) -> Modem | None:
     """Return what is made of a dongle's answers."""
     with serving(answers) as address:
-        return hilink.ask(Session(Place("lo", address, "1-1.2"), time.monotonic() + 30))
+        return hilink.ask(RouterSession(Gateway("lo", address, "1-1.2"), time.monotonic() + 30))
 
 
 def heard(answers: Callable[[Asked], tuple[int, str]]) -> Modem:
@@ -150,7 +150,7 @@ def test_what_changes_slowly_is_asked_for_once_a_minute() -> None:
         return answer(request)
 
     with serving(counted) as address:
-        session = Session(Place("lo", address, "1-1"), time.monotonic() + 60)
+        session = RouterSession(Gateway("lo", address, "1-1"), time.monotonic() + 60)
         first, second = hilink.ask(session), hilink.ask(session)
     assert first == second
     assert [1, 1, 2] == [seen.count(page) for page in ("net/current-plmn", "device/basic_information", "device/signal")]

@@ -18,7 +18,7 @@ import pytest
 from collectors import bounded, web
 from collectors.gps import gps
 from collectors.host import Host
-from collectors.modem.place import Place, Session
+from collectors.modem.place import Gateway, RouterSession
 from collectors.modem.routers import MAKES
 from collectors.receiver import receiver
 from collectors.srt import telemetry
@@ -57,7 +57,7 @@ def _router(address: str) -> object:
     """Ask as each make is asked, one deadline for all of its questions."""
     for ask in MAKES:
         with suppress(WebError):
-            assert ask(Session(Place("lo", address, "1-1"), time.monotonic() + TIMEOUT_S)) is None
+            assert ask(RouterSession(Gateway("lo", address, "1-1"), time.monotonic() + TIMEOUT_S)) is None
     return None
 
 
@@ -101,7 +101,7 @@ def bounded_memory(what: str) -> Iterator[None]:
     assert took_bytes < MAX_MEMORY_BYTES
 
 
-def ours(path: Path, owner: int | None = None) -> AbstractContextManager[bounded.Connection]:
+def ours(path: Path, owner: int | None = None) -> AbstractContextManager[bounded.BoundedSocket]:
     """Connect to a socket that is to be of a user, this one unless another is named."""
     return bounded.local(str(path), TIMEOUT_S, 256 * 1024, {os.geteuid() if owner is None else owner})
 

@@ -12,7 +12,7 @@ from collectors import belabox, mpp
 from collectors.host import Host
 from collectors.media import audio, encoder, hdmi, interrupts
 from collectors.media.encoder import Frames
-from collectors.process_table import Program
+from collectors.process_table import RunningProcess
 from common.events import Event
 from common.sample import Sample
 
@@ -172,7 +172,7 @@ def test_no_secret_of_belaui_comes_out(tmp_path: Path) -> None:
 def test_the_number_behind_a_flag(tmp_path: Path) -> None:
     """Of a command line that holds the stream's key too."""
     put(tmp_path, "proc/9/cmdline", "/usr/bin/belacoder\0p\0-l\x002000\0-s\0KEY\0")
-    program = Program(9, "belacoder", 5.0)
+    program = RunningProcess(9, "belacoder", 5.0)
     assert 2000 == belabox.option(Host(tmp_path), program, "-l")
     assert None is belabox.option(Host(tmp_path), program, "-s")
 

@@ -12,7 +12,7 @@ import pytest
 
 from collectors.host import Host
 from collectors.modem import modem, netgear, routers, zte
-from collectors.modem.place import Place, Session, places
+from collectors.modem.place import Gateway, RouterSession, places
 from collectors.modem.reading import CONNECTED, REGISTERED, Modem
 from collectors.modem.routers import Routers
 from collectors.web import WebError
@@ -69,7 +69,7 @@ def plug(root: Path, interface: str, driver: str, place: str) -> None:
 def asked(ask: routers.Ask, answers: Callable[[Asked], tuple[int, str]]) -> Modem | None:
     """Return what a make's module makes of the answers of a gateway."""
     with serving(answers) as address:
-        return ask(Session(Place("lo", address, "1-1.2"), time.monotonic() + 30))
+        return ask(RouterSession(Gateway("lo", address, "1-1.2"), time.monotonic() + 30))
 
 
 def heard(ask: routers.Ask, said: object) -> Modem:
@@ -85,9 +85,9 @@ def test_where_routers_are_looked_for(tmp_path: Path) -> None:
     plug(tmp_path, "eth0", "r8169", "0000:01")
     (tmp_path / "proc/net").mkdir(parents=True)
     (tmp_path / "proc/net/route").write_text(ROUTES)
-    usb = Place("usb0", "192.168.8.1", "1-1.2")
+    usb = Gateway("usb0", "192.168.8.1", "1-1.2")
     assert [usb] == list(places(Host(tmp_path)))
-    assert [usb, Place("eth2", "192.168.5.1", "eth2")] == list(places(Host(tmp_path), ("eth2",)))
+    assert [usb, Gateway("eth2", "192.168.5.1", "eth2")] == list(places(Host(tmp_path), ("eth2",)))
 
 
 def test_a_zte_stick() -> None:
@@ -159,7 +159,7 @@ def test_a_netgear_router() -> None:
 def test_a_netgear_router_that_wants_a_session_first() -> None:
     """It redirects until the cookie that it gives comes back, and the cookie is kept for the next time."""
     with serving(lambda request: (200, json.dumps(NETGEAR)) if request.headers.get("Cookie") else (302, "")) as address:
-        session = Session(Place("lo", address, "1-1"), time.monotonic() + 30)
+        session = RouterSession(Gateway("lo", address, "1-1"), time.monotonic() + 30)
         assert netgear.ask(session) is None
         session.cookie = "sessionId=abc"
         assert netgear.ask(session) is not None
@@ -202,19 +202,19 @@ def test_what_is_no_router_of_that_make(ask: routers.Ask, text: str) -> None:
 class Playing:
     """The modem collector with routers that a test plays."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *here: Place) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *here: Gateway) -> None:
         self.plugged, self.answering = list(here), set(here)
-        self.asked: list[Place] = []
+        self.asked: list[Gateway] = []
         self._host, self._state = Host(), modem.State()
         monkeypatch.setattr(routers, "places", lambda *_: list(self.plugged))
         monkeypatch.setattr(routers, "MAKES", (self._other, self._ask))
         monkeypatch.setattr(modem, "_modems", lambda *_: ([], False))
 
-    def _other(self, session: Session) -> Modem | None:
+    def _other(self, session: RouterSession) -> Modem | None:
         self.asked.append(session.place)
         return None
 
-    def _ask(self, session: Session) -> Modem | None:
+    def _ask(self, session: RouterSession) -> Modem | None:
         if session.place not in self.answering:
             raise WebError("no answer in time")
         place = session.place
@@ -230,7 +230,7 @@ class Playing:
 
 def test_one_that_is_silent_is_still_plugged_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no numbers, and after two misses is asked less often; pulled out it is gone; a stranger is left alone."""
-    here, stranger = Place("usb0", "192.168.8.1", "1-1"), Place("usb1", "192.168.1.1", "1-2")
+    here, stranger = Gateway("usb0", "192.168.8.1", "1-1"), Gateway("usb1", "192.168.1.1", "1-2")
     playing = Playing(monkeypatch, here, stranger)
     playing.answering = {here}
     assert "modem.connected" in playing.collect(10)[0]
@@ -249,7 +249,7 @@ def test_one_that_is_silent_is_still_plugged_in(monkeypatch: pytest.MonkeyPatch)
 
 def test_another_make_in_the_same_place_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Swapped between two collects: after two misses all makes are tried again."""
-    here = Place("usb0", "192.168.8.1", "1-1")
+    here = Gateway("usb0", "192.168.8.1", "1-1")
     playing = Playing(monkeypatch, here)
     playing.collect(10)
     monkeypatch.setattr(routers, "MAKES", (playing._ask,))
@@ -263,7 +263,7 @@ def test_another_make_in_the_same_place_is_found(monkeypatch: pytest.MonkeyPatch
 
 def test_two_alike_keep_their_names_over_a_swap_of_interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
     """A restart may call them usb1 and usb0; their ports stay, and with them their series."""
-    one, two = Place("usb0", "192.168.8.1", "1-1"), Place("usb1", "192.168.8.1", "1-2")
+    one, two = Gateway("usb0", "192.168.8.1", "1-1"), Gateway("usb1", "192.168.8.1", "1-2")
     playing = Playing(monkeypatch, one, two)
     first = playing.collect(10)
     playing.plugged = [two._replace(interface="usb0"), one._replace(interface="usb1")]
@@ -273,10 +273,10 @@ def test_two_alike_keep_their_names_over_a_swap_of_interfaces(monkeypatch: pytes
 
 def test_routers_that_hang_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more than fit into a collect the others come first in the next one."""
-    everybody = [Place(f"usb{n}", "192.168.8.1", f"1-{n}") for n in range(4)]
+    everybody = [Gateway(f"usb{n}", "192.168.8.1", f"1-{n}") for n in range(4)]
     playing, clock = Playing(monkeypatch, *everybody), [1000.0]
 
-    def hangs(session: Session) -> Modem | None:
+    def hangs(session: RouterSession) -> Modem | None:
         clock[0] = session.deadline_s
         playing.asked.append(session.place)
         raise WebError("no answer in time")

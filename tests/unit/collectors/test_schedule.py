@@ -15,7 +15,7 @@ import pytest
 import zmq
 
 from collectors.host import Host
-from collectors.schedule import LINE_EVERY_S, Schedule
+from collectors.schedule import LINE_EVERY_S, SourceSchedule
 from collectors.source import Source
 from common import publisher, wire
 from common.activity import Activity, noted
@@ -66,7 +66,7 @@ class Rig:
         self.activity = Activity(run_dir, "probe")
         published = self.service.publishes(names)
         sources = [Source(name, self._module(name, functions), Host(run_dir), config) for name in names]
-        self.schedule = Schedule(self.service, published, self.activity, sources)
+        self.schedule = SourceSchedule(self.service, published, self.activity, sources)
         self.scheduled = self.schedule.scheduled
         self.buffer = RawBuffer(run_dir)
 

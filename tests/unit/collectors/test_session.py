@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from collectors.derived import session, stream_state
-from collectors.derived.session_numbers import HELD_S, Session
+from collectors.derived.session_numbers import HELD_S, StreamSession
 from collectors.host import Host
-from collectors.process_table import Program
+from collectors.process_table import RunningProcess
 from common import clock
 from common.events import Event
 from common.sample import Sample
@@ -91,7 +91,7 @@ def test_a_stream_from_its_start_to_its_end(board: Board) -> None:
 
 def test_a_mean_is_one_over_time() -> None:
     """A reading holds until the next one, not over the end of live, and not for ever."""
-    made = Session("", 0, Program(7, "belacoder", 0.0), 60_000, live_ms=[(0, 20_000), (30_000, 60_000)])
+    made = StreamSession("", 0, RunningProcess(7, "belacoder", 0.0), 60_000, live_ms=[(0, 20_000), (30_000, 60_000)])
     for at_s, value in ((0, 50.0), (5, 70.0), (30, 100.0)):
         made.add("rtt_ms", value, 1000 * at_s)
     lasted_s = 5 + HELD_S + HELD_S

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.srt.connection import SILENT_S, Connection, Measured
+from collectors.srt.connection import SILENT_S, Measured, SrtConnection
 from collectors.srt.filters import ACK, DROP_REQUEST, HANDSHAKE, NAK, SHUTDOWN, SRT_KEEPALIVE
 from collectors.srt.handshake import Negotiated
 from collectors.srt.loss_reports import SEQUENCES, WINDOW
@@ -20,16 +20,16 @@ DATA_BYTES = 1332  # 16 of header and seven packets of MPEG-TS
 RANGE = 1 << 31
 
 
-def begun(first: int = 1, *, sent: int = 200) -> Connection:
+def begun(first: int = 1, *, sent: int = 200) -> SrtConnection:
     """Return a connection that has been negotiated, and has sent packets up to a number."""
-    seen = Connection()
+    seen = SrtConnection()
     seen.take(0.0, hello(first), 64, is_from_encoder=True)
     seen.take(0.0, handshake(2_000, 1_500, 8_192, first), 96, is_from_encoder=False)
     seen.take(0.0, data(sent % SEQUENCES), DATA_BYTES, is_from_encoder=True)
     return seen
 
 
-def take(seen: Connection, *packets: bytes) -> Connection:
+def take(seen: SrtConnection, *packets: bytes) -> SrtConnection:
     """Have a connection take packets of the receiver, one every 10 ms."""
     for at, packet in enumerate(packets):
         seen.take(at / 100, packet, DATA_BYTES, is_from_encoder=False)
@@ -70,7 +70,7 @@ def test_numbers_wrap() -> None:
     assert (3, 3) == losses(take(begun(SEQUENCES - 20, sent=40), nak(RANGE | (SEQUENCES - 2), 0)))
 
 
-def losses(seen: Connection) -> tuple[int, int]:
+def losses(seen: SrtConnection) -> tuple[int, int]:
     """Return how many packets were reported: as libsrt counts them, and each once."""
     return seen.losses.lost, seen.losses.reported
 
@@ -143,14 +143,14 @@ def test_connected_until_it_is_silent_or_closed() -> None:
 
 def test_a_connection_that_was_not_seen_to_begin() -> None:
     """Nothing is known of it until an acknowledgement of what was really sent; and not for ever."""
-    seen = Connection()
+    seen = SrtConnection()
     assert seen.is_connected(10.0) is None
     assert take(seen, ack(10, number=1)).is_connected(10.0) is None
     seen.take(0.0, data(200), DATA_BYTES, is_from_encoder=True)
     assert take(seen, ack(1 << 20, number=1)).is_connected(10.0) is None
     assert take(seen, ack(190, number=2)).is_connected(0.0)
     assert ENCODER == seen.encoder
-    silent = Connection()
+    silent = SrtConnection()
     assert [None, False] == [silent.is_connected(at_s) for at_s in (10.0, 10.0 + SILENT_S)]
 
 

@@ -7,21 +7,23 @@ from itertools import pairwise
 
 import pytest
 
-from collectors.srt.connection import TICK_S, Reading
+from collectors.srt.connection import TICK_S, ControllerInput
 from collectors.srt.controller import Controller
 from tests.bonding.srt import Controller as Model
 
 LEAST, MOST, LATENCY_MS = 500_000, 6_000_000, 2_000
 
 
-def readings(seed: int) -> list[Reading]:
+def readings(seed: int) -> list[ControllerInput]:
     """Return a stream of half a minute, in which the round trip and the buffer rise now and then."""
     chance, found, rtt, waiting = random.Random(seed), [], 60.0, 40.0
     for at in range(1_500):
         if chance.random() < 0.004:
             rtt, waiting = chance.choice([(90.0, 60.0), (450.0, 300.0), (800.0, 900.0), (60.0, 500.0)])
         rtt, waiting = 0.97 * rtt + 0.03 * 60, 0.95 * waiting + 0.05 * 40
-        found.append(Reading(at * TICK_S, float(int(rtt + chance.uniform(-3, 3))), int(waiting + chance.uniform(0, 8))))
+        found.append(
+            ControllerInput(at * TICK_S, float(int(rtt + chance.uniform(-3, 3))), int(waiting + chance.uniform(0, 8)))
+        )
     return found
 
 
@@ -50,5 +52,5 @@ def test_a_gap_is_another_time() -> None:
     """After missed packets it goes on from what is now, instead of deciding for the time in between."""
     followed = Controller(LATENCY_MS)
     followed.bitrate = MOST
-    followed.follow([Reading(0.0, 60.0, 40), Reading(1.0, 60.0, 40)], 5_000_000)
-    assert [] == followed.follow([Reading(100.0, 60.0, 40)], 5_000_000)
+    followed.follow([ControllerInput(0.0, 60.0, 40), ControllerInput(1.0, 60.0, 40)], 5_000_000)
+    assert [] == followed.follow([ControllerInput(100.0, 60.0, 40)], 5_000_000)

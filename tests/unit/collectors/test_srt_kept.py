@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from collectors.srt.connection import Connection
+from collectors.srt.connection import SrtConnection
 from collectors.srt.handshake import Negotiated
 from collectors.srt.kept import FILE, Kept
 
 
-def connection(encoder: int | None, negotiated: Negotiated | None = None) -> Connection:
+def connection(encoder: int | None, negotiated: Negotiated | None = None) -> SrtConnection:
     """Return a connection with the number of its encoder's socket."""
-    made = Connection()
+    made = SrtConnection()
     made.encoder, made.negotiated = encoder, negotiated or Negotiated()
     return made
 

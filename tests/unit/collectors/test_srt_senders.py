@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from collectors.process_table import Program
+from collectors.process_table import RunningProcess
 from collectors.srt import sender, telemetry
-from collectors.srt.telemetry import LinkNumbers, Report
+from collectors.srt.telemetry import LinkNumbers, LinkReport
 from tests.unit.collectors import trees
 
-PROGRAM = Program(77, "srtla_send", 1.0)
+PROGRAM = RunningProcess(77, "srtla_send", 1.0)
 STATS = "/tmp/srtla-send-stats-9000.json"
 NOW_MS, BOOT_MS = 1_764_000_000_000, 5_000_000
 ADDRESSES = ("10.64.0.2", "10.65.0.2")
@@ -82,7 +82,7 @@ def statistics(rows: object = ROWS, at_ms: int = NOW_MS, **head: object) -> str:
 
 def from_file(
     folder: Path, content: str, numbers: LinkNumbers | None = None
-) -> tuple[list[Report] | None, dict[str, str]]:
+) -> tuple[list[LinkReport] | None, dict[str, str]]:
     """Return what a file says, and the faults."""
     host = trees.write(folder, {STATS.lstrip("/"): content})
     found = telemetry.from_file(host, STATS, ADDRESSES, numbers or LinkNumbers(), (NOW_MS, BOOT_MS))
@@ -163,8 +163,8 @@ srtla_send_active_links 2
 def test_a_prometheus_page() -> None:
     """Bytes become bits; what is no number is absent."""
     first, second, third = telemetry.parse_page(PAGE.splitlines())
-    assert Report("10.64.0.2", True, 41.5, 8_000, {"link_naks_total": 7}, "stalled") == first
-    assert Report("10.65.0.2", False) == second
+    assert LinkReport("10.64.0.2", True, 41.5, 8_000, {"link_naks_total": 7}, "stalled") == first
+    assert LinkReport("10.65.0.2", False) == second
     assert "2001:db8::2" == third.address
 
 
@@ -178,7 +178,7 @@ def test_a_control_socket(tmp_path: Path, name: str) -> None:
     host = trees.write(tmp_path, {})
     with answering(tmp_path / "ctl", answer[:20], answer[20:]):
         found = telemetry.from_socket(host, "ctl")
-    assert [Report("10.64.0.2", True, 50.0, 8_000, {"link_naks_total": 2})] == found
+    assert [LinkReport("10.64.0.2", True, 50.0, 8_000, {"link_naks_total": 2})] == found
     assert {} == host.faults
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.process_table import Program
+from collectors.process_table import RunningProcess
 from collectors.srt import addresses, bpf, sender, stats_file, telemetry
 from tests.unit.collectors import trees
 
@@ -63,7 +63,7 @@ def test_addresses_that_no_interface_has(tmp_path: Path) -> None:
     assert set() == addresses.missing(trees.write(tmp_path / "bare", {}), ["10.65.0.2"])
 
 
-PROGRAM = Program(77, "srtla_send", 1.0)
+PROGRAM = RunningProcess(77, "srtla_send", 1.0)
 
 LINE = json.dumps(
     {

@@ -17,14 +17,14 @@ from collectors.derived.stream_state import (
     STARTING,
     STOPPED,
     UNKNOWN_S,
-    Seen,
+    Observation,
     StreamState,
 )
 
 LOOK_S = 1.0
 
 
-def play(*looks: Seen) -> tuple[list[int], StreamState]:
+def play(*looks: Observation) -> tuple[list[int], StreamState]:
     """Return the state after each look, a second apart, and the stream."""
     stream, states = StreamState(), []
     for at, seen in enumerate(looks):
@@ -33,12 +33,12 @@ def play(*looks: Seen) -> tuple[list[int], StreamState]:
     return states, stream
 
 
-def up(pid: int = 7, *, connected: bool | None = None, frames: bool | None = None, tapped: bool = False) -> Seen:
+def up(pid: int = 7, *, connected: bool | None = None, frames: bool | None = None, tapped: bool = False) -> Observation:
     """Return encoder and sender running."""
-    return Seen(pid, sender=True, connected=connected, frames=frames, tapped=tapped)
+    return Observation(pid, sender=True, connected=connected, frames=frames, tapped=tapped)
 
 
-NOTHING, SENDER = Seen(None, sender=False), Seen(None, sender=True)
+NOTHING, SENDER = Observation(None, sender=False), Observation(None, sender=True)
 
 
 def test_from_start_to_stop() -> None:
@@ -92,7 +92,7 @@ def test_another_stream_starts_from_nothing() -> None:
 
 
 seen = st.builds(
-    Seen,
+    Observation,
     st.sampled_from([None, None, 7, 8]),
     st.booleans(),
     st.sampled_from([None, True, False]),
@@ -101,7 +101,7 @@ seen = st.builds(
 
 
 @given(st.lists(seen, max_size=60))
-def test_whatever_is_seen(looks: list[Seen]) -> None:
+def test_whatever_is_seen(looks: list[Observation]) -> None:
     """Live needs an encoder, an end needs a beginning, and only an ended stream says how it ended."""
     stream = StreamState()
     for at, one in enumerate(looks):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from collectors.web import MAX_BYTES, Answer, WebError, get
+from collectors.web import MAX_BYTES, WebError, WebPage, get
 from tests.unit.collectors.web_server import Asked, serving
 
 SECRET = "stream-key-9c1"
@@ -29,8 +29,8 @@ def test_an_answer_with_its_query_and_headers() -> None:
         return (200, "there") if "?x=1" in request.path else (403, "no")
 
     with serving(answer) as address:
-        assert Answer(200, "there") == get(f"http://{address}/a?x=1", 1, headers={"Authorization": "k"})
-        assert Answer(403, "no") == get(f"http://{address}", 1, interface="lo")
+        assert WebPage(200, "there") == get(f"http://{address}/a?x=1", 1, headers={"Authorization": "k"})
+        assert WebPage(403, "no") == get(f"http://{address}", 1, interface="lo")
     assert [("/a?x=1", "k"), ("/", None)] == [(one.path, one.headers.get("Authorization")) for one in asked]
 
 

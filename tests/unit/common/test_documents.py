@@ -116,7 +116,7 @@ def test_a_group_with_a_mistake_is_reported_for_each_of_its_collectors(tmp_path:
 
 
 @pytest.mark.parametrize(("path", "fixed"), documents.FIXED.items(), ids=list(documents.FIXED))
-def test_a_key_without_a_choice_says_what_is_done(tmp_path: Path, path: str, fixed: documents.Fixed) -> None:
+def test_a_key_without_a_choice_says_what_is_done(tmp_path: Path, path: str, fixed: documents.FixedKey) -> None:
     """A documented key that cannot be chosen here says why; another word or kind than it can have is refused."""
     assert (f"{path}: {fixed.why}",) == load(tmp_path, nested(path, fixed.expected or "5MB")).warnings
     (message,) = errors(tmp_path, nested(path, "other" if fixed.expected else "[]"))

@@ -29,6 +29,7 @@ from common.plain_text import plain
         ("Küche 🎥 中文", "Küche 🎥 中文"),
         ("  padded\u00a0", "padded"),
         ("x" * 300, "x" * 200),
+        ("a\r\x1b\x85b", "a b"),
     ],
 )
 def test_a_text_that_steers(text: str, expected: str) -> None:

@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 
 from deploy.command import backup, control, doctor, main, place
-from deploy.command.place import CommandError, Place
+from deploy.command.place import CommandError, PipelinePlace
 from deploy.command.section import with_keys
 from tests.harness import ROOT
 
 
-def made(folder: Path) -> Place:
+def made(folder: Path) -> PipelinePlace:
     """Return the place of a pipeline whose configuration names a database in this folder."""
     config = folder / "config.yaml"
     config.write_text(f"storage: {{path: '{folder}/metrics.db'}}\n", encoding="utf-8")
-    return Place(folder, folder / "log", config, is_device=False)
+    return PipelinePlace(folder, folder / "log", config, is_device=False)
 
 
 def command(*arguments: str, **environment: str) -> tuple[int, str]:
@@ -159,7 +159,7 @@ def test_the_place_is_the_trees_own_or_the_named_one(tmp_path: Path) -> None:
     """RUN_DIR and CONFIG win over what is beside the program."""
     (tmp_path / "c.yaml").touch()
     found = place.find({"RUN_DIR": str(tmp_path / "r"), "CONFIG": str(tmp_path / "c.yaml")})
-    assert Place(tmp_path / "r", tmp_path / "r/log", tmp_path / "c.yaml", is_device=False) == found
+    assert PipelinePlace(tmp_path / "r", tmp_path / "r/log", tmp_path / "c.yaml", is_device=False) == found
     assert ROOT / "run" == place.find({}).run_dir
 
 

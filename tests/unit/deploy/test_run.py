@@ -14,7 +14,7 @@ import pytest
 from common.starting import LONGEST_SOCKET
 from deploy import odd_paths
 from deploy.run import folder, ports, programs
-from deploy.run.refused import RefusedError
+from deploy.run.refused import RunRefusedError
 from tests.harness import ROOT
 from tests.scratch import scratch
 
@@ -42,7 +42,7 @@ def run(place: Path, *arguments: str, **environment: str) -> tuple[int, str]:
 def test_a_folder_that_supervisord_cannot_name_is_refused(place: Path, character: str) -> None:
     """The sentence names the variable and the folder; nothing is made."""
     odd = place / f"a{character}b"
-    with pytest.raises(RefusedError, match="RUN_DIR holds") as refused:
+    with pytest.raises(RunRefusedError, match="RUN_DIR holds") as refused:
         folder.prepare("RUN_DIR", odd)
     assert 64 == refused.value.code
     assert not odd.exists()
@@ -71,7 +71,7 @@ def test_a_folder_too_long_for_a_socket_is_refused_with_the_limit(place: Path) -
     folder.prepare("RUN_DIR", longest)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(longest / LONGEST_SOCKET))
-    with pytest.raises(RefusedError, match=f"the sockets in it allow {folder.MOST_BYTES}"):
+    with pytest.raises(RunRefusedError, match=f"the sockets in it allow {folder.MOST_BYTES}"):
         folder.prepare("RUN_DIR", longest.with_name(longest.name + "x"))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from common import status, wire
 from common.status import CollectorStatus
 from healthd.heartbeats import Beat
-from healthd.programs import Known
+from healthd.programs import Snapshot
 from healthd.rollup import Limits
 from healthd.supervisor import Program, Supervision
 
@@ -80,11 +80,13 @@ def shipper(*, current_s: float | None = 5.0, due: Sequence[int] | None = (0, 1,
     return beat("shipper", ages_s=ages_s, facts=facts, **fields)
 
 
-def known(*beats: Beat, supervision: Supervision | None = None, without: Sequence[str] = ()) -> Known:
+def known(*beats: Beat, supervision: Supervision | None = None, without: Sequence[str] = ()) -> Snapshot:
     """Return a healthy pipeline with two collectors, changed by some heartbeats."""
     healthy = (beat("buffer"), shipper(), beat("healthd"), collector("cpu"), collector("memory"))
     all_beats = {one.said.process: one for one in (*healthy, *beats)}
-    return Known(NOW_S - UPTIME_S, {name: one for name, one in all_beats.items() if name not in without}, supervision)
+    return Snapshot(
+        NOW_S - UPTIME_S, {name: one for name, one in all_beats.items() if name not in without}, supervision
+    )
 
 
 def program(name: str, state: str = "RUNNING", **fields: Any) -> Program:

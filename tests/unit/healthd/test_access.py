@@ -14,7 +14,7 @@ from common.settings import Health
 from common.token_file import TokenFile
 from healthd import access
 from healthd.access import COOKIE, GUESSES, Access
-from healthd.connection import Answer, Request
+from healthd.connection import Reply, Request
 
 OPEN = frozenset({"/login", "/health/live"})
 
@@ -41,17 +41,17 @@ def ask(path: str = "/metrics", peer: str = "10.0.0.9", **headers: str) -> Reque
     return Request(path, headers=headers, peer=peer)
 
 
-def login(door: Access, token: str, peer: str = "10.0.0.9") -> Answer:
+def login(door: Access, token: str, peer: str = "10.0.0.9") -> Reply:
     """Post the form."""
     return door.login(Request("/login", "POST", form={"token": token}, peer=peer))
 
 
-def cookie(answer: Answer) -> str:
+def cookie(answer: Reply) -> str:
     """Return the cookie an answer sets, as a browser sends it back."""
     return dict(answer.headers)["Set-Cookie"].partition(";")[0]
 
 
-def status(answer: Answer | None) -> int | None:
+def status(answer: Reply | None) -> int | None:
     """Return a refusal's status, None for none."""
     return None if answer is None else int(answer.status)
 

@@ -9,7 +9,7 @@ import zlib
 from typing import Any
 
 from healthd import compression
-from healthd.connection import Answer, Request
+from healthd.connection import Reply, Request
 from healthd.page import files
 from tests.unit.healthd.test_picture import STREAM, latest, picture_of
 
@@ -19,12 +19,12 @@ BUDGET_BYTES = 2_000_000  # an hour of one viewer
 
 def test_a_body_is_compressed_for_who_takes_it() -> None:
     """And left alone for others, and where it is short."""
-    answer = Answer(200, "application/json", b"x" * 2000)
+    answer = Reply(200, "application/json", b"x" * 2000)
     made = compression.applied(answer, GZIP)
     assert b"x" * 2000 == gzip.decompress(made.body)
     assert ("Content-Encoding", "gzip") in made.headers
     assert answer == compression.applied(answer, Request("/x"))
-    short = Answer(200, "application/json", b"{}")
+    short = Reply(200, "application/json", b"{}")
     assert short == compression.applied(short, GZIP)
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from docs.health_page import CASES
-from healthd.programs import Known
+from healthd.programs import Snapshot
 from healthd.rollup import assess
 from tests.unit.healthd.build import LIMITS, NOW_S, WALL_MS, beat, known, program, shipper, supervision
 from tests.unit.healthd.test_report import report, view
 
-GIVEN: dict[str, Known] = {
+GIVEN: dict[str, Snapshot] = {
     "the clock is 10 s ahead": known(shipper(facts={"skew_ms": 10_000})),
     "the clock is 10 s behind": known(shipper(facts={"skew_ms": -10_000})),
     "wrong token": known(shipper(facts={"refusal": "HTTP 401 Unauthorized"})),

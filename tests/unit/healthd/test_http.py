@@ -15,11 +15,11 @@ from common.log import Log
 from common.token_file import TokenFile
 from healthd import connection as http_connection
 from healthd.access import Access
-from healthd.connection import JSON, Answer, Request
+from healthd.connection import JSON, Reply, Request
 from healthd.endpoints import Endpoints
-from healthd.http import MAX_CONNECTIONS, Server
+from healthd.http import MAX_CONNECTIONS, HttpServer
 from healthd.page.history import History
-from healthd.programs import Known
+from healthd.programs import Snapshot
 from healthd.report import View
 from healthd.rollup import assess
 from tests.harness import wait_for
@@ -27,29 +27,29 @@ from tests.unit.healthd.build import LIMITS, NOW_S, beat, known
 from tests.unit.healthd.test_report import view
 
 
-def answer(request: Request) -> Answer:
+def answer(request: Request) -> Reply:
     """Echo the path; two of them are special."""
     path = request.path
     if path == "/bug":
         raise KeyError(path)
     body = b"x" * 3_000_000 if path == "/large" else path.encode()
-    return Answer(200, JSON, body)
+    return Reply(200, JSON, body)
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server() -> Iterator[HttpServer]:
     """A server that echoes paths."""
-    running = Server("127.0.0.1", 0, answer, Log("test"), {"/form"})
+    running = HttpServer("127.0.0.1", 0, answer, Log("test"), {"/form"})
     yield running
     running.close()
 
 
-def connection(server: Server) -> http.client.HTTPConnection:
+def connection(server: HttpServer) -> http.client.HTTPConnection:
     """A client of it."""
     return http.client.HTTPConnection(*server.server_address[:2], timeout=5)  # type: ignore[arg-type]
 
 
-def get(server: Server, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+def get(server: HttpServer, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
     """Ask once; return status, headers and body."""
     client = connection(server)
     try:
@@ -60,7 +60,7 @@ def get(server: Server, path: str, method: str = "GET") -> tuple[int, dict[str, 
         client.close()
 
 
-def raw(server: Server, request: bytes) -> bytes:
+def raw(server: HttpServer, request: bytes) -> bytes:
     """Send bytes, return all that comes back until the server closes."""
     with socket.create_connection(server.server_address[:2], timeout=5) as client:  # type: ignore[arg-type]
         client.sendall(request)
@@ -70,7 +70,7 @@ def raw(server: Server, request: bytes) -> bytes:
         return received
 
 
-def test_get_and_head(server: Server) -> None:
+def test_get_and_head(server: HttpServer) -> None:
     """HEAD is GET without the body; nothing may be cached and no version is told."""
     status, headers, body = get(server, "/health?verbose=1")
     assert (200, b"/health") == (status, body)
@@ -82,13 +82,13 @@ def test_get_and_head(server: Server) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "BREW"])
-def test_other_methods_are_refused(server: Server, method: str) -> None:
+def test_other_methods_are_refused(server: HttpServer, method: str) -> None:
     """Any other method is 405 with what is allowed, as JSON."""
     status, headers, body = get(server, "/health", method)
     assert (405, "GET, HEAD", {"error": "method not allowed"}) == (status, headers["Allow"], json.loads(body))
 
 
-def test_a_connection_is_kept(server: Server) -> None:
+def test_a_connection_is_kept(server: HttpServer) -> None:
     """Several requests go over one connection, pipelined ones too."""
     client = connection(server)
     bodies = []
@@ -118,7 +118,7 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("case", AMBIGUOUS)
-def test_what_a_proxy_could_understand_otherwise_is_refused(server: Server, case: str) -> None:
+def test_what_a_proxy_could_understand_otherwise_is_refused(server: HttpServer, case: str) -> None:
     """With 400 and the end of the connection, whatever the method."""
     for line in (b"GET / HTTP/1.1\r\n", b"POST /form HTTP/1.1\r\n"):
         received = raw(server, line + AMBIGUOUS[case] + b"\r\nxGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -126,13 +126,13 @@ def test_what_a_proxy_could_understand_otherwise_is_refused(server: Server, case
         assert b"Connection: close" in received
 
 
-def test_http_1_0_needs_no_host(server: Server) -> None:
+def test_http_1_0_needs_no_host(server: HttpServer) -> None:
     """Chunks it does not know."""
     assert raw(server, b"GET /a HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\n/a")
     assert raw(server, b"GET /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n").startswith(b"HTTP/1.1 400 ")
 
 
-def test_an_expectation_is_answered(server: Server) -> None:
+def test_an_expectation_is_answered(server: HttpServer) -> None:
     """A form is asked for, a body that nobody wants is not; another expectation is refused."""
     expects = b"Host: x\r\nExpect: 100-continue\r\nContent-Length: 7\r\n\r\n"
     with socket.create_connection(server.server_address[:2], timeout=5) as client:  # type: ignore[arg-type]
@@ -157,7 +157,7 @@ BAD_REQUESTS = {
 
 
 @pytest.mark.parametrize("case", BAD_REQUESTS)
-def test_bad_requests_are_refused(server: Server, case: str) -> None:
+def test_bad_requests_are_refused(server: HttpServer, case: str) -> None:
     """A request that is no request, or too large, gets a JSON error and the end of the connection."""
     request, code = BAD_REQUESTS[case]
     head, _, body = raw(server, request).partition(b"\r\n\r\n")
@@ -167,7 +167,7 @@ def test_bad_requests_are_refused(server: Server, case: str) -> None:
     assert 200 == get(server, "/")[0]
 
 
-def test_a_body_of_get_is_not_taken_for_a_request(server: Server) -> None:
+def test_a_body_of_get_is_not_taken_for_a_request(server: HttpServer) -> None:
     """What follows a GET with a body is not answered."""
     smuggled = b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n"
     received = raw(
@@ -176,7 +176,7 @@ def test_a_body_of_get_is_not_taken_for_a_request(server: Server) -> None:
     assert (1, True) == (received.count(b"HTTP/1.1 "), received.endswith(b"/first"))
 
 
-def test_slow_clients_block_nobody(server: Server) -> None:
+def test_slow_clients_block_nobody(server: HttpServer) -> None:
     """While clients dribble and one does not read its answer, another is served at once."""
     slow = [socket.create_connection(server.server_address[:2]) for _ in range(MAX_CONNECTIONS - 2)]  # type: ignore[arg-type]
     for client in slow:
@@ -187,7 +187,7 @@ def test_slow_clients_block_nobody(server: Server) -> None:
         client.close()
 
 
-def test_connections_are_bounded(server: Server) -> None:
+def test_connections_are_bounded(server: HttpServer) -> None:
     """One connection too many is told to come back; when another ends, it is served."""
     idle = [socket.create_connection(server.server_address[:2]) for _ in range(MAX_CONNECTIONS)]  # type: ignore[arg-type]
     assert 503 == wait_for("the last one to be turned away", lambda: busy(server), 5)
@@ -197,13 +197,13 @@ def test_connections_are_bounded(server: Server) -> None:
         client.close()
 
 
-def busy(server: Server) -> int:
+def busy(server: HttpServer) -> int:
     """Return 503 once no more connections are taken."""
     status = get(server, "/")[0]
     return status if status == 503 else 0
 
 
-def test_a_request_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+def test_a_request_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch, server: HttpServer) -> None:
     """The time for a request counts as a whole: a byte now and then does not stretch it."""
     monkeypatch.setattr(http_connection, "REQUEST_S", 0.3)
     with socket.create_connection(server.server_address[:2], timeout=5) as client:  # type: ignore[arg-type]
@@ -227,20 +227,20 @@ def test_a_request_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch, ser
             dribbling.join()
 
 
-def test_a_bug_is_an_answer_too(server: Server) -> None:
+def test_a_bug_is_an_answer_too(server: HttpServer) -> None:
     """An exception of an endpoint is 500 and the server goes on."""
     assert (500, {"error": "internal server error"}) == (get(server, "/bug")[0], json.loads(get(server, "/bug")[2]))
     assert 200 == get(server, "/")[0]
 
 
-def test_a_port_in_use_is_an_error(server: Server) -> None:
+def test_a_port_in_use_is_an_error(server: HttpServer) -> None:
     """Two servers do not share a port; after the first is closed the port is free at once."""
     port = int(server.server_address[1])
     with pytest.raises(OSError, match="in use"):
-        Server("127.0.0.1", port, answer, Log("test"))
-    first = Server("127.0.0.1", 0, answer, Log("test"))
+        HttpServer("127.0.0.1", port, answer, Log("test"))
+    first = HttpServer("127.0.0.1", 0, answer, Log("test"))
     first.close()
-    again = Server("127.0.0.1", int(first.server_address[1]), answer, Log("test"))
+    again = HttpServer("127.0.0.1", int(first.server_address[1]), answer, Log("test"))
     assert (200, f"127.0.0.1:{first.server_address[1]}") == (get(again, "/")[0], again.address)
     again.close()
 
@@ -248,7 +248,7 @@ def test_a_port_in_use_is_an_error(server: Server) -> None:
 def test_ipv6_is_listened_on() -> None:
     """An IPv6 address works and is written as in a URL."""
     try:
-        running = Server("::1", 0, answer, Log("test"))
+        running = HttpServer("::1", 0, answer, Log("test"))
     except OSError as error:
         pytest.skip(f"NO IPv6 ON THIS MACHINE: {error}")
     assert (200, "[::1]:") == (get(running, "/")[0], running.address[:6])
@@ -261,12 +261,12 @@ def endpoints_of(of: View) -> Endpoints:
     return Endpoints(of, History(Path("/nowhere/metrics.db"), {}), {"id": "test", "name": ""}, door)
 
 
-def ask(endpoints: Endpoints, path: str) -> Answer:
+def ask(endpoints: Endpoints, path: str) -> Reply:
     """GET a path."""
     return endpoints.answer(Request(path))
 
 
-LONG_AGO = Known(NOW_S - 99, {})
+LONG_AGO = Snapshot(NOW_S - 99, {})
 ENDPOINTS = {
     "all is well": (known(), True, {"/health": 200, "/health/live": 200, "/health/ready": 200}),
     "nothing uploaded yet": (known(), False, {"/health": 200, "/health/ready": 503}),

@@ -11,7 +11,7 @@ import pytest
 from common import VERSION
 from docs import health_page
 from healthd import advice
-from healthd.programs import Known
+from healthd.programs import Snapshot
 from healthd.report import HUNG_S, View, health
 from healthd.rollup import assess
 from tests.unit.healthd.build import LIMITS, NOW_S, WALL_MS, beat, collector, known, program, shipper, supervision
@@ -19,14 +19,14 @@ from tests.unit.healthd.build import LIMITS, NOW_S, WALL_MS, beat, collector, kn
 LOCAL = "2026-11-18T11:06:40.000Z"
 
 
-def view(facts: Known, **fields: Any) -> View:
+def view(facts: Snapshot, **fields: Any) -> View:
     """What the loop would have made of it."""
     lines = replace(LIMITS, uploads=fields.get("uploads", True))
     given = {"uploads": True, "uploaded": True, "clock_synchronised": None, "path": "/health", **fields}
     return View(known=facts, verdict=assess(facts, lines, NOW_S), made_s=NOW_S, **given)
 
 
-def report(facts: Known, **fields: Any) -> dict[str, Any]:
+def report(facts: Snapshot, **fields: Any) -> dict[str, Any]:
     """The report as a client decodes it."""
     decoded = json.loads(json.dumps(health(view(facts, **fields), NOW_S, WALL_MS), allow_nan=False))
     assert isinstance(decoded, dict)
@@ -120,7 +120,7 @@ def _values(tree: Any) -> list[Any]:
 
 def test_what_is_not_known_is_null() -> None:
     """Before the first heartbeat every fact is null and no number is made up."""
-    made = report(Known(NOW_S, {}))
+    made = report(Snapshot(NOW_S, {}))
     facts = {key: made[key] for key in ("uploader", "storage", "processes", "mode", "budget")}
     assert {None, "starting"} == set(_values(facts))
     assert ({}, None, None) == (made["collectors"], made["time"]["skew_ms"], made["time"]["ntp_synced"])
@@ -184,7 +184,7 @@ def test_a_process_that_is_gone_has_no_number_and_no_uptime() -> None:
         (known(collector(age_s=60)), True, "ok"),
     ],
 )
-def test_the_uploader_has_a_status_of_its_own(said: Known, uploads: bool, expected: str) -> None:
+def test_the_uploader_has_a_status_of_its_own(said: Snapshot, uploads: bool, expected: str) -> None:
     """The uploader's status is the worst of its own reasons."""
     assert expected == report(said, uploads=uploads)["uploader"]["status"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from common import config
 from common.service import EXIT_OFF
-from healthd.programs import Condition, Known
+from healthd.programs import Condition, Snapshot
 from healthd.rollup import Reason, Verdict, assess, limits
 from healthd.supervisor import Supervision
 from tests.unit.healthd.build import LIMITS, NOW_S, UPTIME_S, beat, collector, known, program, shipper, supervision
@@ -17,7 +17,7 @@ ERROR_DETAILS = {"error": "no such sensor", "error_type": "Error", "timestamp_ms
 FAILS = {"error": "no such sensor"}
 
 # Each: what is known, the status, and the (part, severity) of every reason.
-ROWS: dict[str, tuple[Known, str, list[tuple[str, str]]]] = {
+ROWS: dict[str, tuple[Snapshot, str, list[tuple[str, str]]]] = {
     "all is well": (known(), "ok", []),
     "2 intervals since an upload": (known(shipper(current_s=60.0)), "ok", []),
     "beyond 2 intervals": (known(shipper(current_s=60.1)), "degraded", [("uploader", "degraded")]),
@@ -165,7 +165,7 @@ def test_without_uploads_nothing_is_late() -> None:
 @pytest.mark.parametrize(("age_s", "expected"), [(10.0, "ok"), (10.1, "error")])
 def test_a_start_has_ten_seconds(age_s: float, expected: str) -> None:
     """Nothing heard yet is "starting" for ten seconds, then an error."""
-    verdict = assess(Known(NOW_S - age_s, {}), LIMITS, NOW_S)
+    verdict = assess(Snapshot(NOW_S - age_s, {}), LIMITS, NOW_S)
     state = "starting" if expected == "ok" else "missing"
     assert (expected, state, state) == (
         verdict.status,
@@ -257,7 +257,7 @@ def test_heartbeats_and_supervisord_make_one_state(row: str) -> None:
     """The newer of heartbeat and supervisord decides what a process is doing."""
     supervised, spoke, state, trouble = STATES[row]
     beats = {} if spoke is None else {"cpu": spoke}
-    facts = Known(NOW_S - UPTIME_S, beats, supervised)
+    facts = Snapshot(NOW_S - UPTIME_S, beats, supervised)
     assert Condition(state, trouble) == assess(facts, LIMITS, NOW_S).conditions["cpu"]
 
 

@@ -9,13 +9,13 @@ from common import VERSION, catalog
 from common.instruments import Instruments
 from common.sample import Sample, is_deliverable
 from healthd import procfs
-from healthd.programs import Known
+from healthd.programs import Snapshot
 from healthd.rollup import assess
 from healthd.selfmetrics import readings, samples
 from tests.unit.healthd.build import LIMITS, NOW_S, beat, collector, known, program, shipper, supervision
 
 
-def published(facts: Known, proc: Path) -> list[Sample]:
+def published(facts: Snapshot, proc: Path) -> list[Sample]:
     """What healthd would publish."""
     return list(samples(readings(facts, assess(facts, LIMITS, NOW_S), proc)))
 

@@ -18,7 +18,7 @@ import pytest
 from healthd.recorded import series
 from healthd.recorded.database import Database as Reader
 from healthd.recorded.database import UnreadableError
-from healthd.recorded.events import Event
+from healthd.recorded.events import RecordedEvent
 from healthd.recorded.series import Line, Point
 from healthd.session_report import __main__ as command
 from healthd.session_report import summary
@@ -205,8 +205,8 @@ def test_what_is_not_there_is_said(
 
 def test_most_moments_are_the_worst() -> None:
     """A critical one comes before an earlier warning, and there are not more than a reader takes in."""
-    events = [Event(at, 100_000 * at, "k", "warning", "s", f"w{at}") for at in range(20)]
-    events.append(Event(20, 100_000 * 20, "k", "critical", "s", "c"))
+    events = [RecordedEvent(at, 100_000 * at, "k", "warning", "s", f"w{at}") for at in range(20)]
+    events.append(RecordedEvent(20, 100_000 * 20, "k", "critical", "s", "c"))
     found = summary.moments(events, [Line("srtla.link_rtt_ms", {"ip": "10.0.0.2"}, [])])
     assert ["c", "w0"] == [moment.texts[0] for moment in found[:2]]
     assert summary.MOST_MOMENTS == len(found)

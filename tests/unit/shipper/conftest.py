@@ -13,7 +13,7 @@ import pytest
 from common.remote import Auth, Remote
 from common.service import Service
 from shipper.http.client import HttpClient
-from shipper.http.proof import Known
+from shipper.http.proof import KnownServer
 from shipper.http.token import Token
 from shipper.http.transport import Transport
 from shipper.http.transport import open_transport as open_configured
@@ -111,9 +111,11 @@ def open_transport(vm: FakeVm) -> Iterator[Callable[..., Transport]]:
 def open_client(open_transport: Callable[..., Transport], vm: FakeVm) -> Callable[..., HttpClient]:
     """Build a client of HTTP with keys of section remote; nobody listens to what it announces and counts."""
 
-    def build(known: Known | None = None, **keys: object) -> HttpClient:
+    def build(known: KnownServer | None = None, **keys: object) -> HttpClient:
         url = str(keys.get("url", vm.import_url))
-        return HttpClient(open_transport(**keys), known or Known(), health_url(url), lambda _: None, lambda _: None)
+        return HttpClient(
+            open_transport(**keys), known or KnownServer(), health_url(url), lambda _: None, lambda _: None
+        )
 
     return build
 

@@ -14,7 +14,7 @@ import zmq
 
 from common import wire
 from shipper import buffer_connection
-from shipper.lease import Lease, Series
+from shipper.lease import Lease, LeasedSeries
 
 # An hour ahead: what is older than a minute or two goes another way, and a test run lasts longer than that.
 NOW_MS = time.time_ns() // 1_000_000 + 3_600_000
@@ -41,7 +41,7 @@ def lease_of(samples: Iterable[Row], number: int = 1, asked: int = 2500) -> Leas
     for row in samples:
         by_series.setdefault((row.name, tuple(row.tags.items())), []).append(row)
     series = [
-        Series(name, "box", tags, [row.timestamp_ms for row in found], [row.value for row in found])
+        LeasedSeries(name, "box", tags, [row.timestamp_ms for row in found], [row.value for row in found])
         for (name, tags), found in by_series.items()
     ]
     return Lease(number, 2, series, asked)

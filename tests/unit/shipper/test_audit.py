@@ -11,7 +11,7 @@ import pytest
 
 from common.remote import Remote
 from common.service import Service
-from shipper.audit import LEAST_THERE, NEXT_S, PATIENCE, Audit, Uploaded, short
+from shipper.audit import LEAST_THERE, NEXT_S, PATIENCE, Auditor, Uploaded, short
 from shipper.buffer_client import BufferClient
 from shipper.http import proof
 from shipper.http.answer import Answer
@@ -158,7 +158,7 @@ class Server:
         return Answer(200, {}, json.dumps({"status": "success", "data": {"result": result}}).encode())
 
 
-Audited = tuple[Audit, Buffer, Server, Report]
+Audited = tuple[Auditor, Buffer, Server, Report]
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def audited(start_process: Callable[..., Service]) -> Callable[..., Audited]:
     def build(**keys: Any) -> Audited:
         buffer, server, report = Buffer(), Server(), Report(start_process())
         client = cast("HttpClient", server)
-        return Audit(Remote(**keys), BufferClient(buffer.ask), client, report), buffer, server, report
+        return Auditor(Remote(**keys), BufferClient(buffer.ask), client, report), buffer, server, report
 
     return build
 

@@ -10,7 +10,7 @@ import pytest
 
 from common import wire
 from shipper import jsonl, lease
-from shipper.lease import Lease, Series
+from shipper.lease import Lease, LeasedSeries
 from tests.fake_vm.imports import parse
 from tests.unit.shipper.stub import Row, lease_of, rows
 
@@ -30,7 +30,7 @@ def documents(body: bytes) -> list[dict[str, Any]]:
 
 def labels(tags: dict[str, str]) -> dict[str, str]:
     """Return what a series is called at the server."""
-    series = Series("m", "box", tuple(tags.items()), [NOW_MS], [1])
+    series = LeasedSeries("m", "box", tuple(tags.items()), [NOW_MS], [1])
     found: dict[str, str] = documents(jsonl.body(Lease(1, 2, [series], 1), 0, 1))[0]["metric"]
     return found
 
@@ -196,7 +196,7 @@ def test_a_full_lease_says_that_more_may_be_pending() -> None:
 
 def test_a_series_without_samples_is_passed_over() -> None:
     """Numbers go on behind it."""
-    empty = Series("e", "box", (), [], [])
-    full = Series("m", "box", (), [NOW_MS, NOW_MS + 1], [1, 2])
+    empty = LeasedSeries("e", "box", (), [], [])
+    full = LeasedSeries("m", "box", (), [NOW_MS, NOW_MS + 1], [1, 2])
     parts = list(Lease(1, 2, [empty, full, empty], 9).parts(1, 2))
     assert [(full, 1, 2)] == parts

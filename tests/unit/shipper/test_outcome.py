@@ -9,7 +9,7 @@ import pytest
 from shipper.http import proof
 from shipper.http.answer import Answer, age_s, document, http_date_s, retry_after_s
 from shipper.http.outcome import Accepted, BodyRefused, NotTheServer, NotWelcome, Outcome, TryLater, judge
-from shipper.http.proof import Known
+from shipper.http.proof import KnownServer
 
 NOW_S = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110
 OWN = {"X-Server-Hostname": "vm"}
@@ -17,7 +17,7 @@ HTML = {"Content-Type": "text/html; charset=utf-8"}
 PAGE = b"<html><head><title>400 Bad Request</title></head></html>"
 
 
-def judged(answer: Answer, known: Known = Known(), body_bytes: int = 1000) -> Outcome:  # noqa: B008 - a value
+def judged(answer: Answer, known: KnownServer = KnownServer(), body_bytes: int = 1000) -> Outcome:  # noqa: B008 - a value
     """Return what an answer to 50 samples means, without the text for people."""
     found = judge(answer, proof.IMPORT, known, 50, body_bytes)
     return replace(found, text="") if isinstance(found, NotTheServer) else found
@@ -26,11 +26,11 @@ def judged(answer: Answer, known: Known = Known(), body_bytes: int = 1000) -> Ou
 @pytest.mark.parametrize("status", [400, 413, 422])
 @pytest.mark.parametrize(
     ("own", "headers", "known"),
-    [(True, OWN, Known()), (True, {}, Known(taken=True)), (False, {}, Known())],
+    [(True, OWN, KnownServer()), (True, {}, KnownServer(taken=True)), (False, {}, KnownServer())],
     ids=["with the header", "of a server that has taken others", "of who knows whom"],
 )
 def test_a_refusal_of_the_content_puts_the_body_in_doubt(
-    status: int, own: bool, headers: dict[str, str], known: Known
+    status: int, own: bool, headers: dict[str, str], known: KnownServer
 ) -> None:
     """The samples may be at fault where the server itself says so; 413 says that it is their number."""
     expected = BodyRefused(f"http_{status}", too_large=status == 413, own=own)
@@ -38,8 +38,10 @@ def test_a_refusal_of_the_content_puts_the_body_in_doubt(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 422])
-@pytest.mark.parametrize("known", [Known(), Known(header=True, taken=True), Known(counts=True, taken=True)], ids=str)
-def test_a_page_of_a_proxy_says_nothing_of_the_samples(status: int, known: Known) -> None:
+@pytest.mark.parametrize(
+    "known", [KnownServer(), KnownServer(header=True, taken=True), KnownServer(counts=True, taken=True)], ids=str
+)
+def test_a_page_of_a_proxy_says_nothing_of_the_samples(status: int, known: KnownServer) -> None:
     """Whatever its status."""
     assert NotTheServer("proxy_page") == judged(Answer(status, HTML, PAGE), known)
 
@@ -47,12 +49,12 @@ def test_a_page_of_a_proxy_says_nothing_of_the_samples(status: int, known: Known
 @pytest.mark.parametrize("status", [400, 404, 413])
 def test_a_refusal_without_the_servers_header_is_somebody_elses(status: int) -> None:
     """Once the server was seen to send it."""
-    assert NotTheServer("not_the_server") == judged(Answer(status, {}, b"no"), Known(header=True, taken=True))
+    assert NotTheServer("not_the_server") == judged(Answer(status, {}, b"no"), KnownServer(header=True, taken=True))
 
 
 def test_a_proxys_limit_halves_the_body_and_is_never_held_against_a_sample() -> None:
     """A proxy such as nginx says 413 with a page of its own; below 16 KiB no limit is meant."""
-    page, known = Answer(413, HTML, PAGE), Known(header=True, taken=True)
+    page, known = Answer(413, HTML, PAGE), KnownServer(header=True, taken=True)
     assert BodyRefused("http_413", too_large=True, own=False) == judged(page, known, 16_385)
     assert NotTheServer("proxy_page") == judged(page, known, 16_384)
 
@@ -73,7 +75,7 @@ def test_an_empty_success_may_be_the_server() -> None:
     """Another proof is needed; what is plainly somebody else's needs none."""
     assert NotTheServer("unproven", is_bare=True) == judged(Answer(204))
     assert NotTheServer("captive_portal", is_bare=False) == judged(Answer(200, HTML, PAGE))
-    assert "the same empty answer" in str(judge(Answer(204), proof.IMPORT, Known(), 50))
+    assert "the same empty answer" in str(judge(Answer(204), proof.IMPORT, KnownServer(), 50))
 
 
 def test_an_outcome_says_by_default_what_most_are() -> None:
@@ -85,7 +87,7 @@ def test_an_outcome_says_by_default_what_most_are() -> None:
 
 def test_a_body_of_which_no_size_is_known_is_not_too_large_for_a_proxy() -> None:
     """Events have no size that could be halved."""
-    assert isinstance(judge(Answer(413, HTML, PAGE), proof.EVENTS, Known(), 50), NotTheServer)
+    assert isinstance(judge(Answer(413, HTML, PAGE), proof.EVENTS, KnownServer(), 50), NotTheServer)
 
 
 @pytest.mark.parametrize("key", ["received", "accepted"])
@@ -113,7 +115,7 @@ def test_a_count_of_nothing_is_no_success() -> None:
 
 def test_an_empty_body_is_accepted_with_a_count_of_nothing() -> None:
     """Nothing was sent, nothing was taken, and that is all of it."""
-    assert Accepted(0) == judge(Answer(200, {}, b'{"received": 0}'), proof.IMPORT, Known(), 0)
+    assert Accepted(0) == judge(Answer(200, {}, b'{"received": 0}'), proof.IMPORT, KnownServer(), 0)
 
 
 def test_success_false_is_no_success() -> None:

@@ -21,7 +21,7 @@ from shipper.http.proof import (
     QUERY,
     STATUS,
     STRANGER,
-    Known,
+    KnownServer,
     initially_known,
     is_own_refusal,
     learn,
@@ -42,12 +42,12 @@ VECTOR = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
 PARTIAL = b'{"status":"success","isPartial":true,"data":{"resultType":"vector","result":[]}}'
 FAILED = b'{"status":"error","errorType":"503","error":"error occured during search"}'
 
-SEEN = Known(header=True, taken=True)  # a VictoriaMetrics that has answered before
-FRESH = Known()
-TLS = Known(is_secure=True)
-COUNTS = Known(counts=True, taken=True)
+SEEN = KnownServer(header=True, taken=True)  # a VictoriaMetrics that has answered before
+FRESH = KnownServer()
+TLS = KnownServer(is_secure=True)
+COUNTS = KnownServer(counts=True, taken=True)
 
-Row = tuple[str, str, Known, int, dict[str, str], bytes]
+Row = tuple[str, str, KnownServer, int, dict[str, str], bytes]
 
 # What it is; what was asked; what was known; the answer.
 SERVERS: list[Row] = [
@@ -75,8 +75,8 @@ SERVERS: list[Row] = [
     (OWN, IMPORT, FRESH, 200, JSON, b'{"success": true, "received": 50}'),
     (OWN, IMPORT, FRESH, 200, HTML, b'{"received": 50}'),
     (OWN, IMPORT, COUNTS, 200, HTML, b'\xef\xbb\xbf{"received": 25}'),
-    (OWN, IMPORT, Known(COUNT), 200, {}, b'{"received": 50, "checkpoint": 1234567890123}'),
-    (STRANGER, IMPORT, Known(COUNT), 204, VM, b""),
+    (OWN, IMPORT, KnownServer(COUNT), 200, {}, b'{"received": 50, "checkpoint": 1234567890123}'),
+    (STRANGER, IMPORT, KnownServer(COUNT), 204, VM, b""),
     (STRANGER, IMPORT, COUNTS, 204, {}, b""),
     (STRANGER, IMPORT, FRESH, 200, JSON, b'{"received": 51}'),
     (STRANGER, IMPORT, FRESH, 200, JSON, b'{"success": false, "received": 50}'),
@@ -86,8 +86,8 @@ SERVERS: list[Row] = [
     (BARE, IMPORT, FRESH, 200, {"Content-Length": "0"}, b""),
     (BARE, EVENTS, FRESH, 200, {"Server": "BaseHTTP/0.6"}, b""),
     (OWN, IMPORT, TLS, 204, HTML, b""),
-    (OWN, IMPORT, Known(STATUS), 202, TEXT, b"queued"),
-    (STRANGER, IMPORT, Known(HEADER), 204, {}, b""),
+    (OWN, IMPORT, KnownServer(STATUS), 202, TEXT, b"queued"),
+    (STRANGER, IMPORT, KnownServer(HEADER), 204, {}, b""),
 ]
 PORTALS: list[Row] = [
     (STRANGER, asked, known, status, headers, body)
@@ -152,7 +152,7 @@ QUESTIONS: list[Row] = [
     ids=lambda value: str(value)[:60],
 )
 def test_an_answer_is_the_servers_or_it_is_not(
-    verdict: str, asked: str, known: Known, status: int, headers: dict[str, str], body: bytes
+    verdict: str, asked: str, known: KnownServer, status: int, headers: dict[str, str], body: bytes
 ) -> None:
     """By its shape; who is not the server is named by a word and in a sentence."""
     found = recognise(Answer(status, headers, body), asked, known, 50)
@@ -178,8 +178,8 @@ def test_who_is_not_the_server_is_named(text: str, answer: Answer) -> None:
 
 def test_what_is_configured_is_known_from_the_start() -> None:
     """The shape that is stated, the one of a receiver of JSON, and whether TLS proves the peer."""
-    assert Known(HEADER, is_secure=True) == initially_known(Remote(url="https://a/api/v1/import", proof=HEADER))
-    assert Known(COUNT, is_secure=False) == initially_known(Remote(type="json", url="http://a/api/v1"))
+    assert KnownServer(HEADER, is_secure=True) == initially_known(Remote(url="https://a/api/v1/import", proof=HEADER))
+    assert KnownServer(COUNT, is_secure=False) == initially_known(Remote(type="json", url="http://a/api/v1"))
 
 
 @pytest.mark.parametrize(
@@ -230,14 +230,14 @@ def test_a_server_tells_a_question_from_an_upload(expected: bool, answer: Answer
         (False, SEEN, Answer(400, {}, b"cannot decode")),
         (False, SEEN, Answer(400, {**VM, **HTML}, PAGE)),
         (False, FRESH, Answer(400)),
-        (True, Known(taken=True), Answer(400)),
-        (False, Known(taken=True), Answer(400, HTML, PAGE)),
+        (True, KnownServer(taken=True), Answer(400)),
+        (False, KnownServer(taken=True), Answer(400, HTML, PAGE)),
         (True, COUNTS, Answer(400, JSON, b'{"error": "metrics[3]: not a number"}')),
         (False, COUNTS, Answer(400, TEXT, b"bad request")),
     ],
 )
 def test_a_refusal_is_believed_in_the_shape_of_a_server_that_took_others(
-    expected: bool, known: Known, answer: Answer
+    expected: bool, known: KnownServer, answer: Answer
 ) -> None:
     """Nothing is quarantined on somebody else's word."""
     assert expected is is_own_refusal(answer, known)
@@ -245,7 +245,7 @@ def test_a_refusal_is_believed_in_the_shape_of_a_server_that_took_others(
 
 def test_what_an_answer_looks_like_is_learned_and_kept() -> None:
     """From what was accepted."""
-    assert Known(header=True, taken=True) == learn(FRESH, Answer(204, VM))
-    assert Known(counts=True, taken=True) == learn(FRESH, Answer(200, JSON, b'{"received": 50}'))
-    assert Known(taken=True) == learn(FRESH, Answer(204))
-    assert Known(header=True, taken=True) == learn(SEEN, Answer(204))
+    assert KnownServer(header=True, taken=True) == learn(FRESH, Answer(204, VM))
+    assert KnownServer(counts=True, taken=True) == learn(FRESH, Answer(200, JSON, b'{"received": 50}'))
+    assert KnownServer(taken=True) == learn(FRESH, Answer(204))
+    assert KnownServer(header=True, taken=True) == learn(SEEN, Answer(204))

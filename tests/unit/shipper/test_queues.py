@@ -7,15 +7,15 @@ import math
 import pytest
 
 from common.remote import Lanes, Priority, Remote
-from shipper.queues import CRITICAL_POLL_S, WARM_UP_S, Queues, Schedule
+from shipper.queues import CRITICAL_POLL_S, WARM_UP_S, LaneSchedule, Queues
 from shipper.state import initial
 
 START_S = 5000.0
 
 
-def rested(now_s: float = START_S) -> Schedule:
+def rested(now_s: float = START_S) -> LaneSchedule:
     """Return a schedule whose lanes have all shipped and have nothing left."""
-    schedule = Schedule(Lanes(), START_S)
+    schedule = LaneSchedule(Lanes(), START_S)
     for priority in range(4):
         schedule.shipped(priority)
         schedule.rest(priority, now_s)
@@ -26,7 +26,7 @@ def test_devices_that_start_together_do_not_upload_together() -> None:
     """The first ones go at once; after that each has its own second of the interval."""
     seconds = set()
     for device in range(100):
-        schedule = Schedule(Lanes(normal_s=60.0), START_S, device * 0.0137 % 1)
+        schedule = LaneSchedule(Lanes(normal_s=60.0), START_S, device * 0.0137 % 1)
         assert schedule.due(START_S) == 0
         schedule.shipped(2)
         schedule.rest(2, START_S)
@@ -35,7 +35,7 @@ def test_devices_that_start_together_do_not_upload_together() -> None:
     assert len(seconds) > 50
 
 
-def due_at(schedule: Schedule, now_s: float) -> list[int]:
+def due_at(schedule: LaneSchedule, now_s: float) -> list[int]:
     """Return the lanes in the order in which they go, each with nothing left afterwards."""
     order = []
     while (priority := schedule.due(now_s)) is not None:
@@ -46,12 +46,12 @@ def due_at(schedule: Schedule, now_s: float) -> list[int]:
 
 def test_every_lane_is_due_at_the_start() -> None:
     """Most urgent first."""
-    assert [0, 1, 2, 3] == due_at(Schedule(Lanes(), START_S), START_S)
+    assert [0, 1, 2, 3] == due_at(LaneSchedule(Lanes(), START_S), START_S)
 
 
 def test_a_lane_that_has_not_shipped_asks_often() -> None:
     """Whoever has just installed it looks at an empty graph."""
-    schedule = Schedule(Lanes(), START_S)
+    schedule = LaneSchedule(Lanes(), START_S)
     due_at(schedule, START_S)
     assert schedule.next_s() == START_S + WARM_UP_S
     assert [0, 1, 2, 3] == due_at(schedule, START_S + WARM_UP_S)
@@ -69,7 +69,7 @@ def test_a_lane_that_has_shipped_keeps_to_its_grid() -> None:
 
 def test_a_lane_with_more_goes_on_at_once() -> None:
     """It is due until it rests."""
-    schedule = Schedule(Lanes(), START_S)
+    schedule = LaneSchedule(Lanes(), START_S)
     assert [0, 0] == [schedule.due(START_S), schedule.due(START_S)]
 
 
@@ -93,7 +93,7 @@ def test_p0_is_due_when_it_is_committed() -> None:
 
 def test_p0_waits_as_long_as_the_operator_says() -> None:
     """`critical: 2s` collects P0 for two seconds."""
-    schedule = Schedule(Lanes(critical_s=2.0), START_S)
+    schedule = LaneSchedule(Lanes(critical_s=2.0), START_S)
     for priority in range(4):
         schedule.shipped(priority)
         schedule.rest(priority, START_S)
@@ -116,7 +116,7 @@ def test_after_an_outage_every_lane_is_due() -> None:
 
 def test_an_interval_of_nothing_does_not_spin() -> None:
     """`high: 0s` asks once a second."""
-    schedule = Schedule(Lanes(high_s=0.0), START_S)
+    schedule = LaneSchedule(Lanes(high_s=0.0), START_S)
     schedule.shipped(1)
     schedule.rest(1, START_S)
     schedule.rest(0, START_S)
@@ -127,7 +127,7 @@ def test_an_interval_of_nothing_does_not_spin() -> None:
 
 def test_a_lane_that_is_held_back_is_passed_over() -> None:
     """The next one among those that may go."""
-    schedule = Schedule(Lanes(), START_S)
+    schedule = LaneSchedule(Lanes(), START_S)
     assert (2, None) == (schedule.due(START_S, (3, 2)), schedule.due(START_S, ()))
     assert (START_S, math.inf) == (schedule.next_s((2, 3)), schedule.next_s(()))
 
