@@ -23,7 +23,8 @@ from tests.demo.scene import EPISODES, Scene, scene_at
 from tests.demo.tree import Tree
 
 RECORDED = Path(__file__).parents[1] / "fixtures/opi5plus/vendor-6.1.115/1"
-STILL = ("committed", "proc/3963", "proc/3964")  # of the recording: what others said, and a stream that does not play
+# Of the recording: what others said, and a stream that does not play.
+STILL = ("committed", "proc/3963", "proc/3964", "proc/mpp_service/sessions-summary")
 STEP_S = 0.2  # the collectors count over seconds: coarser steps would show as a rate that jumps
 PACKETS_STEP_S = 0.01  # an acknowledgement each
 

