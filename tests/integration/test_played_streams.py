@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
+from buffer.storage.sessions import SAMPLE
 from common.event_kinds import KINDS
 from common.thresholds import RANKS
 from tests.demo.simulation import Shown, Simulation
@@ -80,3 +83,23 @@ def worst_beneath(shown: Shown) -> int:
     verdict = shown.verdict
     levels = (*(tile.level for tile in (*verdict.tiles, *verdict.device)), *(link["level"] for link in verdict.links))
     return max(map(LEVELS.__getitem__, levels), default=0)
+
+
+def test_a_sessions_numbers_are_those_of_the_play(board: Simulation) -> None:
+    """Length, means over time and how it ended, as computed from what was played."""
+    board.run(16)
+    board.run(16, "rtt")
+    board.run(16)
+    board.run(3, "stop")
+    row = json.loads([str(one.value) for _, one in board.samples if one.name == SAMPLE][-1])
+    means, lived = row["metadata"]["summary"], [(at_s, scene) for at_s, scene in board.scenes if scene.encodes]
+    rate_bps = fmean(scene.bitrate_bps for _, scene in lived)
+    trip_ms = 4 + fmean(
+        max(link.rtt_ms for link in scene.links) for _, scene in lived
+    )  # as the play's receiver says it
+    print(f"{rate_bps:.0f} bit/s and {trip_ms:.0f} ms played, {means}")
+    assert ("completed", "stopped", 0) == (row["status"], row["metadata"]["how"], row["metadata"]["restarts"])
+    assert lived[-1][0] - lived[0][0] == pytest.approx((row["end_ms"] - row["start_ms"]) / 1000, abs=1)
+    # Read every 5 s, of which a change costs a part.
+    assert rate_bps == pytest.approx(means["bitrate_bits_per_second"], rel=0.1)
+    assert trip_ms == pytest.approx(means["rtt_ms"], rel=0.1)
