@@ -37,14 +37,19 @@ class Meter:
 
     A connection is read through a duplicate of its socket, which outlives what the libraries do to theirs:
     TLS takes it away, an answer with `Connection: close` closes it before its body is read.
+
+    Attributes:
+        made: how many connections there were so far.
     """
 
     def __init__(self) -> None:
+        self.made = 0
         self._gone = 0
         self._live: list[tuple[Any, socket.socket]] = []
 
     def watch(self, connection: Any, made: socket.socket) -> None:
         """Count what a connection carries; its attribute `sock` is None once it is closed."""
+        self.made += 1
         self._live.append((connection, made.dup()))
 
     def failed(self, attempt: socket.socket) -> None:

@@ -112,6 +112,7 @@ class Transport:
         self._proxies = {"http": remote.proxy, "https": remote.proxy} if remote.proxy else {}
         self._session: requests.Session | None = None
         self._used_s = 0.0
+        self._is_kept = False  # the connection, by the server's last answer
         self.reconnects = 0
 
     def pack(self, body: bytes) -> bytes:
@@ -184,15 +185,18 @@ class Transport:
     def _exchange(self, request: _Request) -> Answer:
         if time.monotonic() - self._used_s > MAX_IDLE_S:
             self.close()
-        reused = self._session is not None
+        reused, was_kept, made = self._session is not None, self._is_kept, self.meter.made
         try:
-            return self._once(request)
+            answer = self._once(request)
         except TransportError as error:
             if not reused or error.reason != "connection":
                 raise
-        self.close()
-        self.reconnects += 1
-        return self._once(request)
+            self.close()
+            self.reconnects += 1
+            return self._once(request)
+        if reused and was_kept and self.meter.made > made and self.is_same_server(request.url):
+            self.reconnects += 1  # urllib3 has replaced a connection that was closed while nothing was sent
+        return answer
 
     def _once(self, request: _Request) -> Answer:
         if self._session is None:
@@ -211,6 +215,7 @@ class Transport:
                 stream=True,
             ) as response:
                 text = _begin_of(response, request.most_bytes)
+                self._is_kept = response.raw.version == 11 and response.headers.get("Connection", "").lower() != "close"
                 return Answer(response.status_code, response.headers, text, time.monotonic() - began_s)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise _described(error) from None

@@ -137,13 +137,27 @@ def test_a_redirect_is_not_followed(vm: FakeVm, open_transport: Open) -> None:
 
 
 def test_a_connection_that_was_closed_while_idle_is_no_failure(vm: FakeVm, open_transport: Open) -> None:
-    """The server does so after a minute."""
+    """The server does so after a minute; but it may have been restarted, which has to be looked at."""
     with FakeVm(idle_timeout_s=0.05) as hasty:
         transport = open_transport(url=hasty.import_url)
         send(transport)
         time.sleep(0.2)
         assert send(transport) == 204
         assert len({request.connection for request in hasty.requests()}) == 2
+        assert 1 == transport.reconnects
+
+
+def test_a_connection_that_the_server_announced_to_close_is_no_sign_of_a_restart(open_transport: Open) -> None:
+    """It makes a new one for each request."""
+
+    def serve(connection: socket.socket) -> None:
+        request_of(connection)
+        connection.sendall(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+
+    with tcp_server(serve) as url:
+        transport = open_transport(url=url)
+        assert [204, 204] == [transport.post(b"").status for _ in range(2)]
+        assert 0 == transport.reconnects
 
 
 @pytest.mark.parametrize("ending", ["close", "reset"])
