@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_vm import FakeVm
+from tests.patience import Patience
 from tests.unit.shipper.stub import BoundBuffer, StubBuffer, rows, tcp_server, wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -40,11 +41,11 @@ def launch(environment: Callable[..., None]) -> Iterator[Launch]:
 
 
 def ended(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, float, str]:
-    """Send a signal; return the exit code, how long it took and what was written."""
-    began_s = time.monotonic()
+    """Send a signal; return the exit code, how long it took besides waiting for a core, and what was written."""
+    began_s, patience = time.monotonic(), Patience(1)
     process.send_signal(number)
-    output, _ = process.communicate(timeout=20)
-    return process.returncode, time.monotonic() - began_s, output
+    output, _ = process.communicate(timeout=60)
+    return process.returncode, time.monotonic() - began_s - patience.waited_s(), output
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

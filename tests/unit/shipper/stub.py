@@ -15,6 +15,7 @@ import zmq
 from common import wire
 from shipper import buffer_connection
 from shipper.lease import Lease, LeasedSeries
+from tests.patience import Patience
 
 # An hour ahead: what is older than a minute or two goes another way, and a test run lasts longer than that.
 NOW_MS = time.time_ns() // 1_000_000 + 3_600_000
@@ -286,7 +287,7 @@ def tcp_server(serve: Callable[[socket.socket], None]) -> Iterator[str]:
 
 def wait_for(what: str, probe: Callable[[], object], timeout_s: float = 10.0) -> None:
     """Return once a probe is true; fail when it does not become so in time."""
-    deadline_s = time.monotonic() + timeout_s
+    patience = Patience(timeout_s)
     while not probe():
-        assert time.monotonic() < deadline_s, f"waited {timeout_s:g} s for {what}"
+        assert not patience.is_over(), f"waited {timeout_s:g} s for {what}"
         time.sleep(0.005)
