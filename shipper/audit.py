@@ -214,8 +214,7 @@ class Auditor:
         failed_ms, self._suspicious = self._failed_ms, False
         grace_s = self._remote.audit.grace_s
         if start.started_s is not None:
-            started_ms = 1000 * start.started_s + round(self._report.status.skew_ms or 0)
-            found = ServerStart(start.started_s, started_ms, grace_s)
+            found = ServerStart.said(start.started_s, self._report.status.skew_ms, grace_s)
         elif failed_ms is not None:  # nobody tells when it was started: it was when it failed
             found = ServerStart(failed_ms // 1000, failed_ms, grace_s)
         else:

@@ -58,6 +58,11 @@ class ServerStart(NamedTuple):
     started_ms: int
     grace_s: float
 
+    @classmethod
+    def said(cls, started_s: int, skew_ms: float | None, grace_s: float) -> ServerStart:
+        """Return the start that a server tells of itself; `skew_ms`: by how much the local clock is ahead, if known."""
+        return cls(started_s, 1000 * started_s + round(skew_ms or 0), grace_s)
+
 
 class Chunk(NamedTuple):
     """Samples that the server accepted while the buffer was away.

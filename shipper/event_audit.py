@@ -69,8 +69,8 @@ class EventAudit:
         answer = self._client.ask(self._url(METRICS), proof.METRICS, TIMEOUT_S, most_bytes=MAX_METRICS_BYTES)
         started_s = parse_start(answer.body) if answer.status == 200 else None
         if started_s is not None:
-            started_ms = 1000 * started_s + round(self._report.status.skew_ms or 0)
-            self._buffer.events_restarted(ServerStart(started_s, started_ms, self._remote.audit.grace_s))
+            start = ServerStart.said(started_s, self._report.status.skew_ms, self._remote.audit.grace_s)
+            self._buffer.events_restarted(start)
         self._suspicious = False
 
     def _count(self) -> None:
