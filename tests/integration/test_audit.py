@@ -12,7 +12,7 @@ import pytest
 from tests import oracle
 from tests.chaos.server import RealServer
 from tests.fake_vm import FakeVm
-from tests.harness import Pipeline, require, wait_for
+from tests.harness import Pipeline, wait_for
 from tests.integration.test_faults import arrived, with_oracle
 
 SWALLOWED = 12  # uploads
@@ -60,58 +60,46 @@ def test_server_that_only_takes_uploads_is_said_to_be_unverifiable(run_dir: Path
 
 
 def test_real_server_killed_after_its_acknowledgement_gets_its_last_seconds_again(
-    run_dir: Path, quick: dict[str, str]
+    run_dir: Path, server: RealServer, quick: dict[str, str]
 ) -> None:
     """victoria-metrics keeps its newest samples in memory; after kill -9 they are sent again."""
-    binary = require("victoria-metrics")
-    run_dir.joinpath("vm").mkdir()
-    server = RealServer(binary, run_dir / "vm")
-    server.start()
     pipeline = Pipeline(run_dir / "p", f"{server.url}/api/v1/import", quick)
     ledger = run_dir / "p" / "ledger"
     pipeline.add_program("oracle", f"{sys.executable} -m tests.oracle --ledger {ledger}")
     name = oracle.METRIC.replace(".", "_")
-    try:
-        with pipeline:
-            wait_for("samples flowing", lambda: len(server.values(name)) > 200)
-            server.kill(signal.SIGKILL)
-            server.start()
-            pipeline.supervisorctl("stop", "oracle")
-            expected = oracle.published(ledger)
-            wait_for("everything at the server", lambda: expected <= server.values(name).keys(), 60)
-            assert "the server was restarted" in pipeline.log("buffer")
-            assert {number for number, times in server.values(name).items() if times != 1} == set()
-    finally:
-        server.kill()
+    with pipeline:
+        wait_for("samples flowing", lambda: len(server.values(name)) > 200)
+        server.kill(signal.SIGKILL)
+        server.start()
+        pipeline.supervisorctl("stop", "oracle")
+        expected = oracle.published(ledger)
+        wait_for("everything at the server", lambda: expected <= server.values(name).keys(), 60)
+        assert "the server was restarted" in pipeline.log("buffer")
+        assert {number for number, times in server.values(name).items() if times != 1} == set()
 
 
-def test_server_that_comes_back_empty_gets_again_what_was_verified(run_dir: Path, hasty: dict[str, str]) -> None:
+def test_server_that_comes_back_empty_gets_again_what_was_verified(
+    run_dir: Path, server: RealServer, hasty: dict[str, str]
+) -> None:
     """All of it, once, and it is reported until it is there."""
-    binary = require("victoria-metrics")
-    run_dir.joinpath("vm").mkdir()
-    server = RealServer(binary, run_dir / "vm")
-    server.start()
     pipeline = Pipeline(run_dir / "p", f"{server.url}/api/v1/import", hasty)
     ledger = run_dir / "p" / "ledger"
     pipeline.add_program("oracle", f"{sys.executable} -m tests.oracle --age 900 --ledger {ledger}")
     name = oracle.METRIC.replace(".", "_")
-    try:
-        with pipeline:
-            wait_for("samples flowing", lambda: len(server.values(name)) > 100)
-            pipeline.supervisorctl("stop", "oracle")
-            expected = oracle.published(ledger)
-            verified = "SELECT 1 FROM windows WHERE state = 1 AND samples > 0"
-            wait_for("everything verified", lambda: expected <= server.values(name).keys() and pipeline.rows(verified))
-            server.kill(signal.SIGTERM)
-            shutil.rmtree(run_dir / "vm" / "victoria-metrics")
-            wait_for("the outage", lambda: "upload failed" in pipeline.log("shipper"))
-            server.start()
-            wait_for("everything at the server", lambda: expected <= server.values(name).keys(), 60)
-            assert {number for number, times in server.values(name).items() if times != 1} == set()
-            query = "SELECT kind FROM events WHERE kind IN ('server_lost_data', 'server_caught_up') ORDER BY id"
-            wait_for("the end of it", lambda: pipeline.rows(query) == [("server_lost_data",), ("server_caught_up",)])
-    finally:
-        server.kill()
+    with pipeline:
+        wait_for("samples flowing", lambda: len(server.values(name)) > 100)
+        pipeline.supervisorctl("stop", "oracle")
+        expected = oracle.published(ledger)
+        verified = "SELECT 1 FROM windows WHERE state = 1 AND samples > 0"
+        wait_for("everything verified", lambda: expected <= server.values(name).keys() and pipeline.rows(verified))
+        server.kill(signal.SIGTERM)
+        shutil.rmtree(run_dir / "victoria-metrics")
+        wait_for("the outage", lambda: "upload failed" in pipeline.log("shipper"))
+        server.start()
+        wait_for("everything at the server", lambda: expected <= server.values(name).keys(), 60)
+        assert {number for number, times in server.values(name).items() if times != 1} == set()
+        query = "SELECT kind FROM events WHERE kind IN ('server_lost_data', 'server_caught_up') ORDER BY id"
+        wait_for("the end of it", lambda: pipeline.rows(query) == [("server_lost_data",), ("server_caught_up",)])
 
 
 def test_without_the_dedup_flag_a_lost_answer_costs_one_chunk(run_dir: Path, hasty: dict[str, str]) -> None:
