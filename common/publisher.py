@@ -149,7 +149,7 @@ class Publisher:
 
     def _enter(self, samples: Sequence[Sample], timestamp_ms: int, urgent: bool, producer: str) -> None:
         """Put samples into the outbox as one batch, or as several where the buffer would refuse one as too large."""
-        priority = min((catalog.find(sample.name).priority for sample in samples), default=0)
+        priority = catalog.most_important(sample.name for sample in samples)
         batch = Batch(
             producer,
             self.epoch,

@@ -50,7 +50,7 @@ class Spools:
             except wire.WireError as error:
                 self._log.warning("dropped a spooled batch", error=str(error))
                 continue
-            priority = min((catalog.find(s.name).priority for s in batch.samples), default=0)
+            priority = catalog.most_important(sample.name for sample in batch.samples)
             yield Entry((batch.epoch, batch.seq), priority, len(batch.samples), payload)
 
     def adopt(self, name: str, keep: Callable[[Entry], None]) -> None:
