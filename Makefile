@@ -96,8 +96,8 @@ chaos: setup-dev ## random kills and outages, every sample counted; damaged file
 	@$(BIN)/python -m tests.chaos.corruption --cases 500 $(if $(SEED),--seed $(SEED))
 	@$(BIN)/python -m tests.chaos.power_cut --points 500 $(if $(SEED),--seed $(SEED))
 
-fuzz: setup-dev ## hostile bytes for everything that reads what others say, for MINUTES=10; SEED=
-	@FUZZ_MINUTES=$(or $(MINUTES),10) $(if $(SEED),FUZZ_SEED=$(SEED)) $(BIN)/python -m $(PYTEST) --timeout 0 tests/fuzz
+fuzz: setup-dev ## hostile bytes for everything that reads what others say, for MINUTES=10, or INPUTS=100000 for each; SEED=
+	@FUZZ_MINUTES=$(or $(MINUTES),10) $(if $(INPUTS),FUZZ_INPUTS=$(INPUTS)) $(if $(SEED),FUZZ_SEED=$(SEED)) $(BIN)/python -m $(PYTEST) --timeout 0 tests/fuzz
 
 mutants: setup-dev ## change what decides delivery, one place at a time: a test has to notice; ONLY="outbox audit"
 	@$(BIN)/python -m tests.mutants $(ONLY)

@@ -22,6 +22,7 @@ PIPELINE = "tmp/belacoder_pipeline"
 PIPELINES = "usr/share/belacoder/pipelines"
 ENCODERS = frozenset({"belacoder", "ceracoder", "cerastream"})
 SENDERS = frozenset({"srtla_send"})
+LONGEST_S = 1e10  # three hundred years
 RESIDENT = "cerastream"  # CeraUI's engine is a service of its own, which runs without a stream too
 
 _PLAIN_KEYS = frozenset({"max_br", "delay", "srt_latency", "pipeline", "acodec", "asrc", "srtla_port"})
@@ -81,7 +82,4 @@ def encoder(programs: Iterable[RunningProcess]) -> RunningProcess | None:
 
 def uptime_s(host: Host) -> float | None:
     """Return for how long the machine has run, None where it does not say."""
-    try:
-        return float((host.text("proc/uptime") or "").split()[0])
-    except (ValueError, IndexError):
-        return None
+    return untrusted.number((host.text("proc/uptime") or "").partition(" ")[0], 0, LONGEST_S)

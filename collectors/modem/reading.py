@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+from common.untrusted import json_value
 
 REGISTERED, CONNECTED = 8, 11  # MM_MODEM_STATE_*, ModemManager-enums.h
 NO_WORDS: Mapping[str, str] = {}
@@ -51,6 +52,6 @@ class Modem(NamedTuple):
 def recorded(lines: Iterable[str]) -> list[Modem] | None:
     """Return the modems that a recorded tree holds as JSON, by the attributes of `Modem`; None where it is none."""
     try:
-        return [Modem(**row) for row in json.loads("".join(lines))]
+        return [Modem(**row) for row in json_value("".join(lines))]
     except (ValueError, TypeError):
         return None

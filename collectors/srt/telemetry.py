@@ -149,11 +149,19 @@ def from_page(host: Host, address: str) -> list[LinkReport] | None:
     if answer.status != HTTPStatus.OK:
         host.fault(address, f"answers {answer.status}")
         return None
-    return parse_page(answer.text.splitlines())
+    try:
+        return parse_page(answer.text.splitlines())
+    except ValueError:
+        host.fault(address, "not understood")
+        return None
 
 
 def parse_page(lines: Iterable[str]) -> list[LinkReport]:
-    """Return the links of a Prometheus page."""
+    """Return the links of a Prometheus page.
+
+    Raises:
+        ValueError: a link's address is none.
+    """
     links: dict[str, dict[str, Any]] = {}
     for match in map(_SERIES.match, lines):
         value = number(match[3]) if match else None
@@ -165,7 +173,7 @@ def parse_page(lines: Iterable[str]) -> list[LinkReport]:
 
 def _connection(row: Any) -> tuple[int, LinkReport]:
     """Return the number and the rest of a connection of a file."""
-    rtt_ms, weight = float(row["rtt_ms"]), integer(row.get("weight_percent"), 0, 100)
+    rtt_ms, weight = number(row["rtt_ms"], 0), integer(row.get("weight_percent"), 0, 100)
     values: dict[str, Value] = {}
     for name, key in (("naks_total", "nak_count"), ("window_packets", "window"), ("in_flight_packets", "in_flight")):
         count = integer(row.get(key), 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import resource
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,17 @@ TOKENS = (
     b"\x00", b"\x1b]0;owned\x07", b"\x1b[2J", b"\r\n", b"\n\n", b"\xff\xfe", b"\xe2\x80\xae", b"\xed\xa0\x80", b"&#0;",
     b"[" * 5000, b'{"a":' * 3000, b"<a>" * 3000, b"x" * 70_000, b"&lol;" * 500, b"%s%n", b"../../etc/passwd", b"\t" * 9,
 )  # fmt: skip
+# What drivers, programs and people write, what looks like it, and what no number may become.
+WORDS = (
+    b"0", b"1", b"-1", b"42", b"2147483647", b"-2147483648", b"4294967295", b"9223372036854775807", b"9" * 20,
+    b"18446744073709551615", b"9" * 400, b"-" + b"9" * 400, b"0.00", b"3.14", b"1e999", b"nan", b"-inf", b"0x10",
+    b"1_000", "\u0663".encode(), "\u00b2".encode(), b"", b"\0", b"\x85", b"\xe2\x80\xa8", b"\xff\xfe", b"\xed\xa0\x80",
+    b"a" * 5000, b"{", b"}", b"[" * 200, b'"', b"null", b"true", b"Infinity", b"\\ud800", b"</a>", b"&#x110000;",
+    b"&amp;", b":", b"|", b"(sd-pam)", b"eth0:1", b"/", b"../..", b"\x1b]0;x\x07", b"closed", b"RUNNING", b"XRUN",
+    b"-274000", b"-273150", b"3892313987", b"126000000", b"<unknown>", b"LTE", b"19", b"\n", b"\r\n", b" ", b"\t",
+    b"1e308", b"cpu", b"kB", b"sda", b"cciss/c0d0", b"nfs", b"up", b"unknown",
+)  # fmt: skip
+_SEPARATORS = re.compile(rb"([\s:=,\"{}\[\]<>|]+)")
 
 
 class Hostile:
@@ -30,12 +42,14 @@ class Hostile:
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
+        single = (self._flip, self._cut, self._end, self._insert, self._replace, self._repeat)
+        self._changes = (*single, self._exchange, self._exchange, self._exchange, self._shuffle)
 
     def content(self, honest: Sequence[bytes]) -> bytes:
         """Return an honest input with some changes, or none at all of it."""
         content = bytearray(self.chance.choice(honest))
         for _ in range(self.chance.choice((1, 1, 2, 3, 8))):
-            self.chance.choice((self._flip, self._cut, self._insert, self._replace, self._repeat))(content)
+            self.chance.choice(self._changes)(content)
         return bytes(content[:200_000])
 
     def tree(self, honest: Any) -> Any:
@@ -60,6 +74,20 @@ class Hostile:
     def _cut(self, content: bytearray) -> None:
         begin = self._place(content)
         del content[begin : begin + self.chance.choice((1, 4, 1000))]
+
+    def _end(self, content: bytearray) -> None:
+        del content[self._place(content) :]
+
+    def _exchange(self, content: bytearray) -> None:
+        words = _SEPARATORS.split(bytes(content))
+        for _ in range(self.chance.randint(1, 6)):
+            words[self.chance.randrange(len(words))] = self.chance.choice(WORDS)
+        content[:] = b"".join(words)
+
+    def _shuffle(self, content: bytearray) -> None:
+        lines = content.splitlines(keepends=True)
+        self.chance.shuffle(lines)
+        content[:] = b"".join(lines[: self.chance.randint(0, len(lines))])
 
     def _insert(self, content: bytearray) -> None:
         at = self._place(content)

@@ -59,7 +59,7 @@ def replay(collector: ModuleType, case: Path) -> Iterator[Collected]:
         host.begin(STEP_S * (number + 1))
         with _at(host.now_s):
             if hasattr(collector, "hear"):
-                collector.hear(list(_committed(root)), clock.wall_ms(), "recorded", state)
+                collector.hear(list(committed(root)), clock.wall_ms(), "recorded", state)
             found = list(admitted(collector.collect(host, config, state), host))
         events = [item for item in found if isinstance(item, Event)]
         yield Collected([item for item in found if isinstance(item, Sample)], host.faults, events, host.notes)
@@ -76,7 +76,7 @@ def _at(now_s: float) -> Iterator[None]:
         yield
 
 
-def _committed(root: Path) -> Iterator[Sample]:
+def committed(root: Path) -> Iterator[Sample]:
     """Give what the other collectors have committed by then: lines of `committed`, in the form of an expectation."""
     file = root / "committed"
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
