@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from collectors.source import Source, SourceOutput
-from common import clock, log
+from common import clock, log, running_session
 from common.activity import Activity
 from common.config import Config
 from common.events import Event
@@ -176,11 +176,15 @@ class Scheduled:
 
     def _say(self, count: int, duration_s: float) -> None:
         """Log each collect for developers; for operators the first, then once in ten minutes what there was since."""
-        name, took_ms = self.source.name, round(1000 * duration_s, 1)
-        self._service.log.debug("collected once", collector=name, count=count, duration_ms=took_ms)
+        log, is_due = self._service.log, self._collected_s >= self._line_due_s
         self._since.update(count=count, collects=1)
-        if self._collected_s >= self._line_due_s:
-            self._service.log.info("collected", collector=name, **self._since, duration_ms=took_ms)
+        if not (is_due or log.is_debug):
+            return
+        session = running_session.fields(self._service.run_dir)
+        fields = {"collector": self.source.name, "duration_ms": round(1000 * duration_s, 1), **session}
+        log.debug("collected once", count=count, **fields)
+        if is_due:
+            log.info("collected", **self._since, **fields)
             self._since.clear()
             self._line_due_s = self._collected_s + LINE_EVERY_S
 

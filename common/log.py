@@ -62,6 +62,11 @@ class Log:
         self._last_s: dict[str, float] = {}
         self._held_back: dict[str, int] = {}
 
+    @property
+    def is_debug(self) -> bool:
+        """Return whether lines of level debug are written."""
+        return self._logger.isEnabledFor(logging.DEBUG)
+
     def debug(self, message: str, **fields: Any) -> None:
         """Log details for developers."""
         self._write(logging.DEBUG, message, fields)

@@ -5,7 +5,8 @@ Source: `stream_state.py` decides the state; belacoder.c ends with its connectio
 Emits: stream.state (1 starting, 2 live, 3 ending, 4 ended) at each change and with each collect, after the end each
     minute, and not before a first start; a text sample `session` at the start, when it was found again, and at the end
     with how it ended and the means of its live time; session.info{session_id} (1) and session.duration_seconds while a
-    stream runs. Events stream_started, stream_restarted, stream_interrupted, stream_ended, stream_failed.
+    stream runs; RUN_DIR/session-id, for log lines. Events stream_started, stream_restarted, stream_interrupted,
+    stream_ended, stream_failed.
 Errors: without proc/uptime the start is when it was first seen. What was measured outside of live is in no mean.
 """
 
@@ -16,6 +17,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from collectors import belabox
@@ -25,7 +27,7 @@ from collectors.derived.session_numbers import COMPLETED, StreamSession
 from collectors.derived.stream_state import Observation, StreamState
 from collectors.host import Host
 from collectors.process_table import ProcessTable, RunningProcess
-from common import clock
+from common import clock, running_session
 from common.events import Event
 from common.keys import boolean, duration, key
 from common.sample import Sample
@@ -72,6 +74,8 @@ class State:
         self.told_s = float("-inf")
         self.table = ProcessTable(belabox.ENCODERS | belabox.SENDERS)
         self.boot_id = clock.boot_id()
+        self.run_dir: Path | None = None
+        self.published_id: str | None = None
 
 
 def hear(samples: Sequence[Sample], timestamp_ms: int, _producer: str, state: State) -> None:
@@ -123,6 +127,15 @@ def watch(host: Host, _config: Config, state: State) -> Iterator[Sample | Event]
     elif state.session is not None:
         yield from _gone(state.session, state, host.now_s)
     yield from _summary(state, host.now_s)
+    _publish_id(state)
+
+
+def _publish_id(state: State) -> None:
+    """Let the log lines of all processes name the stream that runs."""
+    session_id = state.session.id if state.session is not None else ""
+    if state.run_dir is not None and session_id != state.published_id:
+        state.published_id = session_id
+        running_session.publish(state.run_dir, session_id)
 
 
 def _signs(state: State, now_s: float) -> tuple[bool | None, bool | None]:

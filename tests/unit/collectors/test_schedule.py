@@ -17,7 +17,7 @@ import zmq
 from collectors.host import Host
 from collectors.schedule import LINE_EVERY_S, SourceSchedule
 from collectors.source import Source
-from common import publisher, wire
+from common import publisher, running_session, wire
 from common.activity import Activity, noted
 from common.events import Event
 from common.sample import Sample
@@ -220,17 +220,21 @@ def test_a_source_that_raises_is_named_and_the_others_go_on(rig: Any) -> None:
     assert ["broken", "sound", "sound"] == [batch.producer for batch in one.buffer.batches]
 
 
-def test_the_log_has_the_first_collect_then_ten_minutes_of_them(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line for each would wear the flash; level debug has it."""
+def test_the_log_has_the_first_collect_then_ten_minutes_of_them(
+    rig: Any, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line for each would wear the flash; level debug has it. While a stream runs its session is named."""
     said: list[dict[str, Any]] = []
     one, now_s = rig(), 1000.0
     monkeypatch.setattr(one.service.log, "info", lambda message, **fields: said.append({"message": message, **fields}))
     monkeypatch.setattr("collectors.schedule.time.monotonic", lambda: now_s)
     for now_s in (1000.0, 1010.0, 1000.0 + LINE_EVERY_S):  # noqa: B007 - the clock
         one.scheduled[0].collect()
+        running_session.publish(run_dir, "5b0e")
     lines = [line for line in said if line["message"] == "collected"]
     assert [("probe", 1, 1), ("probe", 2, 2)] == [(it["collector"], it["count"], it["collects"]) for it in lines]
     assert all("duration_ms" in line for line in lines)
+    assert [None, "5b0e"] == [line.get("session_id") for line in lines]
 
 
 def test_where_a_source_is_at_work_can_be_read_from_outside(rig: Any, run_dir: Path) -> None:

@@ -12,7 +12,7 @@ from collectors.derived import session, stream_state
 from collectors.derived.session_numbers import HELD_S, StreamSession
 from collectors.host import Host
 from collectors.process_table import RunningProcess
-from common import clock
+from common import clock, running_session
 from common.events import Event
 from common.sample import Sample
 
@@ -177,6 +177,21 @@ def test_who_looks_anew_finds_the_same_session(board: Board) -> None:
     board.state = session.State()
     again = board.look()[0][0]
     assert (first["id"], first["status"]) == (again["id"], again["status"])
+
+
+def test_log_lines_find_its_id_while_it_runs(board: Board, run_dir: Path) -> None:
+    """What an earlier process left is gone at the first look."""
+    board.state.run_dir = run_dir
+    running_session.publish(run_dir, "left")
+    board.look()
+    assert {} == running_session.fields(run_dir)
+    board.start("belacoder", 4000, 99_000)
+    said, _ = board.look()
+    assert {"session_id": said[0]["id"]} == running_session.fields(run_dir)
+    board.stop(4000)
+    board.stop(3900)
+    board.look()
+    assert {} == running_session.fields(run_dir)
 
 
 def test_its_id_is_a_label_of_one_metric(board: Board, tmp_path: Path) -> None:
