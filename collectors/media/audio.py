@@ -69,10 +69,11 @@ class Card:
 
 
 class State:
-    """The cards by their name."""
+    """The cards by their label, and the names of which there were several."""
 
     def __init__(self) -> None:
         self.cards: dict[str, Card] = {}
+        self.several: set[str] = set()
 
 
 def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
@@ -82,7 +83,7 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
 
 
 def _captured(host: Host, state: State) -> Iterator[Sample]:
-    for name, label in _cards(host).items():
+    for name, label in _cards(host, state.several).items():
         status = _status(host, name)
         if status is None:
             continue
@@ -98,7 +99,7 @@ def _captured(host: Host, state: State) -> Iterator[Sample]:
 
 def watch(host: Host, _config: Config, state: State) -> Iterator[Event]:
     """Yield an event when a running card stops delivering data, and one when it delivers again."""
-    for name, label in _cards(host).items():
+    for name, label in _cards(host, state.several).items():
         status = _status(host, name)
         if status is None:
             continue
@@ -123,17 +124,18 @@ def bitrate(pipeline: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _cards(host: Host) -> dict[str, str]:
+def _cards(host: Host, several: set[str]) -> dict[str, str]:
     """Return the cards that can capture by their names, each with its label.
 
     Names are ALSA's; card0 … are the same ones, and change with every boot. So do C4K and C4K_1 where two cards are
-    alike: those go by their USB port.
+    alike: those go by their USB port, and the one that is left when the other is unplugged goes on doing so.
     """
     names = [name for name in host.names(CARDS) if not re.fullmatch(r"card\d+", name)]
     captures = [name for name in names if host.exists(f"{CARDS}/{name}/{STREAM}/status")]
     kinds = [_SECOND.sub("", name) for name in captures]
+    several |= {kind for kind in kinds if kinds.count(kind) > 1}
     return {
-        name: f"{kind}@{port}" if kinds.count(kind) > 1 and (port := _port(host, name)) else name
+        name: f"{kind}@{port}" if kind in several and (port := _port(host, name)) else name
         for name, kind in zip(captures, kinds, strict=True)
     }
 

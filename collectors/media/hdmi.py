@@ -58,12 +58,13 @@ class Status:
 
 
 class State:
-    """The last frame count, and whether the signal was there."""
+    """The last frame count, whether the signal was there, and the names that two grabbers had."""
 
     def __init__(self) -> None:
         self.frames: tuple[float, int] | None = None
         self.had_signal: bool | None = None
         self.interruptions = 0
+        self.several: set[str] = set()
 
 
 def collect(host: Host, _config: Config, state: State) -> Iterator[Sample | Event]:
@@ -74,7 +75,7 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample | Even
         yield Sample("hdmi.connected", int(connected), {"input": "hdmirx"})
         yield from _signal(connected, state)
         yield Sample("hdmi.interruptions_total", state.interruptions)
-    for name in video4linux.grabbers(host):
+    for name in video4linux.grabbers(host, state.several):
         yield Sample("hdmi.connected", 1, {"input": name})
     yield from _frame_rate(host, state, is_known=connected is not None)
     if connected is None and not host.faults:

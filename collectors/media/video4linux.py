@@ -46,10 +46,14 @@ def has_power(host: Host) -> bool | None:
     return None
 
 
-def grabbers(host: Host) -> Iterator[str]:
-    """Yield the names of the USB grabbers that are plugged in, with the port where two have the same name.
+def grabbers(host: Host, several: set[str]) -> Iterator[str]:
+    """Yield the names of the USB grabbers that are plugged in, with the port where two have the same name, or had it.
 
     Each is there twice, the second time for its metadata: what is at one port is one.
+
+    Args:
+        host: where to read.
+        several: names that two had at once so far; kept by the caller.
     """
     by_port: dict[str, str] = {}
     for node in host.numbered(DEVICES, "video"):
@@ -58,8 +62,9 @@ def grabbers(host: Host) -> Iterator[str]:
             port = host.link(device).rpartition("/")[2].partition(":")[0]
             by_port.setdefault(port, (host.text(f"{DEVICES}/{node}/name") or "").strip())
     names = list(by_port.values())
+    several |= {name for name in names if names.count(name) > 1}
     for port, name in by_port.items():
-        yield f"{name}@{port}" if names.count(name) > 1 else name
+        yield f"{name}@{port}" if name in several else name
 
 
 def _receivers(host: Host) -> Iterator[str]:

@@ -57,6 +57,7 @@ class ModemManager:
         self._secret = secret
         self._deadline_s = 0.0
         self._connection: DBusConnection | None = None
+        self._shared: set[str] = set()  # numbers that two modems had at once so far
 
     def modems(self) -> list[Modem]:
         """Return every modem, by its object.
@@ -75,9 +76,9 @@ class ModemManager:
         (objects,) = self._ask(new_method_call(manager, "GetManagedObjects"))
         found = [(path, _values(rows)) for path, rows in sorted(objects.items()) if MODEM in rows]
         modems = [self._modem(path, rows) for path, rows in found[:MAX_MODEMS] if _knows_itself(rows[MODEM])]
-        shared = {name for name, count in Counter(modem.id for modem in modems).items() if count > 1}
+        self._shared |= {name for name, count in Counter(modem.id for modem in modems).items() if count > 1}
         ports = {path: _port_of(rows[MODEM]) for path, rows in found}  # cheap ones are sold with one number for all
-        return [m._replace(id=f"{m.id}@{ports[m.path]}") if m.id in shared else m for m in modems]
+        return [m._replace(id=f"{m.id}@{ports[m.path]}") if m.id in self._shared else m for m in modems]
 
     def poll_signal(self, modem: Modem, every_s: int) -> None:
         """Have ModemManager ask a modem for the details of its signal.

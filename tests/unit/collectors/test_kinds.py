@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -87,66 +85,6 @@ def test_another_device_under_an_old_name_gives_no_rate(source: str, tmp_path: P
     assert collector.at(20).get((metric, "usb0" if source == "network" else "sda"))
     trees.write(tmp_path, files(900_000_000, 4))
     assert (metric, "usb0" if source == "network" else "sda") not in collector.at(30)
-
-
-def chips(tmp_path: Path, order: tuple[str, str]) -> Host:
-    """Write two meters of one kind on I2C, numbered in an order."""
-    for number, device in enumerate(order):
-        folder = tmp_path / f"sys/devices/platform/i2c-6/{device}/hwmon/hwmon{number}"
-        volts = {"6-0040": 12_000, "6-0048": 5_000}[device]
-        files = {"name": "ina226\n", "in1_input": f"{volts}\n", "temp1_input": f"{volts // 200 * 1000}\n"}
-        trees.write(folder, files)
-        (tmp_path / "sys/class/hwmon").mkdir(parents=True, exist_ok=True)
-        link = tmp_path / f"sys/class/hwmon/hwmon{number}"
-        link.symlink_to(f"../../devices/platform/i2c-6/{device}/hwmon/hwmon{number}")
-    return Host(tmp_path)
-
-
-@pytest.mark.parametrize(("source", "metric"), [("power", "power.volts"), ("thermal", "hwmon.temperature")])
-def test_two_chips_alike_keep_their_names_in_any_order(source: str, metric: str, tmp_path: Path) -> None:
-    """The kernel numbers them as it finds them, another way at each boot."""
-
-    def read(name: str, order: tuple[str, str]) -> Mapping[Any, Any]:
-        found = trees.Collector(registry.load(source), chips(tmp_path / name, order)).at(0)
-        return {key: value for key, value in found.items() if key[0] == metric}
-
-    first = read("boot", ("6-0040", "6-0048"))
-    assert 2 == len(first)
-    assert first == read("reboot", ("6-0048", "6-0040"))
-    assert {"ina226@6-0040", "ina226@6-0048"} == {label.partition("/")[0] for _, label in first}
-
-
-def cards(root: Path, order: tuple[str, str]) -> Host:
-    """Write two USB sound cards and grabbers of one name, at ports in the order in which they were found."""
-    for number, port in enumerate(order):
-        name = ("C4K", "C4K_1")[number]
-        status = f"state: RUNNING\nhw_ptr      : {480 if port == '1-1' else 960}\n"
-        card, node = f"proc/asound/card{number}", f"sys/class/video4linux/video{number * 2}"
-        files = {f"{card}/pcm0c/sub0/status": status, f"{card}/pcm0c/sub0/hw_params": f"channels: {port[-1]}\n"}
-        trees.write(root, {**files, f"{node}/name": "Cam Link 4K\n", f"sys/devices/{port}:1.0/x": ""})
-        (root / f"proc/asound/{name}").symlink_to(f"card{number}")
-        folder = root / f"sys/class/sound/card{number}"
-        folder.mkdir(parents=True)
-        (folder / "device").symlink_to(f"../../../devices/{port}:1.0")
-        (root / node / "device").symlink_to(f"../../../devices/{port}:1.0")
-        (root / f"sys/devices/{port}:1.0/driver").symlink_to("../bus/usb/drivers/uvcvideo")
-    return Host(root)
-
-
-@pytest.mark.parametrize(
-    ("source", "metric", "expected"),
-    [
-        ("audio", "audio.channels", {"C4K@1-1": 1, "C4K@1-2": 2}),
-        ("hdmi", "hdmi.connected", {"Cam Link 4K@1-1": 1, "Cam Link 4K@1-2": 1}),
-    ],
-)
-@pytest.mark.parametrize("order", [("1-1", "1-2"), ("1-2", "1-1")])
-def test_two_usb_devices_alike_are_two_whichever_is_first(
-    source: str, metric: str, expected: object, order: tuple[str, str], tmp_path: Path
-) -> None:
-    """ALSA calls the second one C4K_1, the video devices have one name: both go by their ports."""
-    found = trees.Collector(registry.load(source), cards(tmp_path, order)).at(0)
-    assert expected == {label: value for (name, label), value in found.items() if name == metric}
 
 
 def test_two_cores_of_one_name_are_two(tmp_path: Path) -> None:
