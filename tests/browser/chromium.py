@@ -31,13 +31,18 @@ def chromium(folder: Path, size: tuple[int, int] = DESKTOP, *, dark: bool = Fals
     service = ChromeService(require("chromedriver"), log_output=str(folder / "chromedriver.log"))
     browser = Chrome(options=options, service=service)
     try:
-        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        look(browser, size, dark=dark)
         yield browser
     finally:
         browser.quit()
+
+
+def look(browser: Chrome, size: tuple[int, int], *, dark: bool = False) -> None:
+    """Take another device to the same page: its size, and the theme that its reader prefers."""
+    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
 
 
 def complaints(browser: Chrome) -> list[str]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
@@ -17,8 +15,9 @@ from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser.chromium import DESKTOP, PHONE, chromium, complaints
+from tests.browser.chromium import DESKTOP, PHONE, chromium, complaints, look
 from tests.fake_vm import FakeVm
+from tests.free_port import free_port
 from tests.harness import PROCESSES, ROOT, Pipeline, wait_for
 
 AXE = ROOT / "tests/browser/node_modules/axe-core/axe.min.js"
@@ -35,11 +34,17 @@ return [...document.querySelectorAll(".card")].flatMap((card) => [...card.queryS
 
 
 @contextmanager
-def playing(run_dir: Path, vm: FakeVm, quick: dict[str, str], play: str = "--seed 1") -> Iterator[Pipeline]:
-    """Run the pipeline on a board on which a stream plays."""
-    with Pipeline(run_dir, vm.import_url, {**quick, "DEMO": play}) as pipeline:
+def playing(run_dir: Path, vm: FakeVm, environment: dict[str, str]) -> Iterator[Pipeline]:
+    """Run the pipeline on a board on which a stream plays; `play` says which episode."""
+    play(run_dir, "")
+    with Pipeline(run_dir, vm.import_url, {**environment, "DEMO": f"--cue {run_dir / 'cue'}"}) as pipeline:
         wait_for("the page", lambda: pipeline.get("/")[0] == 200)
         yield pipeline
+
+
+def play(run_dir: Path, episode: str) -> None:
+    """Have an episode begin, "" for calm."""
+    (run_dir / "cue").write_text(episode, encoding="ascii")
 
 
 def address(pipeline: Pipeline) -> str:
@@ -74,27 +79,9 @@ def wait_well(browser: Chrome) -> None:
     wait_for("good verdicts", lambda: verdict(browser).startswith(good), 60)
 
 
-def test_stopping_a_stage_changes_the_verdict_and_back(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
-    """Each of them, with its name and the reason; and nothing of the browser's own goes wrong."""
-    with playing(run_dir, vm, quick) as pipeline, chromium(run_dir) as browser:
-        browser.get(address(pipeline))
-        wait_well(browser)
-        took_s = {}
-        for stage in ("shipper", "buffer", "collectors:srt", "collectors:system"):
-            expected = f"{stage.rpartition(':')[2].capitalize()}: stopped"
-            pipeline.supervisorctl("stop", stage)
-            began_s = time.monotonic()
-            wait_told(browser, expected)
-            took_s[stage] = round(time.monotonic() - began_s, 1)
-            pipeline.supervisorctl("start", stage)
-            wait_well(browser)
-        print(f"from the end of `supervisorctl stop` to the verdict, seconds: {took_s}")
-        assert [] == complaints(browser)
-
-
 def test_what_happens_on_the_board_is_seen(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
-    """Numbers move, a lost link is told and is over, and so is a server that is away."""
-    with playing(run_dir, vm, quick, "--seed 1 --episode link") as pipeline, chromium(run_dir, PHONE) as browser:
+    """Numbers move; a lost link and a server that is away are told, and are over; then its moment is looked at."""
+    with playing(run_dir, vm, quick) as pipeline, chromium(run_dir, PHONE) as browser:
         browser.get(address(pipeline))
         seen: set[str] = set()
 
@@ -103,70 +90,95 @@ def test_what_happens_on_the_board_is_seen(run_dir: Path, vm: FakeVm, quick: dic
             return len([said for said in seen if said[:1].isdecimal()]) >= 3
 
         wait_for("numbers that move", moved)
+        play(run_dir, "link")
+        vm.set_state(down=503)
         wait_told(browser, "is down")
         show(browser, "events")
         wait_for("an event", lambda: "link" in text(browser, "#events ol").lower())
-        vm.set_state(down=503)
         wait_told(browser, "Uploader: nothing uploaded")
-        vm.set_state(down=None)
-        wait_well(browser)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
         assert [] == browser.execute_script(BEYOND)
+        look(browser, DESKTOP)
+        what_happened_then(browser)
+        vm.set_state(down=None)
+        play(run_dir, "")
+        wait_well(browser)
         assert [] == complaints(browser)
-
-
-def test_what_happened_then_is_seen(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
-    """A tap on an event shows its moment in every plot; a mouse draws over a time, a key moves the cursor."""
-    with playing(run_dir, vm, quick, "--seed 1 --episode link") as pipeline, chromium(run_dir) as browser:
-        browser.get(address(pipeline))
+        play(run_dir, "link")
         wait_told(browser, "is down")
-        browser.find_element(By.CSS_SELECTOR, "#links tbody button").click()
-        wait_for("plots", lambda: browser.execute_script("return document.querySelectorAll('polyline').length > 5"))
-        colour = "return document.querySelector('#links tbody button').className.split(' ').pop()"
-        links = f"#plots .{browser.execute_script(colour)} > span:first-child"
-        assert {text(browser, "#links tbody button")} == {
-            one.text.strip() for one in browser.find_elements(By.CSS_SELECTOR, links)
-        }
-        show(browser, "events")
-        wait_for("events", lambda: text(browser, "#events [data-moment]"))
-        event = browser.find_element(By.CSS_SELECTOR, "#events [data-moment]")
-        at = event.text
-        event.click()
-        wait_for("its moment", lambda: text(browser, "#moment").startswith(at))
-        values = text(browser, "#plots figcaption")
-        browser.find_element(By.ID, "cursor").send_keys(Keys.ARROW_LEFT * 30)
-        assert not text(browser, "#moment").startswith(at)
-        assert values != text(browser, "#plots figcaption")
-        before = text(browser, "#range")
-        drawing = browser.find_element(By.CSS_SELECTOR, "#plots figure > svg")
-        ActionChains(browser).move_to_element(drawing).click_and_hold().move_by_offset(120, 0).release().perform()
-        wait_for("a shorter time", lambda: text(browser, "#range") != before)
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= DESKTOP[0]
-        assert [] == complaints(browser)
+        is_accessible(browser)
 
 
-def test_a_device_that_is_gone_is_said_to_be(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
-    """Old numbers are never shown as fresh, and when it is back so is the page."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with playing(run_dir, vm, {**quick, "BELABOX_HEALTH__PORT": str(port)}) as pipeline, chromium(run_dir) as browser:
+def what_happened_then(browser: Chrome) -> None:
+    """A tap on an event shows its moment in every plot; a mouse draws over a time, a key moves the cursor."""
+    browser.find_element(By.CSS_SELECTOR, "#links tbody button").click()
+    wait_for("plots", lambda: browser.execute_script("return document.querySelectorAll('polyline').length > 5"))
+    colour = "return document.querySelector('#links tbody button').className.split(' ').pop()"
+    links = f"#plots .{browser.execute_script(colour)} > span:first-child"
+    named = {one.text.strip() for one in browser.find_elements(By.CSS_SELECTOR, links)}
+    assert {text(browser, "#links tbody button")} == named
+    show(browser, "events")
+    event = wait_for("events", lambda: browser.find_elements(By.CSS_SELECTOR, "#events [data-moment]"))[0]
+    at = event.text
+    event.click()
+    wait_for("its moment", lambda: text(browser, "#moment").startswith(at))
+    values = text(browser, "#plots figcaption")
+    browser.find_element(By.ID, "cursor").send_keys(Keys.ARROW_LEFT * 30)
+    assert not text(browser, "#moment").startswith(at)
+    assert values != text(browser, "#plots figcaption")
+    before = text(browser, "#range")
+    drawing = browser.find_element(By.CSS_SELECTOR, "#plots figure > svg")
+    ActionChains(browser).move_to_element(drawing).click_and_hold().move_by_offset(120, 0).release().perform()
+    wait_for("a shorter time", lambda: text(browser, "#range") != before)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= DESKTOP[0]
+
+
+def test_what_happens_to_the_recorder_is_seen(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
+    """A process that is stopped is named; a device that is gone is said to be."""
+    with (
+        playing(run_dir, vm, {**quick, "BELABOX_HEALTH__PORT": str(free_port())}) as pipeline,
+        chromium(run_dir) as browser,
+    ):
         browser.get(address(pipeline))
-        wait_for("the page to be live", lambda: text(browser, "#connection") == "live")
-        ready = "navigator.serviceWorker.ready.then(() => caches.keys()).then(arguments[0])"
-        browser.execute_async_script(ready)
-        browser.refresh()  # from now on the worker sees what is asked for
-        wait_for("the page to be live", lambda: text(browser, "#connection") == "live")
-        wait_for("a kept picture", lambda: browser.execute_script("return localStorage.length"))
-        pipeline.supervisorctl("stop", "healthd")
+        wait_well(browser)
+        for stage in ("buffer", "collectors:system"):
+            pipeline.supervisorctl("stop", stage)
+            wait_told(browser, f"{stage.rpartition(':')[2].capitalize()}: stopped")
+            pipeline.supervisorctl("start", stage)
+            wait_well(browser)
+        assert [] == complaints(browser)
+        device_gone(pipeline, browser)
+
+
+def is_accessible(browser: Chrome) -> None:
+    """What axe-core finds: nothing, with every part of the page in use and something wrong, in both themes."""
+    if not AXE.exists():
+        message = f"{AXE} is not there (`make test` installs it where there is npm): NOT TESTED"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    names = {stage.rpartition(":")[2] for stage in PROCESSES}
+    assert {name for name in names if name not in text(browser, "#processes ul")} == set()
+    browser.execute_script(AXE.read_text(encoding="utf-8"))
+    for size, dark in product((PHONE, DESKTOP), (False, True)):
+        look(browser, size, dark=dark)
+        assert [] == browser.execute_async_script(RUN_AXE), (size, dark)
+
+
+def device_gone(pipeline: Pipeline, browser: Chrome) -> None:
+    """Old numbers are never shown as fresh, and when it is back so is the page."""
+    browser.execute_async_script("navigator.serviceWorker.ready.then(() => caches.keys()).then(arguments[0])")
+    browser.refresh()  # from now on the worker sees what is asked for
+    wait_for("the page to be live", lambda: text(browser, "#connection") == "live")
+    wait_for("a kept picture", lambda: browser.execute_script("return localStorage.length"))
+    pipeline.supervisorctl("stop", "healthd")
+    for is_opened_again in (False, True):
+        if is_opened_again:
+            browser.refresh()  # the shell is the browser's, and what was heard last is there
         wait_for("the news", lambda: text(browser, "#stream-verdict h1") == "Device not reachable")
         assert "not reachable since" in text(browser, "#connection")
         assert browser.execute_script("return document.body.classList.contains('lost')")
-        browser.refresh()  # the shell is the browser's, and what was heard last is there with its age
-        wait_for("the last picture", lambda: text(browser, "#stream-verdict h1") == "Device not reachable")
-        assert "not reachable since" in text(browser, "#connection")
         assert text(browser, "#device-tiles dd")
-        pipeline.supervisorctl("start", "healthd")
-        wait_for("the device again", lambda: text(browser, "#connection") == "live", 60)
+    pipeline.supervisorctl("start", "healthd")
+    wait_for("the device again", lambda: text(browser, "#connection") == "live", 60)
 
 
 def test_the_page_is_shared_with_a_phone(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
@@ -204,21 +216,3 @@ def shared(run_dir: Path, option: str) -> str:
     )  # fmt: skip
     assert (0, "") == (done.returncode, done.stderr)
     return next((word for word in done.stdout.split() if "/login#" in word), "")
-
-
-def test_accessibility(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
-    """What axe-core finds: nothing, with every part of the page in use and something wrong, in both themes."""
-    if not AXE.exists():
-        message = f"{AXE} is not there (`make test` installs it where there is npm): NOT TESTED"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    names = {stage.rpartition(":")[2] for stage in PROCESSES}
-    with playing(run_dir, vm, quick) as pipeline:
-        pipeline.supervisorctl("stop", "collectors:system")
-        for size, dark in product((PHONE, DESKTOP), (False, True)):
-            with chromium(run_dir, size, dark=dark) as browser:
-                browser.get(address(pipeline))
-                wait_for("links", lambda: text(browser, "#links tbody"), 60)
-                wait_told(browser, "System")
-                assert {name for name in names if name not in text(browser, "#processes ul")} == set()
-                browser.execute_script(AXE.read_text(encoding="utf-8"))
-                assert [] == browser.execute_async_script(RUN_AXE), (size, dark)

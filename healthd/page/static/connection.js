@@ -44,8 +44,14 @@ export function connect({ show, alive, refused }, since = new Date()) {
       if (closed) refused();
       return closed;
     } catch {
+      if (heard === since) gone(); // what is shown is of an earlier visit
       return false;
     }
+  }
+
+  function gone() {
+    lost = true;
+    alive(heard);
   }
 
   async function look() {
@@ -61,10 +67,7 @@ export function connect({ show, alive, refused }, since = new Date()) {
     if (closed) return;
     const patience = document.hidden ? 3 * HIDDEN_MS : SILENT_MS;
     const silent = Math.min(Date.now() - heard.getTime(), Date.now() - began);
-    if (silent > patience && !lost) {
-      lost = true;
-      alive(heard);
-    }
+    if (silent > patience && !lost) gone();
     if (!document.hidden && Math.min(silent, Date.now() - asked) > SILENT_MS && source.readyState === EventSource.OPEN) open();
   }, 1000);
   document.addEventListener("visibilitychange", () => {
