@@ -30,6 +30,7 @@ MAX_THROTTLED = 500  # keys remembered; an error's text may differ each time
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 _USERINFO = re.compile(r"(?<=://)\S*@")  # to the last @: a password with / or @ in it is common and invalid
+_QUERY = re.compile(r"(?i)([?&][^=&\s]{0,40}(?:key|token|pass|secret|auth)[^=&\s]{0,40}=)[^&\s\"',]+")
 _BEARER = re.compile(r"(?i)(bearer\s+)[^\s\"',]+")
 
 
@@ -45,10 +46,10 @@ class Secrets:
             self._values = sorted([*self._values, value], key=len, reverse=True)  # one may begin with another
 
     def redact(self, text: str) -> str:
-        """Return the text with every secret, URL password and bearer token replaced."""
+        """Return the text with every secret, password or key in a URL, and bearer token replaced."""
         for value in self._values:
             text = text.replace(value, "***")
-        return _BEARER.sub(r"\1***", _USERINFO.sub("***@", text))
+        return _BEARER.sub(r"\1***", _QUERY.sub(r"\1***", _USERINFO.sub("***@", text)))
 
 
 SECRETS = Secrets()

@@ -188,13 +188,13 @@ class Remote:
         """Yield a key and what is wrong with it beside the others."""
         if self.tls.pin and urlsplit(self.url).scheme != "https":
             yield "tls.pin", "expected an https URL in remote.url: without TLS there is no key"
-        base = self.url.rstrip("/")
+        base = self.url.partition("?")[0].rstrip("/")  # a query can hold a key
         if self.type == VICTORIAMETRICS and base.endswith(("/api/v1", "/api/v1/metrics")):
             base = base.removesuffix("/metrics")
             ways = f"{base}/import for VictoriaMetrics, or remote.type: json for a receiver of {base}/metrics"
-            yield "url", f"expected {ways}, got {self.url!r}"
+            yield "url", f"expected {ways}, got {base!r}"
         if self.type == JSON and "/api/v1/import" in base:
-            yield "url", f"expected a URL such as https://host/api/v1 with remote.type: json, got {self.url!r}"
+            yield "url", f"expected a URL such as https://host/api/v1 with remote.type: json, got {base!r}"
 
     def warnings(self) -> Iterator[str]:
         """Yield what is allowed and should not be."""

@@ -161,7 +161,8 @@ def _server(environ: MutableMapping[str, str], loaded: Config, folders: Folders)
     asked = environ.get("SERVER", "")
     if "remote.url" in loaded.given:
         ignored = f"; SERVER={asked} has no effect" if asked else ""
-        return LocalServer(f"{loaded.settings.remote.url} (remote.url{ignored})")
+        shown = loaded.settings.remote.url.partition("?")[0]  # a query can hold a key
+        return LocalServer(f"{shown} (remote.url{ignored})")
     if not loaded.settings.remote.enabled:
         return LocalServer("none: remote.enabled is false, samples stay on this device")
     server = programs.server(asked, sys.executable, folders.run)

@@ -34,11 +34,11 @@ class Device:
         }  # fmt: skip
         self._service: subprocess.Popen[bytes] | None = None
 
-    def install(self, *options: str) -> str:
+    def install(self, *options: str, umask: int = 0o022) -> str:
         """Run the installer; return what it says."""
         done = subprocess.run(
             [str(ROOT / "deploy/install.sh"), "--root", str(self.root), *options],
-            capture_output=True, text=True, timeout=300, check=False,
+            capture_output=True, text=True, timeout=300, check=False, umask=umask,
         )  # fmt: skip
         assert 0 == done.returncode, done.stdout + done.stderr
         return done.stdout
@@ -85,12 +85,14 @@ def device(run_dir: Path, vm: FakeVm) -> Iterator[Device]:
 
 def test_from_installation_to_removal(device: Device, vm: FakeVm) -> None:
     """Samples go on over an upgrade and a roll back, and what was recorded outlives the program."""
-    device.install()
+    device.install(umask=0o077)
     device.start()
     wait_for("samples", lambda: len(device.times_ms()) > 5, 60)
     wait_for("uploads", vm.samples)
-    said = device.install()
+    said = device.install(umask=0)
     assert "releases/2" in said
+    modes = {path: path.stat().st_mode for path in device.releases.rglob("*") if not path.is_symlink()}
+    assert [] == [path for path, mode in modes.items() if mode & 0o022 or not mode & 0o004]
     link = device.root / "usr/local/bin/belabox-metrics"
     assert Path("/opt/belabox-metrics/deploy/belabox-metrics") == link.readlink()
     command = [str(device.prefix / "deploy/belabox-metrics"), "print", "memory", "--count", "1"]

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -59,7 +60,7 @@ def replay(collector: ModuleType, case: Path) -> Iterator[Collected]:
         host.begin(STEP_S * (number + 1))
         with _at(host.now_s):
             if hasattr(collector, "hear"):
-                collector.hear(list(committed(root)), clock.wall_ms(), "recorded", state)
+                collector.hear(committed(root), clock.wall_ms(), "recorded", state)
             found = list(admitted(collector.collect(host, config, state), host))
         events = [item for item in found if isinstance(item, Event)]
         yield Collected([item for item in found if isinstance(item, Sample)], host.faults, events, host.notes)
@@ -76,14 +77,16 @@ def _at(now_s: float) -> Iterator[None]:
         yield
 
 
-def committed(root: Path) -> Iterator[Sample]:
-    """Give what the other collectors have committed by then: lines of `committed`, in the form of an expectation."""
-    file = root / "committed"
+@cache
+def committed(root: Path) -> list[Sample]:
+    """Return what the other collectors have committed by then: lines of `committed`, in the form of an expectation."""
+    file, samples = root / "committed", []
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
         match = _LINE.fullmatch(line)
         assert match is not None, line
         labels = {label: json.loads(value) for label, value in _LABEL.findall(match[2] or "")}
-        yield Sample(match[1], json.loads(match[3]), labels)
+        samples.append(Sample(match[1], json.loads(match[3]), labels))
+    return samples
 
 
 def render(collector: ModuleType, case: Path) -> str:

@@ -139,9 +139,11 @@ def test_a_secret_is_redacted_in_message_fields_and_tracebacks(
         ("bearer  abc, other", "bearer  ***, other"),
         ("{'Authorization': 'BEARER abc'}", "{'Authorization': 'BEARER ***'}"),
         ("bearer_token", "bearer_token"),
+        ("http://host/import?x=1&api_key=abc&y=2", "http://host/import?x=1&api_key=***&y=2"),
+        ("'http://host/?Token=abc'", "'http://host/?Token=***'"),
     ],
 )
-def test_url_passwords_and_bearer_tokens_are_redacted_unseen(text: str, expected: str) -> None:
+def test_keys_in_urls_and_bearer_tokens_are_redacted_unseen(text: str, expected: str) -> None:
     """What looks like a secret is hidden although nobody named it."""
     assert expected == Secrets().redact(text)
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from common import config
 from common.starting import LONGEST_SOCKET
 from deploy import odd_paths
-from deploy.run import folder, ports, programs
+from deploy.run import folder, main, ports, programs
+from deploy.run.programs import Folders
 from deploy.run.refused import RunRefusedError
 from tests.harness import ROOT
 from tests.scratch import scratch
@@ -128,6 +130,14 @@ def test_a_configured_server_is_the_one(place: Path, how: str) -> None:
     assert (78, True) == (code, f"another program listens on 127.0.0.1:{port}" in said), said
     assert "bundled receiver" not in said
     assert [] == list((place / "r/programs").iterdir())
+
+
+def test_the_key_in_a_servers_url_is_not_printed(place: Path) -> None:
+    """It is in the query, under any name."""
+    file = place / "config.yaml"
+    file.write_text("remote: {url: 'http://192.0.2.1/api/v1/import?k=s3cret'}\n", encoding="utf-8")
+    server = main._server({}, config.load(file, {}), Folders(ROOT, place, place))
+    assert "http://192.0.2.1/api/v1/import (remote.url)" == server.what
 
 
 def test_mistakes_are_refused_with_a_sentence(place: Path) -> None:
