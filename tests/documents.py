@@ -1,9 +1,9 @@
-"""What the two requirement documents print to be typed: commands, queries, schema, unit.
+"""What the two requirement documents print to be typed: commands, queries, schema, unit, configuration.
 
 `python -m tests.documents PRD.md MILESTONE-2.md` compares them with what is known of them.
 
 Reads: the documents, which are not part of this tree, and `tests/fixtures/documents.yaml`, which has all that was cut
-    out of them.
+    out of them; `tests/fixtures/config/`, which has their configuration files.
 Emits: a table: rows, as written, replaced. A replaced one names its row of docs/acceptance.md, which has the reason.
 Fails: exit 1 with what a document has and the fixture has not, or the other way round.
 """
@@ -14,24 +14,27 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
 from common import catalog
+from common import documents as spellings
 from tests.harness import ROOT
 
 FIXTURE = ROOT / "tests/fixtures/documents.yaml"
+CONFIGURATIONS = ROOT / "tests/fixtures/config"
 COMMAND = re.compile(r"sudo |sqlite3 |curl .*http|journalctl |systemctl |docker ps|ls |date ")
 TEXTS = ("Description=", "Documentation=")
 DOTS = "MILESTONE-2, names with dots in its PromQL"
+SPELT = "both, keys of their configuration files"
 
 
 class Row(NamedTuple):
     """One thing that a document prints.
 
     Attributes:
-        kind: command, promql, column or unit.
+        kind: command, promql, column, unit or key.
         text: as printed.
         here: what does it here; the text itself where that works.
         why: the first cell of its row of the answer sheet; "" for what works as written.
@@ -44,9 +47,12 @@ class Row(NamedTuple):
 
 
 def rows(kind: str = "") -> list[Row]:
-    """Return the rows of the fixture, of one kind or of all."""
+    """Return the rows of the fixtures, of one kind or of all."""
     found = yaml.safe_load(FIXTURE.read_text(encoding="utf-8"))
-    return [_row(name, entry) for name, entries in found.items() for entry in entries if kind in {"", name}]
+    listed = [_row(name, entry) for name, entries in found.items() for entry in entries]
+    files = (file.read_text(encoding="utf-8") for file in sorted(CONFIGURATIONS.glob("*.yaml")))
+    keys = dict.fromkeys(key for text in files for key in _keys(text))
+    return [row for row in (*listed, *map(_key_row, keys)) if kind in {"", row.kind}]
 
 
 def _row(kind: str, entry: str | dict[str, str]) -> Row:
@@ -54,6 +60,20 @@ def _row(kind: str, entry: str | dict[str, str]) -> Row:
         return Row(kind, entry["text"], entry.get("here", ""), entry["why"])
     here = exported(entry) if kind == "promql" else entry
     return Row(kind, entry, here, "" if here == entry else DOTS)
+
+
+def _key_row(key: str) -> Row:
+    """Return the row of a configuration key, by what the configuration's own reader makes of it."""
+    section, name, inner = re.fullmatch(r"([\w.]+)(?:\[([\w.]+)\](.*))?", key).groups()  # type: ignore[union-attr]
+    if name:
+        sources = spellings.COLLECTOR_NAMES.get(name, (name,))
+        return Row(
+            "key", key, ", ".join(f"collectors.{source}{inner.replace('.config', '')}" for source in sources), SPELT
+        )
+    if section in spellings.MOVED:
+        return Row("key", key, spellings.MOVED[section].new, SPELT)
+    fixed = spellings.FIXED.get(section)
+    return Row("key", key, fixed.why if fixed else key, SPELT if fixed else "")
 
 
 def exported(promql: str) -> str:
@@ -92,6 +112,23 @@ def _columns(block: str) -> Iterator[str]:
     yield from re.findall(r"INDEX (?:IF NOT EXISTS )?(\w+)", block)
 
 
+def _keys(block: str) -> Iterator[str]:
+    """Yield the path of each value of a configuration; entries of a list by their names."""
+    tree = yaml.safe_load(block)
+    return _leaves("", {} if "services" in tree else tree)  # that is a file of docker compose
+
+
+def _leaves(path: str, node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for name, inner in node.items():
+            yield from _leaves(f"{path}.{name}" if path else name, inner)
+    elif isinstance(node, list) and all(isinstance(entry, dict) for entry in node):
+        for entry in node:
+            yield from _leaves(f"{path}[{entry['name']}]", {key: entry[key] for key in entry if key != "name"})
+    else:
+        yield path
+
+
 def _settings(block: str) -> Iterator[str]:
     return (line for line in _lines(block) if re.match(r"[A-Z]\w+=", line) and not line.startswith(TEXTS))
 
@@ -101,6 +138,7 @@ CUTTERS: dict[str, tuple[str, Callable[[str], Iterator[str]]]] = {
     "promql": ("promql", _queries),
     "sql": ("column", _columns),
     "ini": ("unit", _settings),
+    "yaml": ("key", _keys),
 }
 
 

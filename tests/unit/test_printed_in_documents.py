@@ -94,6 +94,17 @@ CREATE INDEX IF NOT EXISTS i ON t(id);
 Type=simple
 Description=words
 ```
+
+```yaml
+remote: {upload: {interval: 30s}}
+metrics:
+  - name: cpu.usage
+    interval: 3s
+```
+
+```yaml
+services: {}
+```
 """
 
 
@@ -104,5 +115,6 @@ def test_all_that_is_printed_is_cut_out() -> None:
         ("promql", 'a.b{c="d"}'), ("promql", "rate(x[1m]) + rate(y[1m])"),
         ("column", "t.id"), ("column", "t.text"), ("column", "i"),
         ("unit", "Type=simple"),
+        ("key", "remote.upload.interval"), ("key", "metrics[cpu.usage].interval"),
         ("command", "curl http://h/"),
     ] == list(documents.cut(DOCUMENT))  # fmt: skip
