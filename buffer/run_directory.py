@@ -17,9 +17,9 @@ def trouble(run_dir: Path) -> str | None:
     """Return why nothing can be spooled, None where it can."""
     free, spool = free_space.free_bytes(run_dir / "spool"), run_dir / "spool"
     if not spool.is_dir():
-        why = f"{spool} is gone; restart the collectors"
+        why = f"{spool} is gone, it is made again with the next samples"
     elif not any(spool.glob("*.batches")):  # the buffer itself has one
-        why = f"the files in {spool} are gone; restart the collectors"
+        why = f"the files in {spool} are gone, they are made again with the next samples"
     elif free is not None and free < LEAST_BYTES:
         why = f"the file system of {run_dir} is full; free space there"
     else:

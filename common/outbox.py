@@ -2,7 +2,8 @@
 
 Batches flow in from the publisher and out by ack. The spool holds the same payloads, appended before
 the first send, so that a producer killed with batches in flight resends them at its next start; with
-the run directory on a tmpfs this costs no flash. Bounded: when full, the oldest batch of the lowest
+the run directory on a tmpfs this costs no flash. A spool that was deleted is made again with the next batch, one that
+could not be written (a full disk) is written as a whole later. Bounded: when full, the oldest batch of the lowest
 priority is dropped and returned to be counted.
 """
 
@@ -12,6 +13,7 @@ import errno
 import os
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,7 @@ class Entry:
         samples: how many samples it holds.
         payload: the encoded batch, byte for byte what is sent and resent.
         sent_s: monotonic time of the last send, or None if it was not sent to this buffer yet.
+        by_priority: how many of its samples have each priority; None as long as nobody asked.
     """
 
     key: Key
@@ -40,6 +43,7 @@ class Entry:
     samples: int
     payload: bytes
     sent_s: float | None = None
+    by_priority: Counter[int] | None = None
 
 
 class Outbox:
@@ -48,6 +52,10 @@ class Outbox:
     Args:
         spool: the file that outlives the process, or None to keep them in memory alone.
         max_samples: bound on the sum of samples; a single batch may exceed it.
+
+    Attributes:
+        samples: unacked.
+        unspooled: the batches among them that are in memory alone.
 
     Raises:
         OSError: the spool cannot be opened.
@@ -61,6 +69,7 @@ class Outbox:
         self._spooled_bytes = 0  # whole records; the next one goes here, over what may be torn
         self._unacked_bytes = 0
         self.samples = 0
+        self.unspooled: dict[Key, Entry] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -108,12 +117,26 @@ class Outbox:
         Raises:
             OSError: the spool cannot be written; the batch is in the outbox all the same.
         """
+        self.unspooled[entry.key] = entry
         if self._fd is None:
+            return
+        if not self._is_in_place():
+            self._rewrite()
             return
         record = _record(entry)
         _write(self._fd, record, self._spooled_bytes)
         self._spooled_bytes += len(record)
+        del self.unspooled[entry.key]
         self._shrink()
+
+    def respool(self) -> None:
+        """Write what could not be written to the spool before, or is gone with it.
+
+        Raises:
+            OSError: it still cannot be written.
+        """
+        if self._fd is not None and (self.unspooled or not self._is_in_place()):
+            self._rewrite()
 
     def ack(self, epoch: str, seqs: Iterable[int]) -> int:
         """Forget committed batches; return how many of them were here."""
@@ -135,6 +158,7 @@ class Outbox:
 
     def _remove(self, key: Key) -> Entry:
         entry = self._entries.pop(key)
+        self.unspooled.pop(key, None)
         self.samples -= entry.samples
         self._unacked_bytes -= RECORD.size + len(entry.payload)
         return entry
@@ -166,6 +190,7 @@ class Outbox:
         """Replace the spool atomically: after a kill either the old or the new one is there."""
         if self._fd is None or self._spool is None:
             return
+        self._spool.parent.mkdir(mode=0o700, exist_ok=True)
         fresh = self._spool.with_suffix(".new")
         content = b"".join(map(_record, self._entries.values()))
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -178,6 +203,14 @@ class Outbox:
             raise
         os.close(self._fd)
         self._fd, self._spooled_bytes = descriptor, len(content)
+        self.unspooled.clear()
+
+    def _is_in_place(self) -> bool:
+        """Return whether the open spool still has its name."""
+        try:
+            return self._fd is not None and os.path.samestat(Path(self._spool or "").stat(), os.fstat(self._fd))
+        except FileNotFoundError:
+            return False
 
 
 def _record(entry: Entry) -> bytes:

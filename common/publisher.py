@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import zmq
@@ -20,12 +20,13 @@ from common.changes import Changes
 from common.instruments import Instruments
 from common.log import Log
 from common.outbox import Entry, Key
-from common.sample import Batch, Sample, is_deliverable
+from common.sample import PRIORITIES, Batch, Sample, is_deliverable
 from common.spools import Spools
 from common.thresholds import Alerts
 
 RESEND_AFTER_S = 10.0  # twice the buffer's commit interval without an ack: the ack was lost
 RESEND_AFTER_MAX_S = 80.0  # a paused buffer (disk full) is not asked more often than this
+LOST_WITH_PROCESS = "samples were lost with the last process: it was killed while it could not spool them"
 EXIT_WAIT_S = 0.5  # how long a producer that ends waits for its last acks
 
 
@@ -61,6 +62,7 @@ class Publisher:
         self._resend_after_s = RESEND_AFTER_S
         self._spools = Spools(run_dir / "spool", log)
         self._outbox = self._spools.open(producer, max_samples)
+        self._unspooled = self._spools.unspooled(producer)
         self._restore()
         self.socket = connect(run_dir, "ingest.ipc", "health.ipc")
 
@@ -131,6 +133,7 @@ class Publisher:
         if late and self._subscribed:
             self._resend_after_s = min(2 * self._resend_after_s, RESEND_AFTER_MAX_S)
             self._resend(late)
+        self._spool(self._outbox.respool)
         self._flush()
 
     def close(self) -> None:
@@ -177,6 +180,11 @@ class Publisher:
         self._outbox.restore(entries)
         if entries:
             self._log.info("took over spooled batches", count=sum(entry.samples for entry in entries))
+        for priority, samples in enumerate(self._unspooled.left):
+            if samples:
+                self._count_lost("not_spooled", samples, priority)
+        if any(self._unspooled.left):
+            self._log.warning(LOST_WITH_PROCESS, count=sum(self._unspooled.left))
 
     def _adopt(self, entry: Entry) -> None:
         """Keep a batch of another name.
@@ -195,15 +203,23 @@ class Publisher:
     def _keep(self, entry: Entry) -> None:
         """Hold a batch until it is acked, in the spool too."""
         self._hold(entry)
+        self._spool(lambda: self._outbox.spool(entry))
+
+    def _spool(self, write: Callable[[], None]) -> None:
+        """Write to the spool, and write down how many samples are in memory alone."""
         try:
-            self._outbox.spool(entry)
+            write()
         except OSError as error:
             self._log.throttled_warning("spool", "cannot write the spool", error=str(error))
+        self._count_unspooled()
+
+    def _count_unspooled(self) -> None:
+        counts = sum(map(_by_priority, self._outbox.unspooled.values()), Counter[int]())
+        self._unspooled.write(tuple(counts[priority] for priority in PRIORITIES))
 
     def _count_lost_batch(self, reason: str, lost: Entry) -> None:
         """Count each sample of a batch under its own priority, not under the batch's."""
-        batch, _ = wire.decode_batch(lost.payload)
-        for priority, samples in Counter(catalog.find(sample.name).priority for sample in batch.samples).items():
+        for priority, samples in _by_priority(lost).items():
             self._count_lost(reason, samples, priority)
 
     def _count_lost(self, reason: str, samples: int, priority: int) -> None:
@@ -225,6 +241,7 @@ class Publisher:
         for ack in acks:
             if ack.producer in self._names and self._outbox.ack(ack.epoch, ack.seqs):
                 self._resend_after_s = RESEND_AFTER_S
+        self._count_unspooled()
 
     def _resend_all(self) -> None:
         self._unsent.clear()
@@ -249,6 +266,13 @@ class Publisher:
                     return
                 entry.sent_s = time.monotonic()
             self._unsent.popleft()
+
+
+def _by_priority(entry: Entry) -> Counter[int]:
+    if entry.by_priority is None:
+        batch, _ = wire.decode_batch(entry.payload)
+        entry.by_priority = Counter(catalog.find(sample.name).priority for sample in batch.samples)
+    return entry.by_priority
 
 
 def connect(run_dir: Path, *endpoints: str) -> zmq.Socket[bytes]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from common import catalog, lock, wire
 from common.log import Log
 from common.outbox import Entry, Outbox
+from common.unspooled import UnspooledCount
 
 
 class Spools:
@@ -41,6 +42,10 @@ class Spools:
         except OSError as error:
             self._log.warning("no spool; what is unacked is lost if this process is killed", error=str(error))
             return Outbox(None, max_samples)
+
+    def unspooled(self, name: str) -> UnspooledCount:
+        """Return the count of what a name has in memory alone, as its last process left it."""
+        return UnspooledCount(self._folder / f"{name}.unspooled")
 
     def left_in(self, outbox: Outbox) -> Iterator[Entry]:
         """Yield the batches in an outbox's spool."""
@@ -82,8 +87,8 @@ class Spools:
 
     def close(self) -> None:
         """Release the names."""
-        for descriptor in self._locks:
-            os.close(descriptor)
+        while self._locks:
+            os.close(self._locks.pop())
 
     def _hold(self, name: str) -> None:
         self._locks.append(lock.hold(self._folder / f"{name}.lock", f"producer {name}"))

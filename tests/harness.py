@@ -109,6 +109,13 @@ class Pipeline:
         finally:
             self._process = None
 
+    def crash(self) -> None:
+        """Kill supervisord alone, as out of memory does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(HANGS_S)
+            self._process = None
+
     def add_program(self, name: str, command: str) -> None:
         """Have supervisord run one more program; before `start`."""
         folder = self.run_dir / "programs"

@@ -1,14 +1,16 @@
 """A producer that knows what it published: numbered samples, and a ledger of those that were.
 
 Writes a number to the ledger only after `publish` returned, so whatever happens to any process, every
-number in the ledger must be in the database once and at the server once. Run by supervisord like every
-producer; killed like every producer, it goes on after the highest number it ever tried.
+number in the ledger must be in the database once and at the server once, at the time that stands beside it, which is
+true whatever clock the pipeline is shown. Run by supervisord like every producer; killed like every producer, it goes
+on after the highest number it ever tried.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 from common import clock, service
@@ -36,7 +38,7 @@ class Oracle:
 
     def step(self) -> None:
         """Publish one batch of numbers, each a series' sample of its own, and put them into the ledger."""
-        timestamp_ms = clock.wall_ms() - self._age_ms
+        timestamp_ms, true_ms = clock.wall_ms() - self._age_ms, time.time_ns() // 1_000_000 - self._age_ms
         if self._last_ms - STEP_MS < timestamp_ms <= self._last_ms:  # one value per series and millisecond
             timestamp_ms = self._last_ms + 1
         self._last_ms = timestamp_ms
@@ -45,14 +47,20 @@ class Oracle:
         os.pwrite(self._tried, b"%020d" % self._next, 0)
         samples = [Sample(METRIC, number, {"slot": str(slot)}) for slot, number in enumerate(numbers)]
         self._publisher.publish(samples, timestamp_ms)
-        os.write(self._ledger, b"".join(b"%d\n" % number for number in numbers))
+        os.write(self._ledger, b"".join(b"%d %d\n" % (number, true_ms) for number in numbers))
 
 
 def published(ledger: Path) -> set[int]:
     """Return the numbers that were published, by the ledger."""
+    return set(published_ms(ledger))
+
+
+def published_ms(ledger: Path) -> dict[int, int]:
+    """Return the numbers that were published, and the true time of each, Unix milliseconds."""
     if not ledger.exists():
-        return set()
-    return {int(line) for line in ledger.read_text(encoding="ascii").splitlines() if line}
+        return {}
+    rows = map(str.split, ledger.read_text(encoding="ascii").splitlines())
+    return {int(number): int(true_ms) for number, true_ms in rows}
 
 
 if __name__ == "__main__":

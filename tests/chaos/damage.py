@@ -26,14 +26,19 @@ class Damage(NamedTuple):
 def flip(path: Path, chance: random.Random) -> int:
     """Flip single bits."""
     places = chance.choice((1, 1, 1, 5, 50))
-    with path.open("r+b") as file:
-        for _ in range(places):
-            offset = chance.randrange(path.stat().st_size)
-            file.seek(offset)
-            byte = file.read(1)[0]
-            file.seek(offset)
-            file.write(bytes([byte ^ 1 << chance.randrange(8)]))
+    for _ in range(places):
+        flip_one(path, chance, path.stat().st_size)
     return places
+
+
+def flip_one(path: Path, chance: random.Random, size: int) -> None:
+    """Flip one bit of the first bytes of a file."""
+    with path.open("r+b") as file:
+        offset = chance.randrange(size)
+        file.seek(offset)
+        byte = (file.read(1) or b"\0")[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 1 << chance.randrange(8)]))
 
 
 def zero(path: Path, chance: random.Random) -> int:
@@ -70,12 +75,7 @@ def append(path: Path, chance: random.Random) -> int:
 
 def header(path: Path, chance: random.Random) -> int:
     """Flip a bit in the first bytes, which say how to read the rest."""
-    with path.open("r+b") as file:
-        offset = chance.randrange(100)
-        file.seek(offset)
-        byte = (file.read(1) or b"\0")[0]
-        file.seek(offset)
-        file.write(bytes([byte ^ 1 << chance.randrange(8)]))
+    flip_one(path, chance, 100)
     return 1
 
 

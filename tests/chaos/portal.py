@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import itertools
+import json
 import os
 import random
 import shutil
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -48,17 +49,24 @@ HOP_BY_HOP = ("content-length", "connection", "transfer-encoding", "date", "serv
 class Portal:
     """Relay HTTP to a port of this machine, as well as the mode allows.
 
-    Modes: ``pass``; ``down``, which answers 503; one of `PORTALS`, which answers everything; a status such as ``413``:
-    every second upload meets a backend that answers with a page.
+    Modes: ``pass``; ``down``, which answers 503; ``gone``, where nobody answers; ``partial``: queries get a part of
+    their answer, as of a cluster with a node away; one of `PORTALS`, which answers everything; a status such as
+    ``413``: every second upload meets a backend that answers with a page.
 
     Args:
         target_port: of the server.
-        port: to connect to; see `portal`.
         write_only: questions are answered 401, by somebody who is not the server.
+
+    Attributes:
+        port: to connect to; see `portal`.
+        mode: as above.
+        answered: requests by mode.
+        taken: called with the body of each upload that the server took.
     """
 
     def __init__(self, target_port: int, *, write_only: bool) -> None:
         self.target_port, self.write_only = target_port, write_only
+        self.taken: Callable[[bytes], None] = lambda _body: None
         self.port = 0
         self.mode = "pass"
         self.answered: Counter[str] = Counter()
@@ -67,6 +75,8 @@ class Portal:
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         """Return what a request gets."""
         mode, is_upload = self.mode, path.startswith("/api/v1/import")
+        if mode == "gone":
+            raise ConnectionResetError
         if mode.isdecimal() and (not is_upload or next(self.uploads) % 2):
             mode = "pass"
         self.answered[mode] += 1
@@ -74,11 +84,14 @@ class Portal:
             return int(mode), {"Content-Type": "text/html", "Server": "nginx"}, PAGE
         if mode == "down":
             return 503, {}, b""
-        if mode != "pass":
+        if mode in PORTALS:
             return PORTALS[mode]
         if self.write_only and not is_upload and path != "/health":
             return 401, {}, b""
-        return self._relayed(method, path, headers, body)
+        status, found, text = self._relayed(method, path, headers, body)
+        if is_upload and status == http.client.NO_CONTENT:
+            self.taken(body)
+        return status, found, part_of(text) if mode == "partial" and path.startswith("/api/v1/query") else text
 
     def _relayed(
         self, method: str, path: str, headers: dict[str, str], body: bytes
@@ -88,6 +101,13 @@ class Portal:
             answer = connection.getresponse()
             found = {name: value for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP}
             return answer.status, found, answer.read()
+
+
+def part_of(answer: bytes) -> bytes:
+    """Return the answer to a query without every second series, as vmselect gives it while a vmstorage is away."""
+    found = json.loads(answer)
+    found["data"]["result"] = found["data"]["result"][::2]
+    return json.dumps({**found, "isPartial": True}).encode()
 
 
 @contextmanager
@@ -104,7 +124,11 @@ def portal(target_port: int, *, write_only: bool = False) -> Iterator[Portal]:
             """Answer any method."""
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             sent = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
-            status, headers, text = running.answer(self.command, self.path, sent, body)
+            try:
+                status, headers, text = running.answer(self.command, self.path, sent, body)
+            except (OSError, http.client.HTTPException):
+                self.close_connection = True
+                return
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)

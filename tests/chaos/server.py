@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from urllib.request import urlopen
 
@@ -29,6 +32,7 @@ class RealServer:
         self._folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self._data, self._copy = folder / "victoria-metrics", folder / "victoria-metrics.backup"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -42,7 +46,7 @@ class RealServer:
             self._process = subprocess.Popen(
                 [
                     self._binary,
-                    f"-storageDataPath={self._folder / 'victoria-metrics'}",
+                    f"-storageDataPath={self._data}",
                     f"-httpListenAddr=127.0.0.1:{self.port}",
                     "-retentionPeriod=100y",
                     "-dedup.minScrapeInterval=1ms",
@@ -60,15 +64,45 @@ class RealServer:
             self._process.wait(30)
             self._process = None
 
+    def back_up(self) -> None:
+        """Stop it as one should, keep a copy of its data, and start it."""
+        self.kill(signal.SIGTERM)
+        shutil.rmtree(self._copy, ignore_errors=True)
+        shutil.copytree(self._data, self._copy)
+        self.start()
+
+    def roll_back(self) -> None:
+        """Put the data back as of the last copy, or begin with none; it is to be started."""
+        self.kill()
+        shutil.rmtree(self._data)
+        if self._copy.exists():
+            shutil.copytree(self._copy, self._data)
+
+    def wipe(self) -> None:
+        """Lose all data; it is to be started."""
+        self.kill()
+        shutil.rmtree(self._data)
+
     def values(self, name: str) -> Counter[int]:
         """Count each value of a metric that is visible, by export."""
-        self._get("/internal/force_flush")
         found: Counter[int] = Counter()
-        # The server remembers which series a filter matched; one that it was never asked knows the newest too.
-        selector = quote(f'{{__name__="{name}",asked!="{time.time_ns()}"}}')
-        for line in self._get(f"/api/v1/export?match[]={selector}&start=0&end=4102444800").splitlines():
-            found.update(int(value) for value in json.loads(line)["values"])
+        for line in self._export(f'__name__="{name}"'):
+            found.update(map(int, line["values"]))
         return found
+
+    def times(self, selector: str = '__name__!=""') -> dict[frozenset[tuple[str, str]], dict[int, float]]:
+        """Return what is visible of each series: values by time, in Unix milliseconds."""
+        found: dict[frozenset[tuple[str, str]], dict[int, float]] = {}
+        for line in self._export(selector):
+            samples = found.setdefault(frozenset(line["metric"].items()), {})
+            samples.update(zip(line["timestamps"], line["values"], strict=True))
+        return found
+
+    def _export(self, selector: str) -> Iterator[dict[str, Any]]:
+        self._get("/internal/force_flush")
+        # The server remembers which series a filter matched; one that it was never asked knows the newest too.
+        matched = quote(f'{{{selector},asked!="{time.time_ns()}"}}')
+        yield from map(json.loads, self._get(f"/api/v1/export?match[]={matched}&start=0&end=4102444800").splitlines())
 
     def _answers(self) -> bool:
         try:

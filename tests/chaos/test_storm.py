@@ -16,7 +16,7 @@ DURATION_S = 45.0
 def test_a_storm_loses_and_doubles_nothing() -> None:
     """After the storm every number of the oracle is at the real server once, and in the database once."""
     with scratch() as folder:
-        ledger = storm.run(require("victoria-metrics"), folder, SEED, DURATION_S, storm.SETTINGS)
+        ledger = storm.run(require("victoria-metrics"), folder, SEED, DURATION_S)
     print("\n".join(ledger.lines()))
     assert sum(ledger.faults.values()) > 10
     assert len(ledger.published) > 1_000

@@ -14,30 +14,16 @@ from tests import oracle
 from tests.fake_vm import FakeVm
 from tests.harness import Pipeline, wait_for
 from tests.integration.test_faults import arrived, stored, with_oracle
+from tests.shifted_clock import ShiftedClock
 
 HOUR_MS = 3_600_000
 IN_2017 = 1_500_000_000_000
 
 
-class Shift:
-    """The file that shifts the clocks of every process."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._booted_ms = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000 - 5_000  # five seconds ago
-        self.set(0, synchronised=True)
-
-    def set(self, wall_ms: int, *, synchronised: bool) -> None:
-        """Add milliseconds to the wall clock, and say whether it is synchronised."""
-        new = self._path.with_suffix(".new")
-        new.write_text(f"{wall_ms} {-self._booted_ms} {int(synchronised)}\n", encoding="ascii")
-        new.rename(self._path)
-
-
 @pytest.fixture
-def shift(run_dir: Path) -> Shift:
+def shift(run_dir: Path) -> ShiftedClock:
     """Give a clock that can be stepped."""
-    return Shift(run_dir / "clock")
+    return ShiftedClock(run_dir / "clock", booted_ago_s=5)
 
 
 def times_ms(vm: FakeVm) -> list[int]:
@@ -73,7 +59,7 @@ def settle(pipeline: Pipeline, vm: FakeVm, ledger: Path) -> None:
     assert {number for number, times in stored(pipeline).items() if times != 1} == set()
 
 
-def test_boot_in_2017_then_ntp(run_dir: Path, shift: Shift, quick: dict[str, str]) -> None:
+def test_boot_in_2017_then_ntp(run_dir: Path, shift: ShiftedClock, quick: dict[str, str]) -> None:
     """Nothing is sent while the clock is unsynchronised; after the step all arrives with right times."""
     began_ms = time.time_ns() // 1_000_000
     shift.set(IN_2017 - began_ms, synchronised=False)
@@ -92,7 +78,7 @@ def test_boot_in_2017_then_ntp(run_dir: Path, shift: Shift, quick: dict[str, str
 
 
 def test_clock_that_jumps_while_the_buffer_is_dead_with_uploads_under_way(
-    run_dir: Path, shift: Shift, quick: dict[str, str]
+    run_dir: Path, shift: ShiftedClock, quick: dict[str, str]
 ) -> None:
     """What the server took, and the buffer did not hear of, is not dated anew and sent a second time."""
     # By the clock that jumps, the server may seem to be started after an upload: that would be sent again, as it was.
@@ -112,7 +98,7 @@ def test_clock_that_jumps_while_the_buffer_is_dead_with_uploads_under_way(
 
 
 @pytest.mark.parametrize("stopped", ["", "buffer"])
-def test_clock_that_jumps_back_an_hour(run_dir: Path, shift: Shift, quick: dict[str, str], stopped: str) -> None:
+def test_clock_that_jumps_back_an_hour(run_dir: Path, shift: ShiftedClock, quick: dict[str, str], stopped: str) -> None:
     """No sample is lost to one that has its time already, and none is in the future; also with the buffer down."""
     with FakeVm() as vm:
         pipeline, ledger = with_oracle(run_dir, vm, {**quick, "BELABOX_TEST_CLOCK": str(run_dir / "clock")})

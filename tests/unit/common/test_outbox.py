@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -185,6 +186,19 @@ def test_a_spool_that_cannot_be_rewritten_keeps_what_it_has(tmp_path: Path) -> N
     held = filled(spool, *(entry(seq, size=100_000) for seq in range(20)))
     assert 18 == held.ack("e", range(18))
     assert [entry(18, size=100_000).payload, entry(19, size=100_000).payload] == left_behind(spool)[-2:]
+    held.close()
+
+
+def test_a_spool_that_was_deleted_is_made_again_with_the_next_batch(tmp_path: Path) -> None:
+    """With all that is unacked in it, whether its file or its folder is gone."""
+    spool = tmp_path / "spool" / "p.batches"
+    spool.parent.mkdir()
+    held = filled(spool, entry(1))
+    for seq in (2, 3):
+        shutil.rmtree(spool.parent) if seq == 2 else spool.unlink()
+        held.add(entry(seq))
+        held.spool(entry(seq))
+    assert [entry(seq).payload for seq in (1, 2, 3)] == left_behind(spool)
     held.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -394,6 +395,37 @@ def test_a_full_disk_under_the_spool_only_logs(run_dir: Path, make: Make, caplog
     assert ["cannot write the spool"] == messages(caplog)
 
 
+def test_what_dies_with_a_producer_that_could_not_spool_is_counted_by_the_next(
+    run_dir: Path, make: Make, instruments: Instruments, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By priority: what is unacked and in memory alone; what was acked or spooled is not lost."""
+    (run_dir / "spool").mkdir()
+    (run_dir / "spool" / "p.batches").symlink_to("/dev/full")
+    killed = make()
+    publish(killed, 1, 2, 3)
+    with RawBuffer(run_dir) as buffer:
+        serve(killed, "three batches", lambda: buffer.take() == 3)
+        buffer.ack(buffer.batches[:1])
+        serve(killed, "the ack", lambda: killed.unacked_samples == 2)
+    killed._spools.close()  # the kernel does that to a killed process
+    make()
+    assert 2 == instruments.counter("publisher.dropped_samples_total", producer="p", priority="2", reason="not_spooled")
+    assert module.LOST_WITH_PROCESS in messages(caplog)
+
+
+def test_a_spool_that_can_be_written_again_holds_what_it_missed(
+    run_dir: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as the disk has room a kill costs nothing any more."""
+    killed = make()
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwrite", lambda *_: 0)
+        publish(killed, 1, 2)
+    killed.tick()
+    killed._spools.close()
+    assert 2 == make().unacked_samples
+
+
 def test_no_place_for_a_spool_only_logs(run_dir: Path, make: Make, caplog: pytest.LogCaptureFixture) -> None:
     """A run directory that takes no files still publishes."""
     (run_dir / "spool").write_text("in the way", encoding="ascii")
@@ -570,7 +602,7 @@ def test_the_spool_is_private(run_dir: Path, make: Make) -> None:
     """Folder and files of the spool are this user's alone."""
     publish(make(), 1)
     modes = {path.name: path.stat().st_mode & 0o777 for path in (run_dir / "spool").iterdir()}
-    assert {"p.batches": 0o600, "p.lock": 0o600} == modes
+    assert dict.fromkeys(("p.batches", "p.lock", "p.unspooled"), 0o600) == modes
     assert 0o700 == (run_dir / "spool").stat().st_mode & 0o777
 
 
