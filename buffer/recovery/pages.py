@@ -73,6 +73,11 @@ class File:
         return min(MAX_PAGES, max(here, max(self.log.pages, default=0), max(self.log.hidden, default=0)))
 
     @property
+    def is_log_alone(self) -> bool:
+        """Whether there is no database below the log: a page that the log does not have is in the one in use."""
+        return self._fd is None
+
+    @property
     def missing_pages(self) -> int:
         """How many more the file's header says there were."""
         said = int.from_bytes(self._header()[28:32], "big")

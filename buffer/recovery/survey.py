@@ -89,7 +89,7 @@ class Survey:
             if set(kinds) - {FoundSeries, FoundSession, FoundClock}:
                 self._kinds[number] = ROWS
         self.readable += readable
-        self.unreadable += not readable
+        self.unreadable += not readable and (bool(contents) or not self._file.is_log_alone)
 
     def _keep(self, content: bytes, number: int) -> None:
         records, _ = self._file.records(content, number) or ([], 0)

@@ -171,3 +171,19 @@ def test_what_both_files_share_keeps_its_ids(old: Path) -> None:
     assert (11, None) == (ids.series_id(11, is_text=False), ids.series_id(12, is_text=False))
     known = [CheckpointMap(99, 5, 2).map(fate.uploaded_in(number)) for number in (2, 3)]
     assert [fate.uploaded_in(2), fate.uploaded_in(102)] == known
+
+
+def test_pages_that_a_copied_log_does_not_have_are_not_counted_as_lost(tmp_path: Path) -> None:
+    """They are in the database in use."""
+    store = Store(storage(tmp_path / "metrics.db"), DEVICE)
+    fill(store, 200)
+    store.checkpoint()
+    fill(store, 1, first=200)
+    log = tmp_path / "metrics.db.corrupt-1-wal"
+    log.write_bytes((tmp_path / "metrics.db-wal").read_bytes())
+    with store.transaction():
+        store.restore.save("metrics.db.corrupt-1", asdict(SalvageProgress(shared=store.restore.shared_ids())))
+    salvage = salvaged(tmp_path / "metrics.db.corrupt-1", store)
+    assert 0 == salvage.lost
+    assert salvage.progress.known >= 11
+    store.close()
