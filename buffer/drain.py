@@ -21,6 +21,7 @@ from buffer.storage import errors
 from buffer.storage.pending import PendingSample, UploadMark
 from buffer.storage.series import canonical_tags, series_key
 from buffer.storage.store import Store
+from buffer.too_old import TooOld
 from buffer.unsent_events import UnsentEvents
 from buffer.upload_marks import UploadMarks
 from common import clock, wire
@@ -93,6 +94,7 @@ class Drain:
             **AuditOperations(service, store, recheck, status).operations(),
             **ServerStarts(service, store, recheck).operations(),
             **UnsentEvents(service, store).operations(),
+            **TooOld(service, store).operations(),
         }
         service.instruments.count("storage.quarantined_total", 0)  # a rate needs to have seen it at 0
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)

@@ -11,6 +11,7 @@ for the times of its samples, so that only what it lacks is sent again.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from shipper.http.transport import TransportError
 from shipper.questions import Labels, Questions, UnreachableError
 from shipper.report import Report
 
+LEAST_RETENTION_S = 86_400.0  # VictoriaMetrics refuses to start with less
 NEXT_S = 1.0  # between two windows while there are more
 UNREACHABLE_S = 600.0  # then the query side is tried again
 PATIENCE = 5  # comparisons: then a server whose newest sample stays has lost the window, nothing is on its way to it
@@ -57,11 +59,15 @@ class Auditor:
         buffer: has the windows.
         client: asks the server.
         report: takes what people hear.
+
+    Attributes:
+        retention_s: of the server, which drops older samples; until it is asked, the shortest that there is.
     """
 
     def __init__(self, remote: Remote, buffer: BufferClient, client: HttpClient, report: Report) -> None:
         self._remote, self._buffer, self._report = remote, buffer, report
         self._server = Questions(remote, client)
+        self.retention_s = LEAST_RETENTION_S if remote.audit.enabled else math.inf
         self._suspicious = True  # an earlier shipper may have seen the trouble
         self._failed_ms: int | None = None
         self._queues = remote.proof == proof.QUEUE
@@ -94,6 +100,8 @@ class Auditor:
             return UNREACHABLE_S
         except NotTheServerError as error:
             self._report.status.audit = f"waits: {error}"
+            if self.retention_s == LEAST_RETENTION_S:  # somebody else answers questions: nobody will tell
+                self.retention_s = math.inf
         except TransportError:
             pass  # the uploads say what is wrong
         return settings.interval_s
@@ -103,6 +111,8 @@ class Auditor:
         settings = self._remote.audit
         if self._suspicious:
             self._look_for_restart()
+        if self.retention_s != math.inf:
+            self._buffer.too_old(self.retention_s)
         span = self._buffer.recheck()
         if span["start_ms"] is not None:
             self._buffer.rechecked(span["start_ms"], span["width_ms"], *self._recount(span))
@@ -210,6 +220,7 @@ class Auditor:
 
     def _look_for_restart(self) -> None:
         start = self._server.start()
+        self.retention_s = start.retention_s
         self._queues = self._queues or start.queues
         failed_ms, self._suspicious = self._failed_ms, False
         grace_s = self._remote.audit.grace_s

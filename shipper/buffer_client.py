@@ -185,6 +185,10 @@ class BufferClient:
         """Report a start, and series and times of what is missing of those seconds; None where nobody knows."""
         self._ask("restarted", **start._asdict(), missing=missing)
 
+    def too_old(self, retention_s: float) -> None:
+        """Report how long the server keeps samples: it would drop older ones, so they are not to be sent."""
+        self._ask("too_old", retention_s=retention_s)
+
     def events(self) -> tuple[str, list[StoredEvent]]:
         """Return the device's id, and the oldest events that the server for logs does not have."""
         reply = self._ask("events")

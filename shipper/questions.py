@@ -7,6 +7,8 @@ token, a cluster's vminsert), with TransportError where there is no answer now.
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections import Counter
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
@@ -27,6 +29,10 @@ MAX_COUNT = 2**53
 MAX_START_S = 4_102_444_800  # the year 2100
 START_METRICS = ("vm_app_start_timestamp", "process_start_time_seconds")
 
+# -retentionPeriod: "1" is a month, else 36h, 40d, 2w or 1.5y (VictoriaMetrics, lib/flagutil/duration.go).
+_RETENTION = re.compile(r'^flag\{name="retentionPeriod", value="([0-9.]+)([hdwy]?)"', re.MULTILINE)
+_UNITS_S = {"h": 3600, "d": 86_400, "w": 7 * 86_400, "": 31 * 86_400, "y": 365 * 86_400}
+
 Labels = frozenset[tuple[str, str]]
 
 
@@ -35,10 +41,17 @@ class UnreachableError(Exception):
 
 
 class ServerIdentity(NamedTuple):
-    """What the server says of itself: when it was started, Unix seconds, and whether it is a queue before another."""
+    """What the server says of itself.
 
-    started_s: int | None
-    queues: bool
+    Attributes:
+        started_s: when it was started, Unix seconds; None where it does not say.
+        queues: it is a queue before another server.
+        retention_s: how long it keeps samples, and drops older ones that are sent; infinity where it does not say.
+    """
+
+    started_s: int | None = None
+    queues: bool = False
+    retention_s: float = math.inf
 
 
 class Questions:
@@ -88,8 +101,8 @@ class Questions:
         try:
             answer = self._get(f"{base_url(self._remote.url)}/metrics", proof.METRICS)
         except UnreachableError:
-            return ServerIdentity(None, queues=False)
-        return ServerIdentity(parse_start(answer.body), QUEUE_METRIC in answer.body)
+            return ServerIdentity()
+        return ServerIdentity(parse_start(answer.body), QUEUE_METRIC in answer.body, parse_retention_s(answer.body))
 
     @property
     def _query_url(self) -> str:
@@ -162,6 +175,12 @@ def parse_start(body: bytes) -> int | None:
         if seconds is not None:
             return int(seconds)
     return None
+
+
+def parse_retention_s(body: bytes) -> float:
+    """Read how long the server keeps samples from its own metrics, in seconds; infinity where they do not tell."""
+    found = _RETENTION.search(body.decode("utf-8", "replace"))
+    return float(found[1]) * _UNITS_S[found[2]] if found else math.inf
 
 
 def _count(value: object) -> int:

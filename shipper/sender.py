@@ -7,40 +7,34 @@ is in trouble nothing is asked of it until the wait is over, then one request te
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from common import clock
-from common.events import Event
 from common.remote import JSON
 from common.sample import PRIORITIES
+from common.settings import Settings
 from shipper import envelope, jsonl
-from shipper.buffer_client import BufferClient, Chunk, Stats
+from shipper.buffer_client import BufferClient, Chunk
 from shipper.http.client import Exchange, HttpClient
-from shipper.http.outcome import Accepted, BodyRefused, NotTheServer, NotWelcome, TryLater
+from shipper.http.outcome import Accepted, BodyRefused
 from shipper.policy import Decision, Result, decide
 from shipper.queues import Queue, Queues
 from shipper.quota import DataQuota
-from shipper.report import BUFFER, SERVER, Report
-from shipper.state import State
+from shipper.report import Report
+from shipper.state import initial
 from shipper.upload import Upload
-from shipper.upload_lines import UploadLines
-
-Failure: TypeAlias = "NotTheServer | NotWelcome | TryLater"
+from shipper.upload_report import Failure, UploadReport
 
 SERVER_DEAD = ("connection", "http_502", "http_503")  # not in a tunnel: there, nobody answers
 NEVER_S = 1e9  # the interval of a lane that nobody waits for
 MAX_PARKED = 8  # leases with a sample that was refused once; then old samples wait for them
-
-
 # VictoriaMetrics drops what lies two days ahead of its clock, and answers 204 (lib/storage, maxFutureTimestamp).
 FUTURE_MS = 47 * 3_600_000
-
-
-class UploadError(Exception):
-    """An upload failed; the samples are still pending."""
+ON_THE_WAY_S = 60.0  # a sample gets older until it is there
 
 
 class Trouble(NamedTuple):
@@ -57,8 +51,7 @@ class Sender:
     """The queues on their way to one server.
 
     Args:
-        state: what is known of the server at the beginning; the configuration is in it.
-        queues: which samples go next.
+        settings: of all sections.
         buffer: gives leases.
         client: takes bodies to the server.
         quota: says who waits for the end of a day or month.
@@ -67,20 +60,25 @@ class Sender:
     Attributes:
         state: what is known of the server.
         trouble: the server may have been started again; who looks sets it back.
+        retention_s: how long the server keeps samples: it would acknowledge older ones, and drop them.
     """
 
     def __init__(
-        self, state: State, queues: Queues, buffer: BufferClient, client: HttpClient, quota: DataQuota, report: Report
+        self, settings: Settings, buffer: BufferClient, client: HttpClient, quota: DataQuota, report: Report
     ) -> None:
-        self.state = state
+        remote, now_s = settings.remote, time.monotonic()
+        phase = random.random()  # noqa: S311 - it spreads load
+        self.state = initial(remote, now_s)
         self.trouble: Trouble | None = None
+        self.retention_s = math.inf
         self._failed_ms: int | None = None
-        self._queues, self._buffer, self._client, self._quota, self._report = queues, buffer, client, quota, report
+        self._queues = Queues(remote.lanes, settings.storage.commit_interval_s, now_s, phase)
+        self._buffer, self._client, self._quota = buffer, client, quota
+        self._report = UploadReport(report, client.transport.endpoint)
         self._uploads: dict[Queue, Upload] = {}
         self._parked: list[tuple[Queue, Upload]] = []
         self._reconnects = client.transport.reconnects
-        self._lines = UploadLines(report.log)
-        queues.schedule.stretch(state.high_interval_s)
+        self._queues.schedule.stretch(self.state.high_interval_s)
 
     @property
     def uploads(self) -> list[Upload]:
@@ -134,17 +132,15 @@ class Sender:
         if not remote.backfill.enabled and any(stats.due):
             old = self._buffer.stats([self._queues.fresh_s(priority, self.state) for priority in PRIORITIES]).due
             stats = stats._replace(due=[max(0, due - gone) for due, gone in zip(stats.due, old, strict=True)])
-        self._report_backlog(stats)
+        self._report.backlog(stats, waits=time.monotonic() < self.state.wait_until_s)
 
     def _lanes(self, now_s: float) -> list[int]:
         return [priority for priority in self.state.lanes(now_s) if priority not in self._quota.quota.holding]
 
     def _begin(self, queue: Queue) -> Upload | None:
         """Lease samples of a queue; None where there are none."""
-        since_ms, before_ms = self._queues.span_ms(queue, self.state)
-        latest_ms = latest_taken_ms(self._report.status.skew_ms, clock.wall_ms())
-        if latest_ms is not None:
-            before_ms = latest_ms if before_ms is None else min(before_ms, latest_ms)
+        span = self._queues.span_ms(queue, self.state)
+        since_ms, before_ms = taken_ms(span, clock.wall_ms(), self._report.skew_ms, self.retention_s)
         most = self.state.lease(old=queue.old)
         lease = self._buffer.lease(queue.priority, most, since_ms=since_ms, before_ms=before_ms)
         if lease is None:
@@ -163,8 +159,7 @@ class Sender:
         if exchange is not None:
             self._act(queue, upload, exchange, attempt)
         upload.settle()
-        self._report.well(BUFFER)
-        self._report_rejected(upload.rejected - rejected_before)
+        self._report.rejected(upload.rejected - rejected_before)
         if upload.finished or upload.parked_until_s is not None:
             self._end(queue, upload)
 
@@ -182,10 +177,10 @@ class Sender:
         if isinstance(outcome, Accepted):
             self._succeeded(queue, upload, exchange, attempt)
         elif isinstance(outcome, BodyRefused):
-            self._report_refused(upload, exchange, attempt)
+            self._report.refused(upload, exchange, attempt)
         else:
             self._failed(upload, exchange, outcome, decision, attempt)
-        self._report_mode(mode, decision)
+        self._report.mode(mode, decision)
         if decision.send_all:
             self._queues.send_all(now_s)
             self.trouble, self._failed_ms = Trouble(self._failed_ms), None
@@ -198,29 +193,12 @@ class Sender:
             self._queues.schedule.shipped(queue.priority)
         if self._reconnects != self._client.transport.reconnects:  # the server's end of it may have died
             self._reconnects, self.trouble = self._client.transport.reconnects, self.trouble or Trouble()
-        count, status = exchange.outcome.count if isinstance(exchange.outcome, Accepted) else 0, self._report.status
-        status.last_upload_ms = status.last_current_ms = clock.wall_ms()
-        status.backoff_until_ms = status.refusal = None
-        status.metrics_uploaded += count
-        self._report.instruments.count("uploader.metrics_uploaded_total", count)
-        fields = self._fields(upload, exchange, attempt)
-        if count < exchange.samples:
-            self._report.instruments.count("uploader.partial_success_total")
-            self._report.log.throttled_warning("partial", "the server took a part of a chunk", accepted=count, **fields)
-        self._report.log.debug("chunk uploaded", **fields)
-        self._report.well(SERVER)
+        self._report.succeeded(upload, exchange, attempt)
 
     def _failed(self, upload: Upload, exchange: Exchange, outcome: Failure, decision: Decision, attempt: int) -> None:
-        status, wait_ms = self._report.status, round(1000 * decision.wait_s)
-        status.upload_failures += 1
         if outcome.reason in SERVER_DEAD and self._failed_ms is None:
             self._failed_ms = clock.wall_ms()
-        status.backoff_until_ms = clock.wall_ms() + wait_ms
-        status.refusal = exchange.detail if isinstance(outcome, (NotWelcome, NotTheServer)) else None
-        fields = {**self._fields(upload, exchange, attempt), "backoff_ms": wait_ms}
-        if not isinstance(outcome, NotWelcome) and outcome.retry_after_s:
-            fields["retry_after_sec"] = outcome.retry_after_s
-        self._report.trouble(SERVER, UploadError(f"upload failed, {exchange.detail}"), **fields)
+        self._report.failed(upload, exchange, outcome, decision.wait_s, attempt)
 
     def _end(self, queue: Queue, upload: Upload) -> None:
         """Take a finished upload off its queue; one that waits for a refused sample is tried again later."""
@@ -229,7 +207,7 @@ class Sender:
         if not upload.finished:
             self._parked.append((queue, upload))
             return
-        self._lines.ended(upload, self._client.transport.endpoint, time.monotonic())
+        self._report.ended(upload)
         if not upload.lease.full:
             self._queues.rest(queue, self.state, time.monotonic())
             self.look()
@@ -247,48 +225,23 @@ class Sender:
         return min(times_s, default=float("inf"))
 
     def _count_retries(self) -> None:
-        self._report.status.retry_queue_size = sum(u.remaining for u in self.uploads if u.attempt > 1)
-
-    def _report_mode(self, before: str, decision: Decision) -> None:
-        for event in decision.events:
-            self._report.event(event)
-        new = decision.state.mode
-        if new != before:
-            self._report.status.mode = new
-            self._report.instruments.count("uploader.mode_changes_total", mode=new)
-            why = next(event.text for event in decision.events if event.kind == "mode_changed").partition(": ")[2]
-            self._report.log.info("mode changed", **{"from": before, "to": new, "why": why})
-
-    def _report_refused(self, upload: Upload, exchange: Exchange, attempt: int) -> None:
-        self._report.status.upload_failures += 1
-        fields = self._fields(upload, exchange, attempt)
-        self._report.log.throttled_warning(
-            "refused", "a body was refused, looking closer", error=exchange.detail, **fields
-        )
-
-    def _report_rejected(self, count: int) -> None:
-        if count:
-            self._report.event(Event("samples_refused", f"the server refused {count} samples for good"))
-        self._report.instruments.count("uploader.rejected_samples_total", count)
-
-    def _report_backlog(self, stats: Stats) -> None:
-        now_ms, status = clock.wall_ms(), self._report.status
-        status.pending, status.due = stats.pending, stats.due
-        if not any(stats.due) and time.monotonic() >= self.state.wait_until_s:
-            status.last_current_ms = now_ms
-        for priority, oldest_ms in zip(PRIORITIES, stats.oldest_ms, strict=True):
-            age_s = max(0.0, (now_ms - oldest_ms) / 1000) if oldest_ms else 0.0
-            self._report.instruments.gauge("uploader.lane_age_seconds", age_s, priority=str(priority))
-
-    def _fields(self, upload: Upload, exchange: Exchange, attempt: int) -> dict[str, Any]:
-        return self._lines.fields(upload, exchange, self._client.transport.endpoint, attempt)
+        self._report.retrying(sum(upload.remaining for upload in self.uploads if upload.attempt > 1))
 
 
-def latest_taken_ms(skew_ms: int | None, now_ms: int) -> int | None:
-    """Return before which time the server takes samples, by its own clock; None where this one agrees or nobody knows.
+def taken_ms(
+    span: tuple[int | None, int | None], now_ms: int, skew_ms: int | None, retention_s: float
+) -> tuple[int | None, int | None]:
+    """Return the part of a span of time of which the server takes samples, by its own clock; None is no limit.
 
     Args:
-        skew_ms: how far the local clock is ahead of the server's.
+        span: from which time on, and before which.
         now_ms: the local clock, Unix milliseconds.
+        skew_ms: how far it is ahead of the server's; None where nobody knows.
+        retention_s: how long the server keeps samples.
     """
-    return now_ms - skew_ms + FUTURE_MS if skew_ms is not None and skew_ms > FUTURE_MS else None
+    (since_ms, before_ms), server_ms = span, now_ms - (skew_ms or 0)
+    if skew_ms is not None and skew_ms > FUTURE_MS:
+        before_ms = min(before_ms or server_ms + FUTURE_MS, server_ms + FUTURE_MS)
+    if retention_s != math.inf:
+        since_ms = max(since_ms or 0, server_ms - round(1000 * (retention_s - ON_THE_WAY_S)))
+    return since_ms, before_ms

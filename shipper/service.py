@@ -7,7 +7,6 @@ every second. Neither that nor an outage of the server ends the process.
 from __future__ import annotations
 
 import argparse
-import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,12 +28,11 @@ from shipper.http.meter import Meter
 from shipper.http.outcome import Accepted
 from shipper.http.proof import initially_known
 from shipper.http.transport import Transport, open_transport
-from shipper.queues import LOOK_S, Queues
+from shipper.queues import LOOK_S
 from shipper.quota import DataQuota
 from shipper.report import BUFFER, Report
 from shipper.sender import Sender
 from shipper.skew import ClockCheck, WallClock
-from shipper.state import initial
 from shipper.urls import health_url
 
 UPLOAD_S = 0.001  # between two chunks: long enough for the loop to look at everything else
@@ -152,6 +150,7 @@ class Shipper:
         """Compare what was uploaded with what the server has; not while there is trouble with it."""
         if self._may_ask and self._greeted and time.monotonic() >= self._wait_until_s:
             self._audit_timer.postpone(self._guarded(lambda: time.monotonic() + self._server.audit.step()))
+            self._server.sender.retention_s = self._server.audit.retention_s
             self._service.quiet_s = 0.0
 
     def upload_events(self) -> None:
@@ -209,16 +208,16 @@ class Shipper:
         settings, report = config.settings, self._report
         remote = settings.remote
         client = HttpClient(way, initially_known(remote), health_url(remote.url), self._announce, self._count)
-        state = initial(remote, time.monotonic())
-        phase = random.random()  # noqa: S311 - it spreads load
-        queues = Queues(remote.lanes, settings.storage.commit_interval_s, time.monotonic(), phase)
+        sender = Sender(settings, self._buffer, client, self._quota, report)
+        audit = Auditor(remote, self._buffer, client, report)
+        sender.retention_s = audit.retention_s
         report.status.enabled, report.status.endpoint = remote.enabled, way.endpoint
-        report.status.mode = state.mode if remote.enabled else "disabled"
+        report.status.mode = sender.state.mode if remote.enabled else "disabled"
         report.show_lanes(config)
         return _Server(
             client,
-            Sender(state, queues, self._buffer, client, self._quota, report),
-            Auditor(remote, self._buffer, client, report),
+            sender,
+            audit,
             ClockCheck(settings.monitoring, remote.url, client, report),
             self._event_uploader(config, way.meter) if remote.events.url else None,
         )

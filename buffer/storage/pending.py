@@ -146,6 +146,20 @@ class Pending:
         self.counts[priority] -= marked
         return marked
 
+    def quarantine_before(self, before_ms: int, limit: int) -> int:
+        """Mark pending samples from before a time as refused, so many of each priority at most; return how many."""
+        update = (
+            f"UPDATE samples SET chunk = ? WHERE {fate.IS_PENDING} AND id IN "
+            f"(SELECT id {_PENDING} AND timestamp_ms < ? ORDER BY timestamp_ms LIMIT ?)"
+        )
+        marked = [0] * len(PRIORITIES)
+        with self._connection:
+            for priority in PRIORITIES:
+                self._connection.execute(update, (QUARANTINED.code, priority, before_ms, limit))
+                marked[priority] = self._connection.changes()
+        self.counts[:] = [count - gone for count, gone in zip(self.counts, marked, strict=True)]
+        return sum(marked)
+
     def unquarantine(self, ids: range, metric: str | None) -> int:
         """Make refused samples among some rows pending again, of one metric or of all; return how many."""
         chosen = "series_id IN (SELECT id FROM series WHERE metric_name = coalesce(?, metric_name))"

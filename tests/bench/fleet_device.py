@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections import deque
 from pathlib import Path
@@ -18,11 +17,9 @@ from shipper.http.client import Exchange, HttpClient
 from shipper.http.outcome import Accepted
 from shipper.http.proof import KnownServer
 from shipper.http.transport import open_transport
-from shipper.queues import Queues
 from shipper.quota import DataQuota
 from shipper.report import Report
 from shipper.sender import Sender
-from shipper.state import initial
 from shipper.urls import health_url
 
 INTERVAL_S = 10.0
@@ -137,14 +134,12 @@ class Device:
         }  # fmt: skip
         loaded, log = config.load(None, environment), Log(device_id)
         self._transport = open_transport(loaded, log, lambda: False)
-        report, remote = Report(cast("Service", Frame(log))), loaded.settings.remote
+        report = Report(cast("Service", Frame(log)))
         self.buffer = Memory(device_id)
-        quota = DataQuota(remote.budget, folder / f"{device_id}.json", self._transport.meter, report)
+        quota = DataQuota(loaded.settings.remote.budget, folder / f"{device_id}.json", self._transport.meter, report)
         client = HttpClient(self._transport, KnownServer(), health_url(url), lambda _: None, self._count)
-        now_s = time.monotonic()
-        queues = Queues(remote.lanes, loaded.settings.storage.commit_interval_s, now_s, random.random())
-        self._sender = Sender(initial(remote, now_s), queues, BufferClient(self.buffer.ask), client, quota, report)
-        self._next_s = now_s
+        self._sender = Sender(loaded.settings, BufferClient(self.buffer.ask), client, quota, report)
+        self._next_s = time.monotonic()
         self.answered = self.refused = 0
 
     def _count(self, exchange: Exchange) -> None:

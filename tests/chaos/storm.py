@@ -99,12 +99,12 @@ def account(around: World, ledger: Ledger, file: Path) -> None:
         ledger.arrived = _arrived(around.server)
         ledger.events, ledger.events_arrived = _events(pipeline), _at_log_server(around.logs)
         ledger.counted = _counted(pipeline)
-        is_settled = not ledger.events_lost and len(ledger.lost) <= ledger.counted.total()
+        rows = pipeline.rows("SELECT metric_value FROM metrics WHERE metric_name = ?", oracle.METRIC)
+        ledger.stored = Counter(int(row[0]) for row in rows)
+        is_settled = not ledger.events_lost and not ledger.lost & ledger.stored.keys()
         if is_settled or patience.is_over():
             break
         time.sleep(2)
-    rows = pipeline.rows("SELECT metric_value FROM metrics WHERE metric_name = ?", oracle.METRIC)
-    ledger.stored = Counter(int(row[0]) for row in rows)
 
 
 def _arrived(server: RealServer) -> dict[int, list[int]]:

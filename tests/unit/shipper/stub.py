@@ -194,6 +194,10 @@ class StubBuffer:
         self.events_sent = request["upto"]
         return {}
 
+    def _too_old(self, _request: dict[str, Any]) -> dict[str, Any]:
+        """Nothing is."""
+        return {"quarantined": 0}
+
     def _restarted(self, _request: dict[str, Any]) -> dict[str, Any]:
         return {"requeued": 0}
 

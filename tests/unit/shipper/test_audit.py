@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
@@ -16,7 +17,14 @@ from shipper.buffer_client import BufferClient
 from shipper.http import proof
 from shipper.http.answer import Answer
 from shipper.http.client import HttpClient, NotTheServerError
-from shipper.questions import UnreachableError, parse_counts, parse_newest, parse_start, parse_times
+from shipper.questions import (
+    UnreachableError,
+    parse_counts,
+    parse_newest,
+    parse_retention_s,
+    parse_start,
+    parse_times,
+)
 from shipper.report import Report
 
 CPU = frozenset({("__name__", "cpu"), ("device_id", "d")})
@@ -82,6 +90,26 @@ def test_the_start_is_read_from_the_servers_own_metrics() -> None:
 
 
 @pytest.mark.parametrize(
+    ("days", "value"), [(31, "1"), (40, "40d"), (1.5, "36h"), (14, "2w"), (36_500, "100y"), (math.inf, "soon")]
+)
+def test_the_retention_is_read_from_the_servers_own_flags(days: float, value: str) -> None:
+    """Without a unit it counts months; what is no duration says nothing."""
+    line = f'flag{{name="retentionPeriod", value="{value}", is_set="true"}} 1'
+    assert 86_400 * days == parse_retention_s(f"go_threads 8\n{line}\n".encode())
+    assert math.inf == parse_retention_s(b"")
+
+
+def test_the_buffer_is_told_how_long_the_server_keeps_samples(audited: Callable[..., Audited]) -> None:
+    """Each time, for samples get older; and what is not known is the shortest that there is."""
+    auditor, buffer, server, _ = audited()
+    assert 86_400 == auditor.retention_s
+    server.metrics = b'flag{name="retentionPeriod", value="40d", is_set="true"} 1\n'
+    auditor.step()
+    assert 40 * 86_400 == auditor.retention_s
+    assert ("too_old", 40 * 86_400) in buffer.said
+
+
+@pytest.mark.parametrize(
     ("expected", "body"),
     [(1_795_000_000_123, counted("1795000000.123")), (0, counted("+Inf")), (0, b'{"data":{"result":[]}}'), (0, b"x")],
 )
@@ -113,7 +141,7 @@ class Buffer:
                 "start_ms": START_MS, "width_ms": WIDTH_MS, "uploaded_ms": 1, "series": self.series,
                 "verified_until_ms": START_MS, "unverified_samples": 30,
             }  # fmt: skip
-        found = (fields[name] for name in ("missing", "short") if name in fields)
+        found = (fields[name] for name in ("missing", "short", "retention_s") if name in fields)
         self.said.append((operation, next(found)))
         return {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from common.service import Service
 from common.status import to_wire
 from shipper.http.transport import Transport, open_transport
-from shipper.sender import FUTURE_MS, latest_taken_ms
+from shipper.sender import FUTURE_MS, taken_ms
 from shipper.service import Shipper
 from tests.fake_vm import FakeVm
 from tests.unit.shipper.running import Running, Start, reload
@@ -385,4 +386,22 @@ def test_samples_that_the_server_would_drop_as_from_the_future_wait(
 @pytest.mark.parametrize(("expected", "skew_ms"), [(None, None), (None, 5_000), (None, -(10**9)), (1_000, 10**9)])
 def test_only_a_clock_days_ahead_holds_samples_back(expected: int | None, skew_ms: int | None) -> None:
     """One that is behind, or a little ahead, is the server's to judge."""
-    assert expected == latest_taken_ms(skew_ms, 10**9 + 1_000 - FUTURE_MS)
+    now_ms = 10**9 + 1_000 - FUTURE_MS
+    assert (None, expected) == taken_ms((None, None), now_ms, skew_ms, math.inf)
+
+
+@pytest.mark.parametrize(("expected", "skew_ms"), [(60_000, None), (60_000, 0), (50_000, 10_000), (70_000, -10_000)])
+def test_what_is_older_than_the_server_keeps_is_not_sent(expected: int, skew_ms: int | None) -> None:
+    """By the server's clock, with a minute to get there; whatever else limits the span stays."""
+    assert (expected, None) == taken_ms((None, None), 86_400_000, skew_ms, 86_400)
+    assert (80_000, 90_000) == taken_ms((80_000, 90_000), 86_400_000, skew_ms, 86_400)
+
+
+def test_samples_from_before_the_servers_retention_wait_until_it_is_known(vm: FakeVm, start: Start) -> None:
+    """What is older than any server keeps for sure goes once the server was asked, and says that it keeps more."""
+    row = rows(1)[0]._replace(timestamp_ms=time.time_ns() // 1_000_000 - 2 * 86_400_000)
+    running = start([row], remote__audit__enabled="true")
+    running.for_a_while(0.3)
+    assert [] == running.stub.uploaded
+    running.stage.audit()
+    running.until("the sample", lambda: running.stub.uploaded == [0])
