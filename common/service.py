@@ -12,6 +12,7 @@ import os
 import signal
 import stat
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ class Service:
         self.quiet_s = 0.0
         self.exit_code = 0
         self._error: dict[str, Any] | None = None
-        self._started_ms = clock.wall_ms()
+        self._started_ms, self._started_s = clock.wall_ms(), time.monotonic()
         self.run_dir = self.config.settings.run.dir
         _private_directory(self.run_dir)
         self._on_reload: list[Callable[[Config], None]] = []
@@ -155,7 +156,7 @@ class Service:
         if self._status is not None:
             self._status.close(linger=100)
         self.loop.close()
-        self.log.info("stopped", uptime_s=round((clock.wall_ms() - self._started_ms) / 1000, 1))
+        self.log.info("stopped", uptime_s=round(time.monotonic() - self._started_s, 1))
 
     def beat(self, state: str = "running") -> None:
         """Send a heartbeat now."""
