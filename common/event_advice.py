@@ -61,6 +61,7 @@ ADVICE: dict[str, str] = {
     "events_missing": "Nothing if they were sent again; otherwise check the log server's disk and retention.",
     "samples_withheld": "Change the setting that is named, at the server or its proxy.",
     "server_lost_data": "Find out why the server lost it; recent data is sent again, older data is in `archive/`.",
+    "device_duplicated": "Give each device its own device.id (a copied card has the same), and its own token.",
     "clock_skewed": "Check NTP here (`timedatectl`) and on the server.",
     "collector_failed": "Its log has the reason. If the device lacks this hardware, switch the source off.",
 }

@@ -142,6 +142,8 @@ KINDS: dict[str, Kind] = {
     "server_caught_up": Kind(
         INFO, "The server has all data again that the device could still send.", clears="server_lost_data"
     ),
+    "device_duplicated": Kind(ERROR, "Another device sends under this one's `device.id`: their samples are mixed."),
+    "device_alone": Kind(INFO, "No other device sends under this one's `device.id`.", clears="device_duplicated"),
     "clock_skewed": Kind(WARNING, "The device's clock and the server's differ by more than the configured limit."),
     "clock_agrees": Kind(INFO, "The clocks agree again.", clears="clock_skewed"),
     # the collectors

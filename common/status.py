@@ -154,6 +154,7 @@ class ShipperStatus:
         _text, "why the server rejects this device, or what answers instead of it; needs a person to fix it"
     )
     skew_ms: int | None = _field(_number, "how far this clock is ahead of the server's")
+    duplicate_id: str | None = _field(_text, "another device sends under this device's id")
     audit: str | None = _field(_text, "ok, disabled, or why the server cannot be queried")
     verified_until_ms: int | None = _field(_number, "all uploaded samples up to here were found at the server")
     unverified_samples: int | None = _field(_number, "uploaded samples that are not verified yet")

@@ -42,6 +42,7 @@ FIELDS: Mapping[str, str] = {
     "uploader.due_metrics": "those that have waited longer than their lane allows",
     "uploader.retry_queue_size": _SHIPPER["retry_queue_size"],
     "uploader.backoff_until": _SHIPPER["backoff_until_ms"],
+    "uploader.duplicate_id": _SHIPPER["duplicate_id"],
     "uploader.audit": _SHIPPER["audit"],
     "uploader.verified_until": _SHIPPER["verified_until_ms"],
     "uploader.unverified_samples": _SHIPPER["unverified_samples"],

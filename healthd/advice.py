@@ -157,6 +157,11 @@ RECORDER = {
         "All samples are on the device, but none can be found at the server.",
         "Let the token write under this device's `device.id` (vmauth: extra_label); the rest happens by itself.",
     ),
+    "duplicate": Advice(
+        "another device sends under this device's id, as of a copied card",
+        "At the server the samples of both are one: every graph jumps between them.",
+        "Give each device its own `device.id` and token.",
+    ),
     "server_lost": Advice(
         "the server was restored from a backup, or is empty, and lacks samples that it had before",
         "Samples that the device still has in full are sent again after fresh ones; the text counts the others.",

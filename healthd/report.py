@@ -154,6 +154,7 @@ def _uploader(view: View, reasons: tuple[Reason, ...]) -> dict[str, Any]:
         "due_metrics": view.verdict.due,
         "retry_queue_size": shipper.retry_queue_size if beat else None,
         "backoff_until": _rfc3339(shipper.backoff_until_ms),
+        "duplicate_id": shipper.duplicate_id,
         "audit": shipper.audit,
         "verified_until": _rfc3339(shipper.verified_until_ms),
         "unverified_samples": shipper.unverified_samples,

@@ -253,6 +253,8 @@ def _server(known: Snapshot, states: Mapping[str, Condition], limits: Limits) ->
         yield "uploader", ERROR, "refused", f"the server does not accept samples from this device: {refusal}"
     if known.buffer.keeps_nothing and known.buffer.withheld:
         yield "uploader", DEGRADED, "withheld", known.buffer.withheld
+    if known.shipper.duplicate_id:
+        yield "uploader", DEGRADED, "duplicate", known.shipper.duplicate_id
     if skew_ms is not None and abs(skew_ms) > limits.skew_ms:
         side = "ahead of" if skew_ms > 0 else "behind"
         yield "time", DEGRADED, "skew", f"this clock is {abs(skew_ms) / 1000:.1f} s {side} the server's"

@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from common.remote import Remote
-from shipper import jsonl
+from common.settings import Settings
 from shipper.buffer_client import BufferClient, Missing, ServerStart
+from shipper.comparison import Uploaded, devices_of, labels_of, short, shortage, uploaded_of
+from shipper.duplicates import DuplicateWatch
 from shipper.http import proof
 from shipper.http.client import HttpClient, NotTheServerError
 from shipper.http.transport import TransportError
@@ -35,27 +36,11 @@ MOST_NAMES = 40  # in the selector; for more, all series are exported
 LONGEST_MS = 900_000  # of a span that is exported: a backfill before the server's end reaches far back
 
 
-class Uploaded(NamedTuple):
-    """A series in a span.
-
-    Attributes:
-        number: the buffer's name for it.
-        labels: at the server.
-        required: how many samples the server has to have.
-        samples: how many were uploaded.
-    """
-
-    number: int
-    labels: Labels
-    required: int
-    samples: int
-
-
 class Auditor:
     """The comparison as a step of the shipper.
 
     Args:
-        remote: section remote.
+        settings: of all sections.
         buffer: has the windows.
         client: asks the server.
         report: takes what people hear.
@@ -64,9 +49,11 @@ class Auditor:
         retention_s: of the server, which drops older samples; until it is asked, the shortest that there is.
     """
 
-    def __init__(self, remote: Remote, buffer: BufferClient, client: HttpClient, report: Report) -> None:
+    def __init__(self, settings: Settings, buffer: BufferClient, client: HttpClient, report: Report) -> None:
+        remote = settings.remote
         self._remote, self._buffer, self._report = remote, buffer, report
         self._server = Questions(remote, client)
+        self._duplicates = DuplicateWatch(settings.device.id, settings.storage.path, self._server, report)
         self.retention_s = LEAST_RETENTION_S if remote.audit.enabled else math.inf
         self._suspicious = True  # an earlier shipper may have seen the trouble
         self._failed_ms: int | None = None
@@ -128,13 +115,15 @@ class Auditor:
 
     def _compare_window(self, found: dict[str, Any]) -> bool:
         """Compare a window and tell the buffer; False where what is missing may be on its way."""
-        uploaded, there = _uploaded(found), self._there(found)
+        self._duplicates.look()
+        uploaded = uploaded_of(found)
+        there = self._own(found, uploaded) if self._duplicates.found else self._there(found)
         numbers = short(uploaded, there)
         if not numbers:
             whole = [one.number for one in uploaded if one.required < one.samples <= there[one.labels]]
             self._buffer.verdict(found, [], whole)
             return True
-        newest_ms = max(map(self._server.newest, _devices(found)), default=0)
+        newest_ms = max(map(self._server.newest, devices_of(found)), default=0)
         if self._is_on_its_way(found, newest_ms):
             return False
         missing = self._missing(found, [one for one in uploaded if one.number in numbers], there)
@@ -150,21 +139,31 @@ class Auditor:
 
     def _recount(self, span: dict[str, Any]) -> tuple[int, int]:
         """Return how many samples of a span the server has, and how many too few: by series, or as one sum."""
-        uploaded = _uploaded(span)
+        uploaded = uploaded_of(span)
         if span["by_series"]:
             there = self._there(span)
             return there.total(), shortage(uploaded, there)
         end_ms = span["start_ms"] + span["width_ms"]
-        found = sum(self._server.count(device_id, end_ms, span["width_ms"]) for device_id in _devices(span))
+        found = sum(self._server.count(device_id, end_ms, span["width_ms"]) for device_id in devices_of(span))
         return found, max(0, sum(one.required for one in uploaded) - found)
 
     def _there(self, span: dict[str, Any]) -> Counter[Labels]:
         """Ask how many samples of each series the server has of a span."""
         end_ms = span["start_ms"] + span["width_ms"]
         there: Counter[Labels] = Counter()
-        for device_id in _devices(span):
+        for device_id in devices_of(span):
             there.update(self._server.counts(device_id, end_ms, span["width_ms"]))
         return there
+
+    def _own(self, found: dict[str, Any], series: Sequence[Uploaded]) -> Counter[Labels]:
+        """Count samples of a window by their times: another device of this id has samples of the same series."""
+        start_ms, end_ms = found["start_ms"], found["start_ms"] + found["width_ms"] - 1
+        at_server = self._times(devices_of(found), start_ms, end_ms)
+        stored = self._buffer.stored(start_ms, [one.number for one in series])
+        own: Counter[Labels] = Counter()
+        for one in series:
+            own[one.labels] += len(set(stored.get(one.number, ())) & at_server.get(one.labels, set()))
+        return own
 
     def _missing(self, found: dict[str, Any], series: Sequence[Uploaded], there: Mapping[Labels, int]) -> list[Missing]:
         """Return the series that are short, with the times of what is missing where to ask for it is cheaper."""
@@ -175,7 +174,7 @@ class Auditor:
         start_ms, end_ms = found["start_ms"], found["start_ms"] + found["width_ms"] - 1
         names = {dict(one.labels)["__name__"] for one in series}
         try:
-            at_server = self._times(_devices(found), start_ms, end_ms, names)
+            at_server = self._times(devices_of(found), start_ms, end_ms, names)
         except (UnreachableError, TransportError) as error:
             self._report.log.throttled_warning("export", "the server gives no times of samples", error=str(error))
             return missing
@@ -249,40 +248,5 @@ class Auditor:
         return [
             (number, lacking)
             for number, name, device_id, tags, times in groups
-            if (lacking := sorted(set(times) - at_server.get(_labels(name, device_id, tags), set())))
+            if (lacking := sorted(set(times) - at_server.get(labels_of(name, device_id, tags), set())))
         ]
-
-
-def _labels(name: str, device_id: str, tags: Mapping[str, str]) -> Labels:
-    return frozenset(jsonl.labels(name, device_id, tags).items())
-
-
-def _uploaded(span: dict[str, Any]) -> list[Uploaded]:
-    return [
-        Uploaded(number, _labels(name, device_id, tags), required, samples)
-        for number, name, device_id, tags, required, samples in span["series"]
-    ]
-
-
-def _devices(span: dict[str, Any]) -> set[str]:
-    return {series[2] for series in span["series"]}
-
-
-def short(uploaded: Iterable[Uploaded], there: Counter[Labels]) -> set[int]:
-    """Return the numbers of series that have fewer samples at the server than they have to."""
-    uploaded = list(uploaded)
-    together = _together(uploaded)
-    return {series.number for series in uploaded if there[series.labels] < together[series.labels]}
-
-
-def shortage(uploaded: Iterable[Uploaded], there: Counter[Labels]) -> int:
-    """Return how many samples the server has too few."""
-    return (_together(uploaded) - there).total()
-
-
-def _together(uploaded: Iterable[Uploaded]) -> Counter[Labels]:
-    """Count what is required by labels: two series here may be one at the server."""
-    together: Counter[Labels] = Counter()
-    for series in uploaded:
-        together[series.labels] += series.required
-    return together

@@ -86,6 +86,12 @@ class Questions:
         promql = f"max(tlast_over_time({{device_id={selector}}}[{REACH}]))"
         return parse_newest(self._query(promql, clock.wall_ms() / 1000).body)
 
+    def newest_of_others(self, device_id: str, metric: str, instance_id: str) -> int:
+        """Return the time of the newest sample of a metric with another `instance_id`, 0 where there is none."""
+        chosen = f"{_selector(device_id)},instance_id!={json.dumps(instance_id)}"
+        promql = f"max(tlast_over_time({metric.replace('.', '_')}{{{chosen}}}[{REACH}]))"
+        return parse_newest(self._query(promql, clock.wall_ms() / 1000).body)
+
     def times(
         self, device_id: str, start_ms: int, end_ms: int, names: set[str] | None = None
     ) -> dict[Labels, set[int]]:

@@ -209,7 +209,7 @@ class Shipper:
         remote = settings.remote
         client = HttpClient(way, initially_known(remote), health_url(remote.url), self._announce, self._count)
         sender = Sender(settings, self._buffer, client, self._quota, report)
-        audit = Auditor(remote, self._buffer, client, report)
+        audit = Auditor(settings, self._buffer, client, report)
         sender.retention_s = audit.retention_s
         report.status.enabled, report.status.endpoint = remote.enabled, way.endpoint
         report.status.mode = sender.state.mode if remote.enabled else "disabled"

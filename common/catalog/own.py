@@ -112,5 +112,6 @@ OWN = (
     row("process.restarts_total", COUNTER, "", "program", "Starts seen beyond the first."),
     row("process.up", GAUGE, "", "program", "1 while the process sends heartbeats."),
     row("healthd.refused_heartbeats_total", COUNTER, "", "reason", "Messages dropped that were no heartbeats."),
+    row("device.instance", INFO, "", "instance_id", "Always 1; another id on each machine and boot."),
     row("belabox_metrics.info", INFO, "", "version", "Always 1; the version that runs."),
 )

@@ -82,6 +82,7 @@ def test_everything_known_is_reported() -> None:
             "due_metrics": 6,
             "retry_queue_size": 0,
             "backoff_until": "2026-11-18T11:06:45.000Z",
+            "duplicate_id": None,
             "audit": None,
             "verified_until": None,
             "unverified_samples": None,

@@ -12,8 +12,10 @@ import pytest
 
 from common.remote import Remote
 from common.service import Service
-from shipper.audit import LEAST_THERE, NEXT_S, PATIENCE, Auditor, Uploaded, short
+from common.settings import Settings
+from shipper.audit import LEAST_THERE, NEXT_S, PATIENCE, Auditor
 from shipper.buffer_client import BufferClient
+from shipper.comparison import Uploaded, short
 from shipper.http import proof
 from shipper.http.answer import Answer
 from shipper.http.client import HttpClient, NotTheServerError
@@ -196,7 +198,12 @@ def audited(start_process: Callable[..., Service]) -> Callable[..., Audited]:
     def build(**keys: Any) -> Audited:
         buffer, server, report = Buffer(), Server(), Report(start_process())
         client = cast("HttpClient", server)
-        return Auditor(Remote(**keys), BufferClient(buffer.ask), client, report), buffer, server, report
+        return (
+            Auditor(Settings(remote=Remote(**keys)), BufferClient(buffer.ask), client, report),
+            buffer,
+            server,
+            report,
+        )
 
     return build
 
@@ -320,3 +327,15 @@ def test_what_is_no_export_is_no_answer(body: bytes) -> None:
     """All is sent again then, as if there were none."""
     with pytest.raises(UnreachableError):
         parse_times(body)
+
+
+def test_the_samples_of_another_device_with_this_id_hide_no_loss(audited: Callable[..., Audited]) -> None:
+    """What the server has is compared by its times, not by their number."""
+    auditor, buffer, server, _ = audited()
+    auditor._duplicates.found = True
+    auditor._duplicates._next_s = math.inf
+    theirs_ms = [ms + 1 for ms in buffer.stored_ms]
+    server.counted, server.newest_s, server.exported_ms = 60, 1, [*buffer.stored_ms[1:], *theirs_ms]
+    auditor.step()
+    (missing,) = [said for operation, said in buffer.said if operation == "verdict"]
+    assert [[1, 29, None]] == missing
