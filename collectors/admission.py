@@ -57,7 +57,7 @@ def noted(found: Iterable[Item], host: Host, what: str, sentence: str) -> Iterat
         is_empty = False
         yield item
     if is_empty and not host.faults:
-        host.notes[what] = sentence
+        host.note(what, sentence)
 
 
 def _clean(tags: Mapping[str, str]) -> Mapping[str, str]:

@@ -205,6 +205,11 @@ class Host:
         """Note something that is there and cannot be understood; it costs that item only."""
         self.faults[path] = reason
 
+    def note(self, item: str, sentence: str) -> None:
+        """Note in a sentence what is not there; it stands for the paths at which that was looked for."""
+        self.notes[item] = sentence
+        self.absent = set()
+
     def _below(self, path: str) -> str:
         """Return a path, one from a configuration may begin with a slash, below the root."""
         self.on_read(path)

@@ -28,7 +28,7 @@ def show(options: argparse.Namespace) -> int:
     sections = config.load(options.config, os.environ, registry.sections(names)).collectors
     sources = [Source(name, registry.load(name), Host(options.root), sections[name]) for name in names]
     interval_s = options.interval or min(source.config.interval_s for source in sources)
-    rounds, said = 0, set[tuple[str, str]]()
+    rounds, said = 0, set[str]()
     try:
         while True:
             for source in sources:
@@ -43,7 +43,7 @@ def show(options: argparse.Namespace) -> int:
         return 0
 
 
-def _show_collect(source: Source, said: set[tuple[str, str]]) -> None:
+def _show_collect(source: Source, said: set[str]) -> None:
     timestamp_ms = clock.wall_ms()
     seen = source.collect()
     for event in seen.events:
@@ -53,7 +53,6 @@ def _show_collect(source: Source, said: set[tuple[str, str]]) -> None:
         print(json.dumps(line, ensure_ascii=False))
     host = source.host
     gaps = {**dict.fromkeys(host.absent, "is not there"), **host.notes, **host.faults}
-    for item in sorted(gaps):
-        if (source.name, item) not in said:
-            said.add((source.name, item))
-            print(f"{source.name}: {item}: {gaps[item]}", file=sys.stderr)
+    for item in sorted(gaps.keys() - said):
+        said.add(item)
+        print(f"{source.name}: {item}: {gaps[item]}", file=sys.stderr)

@@ -80,9 +80,9 @@ class State:
 def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
     """Yield the encoder's settings and its measured output."""
     yield from _target(host)
-    if not host.exists(mpp.SESSIONS):
-        host.notes["hardware encoder"] = NOTHING
     session = mpp.encoding(host, belabox.ENCODERS)
+    if not host.exists(mpp.SESSIONS):
+        host.note("hardware encoder", NOTHING)
     _follow_owner(session, state)
     if session is None:
         return

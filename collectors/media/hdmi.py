@@ -79,7 +79,7 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample | Even
         yield Sample("hdmi.connected", 1, {"input": name})
     yield from _frame_rate(host, state, is_known=connected is not None)
     if connected is None and not host.faults:
-        host.notes["HDMI input"] = NONE
+        host.note("HDMI input", NONE)
     if status is None:
         return
     if status.locked is not None:

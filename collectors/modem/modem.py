@@ -30,6 +30,7 @@ from common.sample import Sample
 
 RECORDED = "modems"  # below any root but /: what ModemManager said when the tree was recorded
 BUS = "run/dbus/system_bus_socket"
+NO_BUS = "there is no D-Bus here, so its modems are not seen; HiLink, ZTE and Netgear routers are"
 MACHINE = "etc/machine-id"
 UNITS = {"rssi": "rssi_dbm", "rsrp": "rsrp_dbm", "rsrq": "rsrq_db", "snr": "snr_db"}
 STATS = {"rx-bytes": "rx_bytes_total", "tx-bytes": "tx_bytes_total", "duration": "connection_seconds"}
@@ -94,7 +95,7 @@ def _modems(host: Host, state: State) -> tuple[list[Modem], bool]:
     if host.root != Path("/") and host.exists(RECORDED):
         return host.parse(RECORDED, recorded) or [], True
     if not host.exists(BUS):
-        host.absent.add(BUS)
+        host.note("ModemManager", NO_BUS)
         return [], False
     if state.manager is None:
         state.manager = ModemManager(str(host.root / BUS), (host.text(MACHINE) or "").encode())

@@ -271,7 +271,7 @@ def test_two_with_one_number_are_told_apart_by_their_ports(mock: Mock, watched: 
 def test_without_bus_or_service_there_is_nothing(mock: Mock, watched: Watched, tmp_path: Path) -> None:
     """It is absent, not a fault, and found once it is there."""
     nowhere = Watched(tmp_path)
-    assert ({}, {modem.BUS}) == (nowhere.collect()[0], nowhere.host.absent)
+    assert ({}, {"ModemManager": modem.NO_BUS}) == (nowhere.collect()[0], nowhere.host.notes)
     assert ({}, {"ModemManager"}, {}) == (watched.collect()[0], watched.host.absent, watched.host.faults)
     mock.start()
     mock.plug()

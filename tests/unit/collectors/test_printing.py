@@ -24,6 +24,16 @@ def test_every_gap_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert 3 == len(rounds)
     assert {"memory.used_bytes"} <= {line["name"] for line in rounds[0]}
     lines = said.splitlines()
-    assert sorted(set(lines)) == sorted(lines)
+    items = [line.split(": ")[1] for line in lines]
+    assert sorted(set(items)) == sorted(items)
     assert any(line.startswith("thermal: ") and "2147483647" in line for line in lines)
     assert "cpu: proc/stat: is not there" in lines
+
+
+def test_a_sentence_stands_for_the_paths_that_it_explains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A machine without sound, encoder and HDMI input has a sentence for each, and belaUI's files."""
+    assert 0 == printing.show(argparse.Namespace(name="media", config=None, root=tmp_path, interval=None, count=1))
+    assert [
+        "audio: opt/belaUI/config.json", "audio: sound card that can capture", "audio: tmp/belacoder_pipeline",
+        "encoder: hardware encoder", "hdmi: HDMI input",
+    ] == [": ".join(line.split(": ")[:2]) for line in capsys.readouterr().err.splitlines()]  # fmt: skip
