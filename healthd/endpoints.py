@@ -45,7 +45,7 @@ class Endpoints:
         self.view = view
         self.latest = Latest()
         self._device = device
-        self._files = files.load()
+        self._files = files.paths()
         self._access = access
         access.open_paths = frozenset({f"{view.path}/live", *self._files})  # the files say nothing of this device
         self._history = history
@@ -72,7 +72,7 @@ class Endpoints:
         if refusal is not None:
             return refusal
         if request.path in self._files:
-            return files.unless_known(self._files[request.path], request)
+            return files.unless_known(files.load()[request.path], request)
         paths = self._paths(request)
         page = paths.get(request.path)
         return page() if page else _json(404, {"error": "not found", "paths": sorted(paths)})

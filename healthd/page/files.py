@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from html import escape
 from pathlib import Path
 from string import Template
@@ -46,8 +47,14 @@ HEADERS = (
 _LOOKING = {"level": "idle", "title": "Looking…", "text": "", "reasons": ()}
 
 
+def paths() -> frozenset[str]:
+    """Return the path of every file; the page is there as `SHELL`, a form is its name alone."""
+    return frozenset(_path(file.name) for file in FOLDER.iterdir())
+
+
+@cache
 def load() -> dict[str, Reply]:
-    """Return every file by its path; the page is there as `SHELL`, a form is its name alone."""
+    """Return every file by its path, read at the first visit: without one, none of them costs memory."""
     texts = {path.name: path.read_text(encoding="utf-8") for path in sorted(FOLDER.iterdir())}
     texts["index.html"] = _filled(texts["index.html"], None)
     version = hashlib.sha256("".join(texts.values()).encode()).hexdigest()[:16]
