@@ -201,7 +201,7 @@ cookie that the form sets for 30 days. [Reaching the page](page.md) has the comm
 invalidates all cookies. Five wrong guesses a minute are allowed for each address.
 
 In a terminal `belabox-metrics top` (in a tree `make top`) shows what the page shows,
-redrawn every second; in a pipe it prints it once.
+redrawn every second; arrow and page keys scroll, `q` ends it. In a pipe it prints it once.
 
 The page itself asks nothing of the internet. `/api/now` and `/api/live` hold what it shows now, `/api/plots` and
 `/api/events` what is in the database.

@@ -1,7 +1,8 @@
 """`python -m healthd.top`: the page's verdict and numbers in a terminal; `make top` in a development tree.
 
 Reads: RUN_DIR/healthd.address, `/api/now` there, the token if one is configured.
-Emits: a screen that is redrawn every second, until Ctrl-C; once, as plain text, where the output is no terminal.
+Emits: a screen that is redrawn every second, and scrolls where it does not fit, until q or Ctrl-C; once, as plain text,
+where the output is no terminal.
 Fails: exit 69 and a line that says why, if healthd does not answer; a screen says so and tries on.
 """
 
@@ -21,7 +22,8 @@ from typing import Any
 from common import config, service
 from common.settings import Settings
 from healthd import access
-from healthd.page.terminal import Terminal
+from healthd.keyboard import Keyboard, moved
+from healthd.page.terminal import Terminal, window
 from healthd.page.wording import lasting
 
 EVERY_S = 1.0
@@ -60,27 +62,57 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _watch(settings: Settings) -> int:
-    """Draw until Ctrl-C, on the terminal's second screen."""
+    """Draw until q or Ctrl-C, on the terminal's second screen."""
+    screen = _Screen(settings)
     sys.stdout.write(_NEW_SCREEN)
-    seen: tuple[float, list[str]] | None = None
     try:
-        while True:
-            size = shutil.get_terminal_size()
-            try:
-                terminal = Terminal(size.columns, colour="NO_COLOR" not in os.environ, height=size.lines - 1)
-                seen = time.monotonic(), terminal.lines(_ask(settings))
-                lines = seen[1]
-            except HealthUnreachableError as error:
-                lines = [str(error), *(_old(*seen) if seen else ())]
-            shown = "".join(f"{line}\x1b[K\r\n" for line in lines[: size.lines - 1])
-            sys.stdout.write(f"{_HOME}{shown}{_BELOW}")
-            sys.stdout.flush()
-            time.sleep(EVERY_S)
+        with Keyboard() as keyboard:
+            while not screen.is_over:
+                screen.draw()
+                screen.take(keyboard.wait(EVERY_S))
     except KeyboardInterrupt:
-        return 0
+        pass
     finally:
         sys.stdout.write(_OLD_SCREEN)
         sys.stdout.flush()
+    return 0
+
+
+class _Screen:
+    """What is on the terminal, and how far down it has been scrolled."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.is_over = False
+        self._settings = settings
+        self._first = 0
+        self._seen: tuple[float, dict[str, Any]] | None = None
+        self._lines: list[str] = []
+
+    def draw(self) -> None:
+        """Draw what there is to see now, in the size that the terminal has now."""
+        size = shutil.get_terminal_size()
+        self._lines = self._made(size.columns)
+        self._height = size.lines - 1
+        self._first = moved(self._first, "", self._height - 1, len(self._lines))
+        shown = "".join(f"{line}\x1b[K\r\n" for line in window(self._lines, self._height, self._first))
+        sys.stdout.write(f"{_HOME}{shown}{_BELOW}")
+        sys.stdout.flush()
+
+    def take(self, keys: list[str]) -> None:
+        """Scroll, or end."""
+        self.is_over = "quit" in keys
+        for key in keys:
+            self._first = moved(self._first, key, self._height - 1, len(self._lines))
+
+    def _made(self, width: int) -> list[str]:
+        """Return all lines: of the picture of now, or of the last one with its age."""
+        terminal = Terminal(width, colour="NO_COLOR" not in os.environ, dense=True)
+        try:
+            if self._seen is None or time.monotonic() - self._seen[0] >= EVERY_S:
+                self._seen = time.monotonic(), _ask(self._settings)
+        except HealthUnreachableError as error:
+            return [str(error), *(_old(self._seen[0], terminal.lines(self._seen[1])) if self._seen else ())]
+        return terminal.lines(self._seen[1])
 
 
 def _old(seen_s: float, lines: list[str]) -> list[str]:
@@ -91,7 +123,7 @@ def _ask(settings: Settings) -> dict[str, Any]:
     """Return the picture of now.
 
     Raises:
-        UnreachableError: there is none.
+        HealthUnreachableError: there is none.
     """
     status, body = ask(settings, "/api/now")
     if status != HTTPStatus.OK:
@@ -104,7 +136,7 @@ def ask(settings: Settings, path: str) -> tuple[int, bytes]:
     """Return status and body of what healthd answers under a path, with the token where it wants one.
 
     Raises:
-        UnreachableError: it does not answer.
+        HealthUnreachableError: it does not answer.
     """
     address = _address(settings.run.dir)
     headers = {}

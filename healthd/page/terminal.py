@@ -1,8 +1,7 @@
 """The picture as lines of text, for a terminal or a pipe. Pure.
 
-Reads: what `/api/now` answers. Emits: lines no wider and, where asked for, no more than fit, in colour where that is
-wanted; what matters most comes first, and what was left out is said. A level is always a word or a sign too, never a
-colour alone.
+Reads: what `/api/now` answers. Emits: lines no wider than fit, in colour where that is wanted; what matters most comes
+first. A level is always a word or a sign too, never a colour alone.
 """
 
 from __future__ import annotations
@@ -30,27 +29,17 @@ class Terminal:
     Args:
         width: columns.
         colour: with escape sequences.
-        height: lines; None for as many as there are.
+        dense: without empty lines, and with the first reasons of each verdict alone.
     """
 
-    def __init__(self, width: int = 100, *, colour: bool = False, height: int | None = None) -> None:
+    def __init__(self, width: int = 100, *, colour: bool = False, dense: bool = False) -> None:
         self._width = max(40, width)
         self._colour = colour
-        self._height = height
+        self._dense = dense
 
     def lines(self, picture: Mapping[str, Any]) -> list[str]:
-        """Return the picture, verdicts first; where it does not fit, without its last part and with a word on that."""
-        parts = [list(part) for part in self._parts(picture)]
-        lines = [line for part in parts for line in part]
-        if self._height is None or len(lines) <= self._height:
-            return lines
-        shown: list[str] = []
-        for at, part in enumerate(parts):
-            if len(shown) + len(part) > self._height - 1:
-                left = len(parts) - at
-                return [*shown[: self._height - 1], f"… {left} more parts: make the window higher, or --once | less"]
-            shown += part
-        return shown
+        """Return the whole picture, verdicts first."""
+        return [line for part in self._parts(picture) for line in part]
 
     def _parts(self, picture: Mapping[str, Any]) -> Iterator[Iterator[str]]:
         yield self._head(picture)
@@ -69,7 +58,7 @@ class Terminal:
         for verdict in picture["verdicts"]:
             title = f"{SIGNS[verdict['level']]} {verdict['title']}"
             yield self._painted(self._cut(f"{title}. {verdict['text']}"), verdict["level"])
-            most = len(verdict["reasons"]) if self._height is None else _MAX_REASONS
+            most = _MAX_REASONS if self._dense else len(verdict["reasons"])
             for reason in verdict["reasons"][:most]:
                 yield from self._reason(reason, picture["timestamp_ms"])
 
@@ -84,7 +73,7 @@ class Terminal:
 
     def _group(self, title: str, cells: Sequence[str]) -> Iterator[str]:
         """Yield cells in as many columns as there is room for, read down and then across."""
-        if self._height is None:
+        if not self._dense:
             yield ""
         yield title
         columns = max(1, self._width // _COLUMN)
@@ -93,7 +82,7 @@ class Terminal:
             yield "".join(cells[row::rows]).rstrip()
 
     def _links(self, links: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-        if self._height is None:
+        if not self._dense:
             yield ""
         heads = zip(("carries", "RTT", "loss"), _LINKS[1:], strict=True)
         yield self._cut(f"{'Links':<{_LINKS[0] + 2}}{''.join(f'{head:>{width}}' for head, width in heads)}")
@@ -123,6 +112,16 @@ class Terminal:
     def _painted(self, text: str, level: str) -> str:
         colour = _COLOURS.get(level) if self._colour and level != OK else None
         return f"\x1b[{colour}m{text}\x1b[0m" if colour else text
+
+
+def window(lines: Sequence[str], height: int, first: int) -> list[str]:
+    """Return the lines from `first` on that fit, and a last one that says where there are more."""
+    if len(lines) <= height:
+        return list(lines)
+    shown = lines[first : first + height - 1]
+    above, below = first, len(lines) - first - len(shown)
+    more = [f"{count} lines {where}" for count, where in ((above, "above"), (below, "below")) if count]
+    return [*shown, f"… {', '.join(more)}: arrow and page keys; q ends"]
 
 
 def _bar(share: float | None) -> str:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import select
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,10 +19,11 @@ from typing import Any
 
 import pytest
 
+from healthd.keyboard import moved, named
 from healthd.page.picture import picture
-from healthd.page.terminal import SIGNS, Terminal
+from healthd.page.terminal import SIGNS, Terminal, window
 from healthd.rollup import assess
-from tests.harness import ROOT
+from tests.harness import ROOT, wait_for
 from tests.unit.healthd.build import LIMITS, NOW_S, WALL_MS, known
 from tests.unit.healthd.test_picture import STREAM, latest, view
 
@@ -44,17 +51,33 @@ BROKEN = {"srt.connected": 0, "hdmi.connected": 0, "srt.rtt_ms": 900.0}
 
 @pytest.mark.parametrize("values", [{}, BROKEN], ids=["well", "broken"])
 def test_what_matters_fits_a_small_terminal(values: dict[str, float]) -> None:
-    """80 by 24: verdicts, stream, links and device; what was left out is said, and no label touches its value."""
-    lines = drawn(values, height=23)
-    assert len(lines) <= 23
-    text = "\n".join(lines)
+    """80 by 24: verdicts, stream, links and device; how much is below is said, and no label touches its value."""
+    lines = drawn(values, dense=True, width=80)
+    shown = window(lines, 23, 0)
+    text = "\n".join(shown)
     assert all(word in text for word in ("Bitrate ", "Packet loss ", "wwan0", "Receiver's buffer ", "All is recorded"))
-    assert "more parts" in lines[-1]
+    assert (23, True) == (len(shown), shown[-1].startswith(f"… {len(lines) - 22} lines below"))
 
 
-def test_a_high_terminal_has_all_of_it() -> None:
-    """Nothing is left out where there is room."""
-    assert "more parts" not in "\n".join(drawn(height=80))
+def test_all_of_it_can_be_scrolled_to() -> None:
+    """Line by line, page by page, and no further than the ends."""
+    lines = [str(number) for number in range(50)]
+    seen, first = set(window(lines, 10, 0)), 0
+    for _ in range(6):
+        first = moved(first, "page down", 9, len(lines))
+        seen |= set(window(lines, 10, first))
+    assert set(lines) <= seen
+    assert ["41", "… 41 lines above: arrow and page keys; q ends"] == [
+        window(lines, 10, first)[0],
+        window(lines, 10, first)[-1],
+    ]
+    assert [41, 40, 32, 0, 41] == [moved(41, key, 9, 50) for key in ("down", "up", "page up", "home", "end")]
+    assert lines == window(lines, 50, 0)
+
+
+def test_the_keys_of_a_terminal_are_known() -> None:
+    """Several at once, held down; what is no key of ours is passed over."""
+    assert ["down", "down", "page up", "end", "quit"] == named(b"\x1b[B\x1bOBx\x1b[5~\x1b[F\x7fq")
 
 
 @pytest.mark.parametrize("width", [40, 80, 81, 120, 200])
@@ -116,6 +139,40 @@ def test_a_pipe_gets_the_picture_once(answering: dict[str, Any], tmp_path: Path)
     assert (0, "") == (done.returncode, done.stderr)
     assert "+ Stream healthy" in done.stdout
     assert answering["headers"]["Authorization"] == "Bearer sesame"
+
+
+def test_a_terminal_is_scrolled(answering: dict[str, Any], tmp_path: Path) -> None:
+    """At 80 by 24 some processes are below; the page key shows them, q ends it and gives the terminal back."""
+    seen, last = latest(STREAM), drawn(dense=True, width=80)[-1].rstrip()
+    answering["body"] = json.dumps(picture(view(seen=seen), seen, DEVICE, NOW_S, WALL_MS)).encode()
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    running = subprocess.Popen(
+        [sys.executable, "-m", "healthd.top"], cwd=ROOT, env={"BELABOX_RUN__DIR": str(tmp_path)},
+        stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    screen = _read_until(ours, "lines below")
+    assert last not in screen
+    os.write(ours, b"\x1b[6~")
+    assert last in _read_until(ours, "lines above")
+    os.write(ours, b"q")
+    assert 0 == running.wait(30)
+    os.close(theirs)
+    os.close(ours)
+
+
+def _read_until(terminal: int, words: str) -> str:
+    """Return what a program draws up to some words."""
+    text = ""
+
+    def drawn_more() -> bool:
+        nonlocal text
+        if select.select([terminal], [], [], 0.1)[0]:
+            text += os.read(terminal, 65_536).decode(errors="replace")
+        return words in text
+
+    wait_for(words, drawn_more)
+    return text
 
 
 def test_what_is_wrong_is_said(answering: dict[str, Any], tmp_path: Path) -> None:
