@@ -185,7 +185,7 @@ def _drawn(
 
 def _short(point: Point) -> list[float]:
     """Return a point in few bytes."""
-    least, mean, most = (round(value, 2) if abs(value) < 1000 else round(value) for value in point[1:])
+    least, mean, most = (round(value, 2) if abs(value) < 1000 else round(value) for value in point[1:4])
     return [point.at_ms, mean] if least == most else [point.at_ms, least, mean, most]
 
 

@@ -32,12 +32,13 @@ _VALUES = (
 
 
 class Point(NamedTuple):
-    """The values of a series within one step, which begins at `at_ms`."""
+    """The samples of a series within one step, which begins at `at_ms`: their values, and how many they are."""
 
     at_ms: int
     least: float
     mean: float
     most: float
+    samples: int
 
 
 class Line(NamedTuple):
@@ -178,4 +179,4 @@ def _joined(one: _Summary | None, other: Any) -> _Summary:
 
 
 def _points(steps: Mapping[int, _Summary]) -> list[Point]:
-    return [Point(at_ms, *summary[:3]) for at_ms, summary in sorted(steps.items())]
+    return [Point(at_ms, *summary) for at_ms, summary in sorted(steps.items())]

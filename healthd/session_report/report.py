@@ -56,7 +56,7 @@ def report(query: Query, span: Span, form: str, given: Mapping[str, str]) -> str
 def _csv(lines: Sequence[Line]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(("metric", "labels", "timestamp_ms", "least", "mean", "most"))
+    writer.writerow(("metric", "labels", "timestamp_ms", "least", "mean", "most", "samples"))
     for line in lines:
         labels = json.dumps(dict(line.labels), sort_keys=True)
         writer.writerows((line.metric, labels, *point) for point in line.points)

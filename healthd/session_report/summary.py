@@ -87,7 +87,7 @@ def rows(lines: Iterable[Line]) -> list[Row]:
         points = [point for line in lines if line.metric == figure.metric for point in line.points]
         if points:
             least, most = min(point.least for point in points), max(point.most for point in points)
-            mean = sum(point.mean for point in points) / len(points)
+            mean = sum(point.mean * point.samples for point in points) / sum(point.samples for point in points)
             scaled = (round(value * figure.scale, 2) for value in (least, mean, most))
             found.append(Row(figure.title, figure.unit, *scaled))
     return found

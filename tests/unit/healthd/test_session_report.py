@@ -154,7 +154,7 @@ def test_downsampled_time_is_joined_with_raw(database: Database) -> None:
     steps_ms = range(START_MS, START_MS + 100_000, 10_000)
     (line,), share = Reader(database.path).read(lambda query: series.lines(query, ["srt.rtt_ms"], steps_ms))
     assert 1.0 == share
-    assert Point(START_MS, 10.0, (15.0 * 2 + 52.5 * 2) / 4, 55.0) == line.points[0]
+    assert Point(START_MS, 10.0, (15.0 * 2 + 52.5 * 2) / 4, 55.0, 4) == line.points[0]
 
 
 def test_the_streams_are_listed(
