@@ -15,7 +15,7 @@ umask 022 # what is installed is readable by the service's user, whatever root's
 HERE=$(cd "$(dirname "$0")/.." && pwd)
 USER_NAME=metrics
 UNITS="belabox-metrics.service belabox-metrics-srt.service"
-DRY_RUN='' START=yes ACTION=install PURGE='' WHEELS='' ROOT=''
+DRY_RUN='' START=yes ACTION=install PURGE='' WHEELS='' ROOT='' IS_NEW=''
 while [ $# -gt 0 ]; do
     case $1 in
     --dry-run) DRY_RUN=yes ;;
@@ -114,6 +114,7 @@ add_config() {
     run mkdir -p "$CONFIG_DIR" "$DATA_DIR" "$LOG_DIR" "$UNIT_DIR"
     run chmod 0750 "$CONFIG_DIR" "$DATA_DIR" "$LOG_DIR"
     if [ ! -e "$CONFIG_DIR/config.yaml" ]; then
+        IS_NEW=yes
         run cp "$HERE/deploy/config.yaml" "$CONFIG_DIR/config.yaml"
         run chmod 0640 "$CONFIG_DIR/config.yaml"
     fi
@@ -144,6 +145,16 @@ add_units() {
     [ -z "$START" ] || systemd restart belabox-metrics
 }
 
+ask_to_share() { # a person at a terminal, once; whatever is not a yes is a no
+    [ -t 0 ] && [ -t 1 ] || return 0
+    printf 'Open the page to this network, for your phone? [y/N] '
+    read -r answer || answer=''
+    case $answer in
+    [yY]*) if "$COMMAND" wait && "$COMMAND" page --share; then return 0; fi ;;
+    esac
+    say "Later: sudo belabox-metrics page --share"
+}
+
 install_all() {
     check_python
     say "Installing belabox-metrics into $PREFIX${DRY_RUN:+ (dry run: nothing is done)}"
@@ -158,6 +169,7 @@ install_all() {
     drop_old_releases
     say "Done. Set remote.url in $CONFIG_DIR/config.yaml, then: systemctl reload belabox-metrics"
     say "Look: sudo belabox-metrics status; belabox-metrics doctor; the page at http://127.0.0.1:9100/"
+    [ -z "$IS_NEW" ] || [ -z "$START" ] || [ -n "$ROOT$DRY_RUN" ] || ask_to_share
 }
 
 roll_back() {
