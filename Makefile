@@ -93,7 +93,7 @@ test-install: setup-dev ## install, upgrade, remove: in a folder and, as root, i
 chaos: setup-dev ## random kills and outages, every sample counted; damaged files; power cuts; MINUTES=10 SEED=
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 	@$(BIN)/python -m tests.chaos.portal --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
-	@$(BIN)/python -m tests.chaos.corruption --cases 500 $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.chaos.corruption --cases 500 --flips 500 $(if $(SEED),--seed $(SEED))
 	@$(BIN)/python -m tests.chaos.power_cut --points 500 $(if $(SEED),--seed $(SEED))
 
 fuzz: setup-dev ## hostile bytes for everything that reads what others say, for MINUTES=10, or INPUTS=100000 for each; SEED=

@@ -1,7 +1,8 @@
 """One damaged database: made, damaged, opened by the buffer, used, and compared with what was written.
 
-By hand: `python -m tests.chaos.corruption --cases 500 --seed 1`; each case is a process of its own, so that
-a crash, a hang or a leak of one is seen as such.
+By hand: `python -m tests.chaos.corruption --cases 500 --seed 1`, and with `--flips 500` as many single flipped bits in
+the database and as many in its log, half of each while the buffer runs; each case is a process of its own, so that a
+crash, a hang or a leak of one is seen as such.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import apsw
 
@@ -96,8 +97,22 @@ def readable(folder: Path, truth: Truth) -> Truth:
     return {(name, tags, ms): (value, state) for name, tags, ms, value, state in rows if (name, tags, ms) in truth}
 
 
-def run(seed: int) -> dict[str, Any]:
+class Flip(NamedTuple):
+    """A single flipped bit: in which file, and whether that is in use."""
+
+    file: str
+    live: bool
+
+
+FLIPS = [Flip(file, live) for file in ("metrics.db", "metrics.db-wal") for live in (False, True)]
+
+
+def run(seed: int, flip: Flip | None = None) -> dict[str, Any]:
     """Do one case; return what happened.
+
+    Args:
+        seed: decides what is written, and the damage.
+        flip: the damage is that instead.
 
     Raises:
         AssertionError: with what should not have happened.
@@ -106,15 +121,15 @@ def run(seed: int) -> dict[str, Any]:
     with scratch() as folder:
         home = folder / "home"
         truth = make(home, seed)
-        live = chance.random() < 0.15
-        file, could = home / chance.choice(FILES), Truth()
+        live = chance.random() < 0.15 if flip is None else flip.live
+        file, could = home / (chance.choice(FILES) if flip is None else flip.file), Truth()
         if not live:
-            done = damage.do(file, chance)
+            done = damage.do(file, chance) if flip is None else damage.one_bit(file, chance)
             could = readable(home, truth)
         patient = Patient(home, folder / "run")
         patient.wait_until("the first samples are acked", patient.publish(100))
         if live:
-            done = damage.do(file, chance, in_place=True)
+            done = damage.do(file, chance, in_place=True) if flip is None else damage.one_bit(file, chance)
         patient.use(chance)
         patient.wait_until("the salvage ends", patient.is_well)
         patient.look_at_everything()
@@ -147,6 +162,9 @@ def _compare(truth: Truth, could: Truth, after: Truth, done: damage.Damage, repo
     assert [] == missed[unseen:], f"{len(missed)} rows that SQLite could read were not salvaged: {report}"
     if report["live"] and report["file"] == INDEX:
         return
+    if done.kind == "one bit":
+        gone = len(truth.keys() - after.keys())
+        assert gone <= report["lost"] + unseen, f"{gone} rows are gone, {report['lost']} are counted: {report}"
     other = [key for key in after.keys() & truth.keys() if after[key][0] != truth[key][0]]
     assert [] == other[unseen:], f"{len(other)} rows have values that were never written: {report}"
     # The patient's own samples, and what counts the buffer's own events, came meanwhile.
@@ -168,10 +186,10 @@ def _by_halves(connection: apsw.Connection, first: int, end: int) -> Iterator[tu
         return  # not even the tables
 
 
-def in_a_process(seed: int) -> dict[str, Any]:
+def in_a_process(seed: int, flip: Flip | None = None) -> dict[str, Any]:
     """Do one case in a process of its own; an error, a crash or a hang is in the result as `failed`."""
     reader, writer = multiprocessing.Pipe(duplex=False)
-    child = multiprocessing.get_context("fork").Process(target=_child, args=(seed, writer))
+    child = multiprocessing.get_context("fork").Process(target=_child, args=(seed, flip, writer))
     child.start()
     writer.close()
     try:
@@ -184,12 +202,12 @@ def in_a_process(seed: int) -> dict[str, Any]:
     return {"seed": seed, **result, **({"exit": child.exitcode} if child.exitcode else {})}
 
 
-def _child(seed: int, writer: Any) -> None:
+def _child(seed: int, flip: Flip | None, writer: Any) -> None:
     sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - ends with the process
     rescue.REPLACE_EVERY_S = 0.5  # two replacements in a case are two damages, not a dying card
     rescue.WATCH_S = 0.05
     try:
-        writer.send(run(seed))
+        writer.send(run(seed, flip))
     except BaseException as error:  # noqa: BLE001 - whatever it is, the parent reports it
         writer.send({"failed": f"{type(error).__name__}: {error}"})
     os._exit(0)
@@ -199,11 +217,17 @@ def main() -> int:
     """Run many cases and say what became of them; exit code 1 when any failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.corruption", description=__doc__)
     parser.add_argument("--cases", type=int, default=500)
+    parser.add_argument("--flips", type=int, default=0, help="single bits to flip in the database, and in its log")
     parser.add_argument("--seed", type=int, default=1, help="of the first case; each next one has the next")
     options = parser.parse_args()
     began_s, kinds, failed = time.monotonic(), Counter[str](), 0
-    for seed in range(options.seed, options.seed + options.cases):
-        result = in_a_process(seed)
+    cases: list[Flip | None] = [None] * options.cases
+    cases += FLIPS * (options.flips // 2)
+    for seed, flip in enumerate(cases, options.seed):
+        result = in_a_process(seed, flip)
+        if flip is not None:
+            kinds[f"{flip.file}: rows gone"] += BATCHES * SAMPLES - result.get("there", 0)
+            kinds[f"{flip.file}: rows counted as lost"] += result.get("lost", 0)
         kinds[f"{result.get('damage')}{' live' if result.get('live') else ''}"] += 1
         if result.get("set_aside") and not result.get("live"):
             kinds["moved aside or copied"] += 1
@@ -214,7 +238,7 @@ def main() -> int:
             failed += 1
             print(json.dumps(result), flush=True)
     print(json.dumps(kinds, indent=1))
-    print(f"{failed} of {options.cases} failed; {time.monotonic() - began_s:.0f} s")
+    print(f"{failed} of {len(cases)} failed; {time.monotonic() - began_s:.0f} s")
     return int(failed > 0)
 
 

@@ -91,6 +91,14 @@ def do(path: Path, chance: random.Random, *, in_place: bool = False) -> Damage:
     return Damage(kind.__name__, kind(path, chance))
 
 
+def one_bit(path: Path, chance: random.Random) -> Damage:
+    """Flip a single bit, anywhere; an empty or missing file stays as it is."""
+    if not path.exists() or not path.stat().st_size:
+        return Damage("nothing", 0)
+    flip_one(path, chance, path.stat().st_size)
+    return Damage("one bit", 1)
+
+
 def _overwrite(path: Path, chance: random.Random, content: Callable[[int], bytes]) -> int:
     places = chance.choice((1, 1, 3, 10))
     size = path.stat().st_size

@@ -72,9 +72,8 @@ class RealServer:
         self.start()
 
     def roll_back(self) -> None:
-        """Put the data back as of the last copy, or begin with none; it is to be started."""
-        self.kill()
-        shutil.rmtree(self._data)
+        """Put the data back as of the last copy, or none where there is no copy; it is to be started."""
+        self.wipe()
         if self._copy.exists():
             shutil.copytree(self._copy, self._data)
 

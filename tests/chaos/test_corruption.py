@@ -117,6 +117,13 @@ def test_damaged_files_cost_what_was_damaged_and_nothing_else(first: int) -> Non
     assert [] == [result for result in results if "failed" in result or "exit" in result]
 
 
+@pytest.mark.parametrize("flip", corruption.FLIPS, ids=str)
+def test_a_flipped_bit_costs_what_is_counted(flip: corruption.Flip) -> None:
+    """In the database or its log, at the start or in use: no loop, no value that was never written, no hidden loss."""
+    results = [corruption.in_a_process(seed, flip) for seed in (1, 2)]
+    assert [] == [result for result in results if "failed" in result or "exit" in result]
+
+
 @pytest.mark.parametrize("seed", range(REAL_CASES))
 def test_real_buffer_starts_on_a_damaged_database(folder: Path, seed: int) -> None:
     """`python -m buffer` takes samples within seconds, does not burn the processor, and ends when asked to."""

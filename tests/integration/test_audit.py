@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -78,22 +77,25 @@ def test_real_server_killed_after_its_acknowledgement_gets_its_last_seconds_agai
         assert {number for number, times in server.values(name).items() if times != 1} == set()
 
 
-def test_server_that_comes_back_empty_gets_again_what_was_verified(
-    run_dir: Path, server: RealServer, hasty: dict[str, str]
+@pytest.mark.parametrize("has_backup", [False, True], ids=["empty", "from a backup"])
+def test_server_that_comes_back_with_less_gets_again_what_was_verified(
+    run_dir: Path, server: RealServer, hasty: dict[str, str], has_backup: bool
 ) -> None:
-    """All of it, once, and it is reported until it is there."""
+    """All that it lacks, once, and it is reported until it is there."""
     pipeline = Pipeline(run_dir / "p", f"{server.url}/api/v1/import", hasty)
     ledger = run_dir / "p" / "ledger"
     pipeline.add_program("oracle", f"{sys.executable} -m tests.oracle --age 900 --ledger {ledger}")
     name = oracle.METRIC.replace(".", "_")
     with pipeline:
         wait_for("samples flowing", lambda: len(server.values(name)) > 100)
+        if has_backup:
+            server.back_up()
+            wait_for("samples that are not in the backup", lambda: len(server.values(name)) > 200)
         pipeline.supervisorctl("stop", "oracle")
         expected = oracle.published(ledger)
         verified = "SELECT 1 FROM windows WHERE state = 1 AND samples > 0"
         wait_for("everything verified", lambda: expected <= server.values(name).keys() and pipeline.rows(verified))
-        server.kill(signal.SIGTERM)
-        shutil.rmtree(run_dir / "victoria-metrics")
+        server.roll_back()
         wait_for("the outage", lambda: "upload failed" in pipeline.log("shipper"))
         server.start()
         wait_for("everything at the server", lambda: expected <= server.values(name).keys(), 60)
