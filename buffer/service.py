@@ -116,7 +116,11 @@ class Buffer:
     def measure(self) -> None:
         """Put the sizes and the backlog into the heartbeat."""
         store, status, instruments = self.store, self.status, self._service.instruments
-        status.database_size_bytes, status.wal_size_bytes = store.database_bytes(), store.wal_bytes()
+        try:
+            status.database_size_bytes, status.wal_size_bytes = store.database_bytes(), store.wal_bytes()
+        except OSError as error:  # not allowed into the folder any more; what is open stays open
+            self._service.failed(error)
+            return
         status.free_bytes = free_space.free_bytes(store.path)
         status.unspooled = run_directory.trouble(self._service.run_dir)
         status.pending, status.oldest_pending_ms = list(store.pending.counts), self._oldest_ms()

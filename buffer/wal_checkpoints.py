@@ -43,7 +43,12 @@ class WalCheckpoints:
     def step(self) -> None:
         """Checkpoint when the interval is over or the log has grown too large."""
         since_s = time.monotonic() - self._last_s
-        if self._is_due(since_s) or since_s >= self._service.config.settings.storage.wal_checkpoint_interval_s:
+        try:
+            is_due = self._is_due(since_s)
+        except OSError as error:
+            self._service.failed(error)
+            return
+        if is_due or since_s >= self._service.config.settings.storage.wal_checkpoint_interval_s:
             self.checkpoint()
 
     def checkpoint(self) -> bool:
@@ -54,6 +59,10 @@ class WalCheckpoints:
         except errors.Error as error:
             self._store.notice(error)
             self._service.failed(error, error_code=errors.code(error))
+            self._failed = True
+            return False
+        except OSError as error:  # not allowed into the folder any more
+            self._service.failed(error)
             self._failed = True
             return False
         self._failed = False

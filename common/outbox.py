@@ -211,6 +211,8 @@ class Outbox:
             return self._fd is not None and os.path.samestat(Path(self._spool or "").stat(), os.fstat(self._fd))
         except FileNotFoundError:
             return False
+        except OSError:  # not allowed to look: what is open can be written all the same
+            return True
 
 
 def _record(entry: Entry) -> bytes:

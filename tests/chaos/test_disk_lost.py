@@ -12,11 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from buffer.storage import database
 from tests import oracle
 from tests.chaos.disks import fill, folder, patient, small_disk, stored
+from tests.chaos.failing_disk import READ, SYNC, WRITE, failing_disk
 from tests.harness import ROOT, wait_for
 
 __all__ = ["folder"]
@@ -42,6 +45,27 @@ def test_file_that_cannot_be_written_any_more(folder: Path) -> None:
             subprocess.run(["chattr", "-i", *files], check=True)
         treated.wait_until("all is acked", acked)
         assert dict.fromkeys(range(6000), 1) == stored(folder / "home/metrics.db", "patient.number")
+
+
+@pytest.mark.parametrize("failing", [READ, WRITE, SYNC])
+def test_disk_that_fails_for_a_while(folder: Path, failing: str) -> None:
+    """Reads, writes or syncs that end in EIO are reported, end nothing, and cost no sample."""
+    with failing_disk() as disk, patient(folder / "home", folder / "run") as treated:
+        treated.wait_until("samples are stored", treated.publish(1_000))
+        disk.failing.add(failing)
+        acked = treated.publish(2_000)
+        treated.wait_until("the disk fails", lambda: disk.failed > 2 or acked())
+        treated.ask(op="lease", priority=2, max_samples=500, before_ms=None)
+        treated.buffer.checkpoints.checkpoint()
+        treated.wait_until("the disk fails", lambda: disk.failed > 0)
+        disk.failing.clear()
+        treated.wait_until("all is acked", acked)
+        treated.wait_until("all is well", treated.is_well)
+        treated.ask(op="hello")
+        treated.drain_everything()
+        treated.wait_until("more is acked", treated.publish(100))
+        assert treated.process._error is None
+    assert dict.fromkeys(range(3100), 1) == stored(folder / "home/metrics.db", "patient.number")
 
 
 def test_start_on_a_read_only_disk_waits(folder: Path) -> None:
@@ -159,6 +183,19 @@ def test_permission_that_is_missing_at_start_and_given_later(folder: Path) -> No
         wait_for("more samples", lambda: len(stored(database, oracle.METRIC)) > before + 50)
         let_in(home)
         settle(processes, database, ledger)
+
+
+def test_folder_that_may_not_be_looked_into_any_more(folder: Path) -> None:
+    """Sizes are not known then; what is open is read and written as before."""
+    with patient(folder / "home", folder / "run") as treated:
+        treated.wait_until("samples are stored", treated.publish(100))
+        with mock.patch.object(database, "size", side_effect=PermissionError(13, "Permission denied")):
+            treated.buffer.measure()
+            treated.buffer.checkpoints.step()
+            assert not treated.buffer.checkpoints.checkpoint()
+            assert "Permission denied" in str(treated.process._error)
+            treated.wait_until("more samples are stored", treated.publish(100))
+        assert treated.buffer.checkpoints.checkpoint()
 
 
 def lock_out(folder: Path) -> None:
