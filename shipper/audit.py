@@ -28,6 +28,7 @@ from shipper.report import Report
 
 LEAST_RETENTION_S = 86_400.0  # VictoriaMetrics refuses to start with less
 NEXT_S = 1.0  # between two windows while there are more
+MOST_INTERVALS = 10  # until a window that is queued before the server is asked for again
 UNREACHABLE_S = 600.0  # then the query side is tried again
 PATIENCE = 5  # comparisons: then a server whose newest sample stays has lost the window, nothing is on its way to it
 # An export takes about as many bytes as to send the same samples, but down, where there is more room.
@@ -108,27 +109,36 @@ class Auditor:
         self._report_progress(found)
         if found["start_ms"] is None:
             return settings.interval_s
-        if not self._compare_window(found):
-            return settings.interval_s
-        self._report.status.audit = "ok"
-        return NEXT_S
+        return self._compare_window(found)
 
-    def _compare_window(self, found: dict[str, Any]) -> bool:
-        """Compare a window and tell the buffer; False where what is missing may be on its way."""
+    def _compare_window(self, found: dict[str, Any]) -> float:
+        """Compare a window; return in how many seconds to look again."""
         self._duplicates.look()
+        if self._queues and self._is_on_its_way(found, self._newest(found)):  # the cheapest question first
+            return self._wait_s(found)
         uploaded = uploaded_of(found)
         there = self._own(found, uploaded) if self._duplicates.found else self._there(found)
         numbers = short(uploaded, there)
         if not numbers:
             whole = [one.number for one in uploaded if one.required < one.samples <= there[one.labels]]
             self._buffer.verdict(found, [], whole)
-            return True
-        newest_ms = max(map(self._server.newest, devices_of(found)), default=0)
-        if self._is_on_its_way(found, newest_ms):
-            return False
-        missing = self._missing(found, [one for one in uploaded if one.number in numbers], there)
-        self._buffer.verdict(found, missing, has_device=newest_ms > 0)
-        return True
+        else:
+            newest_ms = self._newest(found)
+            if self._is_on_its_way(found, newest_ms):
+                return self._wait_s(found)
+            missing = self._missing(found, [one for one in uploaded if one.number in numbers], there)
+            self._buffer.verdict(found, missing, has_device=newest_ms > 0)
+        self._report.status.audit = "ok"
+        return NEXT_S
+
+    def _newest(self, found: dict[str, Any]) -> int:
+        return max(map(self._server.newest, devices_of(found)), default=0)
+
+    def _wait_s(self, found: dict[str, Any]) -> float:
+        """Return when a window may be there: a queue moves on with the time, as a rule."""
+        behind_s = (found["start_ms"] + found["width_ms"] - (self._newest_ms or 0)) / 1000
+        interval_s = self._remote.audit.interval_s
+        return max(interval_s, min(behind_s, MOST_INTERVALS * interval_s) if self._queues else 0.0)
 
     def _report_progress(self, found: dict[str, Any]) -> None:
         until_ms, unverified = found["verified_until_ms"], found["unverified_samples"]
