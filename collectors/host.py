@@ -12,6 +12,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -48,6 +49,11 @@ class Host:
     faults: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     on_read: Callable[[str], None] = field(default=lambda _path: None)
+    _trusted: frozenset[int] | None = field(default=None, init=False)
+    _prefix: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        self._prefix = str(self.root).rstrip("/")
 
     def begin(self, now_s: float | None = None) -> None:
         """Begin a collect: read the clock once, and clear the faults of the last collect."""
@@ -55,6 +61,7 @@ class Host:
         self.absent = set()
         self.faults = {}
         self.notes = {}
+        self._trusted = None
 
     def text(self, path: str) -> str | None:
         """Return a file's content, or None where it is absent or unreadable.
@@ -99,13 +106,13 @@ class Host:
 
     def trusted_users(self) -> frozenset[int]:
         """Return the users whose programs and files in /tmp are believed: root, belaUI's, this process' own."""
-        users = {os.geteuid()}
-        for path in ("", BELAUI):  # the root itself is root's; a recorded tree is of whoever has it here
-            try:
-                users.add(os.stat(os.path.join(self.root, path)).st_uid)
-            except OSError:
-                continue
-        return frozenset(users)
+        if self._trusted is None:  # asked once a collect
+            users = {os.geteuid()}
+            for path in ("", BELAUI):  # the root itself is root's; a recorded tree is of whoever has it here
+                with suppress(OSError):
+                    users.add(os.stat(os.path.join(self.root, path)).st_uid)
+            self._trusted = frozenset(users)
+        return self._trusted
 
     def parse(self, path: str, parser: Callable[[list[str]], Parsed | None]) -> Parsed | None:
         """Return what a parser makes of a file's lines, or None where that is nothing.
@@ -213,7 +220,7 @@ class Host:
     def _below(self, path: str) -> str:
         """Return a path, one from a configuration may begin with a slash, below the root."""
         self.on_read(path)
-        return os.path.join(self.root, path.lstrip("/"))
+        return f"{self._prefix}/{path.lstrip('/')}"
 
     def _unreadable(self, path: str, error: OSError | ValueError) -> None:
         if not isinstance(error, OSError):  # a NUL in a name

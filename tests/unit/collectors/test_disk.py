@@ -33,7 +33,7 @@ def test_sectors_of_the_device_on_demand() -> None:
     first = collector.at(0)
     assert 9120448000 * 4096 == first["disk.read_bytes_total", "nvme0n1"]
     assert 204800 * 512 == first["disk.read_bytes_total", "sda"]
-    collector.host.root = DISKS / "1"
+    collector.host = Host(DISKS / "1")
     assert 64_000 * 4096 / 10 == collector.at(10)["disk.write_bytes_per_second", "nvme0n1"]
 
 
