@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Iterable
 
+from collectors.srt.columns import Answers, SentPackets
 from collectors.srt.filters import ACK, HANDSHAKE, NAK, RETRANSMITTED_BIT, SRTLA_ACK
 
 ENCODER, RECEIVER = 7, 9  # numbers of the two SRT sockets
@@ -50,3 +52,18 @@ def handshake(receiver_ms: int, sender_ms: int, window: int, first: int = 1, *, 
 def answer(numbers: Iterable[int]) -> bytes:
     """Return the SRTLA receiver's answer to ten packets."""
     return struct.pack(">I10I", SRTLA_ACK << 16, *numbers)
+
+
+def stamp(at_s: float) -> int:
+    """Return a time as the kernel writes it."""
+    return int.from_bytes(struct.pack("=II", int(at_s), int(at_s % 1 * 1e9)), sys.byteorder)
+
+
+def left(at_s: float, payload: bytes, length: int, interface: int) -> SentPackets:
+    """Return a data packet that has left over a link, by its payload and the length of all of it."""
+    return SentPackets([stamp(at_s)], [interface], list(struct.unpack_from("=I", payload)), [length])
+
+
+def answered(at_s: float, payload: bytes, interface: int) -> Answers:
+    """Return an answer that has come over a link, by its payload."""
+    return Answers([stamp(at_s)], [interface], [struct.unpack_from("=10I", payload, 4)])

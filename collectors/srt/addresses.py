@@ -2,7 +2,8 @@
 
 Reads: proc/net/{udp,route,fib_trie}.
 Source: proc(5), net/ipv4/fib_trie.c.
-Errors: a file that is absent or not understood is nothing known.
+Errors: a file that is absent or not understood is nothing known. What was made of a text is kept for the next look,
+    twice a second, at which it is nearly always the same.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from collectors.host import Host
@@ -23,7 +25,7 @@ _LOCAL = re.compile(r"\s*/(\d+) host LOCAL")
 
 
 class Network(NamedTuple):
-    """An IPv4 network, as numbers: this is asked twice a second, and `ipaddress` takes twenty times as long."""
+    """An IPv4 network, as numbers: `ipaddress` takes twenty times as long."""
 
     begin: int
     mask: int
@@ -65,22 +67,39 @@ def parse(lines: Iterable[str]) -> dict[str, SocketQueue] | None:
     return found if has_head else None
 
 
-def interfaces(host: Host, addresses: Iterable[str]) -> dict[str, str]:
+class Networks(NamedTuple):
+    """The kernel's networks.
+
+    Attributes:
+        routes: those without a gateway and their interfaces, the narrowest first.
+        local: this machine's own.
+    """
+
+    routes: list[tuple[Network, str]]
+    local: list[Network]
+
+
+def networks(host: Host) -> Networks:
+    """Return the networks as they are now."""
+    return Networks(parse_routes(host.text(ROUTES) or ""), parse_local(host.text(LOCAL) or ""))
+
+
+def interfaces(known: Networks, addresses: Iterable[str]) -> dict[str, str]:
     """Return the interface of each address, by the narrowest directly connected network that holds it."""
-    networks = host.parse(ROUTES, parse_routes) or []
     found = {}
     for address in addresses:
         number = _number(address)
-        name = next((name for network, name in networks if network.has(number)), None)
+        name = next((name for network, name in known.routes if network.has(number)), None)
         if name is not None:
             found[address] = name
     return found
 
 
-def parse_routes(lines: Iterable[str]) -> list[tuple[Network, str]]:
+@lru_cache(maxsize=1)
+def parse_routes(text: str) -> list[tuple[Network, str]]:
     """Return the networks without a gateway of ``/proc/net/route``, the narrowest first."""
     found = []
-    for line in lines:
+    for line in text.splitlines():
         columns = line.split()
         if len(columns) >= 8 and columns[2] == "00000000":
             try:
@@ -92,20 +111,20 @@ def parse_routes(lines: Iterable[str]) -> list[tuple[Network, str]]:
     return sorted(found, key=lambda row: -row[0].mask)
 
 
-def missing(host: Host, addresses: Iterable[str]) -> set[str]:
+def missing(known: Networks, addresses: Iterable[str]) -> set[str]:
     """Return which of these addresses no interface of this machine has; none where that cannot be read."""
-    networks = host.parse(LOCAL, parse_local)
-    if not networks:
+    if not known.local:
         return set()
     numbers = {address: _number(address) for address in addresses}
-    return {address for address, number in numbers.items() if not any(one.has(number) for one in networks)}
+    return {address for address, number in numbers.items() if not any(one.has(number) for one in known.local)}
 
 
-def parse_local(lines: Iterable[str]) -> list[Network]:
+@lru_cache(maxsize=1)
+def parse_local(text: str) -> list[Network]:
     """Return the networks of ``/proc/net/fib_trie`` that are this machine's own."""
     found: dict[Network, None] = {}
     leaf = ""
-    for line in lines:
+    for line in text.splitlines():
         if match := _LEAF.match(line):
             leaf = match[1]
         elif leaf and (match := _LOCAL.match(line)) and (bits := int(match[1])) <= 32:

@@ -51,15 +51,20 @@ class Bond:
     changed_s: float | None = None
     readdressed_s: dict[str, float] = field(default_factory=dict)
     left_s: dict[str, float] = field(default_factory=dict)
+    _seen: object = None  # what all this was made of
 
     def follow(self, host: Host, addresses: Sequence[str], tap: Tap | None) -> None:
         """Take in the sender's list as it is now."""
+        networks = kernel.networks(host)
+        seen = networks, list(addresses), [link.interface for link in tap.links.values()] if tap is not None else []
+        if seen == self._seen:
+            return
+        self._seen = seen
         if list(addresses) != self.listed:
             self.changed_s = host.now_s if self.listed else None
             self.listed = list(addresses)
-        known = [*addresses, *self.interfaces]
-        self.missing = kernel.missing(host, known) if known else set()
-        names = kernel.interfaces(host, addresses) if addresses else {}
+        self.missing = kernel.missing(networks, [*addresses, *self.interfaces])
+        names = kernel.interfaces(networks, addresses)
         for address in addresses:
             self.interfaces[address] = _name(address, tap, names) or self.interfaces.get(address, "")
         taken = {self.interfaces[address] for address in addresses} - {LOOPBACK}
@@ -150,7 +155,7 @@ def samples(host: Host, bond: Bond, tap: Tap | None, now_s: float) -> Iterator[S
     if ups:
         yield Sample("srtla.active_links", sum(ups))
     if tap is not None:
-        yield from _efficiency(tap, now_s)
+        yield from _efficiency(tap)
 
 
 def _change(link: str, address: str, before: str, now: LinkState) -> Iterator[Event]:
@@ -182,7 +187,7 @@ def _tapped(tap: Tap, address: str, tags: Tags, now_s: float, report: LinkReport
         yield Sample("srtla.link_bytes_total", count, {**tags, "direction": direction})
     rtt_ms, loss, rate = (
         link.trips.median_ms(now_s),
-        link.packets.loss_percent(now_s),
+        link.packets.loss_percent(),
         link.packets.delivered_bps(now_s),
     )
     if loss is not None:
@@ -201,9 +206,8 @@ def _reported(report: LinkReport, tags: Tags) -> Iterator[Sample]:
         yield Sample(f"srtla.{name}", number, tags)
 
 
-def _efficiency(tap: Tap, now_s: float) -> Iterator[Sample]:
+def _efficiency(tap: Tap) -> Iterator[Sample]:
     """Yield what share of all that left arrived, over the last seconds."""
-    windows = [link.packets.window(now_s) for link in tap.links.values()]
-    sent, lost = (sum(window[at] for window in windows) for at in (0, 1))
+    sent, lost = tap.window()
     if sent > 0:
         yield Sample("srtla.bond_efficiency_percent", round(100 * (sent - lost) / sent, 2))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from collections.abc import Sequence
 from itertools import takewhile
 from statistics import median
 from typing import NamedTuple
@@ -22,7 +23,6 @@ from collectors.srt.filters import (
     DROP_REQUEST,
     HANDSHAKE,
     NAK,
-    RETRANSMITTED_BIT,
     SHUTDOWN,
     SRT_KEEPALIVE,
 )
@@ -31,14 +31,14 @@ from collectors.srt.loss_reports import SEQUENCES, WINDOW, LossReports, distance
 
 SILENT_S = 3.0  # an ACK comes every 10 ms, a keepalive each second; belacoder itself gives up after 6 s
 MEASURED_S = 5.0  # a collect
-TICK_S = 0.02  # of belacoder's controller
+READING_S = 0.05  # between two readings for the controller where no acknowledgement comes
 
 _WORD = struct.Struct(">I")
 _HEAD = struct.Struct(">IIII")  # type, type-specific, timestamp, socket number
 _ACK = struct.Struct(">IIIIIII")  # last seq, RTT, variance, free buffer, packets/s, capacity, bytes/s
 _HEADER_BYTES = 16
 _FIRST_RTT = (100_000, 50_000)  # the defaults, before anything was measured
-_SLACK = DATA_SAMPLE + 1 + 64  # packets that may have been sent since the last sample
+_SLACK = DATA_SAMPLE + 1 + 240  # packets that may have been sent since the last one that is known of
 
 
 class Measured(NamedTuple):
@@ -69,7 +69,7 @@ class SrtConnection:
         losses: what the receiver has reported lost.
         dropped, acknowledged: packets, since the start.
         negotiated: what the handshake said.
-        packet_bytes: payload of a data packet, from the last sample.
+        packet_bytes: payload of a data packet, of the last one that was seen.
         acked: number of the first packet that the receiver waits for, None before it is known.
         readings: for the controller, the oldest first; taken by who follows it.
         encoder: number of the encoder's SRT socket, None before it is known.
@@ -86,11 +86,39 @@ class SrtConnection:
         self.readings: deque[ControllerInput] = deque(maxlen=1024)
         self.ended_s: float | None = None
         self._sent: int | None = None
+        self._newest: int | None = None
+        self._leaving: deque[tuple[float, int]] = deque(maxlen=1024)
         self._ack_number: int | None = None
         self._rtt_ms: float | None = None
         self._acks: deque[tuple[float, tuple[int, ...]]] = deque(maxlen=1024)
         self._heard_s: float | None = None
         self._unknown_until_s: float | None = None
+
+    def send(self, sent: Sequence[tuple[float, int]], length: int) -> None:
+        """Take in when some of the data packets left, the oldest first; each counts from its time on.
+
+        Args:
+            sent: times, seconds, and numbers.
+            length: of a packet's UDP payload, bytes.
+        """
+        self._leaving.extend(sent)
+        self.packet_bytes = length - _HEADER_BYTES
+        newest, known = sent[-1][1], self._newest
+        ahead = distance(known, newest) if known is not None else 1
+        if 0 < ahead < SEQUENCES // 2:
+            self._newest = newest
+            if known is not None:
+                self.losses.forget(known + 1 + _SLACK, min(ahead, WINDOW))
+
+    def reach(self, at_s: float) -> None:
+        """Go on to a time: what has left until then is sent."""
+        leaving = self._leaving
+        while leaving and leaving[0][0] <= at_s:
+            left_s, number = leaving.popleft()
+            if self._sent is None or 0 < distance(self._sent, number) < SEQUENCES // 2:
+                self._sent = number
+                if not self.readings or left_s - self.readings[-1].at_s >= READING_S:
+                    self._read(left_s)
 
     def take(self, at_s: float, payload: bytes, length: int, *, is_from_encoder: bool) -> None:
         """Take a packet in.
@@ -103,6 +131,7 @@ class SrtConnection:
         """
         if len(payload) < _HEADER_BYTES:
             return
+        self.reach(at_s)
         first, second, _, number = _HEAD.unpack_from(payload)
         kind = first >> 16
         if kind == ACK and second == self._ack_number:
@@ -110,7 +139,7 @@ class SrtConnection:
         if kind == HANDSHAKE:
             self._handshake(at_s, payload, number, is_from_encoder=is_from_encoder)
         elif is_from_encoder:
-            self._from_encoder(at_s, first, second, payload, length)
+            self._from_encoder(at_s, first, payload, length)
         elif number == self.encoder or (self.encoder is None and self._is_plausible(kind, payload)):
             self.encoder = number
             self._to_encoder(at_s, kind, second, payload)
@@ -140,7 +169,7 @@ class SrtConnection:
         return None if self.acked is None else distance(number, self.acked) - 1 < SEQUENCES // 2
 
     def waiting_packets(self) -> int | None:
-        """Return how many packets were sent and are not acknowledged yet, to a sample's precision of 16."""
+        """Return how many packets were sent and are not acknowledged yet, to a precision of about 16."""
         if self._sent is None or self.acked is None:
             return None
         waiting = distance(self.acked, self._sent) + 1
@@ -160,7 +189,7 @@ class SrtConnection:
     def begin(self) -> None:
         """Forget what belongs to the connection before: a new one begins with numbers of its own."""
         self.begun += 1
-        self.acked = self._sent = self._ack_number = self._rtt_ms = self._heard_s = None
+        self.acked = self._sent = self._newest = self._ack_number = self._rtt_ms = self._heard_s = None
         self.encoder = None
         self.negotiated = Negotiated()
         self.ended_s = self._unknown_until_s = None
@@ -172,10 +201,11 @@ class SrtConnection:
         if self._heard_s is not None and self._heard_s < at_s:
             self.begin()
 
-    def _from_encoder(self, at_s: float, first: int, second: int, payload: bytes, length: int) -> None:
+    def _from_encoder(self, at_s: float, first: int, payload: bytes, length: int) -> None:
         kind = first >> 16
         if not first >> 31:
-            self._data(at_s, first, second, length)
+            self.send([(at_s, first)], length)
+            self.reach(at_s)
         elif kind == DROP_REQUEST and len(payload) >= _HEADER_BYTES + 8:
             low, high = struct.unpack_from(">II", payload, _HEADER_BYTES)
             self.dropped += min(distance(low, high) + 1, WINDOW)
@@ -206,19 +236,6 @@ class SrtConnection:
     def _end(self, at_s: float) -> None:
         self._heard_s = None
         self.ended_s = at_s
-
-    def _data(self, at_s: float, number: int, second: int, length: int) -> None:
-        if second & RETRANSMITTED_BIT:
-            return
-        if self._sent is not None:
-            ahead = distance(self._sent, number)
-            if not 0 < ahead < SEQUENCES // 2:
-                return
-            self.losses.forget(self._sent + 1 + _SLACK, min(ahead, WINDOW))
-        self._sent = number
-        self.packet_bytes = length - _HEADER_BYTES
-        if self.acked is not None and (not self.readings or at_s - self.readings[-1].at_s >= TICK_S):
-            self._read(at_s)
 
     def _ack(self, at_s: float, ack_number: int, payload: bytes) -> None:
         ack = _ACK.unpack_from(payload, _HEADER_BYTES)

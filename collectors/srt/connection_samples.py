@@ -46,7 +46,7 @@ def connection(tap: Tap, before: Totals, now_s: float, wall_s: float) -> Iterato
     yield Sample("srt.tap_missed_packets_total", tap.missed)
     if not tap.missed_now:
         yield from _rates(before, now, seen.packet_bytes)
-        yield from _loss(tap, before, now, wall_s)
+        yield from _loss(tap, before, now)
     before.at_s, before.first, before.again, before.reported = now.at_s, now.first, now.again, now.reported
     yield from _measured(tap, wall_s)
     waiting = seen.waiting_packets()
@@ -56,7 +56,7 @@ def connection(tap: Tap, before: Totals, now_s: float, wall_s: float) -> Iterato
 
 def at_once(tap: Tap, wall_s: float) -> Iterator[Glimpse]:
     """Yield the round trip and the loss of now, for what cannot wait until the next collect."""
-    rtt_ms, loss = tap.connection.measured(wall_s, AT_ONCE_S).rtt_ms, _lost_percent(tap, wall_s)
+    rtt_ms, loss = tap.connection.measured(wall_s, AT_ONCE_S).rtt_ms, _lost_percent(tap)
     if rtt_ms is not None:
         yield Glimpse("srt.rtt_ms", rtt_ms)
     if loss is not None and not tap.missed_now:
@@ -74,7 +74,7 @@ def _rates(before: Totals, now: Totals, packet_bytes: int | None) -> Iterator[Sa
         yield Sample("srt.bitrate_bits_per_second", round(rate))
 
 
-def _loss(tap: Tap, before: Totals, now: Totals, wall_s: float) -> Iterator[Sample]:
+def _loss(tap: Tap, before: Totals, now: Totals) -> Iterator[Sample]:
     """Yield what share did not arrive: over bonded links what no link delivered, or else what was reported.
 
     Over links of different length much is reported that only comes later: its share is a figure of its own.
@@ -83,17 +83,16 @@ def _loss(tap: Tap, before: Totals, now: Totals, wall_s: float) -> Iterator[Samp
     share = None if before.at_s is None or first <= 0 else round(min(100.0, 100 * reported / first), 3)
     if share is not None:
         yield Sample("srt.reported_loss_percent", share)
-    lost = _lost_percent(tap, wall_s)
+    lost = _lost_percent(tap)
     if lost is None and not tap.links:
         lost = share
     if lost is not None:
         yield Sample("srt.packet_loss_percent", lost)
 
 
-def _lost_percent(tap: Tap, wall_s: float) -> float | None:
+def _lost_percent(tap: Tap) -> float | None:
     """Return what share of the last packets no link delivered; None without links, or after too few packets."""
-    windows = [link.packets.window(wall_s) for link in tap.links.values()]
-    sent, lost = (sum(window[at] for window in windows) for at in (0, 1))
+    sent, lost = tap.window()
     return round(100 * lost / sent, 3) if sent >= MIN_SENT else None
 
 

@@ -1,6 +1,7 @@
 """Why the bitrate was lowered: an event with the rule, its numbers and the cause, stamped when it happened.
 
-What the encoder is set to is read where the kernel tells (`/proc/mpp_service`); elsewhere it is followed by the rules.
+What the encoder is set to is read where the kernel tells (`/proc/mpp_service`): then its controller is followed over
+the last seconds once the bitrate has fallen. Elsewhere the controller is followed all the time.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from collectors import belabox, mpp
 from collectors.host import Host, unsigned
 from collectors.srt.bond import Bond
 from collectors.srt.causes import cause
+from collectors.srt.connection import ControllerInput
 from collectors.srt.controller import LEAST_BPS, Controller, ControllerDecision
 from collectors.srt.tap import Tap
 from common.events import Event
 
 AT_ONCE_S = 2.0  # a fall within so long is one cut
 KEPT_S = 5.0
+KEPT_READINGS = 512  # ten seconds: more than the controller's averages reach back
 CLEAR_S = 0.4  # until the next look: a link that has gone is silent for long enough then
 GRAVEST = ("to the minimum", "10 % at a time", "100 kbit/s at a time")
 
@@ -52,6 +55,7 @@ class Cuts:
         self._is_new = True
         self._sent: tuple[float, int] | None = None
         self._set: deque[_Set] = deque()
+        self._readings: deque[ControllerInput] = deque(maxlen=KEPT_READINGS)
         self._decisions: deque[ControllerDecision] = deque()
         self._floor: int | None = None
         self._named: ControllerDecision | None = None
@@ -71,12 +75,14 @@ class Cuts:
             now_s: wall clock, seconds.
         """
         rate = self._rate(tap, now_s)
-        readings = list(tap.connection.readings)
+        self._readings += tap.connection.readings
         tap.connection.readings.clear()
         session = mpp.encoding(host, belabox.ENCODERS)
         is_set = mpp.number(session, "bitrate") if session is not None else None
         self._prepare(host, latency_ms, is_set, rate)
-        self._decisions += self._controller.follow(readings, rate)
+        if not is_set or self._has_fallen(is_set, cut_percent, now_s):
+            self._decisions += self._controller.follow(self._readings, rate)
+            self._readings.clear()
         if is_set:
             self._controller.bitrate = is_set
         self._remember(is_set, now_s)
@@ -120,15 +126,23 @@ class Cuts:
     def _is_later(self, decision: ControllerDecision) -> bool:
         return not self._set or decision.at_s > self._set[-1].at_s
 
+    def _recent(self, now_s: float) -> list[_Set]:
+        """Return what it was set to within the time of one cut."""
+        return [one for one in self._set if now_s - one.at_s <= AT_ONCE_S + 0.5]
+
+    def _has_fallen(self, now: int, cut_percent: float, now_s: float) -> bool:
+        """Return whether a bitrate is a cut, or a deeper one than the last."""
+        high = max((one.bps for one in self._recent(now_s)), default=0)
+        least = high if self._floor is None else min(high, self._floor)
+        return bool(now) and now <= least * (1 - cut_percent / 100)
+
     def _judge(self, tap: Tap, bond: Bond, cut_percent: float, now_s: float) -> None:
         now = self._set[-1].bps
         if self._floor is not None and now > self._floor * (1 + cut_percent / 100):
             self._floor = self._named = None  # it has risen again: the next fall is another one
-        recent = [one for one in self._set if now_s - one.at_s <= AT_ONCE_S + 0.5]
-        high = max(recent, key=lambda one: (one.bps, one.at_s))
-        least = high.bps if self._floor is None else min(high.bps, self._floor)
-        if not now or now > least * (1 - cut_percent / 100):
+        if not self._has_fallen(now, cut_percent, now_s):
             return
+        high = max(self._recent(now_s), key=lambda one: (one.bps, one.at_s))
         decision = self._decision(high.at_s)
         if self._named is not None and (decision is None or _gravity(decision) >= _gravity(self._named)):
             return  # the same fall goes on

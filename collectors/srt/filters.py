@@ -43,12 +43,14 @@ _SOURCE, _TARGET, _SOURCE_PORT, _TARGET_PORT, _UDP_LENGTH = 12, 16, 20, 22, 24
 _PAYLOAD, _SECOND_WORD, _SOCKET_NUMBER = 28, 32, 40
 HEADER_BYTES = 44  # of IP, UDP and SRT; a keepalive with its time
 CONTROL_BYTES = 420
+ANSWER_BYTES = 44  # kind and ten numbers
 
 
 def control(
-    loopback: int, srt_port: int, srtla_port: int, receiver: str | None = None, encoder: int | None = None
-) -> bytes:
-    """Return the program that picks control packets, and samples of data packets on `lo`.
+    loopback: int, srt_port: int, srtla_port: int,
+    receiver: str | None = None, encoder: int | None = None, *, samples: bool = True,
+) -> bytes:  # fmt: skip
+    """Return the program that picks control packets, and samples of data packets on `lo` where these are asked for.
 
     Args:
         loopback: index of the interface `lo`.
@@ -56,6 +58,7 @@ def control(
         srtla_port: the receiver's.
         receiver: its address, where it is known: others are not listened to.
         encoder: number of its SRT socket, where it is known: what is meant for another is not looked at.
+        samples: whether to pick data packets too: where the links do not show what was sent.
     """
     return assemble(
         [
@@ -66,7 +69,7 @@ def control(
             Step(LOAD_HALF, _SOURCE_PORT),
             Step(JUMP_EQUAL, srtla_port, "from receiver"),
             Step(JUMP_EQUAL, srt_port, "from sender", "drop"),
-            *_from_encoder(loopback),
+            *_from_encoder(loopback, samples=samples),
             *_to_encoder(loopback, encoder),
             *_to_receiver(),
             *_from_receiver(receiver),
@@ -86,6 +89,24 @@ def uplinks(srtla_port: int) -> bytes:
             Step(JUMP_EQUAL, OUTGOING, otherwise="drop"),
             Step(LOAD_WORD, _PAYLOAD),
             Step(JUMP_SET, CONTROL_BIT, "drop", "header"),
+            *_ends(),
+        ]
+    )
+
+
+def answers(srtla_port: int, receiver: str | None = None) -> bytes:
+    """Return the program that picks the receiver's answers to data packets; its address, where it is known."""
+    return assemble(
+        [
+            *_udp(),
+            Step(LOAD_HALF, _SOURCE_PORT),
+            Step(JUMP_EQUAL, srtla_port, otherwise="drop"),
+            Step(LOAD_HALF, _PAYLOAD),
+            Step(JUMP_EQUAL, SRTLA_ACK, otherwise="drop"),
+            Step(LOAD_HALF, _UDP_LENGTH),
+            Step(JUMP_GREATER_EQUAL, 8 + ANSWER_BYTES, otherwise="drop"),
+            *_not_of_others(receiver),
+            Step(RETURN, 28 + ANSWER_BYTES),
             *_ends(),
         ]
     )
@@ -193,17 +214,15 @@ def _kinds(kinds: Sequence[int], target: str) -> Iterator[Step]:
         yield Step(JUMP_EQUAL, kind, target)
 
 
-def _from_encoder(loopback: int) -> Iterator[Step]:
+def _from_encoder(loopback: int, *, samples: bool) -> Iterator[Step]:
     """Pick what the encoder says to srtla_send."""
     yield label("to sender")
     yield from _on_loopback(loopback)
     yield from _kinds((HANDSHAKE, SHUTDOWN, DROP_REQUEST), "control")
-    yield Step(LOAD_WORD, _PAYLOAD)
-    yield Step(JUMP_SET, CONTROL_BIT, "drop")
-    yield Step(LOAD_WORD, _SECOND_WORD)
-    yield Step(JUMP_SET, RETRANSMITTED_BIT, "drop")
-    yield Step(LOAD_WORD, _PAYLOAD)
-    yield Step(JUMP_SET, DATA_SAMPLE, "drop", "header")
+    if samples:
+        yield Step(LOAD_WORD, _PAYLOAD)
+        yield Step(JUMP_SET, CONTROL_BIT | DATA_SAMPLE, "drop", "header")
+    yield Step(RETURN, 0)
 
 
 def _to_encoder(loopback: int, encoder: int | None) -> Iterator[Step]:
@@ -234,10 +253,15 @@ def _to_receiver() -> Iterator[Step]:
 def _from_receiver(receiver: str | None) -> Iterator[Step]:
     """Pick what the receiver answers over the links."""
     yield label("from receiver")
+    yield from _not_of_others(receiver)
+    yield from _kinds((KEEPALIVE, REG2, REG3, REG_ERR, REG_NGP, REG_NAK), "header")
+    yield Step(RETURN, 0)
+
+
+def _not_of_others(receiver: str | None) -> Iterator[Step]:
+    """Let what has come pass; where the receiver is known, from that alone."""
     yield Step(LOAD_BYTE, PACKET_TYPE)
     yield Step(JUMP_EQUAL, OUTGOING, "drop")
     if receiver is not None:
         yield Step(LOAD_WORD, _SOURCE)
         yield Step(JUMP_EQUAL, _number(receiver), otherwise="drop")
-    yield from _kinds((KEEPALIVE, REG2, REG3, REG_ERR, REG_NGP, REG_NAK), "header")
-    yield Step(JUMP_EQUAL, SRTLA_ACK, "control", "drop")

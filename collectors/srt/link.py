@@ -8,17 +8,15 @@ Sources: srtla_rec.c (register_packet, conn_reg), srtla_send.c (connection_house
 from __future__ import annotations
 
 import math
-import struct
 
-from collectors.srt.filters import KEEPALIVE, REG1, REG2, REG3, REG_ERR, REG_NAK, REG_NGP, SRTLA_ACK
+from collectors.srt.columns import Answers, SentPackets, seconds
+from collectors.srt.filters import KEEPALIVE, REG1, REG2, REG3, REG_ERR, REG_NAK, REG_NGP
 from collectors.srt.packet_fates import ACKED, Judge, PacketFates
 from collectors.srt.round_trips import RoundTrips
 
 SILENT_S = 2.5  # srtla_send gives a link up after 4 s
 IDLE_SILENT_S = 4.5  # of one that is only asked with keepalives, every two seconds: one of them may be lost
 QUIET_S = 1.0  # another interface takes the link over when the one it was on has had no packet for so long
-
-_ANSWER = struct.Struct("=4x10I")  # numbers as this machine reads them: only compared
 
 
 class Link:
@@ -49,18 +47,18 @@ class Link:
         self._registration_attempts = 0
         self._seen_s = 0.0
 
-    def send(self, at_s: float, number: int, length: int, interface: int) -> None:
-        """Take in a data packet that left; `number` is its first word as this machine reads it."""
-        if interface != self.interface and not self._moves_to(interface, at_s):
-            return
-        self._seen_s = at_s
-        self.packets.send(at_s, number, length)
+    def send(self, packets: SentPackets) -> None:
+        """Take in data packets that left."""
+        if packets.interfaces.count(self.interface) < len(packets.interfaces):
+            packets = packets.which(map(self._is_on_route, packets.interfaces, map(seconds, packets.stamps)))
+        if packets.stamps:
+            self._seen_s = seconds(packets.stamps[-1])
+            self.packets.send(packets)
 
     def ask(self, at_s: float, payload: bytes, interface: int) -> None:
         """Take in a keepalive or registration that left."""
-        if interface != self.interface and not self._moves_to(interface, at_s):
+        if not self._is_on_route(interface, at_s):
             return
-        self._seen_s = at_s
         kind = int.from_bytes(payload[:2], "big")
         if kind == KEEPALIVE:
             self._asked = at_s, payload
@@ -70,7 +68,7 @@ class Link:
             self._wait(at_s, SILENT_S)
 
     def answer(self, at_s: float, payload: bytes, interface: int) -> None:
-        """Take in what the receiver sent over this link."""
+        """Take in an answer of the receiver to a keepalive or registration of this link."""
         if interface != self.interface:
             return
         kind = int.from_bytes(payload[:2], "big")
@@ -82,9 +80,15 @@ class Link:
             self._register(at_s)
         elif kind == KEEPALIVE:
             self._keepalive(at_s, payload)
-        elif kind == SRTLA_ACK and len(payload) >= _ANSWER.size:
-            self.packets.acknowledge(at_s, _ANSWER.unpack_from(payload))
         self.hear(at_s)
+
+    def acknowledge(self, answers: Answers) -> None:
+        """Take in the receiver's answers to data packets of this link."""
+        if answers.interfaces.count(self.interface) < len(answers.interfaces):
+            answers = answers.which(interface == self.interface for interface in answers.interfaces)
+        if answers.stamps:
+            self.packets.acknowledge(answers)
+            self.hear(seconds(answers.stamps[-1]))
 
     def hear(self, at_s: float) -> None:
         """Take in that something of the receiver has come over this link."""
@@ -132,11 +136,11 @@ class Link:
         self._waits_since_s = self._asked = None
         self._down_at_s, self._sent_when_answered = math.inf, self.packets.sent
 
-    def _moves_to(self, interface: int, at_s: float) -> bool:
-        """Return whether the link is on another interface now, and not the same packet seen once more below."""
-        if self.interface and at_s - self._seen_s < QUIET_S:
+    def _is_on_route(self, interface: int, at_s: float) -> bool:
+        """Return whether a packet counts: on the link's interface or, if it has moved, another; not once more below."""
+        if interface != self.interface and self.interface and at_s - self._seen_s < QUIET_S:
             return False
-        self.interface = interface
+        self.interface, self._seen_s = interface, at_s
         return True
 
     def _register(self, at_s: float) -> None:

@@ -8,11 +8,13 @@ costs nothing. Source: srtla_rec.c (register_packet), srtla_send.c (handle_srtla
 
 from __future__ import annotations
 
-import sys
-from collections import deque
+import socket
+from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from itertools import chain
 
+from collectors.srt.columns import Answers, SentPackets, seconds
 from collectors.srt.round_trips import RoundTrips
 
 ACKED = 10  # packets that one answer names
@@ -22,20 +24,44 @@ MIN_SENT = 50  # packets, in no more than
 KEPT_S = 45.0
 SHORTEST_FATE_S, LONGEST_FATE_S = 0.6, 15.0  # after which a packet without an answer has none coming: ten are one
 MAX_UNANSWERED = 1 << 14  # packets remembered
+MOST_TRIPS = 8  # that are worked out of a look's answers
 
 _STEP_S = 0.5  # between two batches
-_SECOND, _THIRD = 1 << 32, 1 << 33  # added to the number of a packet that was lost more than once
 
 Judge = Callable[[int], bool]
 
 
-class Traffic(NamedTuple):
-    """What has left until a time, and arrived."""
+@dataclass(slots=True)
+class _Batch:
+    """The packets of one look, as far as they are not judged.
 
-    until_s: float
-    sent: int
-    sent_bytes: int
-    acked: int
+    Attributes:
+        until_s: when it ended.
+        sent, sent_bytes, acked: what had left until then, and arrived.
+        numbers, stamps: of its packets, as in `SentPackets`.
+        unanswered: numbers that no answer names.
+        again: likewise of those that left twice.
+        lost: numbers of those that are lost, once they have been judged.
+    """
+
+    until_s: float = 0.0
+    sent: int = 0
+    sent_bytes: int = 0
+    acked: int = 0
+    numbers: list[int] = field(default_factory=list)
+    stamps: list[int] = field(default_factory=list)
+    unanswered: set[int] = field(default_factory=set)
+    again: set[int] = field(default_factory=set)
+    lost: list[int] = field(default_factory=list)
+
+    def sent_s(self, number: int) -> float:
+        """Return when a packet left."""
+        return seconds(self.stamps[self.numbers.index(number)])
+
+    def judge(self, is_lost: Judge) -> None:
+        """Put those that have no answer coming among the lost, or forget them."""
+        self.lost = [number for number in (*self.unanswered, *self.again) if is_lost(socket.ntohl(number))]
+        self.numbers, self.stamps, self.unanswered, self.again = [], [], set(), set()
 
 
 class PacketFates:
@@ -53,37 +79,39 @@ class PacketFates:
     def __init__(self, trips: RoundTrips) -> None:
         self.sent = self.sent_bytes = self.acked = 0
         self._trips = trips
-        self._unanswered: dict[int, float] = {}  # number as this machine reads it: when sent, negative if sent again
-        self._earlier: dict[int, float] = {}  # of those sent again over this link: when for the first time
-        self._lost: dict[int, float] = {}
-        self._batches: deque[Traffic] = deque()
+        self._batches: list[_Batch] = []  # those that are judged first
+        self._judged = 0
+        self._now = _Batch()
 
     def begin(self) -> None:
         """Forget the packets of the connection before: those that were under way when it ended are not lost."""
-        for kept in (self._unanswered, self._earlier, self._lost, self._batches):
-            kept.clear()
+        self._batches.clear()
+        self._judged = 0
+        self._now = _Batch()
 
-    def send(self, at_s: float, number: int, length: int) -> None:
-        """Take in one that left; `number` is its first word as this machine reads it."""
-        if number in self._unanswered:
-            self._send_again(at_s, number)
-        else:
-            self._unanswered[number] = at_s
-        self.sent += 1
-        self.sent_bytes += length
+    def send(self, packets: SentPackets) -> None:
+        """Take in some that left."""
+        now, fresh = self._now, set(packets.numbers)
+        if len(fresh) < len(packets.numbers) or not now.unanswered.isdisjoint(fresh):
+            counts = Counter(packets.numbers)
+            now.again.update(number for number in fresh if counts[number] > 1 or number in now.unanswered)
+        now.unanswered |= fresh
+        now.numbers += packets.numbers
+        now.stamps += packets.stamps
+        self.sent += len(packets.numbers)
+        self.sent_bytes += sum(packets.lengths)
 
-    def acknowledge(self, at_s: float, numbers: tuple[int, ...]) -> None:
-        """Take in an answer, which is also a round trip: from the sending of the last packet that it names."""
-        unanswered = self._unanswered
-        sent_s = unanswered.get(numbers[-1], 0.0)
-        for number in numbers:
-            if number in unanswered and number not in self._earlier:
-                del unanswered[number]
-            elif self._earlier.pop(number, None) is None and self._lost.pop(number, None) is None:
-                continue  # never sent here, or by nobody
-            self.acked += 1
-        if 0 < sent_s < at_s:
-            self._trips.add(at_s, at_s - sent_s)
+    def acknowledge(self, answers: Answers) -> None:
+        """Take in answers; some of them are also round trips, from the sending of the last packet that one names."""
+        step = 1 + len(answers.stamps) // MOST_TRIPS
+        for stamp, named in zip(answers.stamps[::step], answers.named[::step], strict=True):
+            self._time(stamp, named[-1])
+        numbers = list(chain.from_iterable(answers.named))
+        once = set(numbers)
+        is_each_once = len(once) == len(numbers)
+        self._arrive(once)
+        if not is_each_once:
+            self._arrive({number for number, count in Counter(numbers).items() if count > 1})
 
     @property
     def closed_s(self) -> float | None:
@@ -98,31 +126,33 @@ class PacketFates:
             is_lost: tells for the number of a packet without an answer whether it is lost.
         """
         batches = self._batches
-        batches.append(Traffic(now_s, self.sent, self.sent_bytes, self.acked))
-        while now_s - batches[0].until_s > KEPT_S:
-            batches.popleft()
-        self._judge(now_s, is_lost)
+        now, self._now = self._now, _Batch()
+        now.until_s, now.sent, now.sent_bytes, now.acked = now_s, self.sent, self.sent_bytes, self.acked
+        batches.append(now)
+        self._judge(now_s - self._longest_fate_s(now_s), is_lost)
+        if self._judged and now_s - batches[0].until_s > KEPT_S:
+            del batches[0]
+            self._judged -= 1
 
-    def window(self, now_s: float) -> tuple[int, int]:
+    def window(self) -> tuple[int, int]:
         """Return how many packets were sent in the last seconds, and how many of them are lost."""
-        until_s = now_s - self._fate_s(now_s)
-        ripe = [batch for batch in self._batches if batch.until_s <= until_s]
-        if len(ripe) < 2:
+        judged = self._batches[: self._judged]
+        if len(judged) < 2:
             return 0, 0
-        last = ripe[-1]
+        last = judged[-1]
         first = next(
             batch
-            for batch in reversed(ripe)
-            if batch is ripe[0]
+            for batch in reversed(judged)
+            if batch is judged[0]
             or (batch.until_s <= last.until_s - LOSS_S + _STEP_S / 2 and last.sent - batch.sent >= MIN_SENT)
         )
         sent = last.sent - first.sent
-        lost = sum(first.until_s < at_s <= last.until_s for at_s in self._lost.values())
+        lost = sum(len(batch.lost) for batch in judged if batch.until_s > first.until_s)
         return sent, min(lost, sent)
 
-    def loss_percent(self, now_s: float) -> float | None:
+    def loss_percent(self) -> float | None:
         """Return what share did not arrive, over the last seconds; None where too little was sent."""
-        sent, lost = self.window(now_s)
+        sent, lost = self.window()
         return round(100 * lost / sent, 2) if sent >= MIN_SENT else None
 
     def recent_loss_percent(self, now_s: float, is_reported: Judge) -> float | None:
@@ -133,10 +163,9 @@ class PacketFates:
         first = next((batch for batch in self._batches if now_s - batch.until_s <= RECENT_S), None)
         if first is None or self.sent - first.sent < MIN_SENT // 2:
             return None
-        fresh = [number for number, at_s in self._unanswered.items() if abs(at_s) > first.until_s]
-        lost = sum(is_reported(_big_endian(number)) for number in fresh)
-        lost += sum(at_s > first.until_s for at_s in self._lost.values())
-        lost += sum(at_s > first.until_s for at_s in self._earlier.values())
+        fresh = [batch for batch in self._batches if batch.until_s > first.until_s]
+        waiting = chain.from_iterable((*batch.unanswered, *batch.again) for batch in fresh)
+        lost = sum(len(batch.lost) for batch in fresh) + sum(is_reported(socket.ntohl(number)) for number in waiting)
         return min(100.0, 100 * lost / (self.sent - first.sent))
 
     def delivered_bps(self, now_s: float) -> int | None:
@@ -148,18 +177,34 @@ class PacketFates:
         length = (last.sent_bytes - first.sent_bytes) / (last.sent - first.sent) if last.sent > first.sent else 0
         return round((last.acked - first.acked) * length * 8 / (last.until_s - first.until_s))
 
-    def _send_again(self, at_s: float, number: int) -> None:
-        """Remember both times of a packet that was sent again before it was answered.
+    def _open(self) -> list[_Batch]:
+        """Return the batches that are not judged, the oldest first."""
+        return [*self._batches[self._judged :], self._now]
 
-        Of which of the two an answer tells is unknown (Karn's rule), but two of them are two that arrived.
-        """
-        first_s = abs(self._unanswered[number])
-        if number in self._earlier:
-            self._lost[number + _THIRD] = self._earlier[number]
-        self._earlier[number] = first_s
-        self._unanswered[number] = -at_s
+    def _time(self, stamp: int, number: int) -> None:
+        """Take in a round trip; of which of two an answer tells is unknown (Karn's rule)."""
+        found = [batch for batch in self._open() if number in batch.unanswered]
+        if len(found) == 1 and number not in found[0].again:
+            at_s = seconds(stamp)
+            lasted_s = at_s - found[0].sent_s(number)
+            if lasted_s > 0:
+                self._trips.add(at_s, lasted_s)
 
-    def _fate_s(self, now_s: float) -> float:
+    def _arrive(self, numbers: set[int]) -> None:
+        """Take in packets that have arrived, each once; two of a number are two that left."""
+        for batch in self._open():
+            for waiting in filter(None, (batch.unanswered, batch.again)):
+                named = waiting & numbers
+                waiting.difference_update(named)
+                numbers -= named
+                self.acked += len(named)
+        for batch in reversed(self._batches) if numbers else ():
+            for number in numbers.intersection(batch.lost):
+                batch.lost.remove(number)
+                numbers.discard(number)
+                self.acked += 1
+
+    def _longest_fate_s(self, now_s: float) -> float:
         """Return how long an answer may take: twice the round trip, and until ten packets have come together."""
         batches = self._batches
         spacing_s = 0.0
@@ -168,29 +213,13 @@ class PacketFates:
         wait_s = 1.5 * self._trips.slowest_s(now_s) + 1.5 * ACKED * spacing_s + 0.2
         return min(LONGEST_FATE_S, max(SHORTEST_FATE_S, wait_s))
 
-    def _judge(self, now_s: float, is_lost: Judge) -> None:
-        """Put those that have no answer coming among the lost, or forget them."""
-        limit_s = now_s - self._fate_s(now_s)
-        over = len(self._unanswered) - MAX_UNANSWERED
-        for number, sent_s in self._old(limit_s, over):
-            del self._unanswered[number]
-            first_s = self._earlier.pop(number, None)
-            if is_lost(_big_endian(number)):
-                self._lost[number] = abs(sent_s)
-                if first_s is not None:
-                    self._lost[number + _SECOND] = first_s
-        while self._lost and (len(self._lost) > MAX_UNANSWERED or now_s - next(iter(self._lost.values())) > KEPT_S):
-            del self._lost[next(iter(self._lost))]
-
-    def _old(self, limit_s: float, over: int) -> list[tuple[int, float]]:
-        found: list[tuple[int, float]] = []
-        for number, sent_s in self._unanswered.items():
-            if abs(sent_s) > limit_s and len(found) >= over:
+    def _judge(self, until_s: float, is_lost: Judge) -> None:
+        """Judge the batches until a time, and more where they are too many."""
+        waiting = sum(len(batch.numbers) for batch in self._open())
+        while self._judged < len(self._batches):
+            batch = self._batches[self._judged]
+            if batch.until_s > until_s and waiting <= MAX_UNANSWERED:
                 break
-            found.append((number, sent_s))
-        return found
-
-
-def _big_endian(number: int) -> int:
-    """Return a packet's number from its four bytes as this machine reads them."""
-    return int.from_bytes(number.to_bytes(4, sys.byteorder), "big")
+            waiting -= len(batch.numbers)
+            batch.judge(is_lost)
+            self._judged += 1

@@ -92,7 +92,7 @@ class Ring:
         for view in self.blocks():
             for at in range(0, len(view), self._frame_bytes):
                 length, snapped, seconds, nanoseconds, interface, kind = _FRAME.unpack_from(view, at)
-                data = bytes(view[at + DATA_AT : at + DATA_AT + snapped])
+                data = view[at + DATA_AT : at + DATA_AT + snapped].tobytes()
                 yield Packet(seconds + nanoseconds * 1e-9, interface, kind == OUTGOING, length, data)
 
     def lost(self) -> int:
@@ -114,7 +114,7 @@ class Ring:
 
     def _ready(self) -> int:
         """Return how many frames are filled: the kernel fills them one after the other, so a search by halves does."""
-        low, high = 0, self._frames
+        low, high = 0, self._frames if self._memory[self._next * self._frame_bytes] else 0
         while low < high:
             middle = (low + high) // 2
             at = (self._next + middle) % self._frames * self._frame_bytes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import takewhile
 from statistics import median
 
 RTT_S = 2.0  # a round trip is the median over so long, or else the last one that is not older than
@@ -44,5 +43,9 @@ class RoundTrips:
 
     def _fresh(self, now_s: float) -> list[float]:
         """Return those of the last 2 s, the newest first."""
-        fresh = takewhile(lambda trip: now_s - trip[0] <= RTT_S, reversed(self._trips))
-        return [lasted_s for _, lasted_s in fresh]
+        fresh = []
+        for at_s, lasted_s in reversed(self._trips):
+            if now_s - at_s > RTT_S:
+                break
+            fresh.append(lasted_s)
+        return fresh

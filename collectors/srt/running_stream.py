@@ -24,6 +24,7 @@ from collectors.srt.telemetry import LinkNumbers
 
 RECONNECT_S = 15.0  # belaUI starts belacoder again after 2 s; later it is another stream
 REST_S = 5.0
+KNOWN_S = 30.0  # the programs of a stream that runs are looked for so rarely
 KEPT_STARTS, KEPT_S = 64, 10.0  # packets from before the stream's programs were found
 
 
@@ -62,6 +63,7 @@ class State:
         self._table = ProcessTable(belabox.ENCODERS | belabox.SENDERS)
         self._begins: list[Packet] = []
         self._seen_s: float | None = None
+        self._looked_s = 0.0
         self._handshake: Kept | None = None
 
     @property
@@ -75,15 +77,25 @@ class State:
         return REST_S if self.descriptors and self.encoder is None and not self._begins else None
 
     def has_changed(self, host: Host, wall_s: float) -> bool:
-        """Tell whether a stream begins, its programs are still to be found, or its encoder is gone."""
+        """Return whether a stream begins, its programs are still to be found, or one of them is gone."""
         fresh = self.starts.packets() if self.starts is not None else []
         self._begins = [packet for packet in [*self._begins, *fresh] if wall_s - packet.at_s < KEPT_S][-KEPT_STARTS:]
         if fresh or (self.tap is None and self._begins):
             return True
-        return self.encoder is not None and not host.exists(f"proc/{self.encoder.pid}/stat")
+        if self.encoder is not None:
+            if not _runs(host, self.encoder):
+                return True
+            self._seen_s = host.now_s
+        return self.sender is not None and not _runs(host, self.sender.program)
+
+    def is_due(self, host: Host, wall_s: float) -> bool:
+        """Return whether to look for the stream's programs at a collect: rarely where packets would tell of others."""
+        is_known = self.starts is not None and self.encoder is not None and self.sender is not None
+        return self.has_changed(host, wall_s) or not is_known or host.now_s - self._looked_s >= KNOWN_S
 
     def look(self, host: Host, *, may_tap: bool) -> None:
         """Find the stream's programs, and have the tap open on their ports while they run."""
+        self._looked_s = host.now_s
         programs = self._table.look(host)
         senders = [program for program in programs if program.name in belabox.SENDERS]
         self._follow_encoder(host, belabox.encoder(programs))
@@ -142,3 +154,7 @@ class State:
                 self.tap.replay(self._begins)
         except OSError as error:
             host.absent.add(f"packet tap (CAP_NET_RAW): {error.strerror}")
+
+
+def _runs(host: Host, program: RunningProcess) -> bool:
+    return host.exists(f"proc/{program.pid}/stat")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,8 +84,12 @@ def parse(words: Sequence[str], program: RunningProcess) -> SrtlaSender | None:
 
 def addresses(host: Host, sender: SrtlaSender) -> list[str]:
     """Return the source addresses of a sender's links in its order, each once; IPv4 alone."""
-    lines = (host.trusted_text(sender.addresses_file) or "").splitlines()
-    return list(dict.fromkeys(line.strip() for line in lines if _is_address(line.strip())))
+    return _addresses(host.trusted_text(sender.addresses_file) or "")
+
+
+@lru_cache(maxsize=1)
+def _addresses(text: str) -> list[str]:
+    return list(dict.fromkeys(line.strip() for line in text.splitlines() if _is_address(line.strip())))
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:

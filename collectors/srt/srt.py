@@ -57,7 +57,8 @@ class Config:
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
     """Yield what is known of the connection and of each link."""
     wall_s = time.time()
-    state.look(host, may_tap=_may_tap(host, config))
+    if state.is_due(host, wall_s):
+        state.look(host, may_tap=_may_tap(host, config))
     state.follow_list(host)
     state.drain(wall_s)
     yield from _ask_sender(host, config, state)

@@ -6,27 +6,30 @@ with OSError where the right is missing.
 
 from __future__ import annotations
 
+import math
 import socket
 import struct
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing
 
 from collectors.srt import filters
+from collectors.srt.columns import Columns, seconds
 from collectors.srt.connection import SrtConnection
 from collectors.srt.link import Link
-from collectors.srt.ring import DATA_AT, Counter, Packet, Ring, native
+from collectors.srt.ring import Counter, Packet, Ring, native
 
 LOOPBACK = "lo"
 ACK_BYTES = 72  # of IP, a full acknowledgement of SRT
-CONTROL_FRAMES, CONTROL_FRAME_BYTES = 1024, 512  # about 300 a second; the rings are read every half
+CONTROL_FRAMES, CONTROL_FRAME_BYTES = 512, 512  # about 30 a second, 300 where much is lost
 HEADER_FRAMES, HEADER_FRAME_BYTES = 8192, 128  # 23 Mbit/s for four seconds
+ANSWER_FRAMES, ANSWER_FRAME_BYTES = 1024, 256  # likewise
 START_FRAMES = 256
+SAMPLES = 25  # of the packets of a look, at least: one each 20 ms, as often as belacoder's controller looks
 
 _HEADERS = 28  # IPv4 without options, and UDP
 _PORTS = struct.Struct(">HH")
 _ADDRESSES = struct.Struct("=II")  # source and target, as this machine reads their bytes
-# Of one frame of the ring of headers: length, time, interface, source and target address, first word of the payload.
-_HEADER = struct.Struct(f"=4xI8xII12xi{DATA_AT + 12 - 40}xII8xI{HEADER_FRAME_BYTES - DATA_AT - 32}x")
 
 
 class Starts:
@@ -78,24 +81,28 @@ class Tap:
         self.missed = 0
         self.missed_now = False
         self._by_number: dict[int, Link] = {}
-        self._answers: dict[str, Counter] = {}
-        self._answered: dict[str, tuple[int, str]] = {}
+        self._acks: dict[str, tuple[tuple[int, str], Counter]] = {}  # by link: its place, and SRT's acknowledgements
         self._received: dict[str, int] = {}
         self._loopback = socket.if_nametoindex(LOOPBACK)
         self._receiver: int | None = None  # its address, as this machine reads the bytes
-        self._listens_to: tuple[str | None, int | None] = None, None
-        self._control = Ring(filters.control(self._loopback, srt_port, srtla_port), CONTROL_FRAME_BYTES, CONTROL_FRAMES)
-        opened: list[Ring | Counter] = [self._control]
-        try:
-            self._headers = Ring(filters.uplinks(srtla_port), HEADER_FRAME_BYTES, HEADER_FRAMES)
-            opened.append(self._headers)
-            self._first = Counter(filters.encoder_data(self._loopback, srt_port, retransmitted=False))
-            opened.append(self._first)
-            self._again = Counter(filters.encoder_data(self._loopback, srt_port, retransmitted=True))
-        except OSError:
-            for one in opened:
-                one.close()
-            raise
+        self._listens_to: tuple[str | None, int | None, bool] = None, None, True
+        with ExitStack() as opened:
+            self._rings = [
+                opened.enter_context(closing(Ring(program, frame_bytes, frames)))
+                for program, frame_bytes, frames in (
+                    (filters.control(self._loopback, srt_port, srtla_port), CONTROL_FRAME_BYTES, CONTROL_FRAMES),
+                    (filters.uplinks(srtla_port), HEADER_FRAME_BYTES, HEADER_FRAMES),
+                    (filters.answers(srtla_port), ANSWER_FRAME_BYTES, ANSWER_FRAMES),
+                )
+            ]
+            self._first, self._again = (
+                opened.enter_context(
+                    closing(Counter(filters.encoder_data(self._loopback, srt_port, retransmitted=again)))
+                )
+                for again in (False, True)
+            )
+            self._opened = opened.pop_all()
+        self._control, self._headers, self._answers = self._rings
         self.follow(addresses)
 
     def follow(self, addresses: Sequence[str]) -> None:
@@ -103,7 +110,7 @@ class Tap:
         for address in [address for address in self.links if address not in addresses]:
             del self._by_number[native(address)]
             del self.links[address]
-            self._forget_answers(address)
+            self._forget_acks(address)
         for address in addresses:
             if address not in self.links:
                 self.links[address] = self._by_number[native(address)] = Link()
@@ -115,22 +122,24 @@ class Tap:
             now_s: wall clock, seconds.
         """
         begun = self.connection.begun
-        self._take_headers()
+        shows_data = self._take_sent()
+        self._take_answers()
         for packet in self._control.packets():
             self.take(packet)
+        self.connection.reach(math.inf)
         if self.connection.begun != begun:
             for link in self.links.values():
                 link.packets.begin()
-        missed = self._control.lost() + self._headers.lost()
+        missed = sum(ring.lost() for ring in self._rings)
         self.missed_now = missed > 0
         if missed:
             self.missed += missed
             self.connection.miss(now_s)
             for link in self.links.values():
                 link.miss()
-        self._listen()
+        self._listen(shows_data=shows_data)
         for address, link in self.links.items():
-            self._count_answers(address, link, now_s)
+            self._count_acks(address, link, now_s)
             link.close_batch(now_s, self._is_lost)
 
     def take(self, packet: Packet) -> None:
@@ -162,6 +171,11 @@ class Tap:
         """Return how many packets the encoder has sent since the start: first time, and again."""
         return self._first.read(), self._again.read()
 
+    def window(self) -> tuple[int, int]:
+        """Return how many packets left over all links in the last seconds, and how many of them are lost."""
+        windows = [link.packets.window() for link in self.links.values()]
+        return sum(sent for sent, _ in windows), sum(lost for _, lost in windows)
+
     def received_bytes(self, address: str) -> int:
         """Return the bytes of SRT's acknowledgements that have come over a link since the start."""
         return self._received.get(address, 0) * ACK_BYTES
@@ -176,28 +190,42 @@ class Tap:
 
     def close(self) -> None:
         """Give up the sockets."""
-        for counter in (self._first, self._again, *self._answers.values()):
-            counter.close()
-        for ring in (self._control, self._headers):
-            ring.close()
+        self.follow([])
+        self._opened.close()
 
-    def _take_headers(self) -> None:
-        links = self._by_number
-        receiver = None
+    def _take_sent(self) -> bool:
+        """Take in the data packets that have left; return whether a link that is known carried any."""
+        is_known = False
         for view in self._headers.blocks():
-            for length, seconds, nanoseconds, interface, source, target, number in _HEADER.iter_unpack(view):
-                link = links.get(source)
-                if link is not None:
-                    link.send(seconds + nanoseconds * 1e-9, number, length, interface)
-                    receiver = target
-        if receiver is not None:
-            self._receiver = receiver
+            columns = Columns(view, HEADER_FRAME_BYTES)
+            packets = columns.sent()
+            for source in self._by_number.keys() & columns.sources:
+                self._by_number[source].send(packets.which(one == source for one in columns.sources))
+                self._receiver = columns.targets[columns.sources.index(source)]
+            step = 1 + len(columns.sources) // SAMPLES
+            picked = [at for at in range(len(columns.sources) - 1, -1, -step) if columns.sources[at] in self._by_number]
+            numbers = [(seconds(packets.stamps[at]), socket.ntohl(packets.numbers[at])) for at in reversed(picked)]
+            if numbers:
+                is_known = True
+                self.connection.send(numbers, packets.lengths[-1] - _HEADERS)
+        return is_known
 
-    def _listen(self) -> None:
-        """Have the kernel leave out what is known to be of strangers."""
-        wanted = self.receiver(), self.connection.encoder
+    def _take_answers(self) -> None:
+        for view in self._answers.blocks():
+            columns = Columns(view, ANSWER_FRAME_BYTES)
+            answers, ends = columns.answers(), list(zip(columns.sources, columns.targets, strict=True))
+            for end in set(ends):
+                link = self._by_number.get(end[1])
+                if link is not None and end[0] == self._receiver:
+                    link.acknowledge(answers.which(one == end for one in ends))
+
+    def _listen(self, *, shows_data: bool) -> None:
+        """Have the kernel leave out what is known to be of strangers, or to be seen on the links."""
+        wanted = self.receiver(), self.connection.encoder, not shows_data
         if wanted != self._listens_to:
-            self._control.filter(filters.control(self._loopback, *self.ports, *wanted))
+            receiver, encoder, samples = wanted
+            self._control.filter(filters.control(self._loopback, *self.ports, receiver, encoder, samples=samples))
+            self._answers.filter(filters.answers(self.ports[1], receiver))
             self._listens_to = wanted
 
     def _is_lost(self, number: int) -> bool:
@@ -209,26 +237,23 @@ class Tap:
             return True  # a receiver that reports no losses: what is missing is sent again nevertheless
         return connection.is_acknowledged(number) is False
 
-    def _count_answers(self, address: str, link: Link, now_s: float) -> None:
+    def _count_acks(self, address: str, link: Link, now_s: float) -> None:
         """Count SRT's acknowledgements over a link, on the interface that it is on: they are a sign of life too."""
         receiver = self.receiver()
         if not link.interface or receiver is None:
             return
         place = link.interface, receiver
-        if self._answered.get(address) != place:
-            self._forget_answers(address)
-            self._answers[address] = Counter(filters.srt_acks(address, self.ports[1], receiver, link.interface))
-            self._answered[address] = place
+        known, counter = self._acks.get(address, (None, None))
+        if counter is None or known != place:
+            self._forget_acks(address)
+            self._acks[address] = place, Counter(filters.srt_acks(address, self.ports[1], receiver, link.interface))
             return
-        counter = self._answers[address]
         before = counter.total
         fresh = counter.read() - before
         if fresh:
             self._received[address] = self._received.get(address, 0) + fresh
             link.hear(now_s)
 
-    def _forget_answers(self, address: str) -> None:
-        self._answered.pop(address, None)
-        counter = self._answers.pop(address, None)
-        if counter is not None:
-            counter.close()
+    def _forget_acks(self, address: str) -> None:
+        if address in self._acks:
+            self._acks.pop(address)[1].close()

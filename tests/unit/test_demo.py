@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import struct
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,11 @@ from collectors.events import events
 from collectors.host import Host
 from collectors.network import network
 from collectors.srt.connection import SrtConnection
+from collectors.srt.filters import SRTLA_ACK
 from collectors.srt.handshake import Negotiated
 from collectors.srt.link import Link
 from collectors.system import thermal
+from tests import srt_packets
 from tests.demo.__main__ import Player
 from tests.demo.packets import CONNECTS_S, Packets
 from tests.demo.programs import PORT, RECEIVER_PORT
@@ -130,8 +131,12 @@ def test_the_packets_say_what_the_scene_says() -> None:
         source_port, target_port = struct.unpack_from(">HH", packet, 20)
         if PORT in {source_port, target_port}:
             seen.take(now_s, packet[28:], len(packet) - 28, is_from_encoder=target_port == PORT)
+        elif target_port == RECEIVER_PORT and packet[28] & 0x80:
+            links[source].ask(now_s, packet[28:], 1)
         elif target_port == RECEIVER_PORT:
-            links[source].send(now_s, int.from_bytes(packet[28:32], sys.byteorder), len(packet), 1)
+            links[source].send(srt_packets.left(now_s, packet[28:], len(packet), 1))
+        elif packet[28:30] == SRTLA_ACK.to_bytes(2, "big"):
+            links[target].acknowledge(srt_packets.answered(now_s, packet[28:], 1))
         else:
             links[target].answer(now_s, packet[28:], 1)
 
@@ -151,4 +156,4 @@ def test_the_packets_say_what_the_scene_says() -> None:
     for played in scene.links:
         link = links[played.ip]
         assert link.trips.median_ms(now_s) == pytest.approx(played.rtt_ms, abs=15)
-        assert link.packets.loss_percent(now_s) == pytest.approx(played.loss_percent, abs=2.5)
+        assert link.packets.loss_percent() == pytest.approx(played.loss_percent, abs=2.5)

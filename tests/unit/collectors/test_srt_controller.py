@@ -7,8 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from collectors.srt.connection import TICK_S, ControllerInput
+from collectors.srt.connection import ControllerInput
 from collectors.srt.controller import Controller
+from tests.bonding.srt import TICK_S
 from tests.bonding.srt import Controller as Model
 
 LEAST, MOST, LATENCY_MS = 500_000, 6_000_000, 2_000

@@ -42,7 +42,7 @@ def test_the_narrowest_network_has_the_address(tmp_path: Path) -> None:
     """Routes over a gateway do not count, and the default is everybody's."""
     host = trees.write(tmp_path, {addresses.ROUTES: ROUTES})
     wanted = ("10.64.0.2", "10.65.0.2", "192.168.1.1")
-    assert {"10.64.0.2": "usb1", "10.65.0.2": "usb0"} == addresses.interfaces(host, wanted)
+    assert {"10.64.0.2": "usb1", "10.65.0.2": "usb0"} == addresses.interfaces(addresses.networks(host), wanted)
 
 
 LOCAL = """Local:
@@ -59,8 +59,8 @@ LOCAL = """Local:
 def test_addresses_that_no_interface_has(tmp_path: Path) -> None:
     """The kernel's own table says which are this machine's; without it nothing is known to be missing."""
     host = trees.write(tmp_path, {addresses.LOCAL: LOCAL})
-    assert {"10.65.0.2"} == addresses.missing(host, ["10.64.0.2", "10.65.0.2", "127.0.0.3"])
-    assert set() == addresses.missing(trees.write(tmp_path / "bare", {}), ["10.65.0.2"])
+    assert {"10.65.0.2"} == addresses.missing(addresses.networks(host), ["10.64.0.2", "10.65.0.2", "127.0.0.3"])
+    assert set() == addresses.missing(addresses.networks(trees.write(tmp_path / "bare", {})), ["10.65.0.2"])
 
 
 PROGRAM = RunningProcess(77, "srtla_send", 1.0)
@@ -137,10 +137,10 @@ def test_any_text(text: str) -> None:
     """No parser fails on what somebody else wrote."""
     stats_file.parse(text)
     telemetry.parse_page(text.splitlines())
-    addresses.parse_local(text.splitlines())
+    addresses.parse_local(text)
     sender.parse(text.split(), PROGRAM)
     addresses.parse(text.splitlines())
-    addresses.parse_routes(text.splitlines())
+    addresses.parse_routes(text)
 
 
 def test_labels_become_distances() -> None:
