@@ -26,11 +26,13 @@ class ConfigError(Exception):
 
     Attributes:
         messages: one for each error, naming the key path.
+        usable: the rest of it, with the default in the place of each wrong value; None where that is not known.
     """
 
-    def __init__(self, messages: list[str]) -> None:
+    def __init__(self, messages: list[str], usable: Config | None = None) -> None:
         super().__init__("\n".join(messages))
         self.messages = messages
+        self.usable = usable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,10 +80,11 @@ def load(
     sections = _collectors(own, collectors, settings, problems)
     if not settings.collection.enabled:
         sections = {name: dataclasses.replace(found, enabled=False) for name, found in sections.items()}
+    loaded = Config(settings, sections, (*warnings, *settings.remote.warnings()), given)
     if problems.messages:
         where = f"{file}: " if file else ""
-        raise ConfigError([where + message for message in problems.messages])
-    return Config(settings, sections, (*warnings, *settings.remote.warnings()), given)
+        raise ConfigError([where + message for message in problems.messages], loaded)
+    return loaded
 
 
 def _paths(tree: Mapping[str, Any], path: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ log.
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -22,6 +23,7 @@ class TokenFile:
 
     Args:
         path: of the file.
+        reads: now; else `refresh` does, and until it can the token is one that nobody knows.
 
     Attributes:
         path: as given.
@@ -32,11 +34,12 @@ class TokenFile:
         ValueError: others can read it, or there is no token in it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reads: bool = True) -> None:
         self.path = path
         self._stamp: _Stamp = ()
-        self.text = ""
-        self._read()
+        self.text = secrets.token_urlsafe()
+        if reads:
+            self._read()
 
     def refresh(self) -> bool:
         """Read the file again if it has changed; tell whether it had.

@@ -64,6 +64,7 @@ FIELDS: Mapping[str, str] = {
     "time.local": "this clock",
     "time.skew_ms": _SHIPPER["skew_ms"],
     "time.ntp_synced": "what the kernel says of it, null where it does not",
+    "configuration.errors": "what is wrong with it; defaults stand in its place, and only this device is answered",
     "configuration.warnings": "what it allows and should not, e.g. a token that goes to another host without TLS",
     "processes.NAME.state": "running, starting, stopping, stopped, off, silent, missing, backoff, exited, fatal, unknown",
     "processes.NAME.pid": "its process",

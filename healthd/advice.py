@@ -134,6 +134,11 @@ OF_ONE_LINK = {
 }
 
 RECORDER = {
+    "configuration": Advice(
+        "a key of the configuration is wrong, or the page's token file",
+        "Processes that need what is wrong have not started. This page shows what is wrong, on this device alone.",
+        "`belabox-metrics check FILE` names each wrong key. Mend them, then restart belabox-metrics.",
+    ),
     "gone": Advice(
         "a process is stopped, has ended, was given up, or sends no heartbeats",
         "Its work is not done. Samples wait on the device; without the buffer, collectors keep those of a few minutes.",

@@ -2,13 +2,16 @@
 
 Reads: health.enabled, bind, port, token_file.
 Emits: the address in RUN_DIR/healthd.address, while the server listens.
-Fails: a busy port is reported and tried again; if the new token cannot be used, the old one stays.
+Fails: a busy port is reported and tried again; if the new token cannot be used, the old one stays; if the first one
+    cannot, nobody can open the page until its file can be read.
 """
 
 from __future__ import annotations
 
 from common.config import ConfigError
 from common.service import Service
+from common.settings import Health
+from common.token_file import TokenFile
 from healthd import access
 from healthd.access import CODE_FILE, LOGIN, Access
 from healthd.connection import Reply, Request
@@ -29,9 +32,7 @@ class Listener:
 
     Attributes:
         endpoints: what is answered.
-
-    Raises:
-        ConfigError: the token cannot be used.
+        errors: why the page cannot be opened.
     """
 
     def __init__(self, process: Service, view: View) -> None:
@@ -39,7 +40,8 @@ class Listener:
         self._address_file = process.run_dir / "healthd.address"
         self._address_file.unlink(missing_ok=True)
         self._server: HttpServer | None = None
-        self.endpoints = self._endpoints(view)
+        token, self.errors = _first_token(process.config.settings.health)
+        self.endpoints = self._endpoints(view, token)
 
     def listen(self) -> None:
         """Listen, unless it does already or is not meant to."""
@@ -60,10 +62,11 @@ class Listener:
         """Take over another token, and let go of an address that is no longer configured."""
         health, server = self._process.config.settings.health, self._server
         try:
-            endpoints = self._endpoints(view)
+            endpoints = self._endpoints(view, access.token(health))
         except ConfigError as error:
             self._process.log.error("the old token stays in use", errors=error.messages)  # noqa: TRY400
         else:
+            self.errors = ()
             endpoints.latest = self.endpoints.latest
             self.endpoints.close()
             self.endpoints = endpoints
@@ -86,11 +89,11 @@ class Listener:
             self._server.close()
             self._server = None
 
-    def _endpoints(self, view: View) -> Endpoints:
+    def _endpoints(self, view: View, token: TokenFile | None) -> Endpoints:
         settings = self._process.config.settings
         history = History(settings.storage.path, settings.device.links)
         device = {"id": settings.device.id, "name": settings.device.name}
-        door = Access(access.token(settings.health), self._process.run_dir / CODE_FILE, self._process.log)
+        door = Access(token, self._process.run_dir / CODE_FILE, self._process.log)
         return Endpoints(view, history, device, door)
 
     def _write_address(self, address: str) -> None:
@@ -99,3 +102,13 @@ class Listener:
         fresh.write_text(f"{address}\n", encoding="ascii")
         fresh.chmod(0o600)
         fresh.replace(self._address_file)
+
+
+def _first_token(health: Health) -> tuple[TokenFile | None, tuple[str, ...]]:
+    """Return what opens the door, and why nothing does until its file is mended."""
+    try:
+        return access.token(health), ()
+    except ConfigError as error:
+        assert health.token_file is not None  # noqa: S101 - it is what cannot be read
+        errors = (f"{text}; nobody can open the page until it is mended" for text in error.messages)
+        return TokenFile(health.token_file, reads=False), tuple(errors)

@@ -36,6 +36,7 @@ class View:
         stream: the verdict on the stream.
         warnings: what the configuration allows and should not.
         samples: the newest values are shown too.
+        errors: what is wrong with the configuration.
     """
 
     known: Snapshot
@@ -48,6 +49,7 @@ class View:
     stream: StreamVerdict = NOTHING
     warnings: tuple[str, ...] = ()
     samples: bool = False
+    errors: tuple[str, ...] = ()
 
     def status(self, now_s: float) -> str:
         """Return the verdict's word, or error when it is history."""
@@ -98,7 +100,7 @@ def health(view: View, now_s: float, wall_ms: int) -> dict[str, Any]:
             "skew_ms": shipper.skew_ms,
             "ntp_synced": view.clock_synchronised,
         },
-        "configuration": {"warnings": list(view.warnings)},
+        "configuration": {"errors": list(view.errors), "warnings": list(view.warnings)},
         "processes": {name: _process(name, view, now_s) for name in verdict.conditions},
     }
 

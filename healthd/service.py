@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,17 +20,18 @@ import zmq
 
 from common import clock, lock, wire
 from common.activity import noted
-from common.config import Config
+from common.config import Config, ConfigError
 from common.feed import Feed
 from common.sample import Sample
 from common.service import Service
 from common.status import HealthdStatus
-from common.thresholds import RANKS
+from common.thresholds import ERROR, RANKS
 from healthd import rollup, selfmetrics, stream
 from healthd.heartbeats import Heartbeats
 from healthd.listener import RETRY_S, Listener
 from healthd.notify import Notify
 from healthd.page import delivery
+from healthd.page.tile import Tile
 from healthd.polling import Polling
 from healthd.programs import GRACE_S, Snapshot
 from healthd.report import View
@@ -50,12 +53,12 @@ def build(options: argparse.Namespace) -> Service:
 
     Raises:
         AlreadyRunning: another healthd serves this run directory.
-        ConfigError: the configuration cannot be used.
+        ConfigError: there is no run directory, or no log.
     """
-    service = Service("healthd", options)
+    service, errors = _service(options)
     lock.hold(service.run_dir / "healthd.lock", f"the run directory {service.run_dir}")
     service.status = HealthdStatus()
-    healthd = Healthd(service)
+    healthd = Healthd(service, errors)
     service.loop.every(RETRY_S, healthd.listener.listen)
     service.loop.on_readable(healthd.feed.socket, healthd.take_news)
     service.on_reload(healthd.reload)
@@ -63,16 +66,34 @@ def build(options: argparse.Namespace) -> Service:
     return service
 
 
+def _service(options: argparse.Namespace) -> tuple[Service, list[str]]:
+    """Return the process and what is wrong with its configuration: to show that is its work, on this device alone."""
+    try:
+        return Service("healthd", options), []
+    except ConfigError as error:
+        if error.usable is None:
+            raise
+        settings = error.usable.settings
+        alone = replace(settings, health=replace(settings.health, bind="127.0.0.1"))
+        options.loaded = replace(error.usable, settings=alone)
+        return Service("healthd", options), error.messages
+
+
 class Healthd:
     """The steps of the process.
+
+    Args:
+        service: the process.
+        errors: what is wrong with its configuration.
 
     Attributes:
         listener: the HTTP server.
         feed: what the buffer commits.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, errors: Sequence[str] = ()) -> None:
         self._service = service
+        self._errors = tuple(errors)
         self._heartbeats = Heartbeats()
         self._supervisor = Supervisor(service.run_dir / "supervisor.sock")
         self._polling = Polling(self._supervisor)
@@ -88,6 +109,7 @@ class Healthd:
         self._publisher = service.publishes()
         self.feed = Feed(service.run_dir)
         self.listener = Listener(service, self._view(self._known(), self._started_s))
+        self._errors += self.listener.errors
         interval_s = service.config.settings.health.self_metrics_interval_s
         self._look_timer = service.loop.every(LOOK_S, self.look)
         self._publish_timer = service.loop.every(interval_s, self.publish, first_s=min(interval_s, GRACE_S))
@@ -142,6 +164,7 @@ class Healthd:
     def reload(self, config: Config) -> None:
         """Apply thresholds, listen again where address or token has changed, try what is off."""
         self.listener.reopen(self._view(self._known(), time.monotonic()))
+        self._errors = self.listener.errors
         self._publish_timer.interval_s = config.settings.health.self_metrics_interval_s
         self.look()
         self._watchdog.start_off(self._known(), self._verdict.conditions)
@@ -160,10 +183,14 @@ class Healthd:
         limits = rollup.limits(settings)
         latest.link_names = settings.device.links
         self._take()
-        tiles = (*delivery.disk(latest, now_s), *delivery.budget(known))
+        tiles = (*delivery.disk(latest, now_s), *delivery.budget(known), *self._configuration())
         self._verdict = rollup.assess(known, limits, now_s, self._verdict, tiles)
         latest.forget(now_s, self._gone())
         self._stream = stream.assess(latest, settings.alerts, now_s, clock.wall_ms(), self._stream)
+
+    def _configuration(self) -> Iterator[Tile]:
+        for text in self._errors[:1]:
+            yield Tile("configuration", "the configuration cannot be used:", text, ERROR)
 
     def _gone(self) -> set[str]:
         """Return the sources whose process is not there, or was started again: what they said is old."""
@@ -199,6 +226,7 @@ class Healthd:
             path=settings.health.path,
             stream=self._stream,
             warnings=self._service.config.warnings,
+            errors=self._errors,
             samples=settings.health.samples,
         )
 

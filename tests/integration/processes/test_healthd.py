@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 import zmq
@@ -285,5 +285,43 @@ def test_health_disabled_opens_no_port(run_dir: Path, others: Others) -> None:
         wait_for("trouble in the log", lambda: '"part": "cpu"' in healthd.log(), 20)
         assert not (run_dir / "healthd.address").exists()
         assert healthd.stop() < 1
+    finally:
+        healthd.kill()
+
+
+def test_a_wrong_configuration_is_shown(run_dir: Path, others: Others) -> None:
+    """Each wrong key, on this device alone, until it is mended."""
+    config = run_dir / "config.yaml"
+    config.write_text("health: {port: 0, bind: 0.0.0.0}\nremote: {urls: x}\n", encoding="ascii")
+    healthd = Healthd(run_dir, config=config)
+    try:
+        report = wait_for("its report", healthd.health, 20) or {}
+        errors = report["configuration"]["errors"]
+        assert ["remote.urls", "health.token_file"] == [text.split(": ")[1] for text in errors]
+        assert "127.0.0.1" == (run_dir / "healthd.address").read_text(encoding="ascii").partition(":")[0]
+        reasons = wait_for("its reason", lambda: healthd.health()["reasons"], 20) or []
+        assert "configuration" in {reason["part"] for reason in reasons if reason["severity"] == "error"}
+        config.write_text("health: {port: 0}\n", encoding="ascii")
+        healthd.process.send_signal(signal.SIGHUP)
+        wait_for("no errors", lambda: healthd.health().get("configuration") == {"errors": [], "warnings": []}, 20)
+        healthd.wait_for_status("ok")
+    finally:
+        healthd.kill()
+
+
+def test_a_token_that_cannot_be_read_opens_nothing_until_it_can(run_dir: Path, others: Others) -> None:
+    """It lives, says so in its log, and takes the file once it is mended."""
+    token = run_dir / "token"
+    healthd = Healthd(run_dir, {"BELABOX_HEALTH__TOKEN_FILE": str(token)})
+    try:
+        wait_for("its refusal", lambda: healthd.get("/health")[0] == 401, 20)
+        assert 200 == healthd.get("/health/live")[0]
+        wait_for("its log", lambda: "nobody can open the page until it is mended" in healthd.log(), 20)
+        token.write_text("0123456789abcdef\n", encoding="ascii")
+        token.chmod(0o600)
+        address = (run_dir / "healthd.address").read_text(encoding="ascii").strip()
+        request = Request(f"http://{address}/metrics", headers={"Authorization": "Bearer 0123456789abcdef"})
+        with urlopen(request, timeout=5) as answer:
+            assert 200 == answer.status
     finally:
         healthd.kill()

@@ -105,7 +105,7 @@ def test_everything_known_is_reported() -> None:
             "last_error": None,
         },
         "time": {"local": LOCAL, "skew_ms": -1200, "ntp_synced": True},
-        "configuration": {"warnings": ["remote.url: x"]},
+        "configuration": {"errors": [], "warnings": ["remote.url: x"]},
         "processes": {
             "buffer": {"state": "running", **process},
             "cpu": {"state": "running", **process, "restarts": 2},
