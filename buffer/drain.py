@@ -185,10 +185,14 @@ class Drain:
         for row in [row for row in found if row.id not in taken][:limit]:
             by_series.setdefault(row.series_id, []).append(row)
         if not by_series:
-            return {"lease": 0, "groups": []}
-        number = next(self._numbers)
-        self._leases[number] = OpenLease(priority, [row for rows in by_series.values() for row in rows])
-        return {"lease": number, "groups": [self._group(rows) for rows in by_series.values()]}
+            return {"lease": 0, "groups": [], "session_id": None}
+        number, rows = next(self._numbers), [row for rows in by_series.values() for row in rows]
+        self._leases[number] = OpenLease(priority, rows)
+        times = [row.timestamp_ms for row in rows]
+        session_id = self._store.sessions.of(min(times), max(times))
+        return {
+            "lease": number, "groups": [self._group(rows) for rows in by_series.values()], "session_id": session_id,
+        }  # fmt: skip
 
     def _group(self, rows: list[PendingSample]) -> list[Any]:
         series = self._store.series.by_id(rows[0].series_id)

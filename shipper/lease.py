@@ -42,7 +42,7 @@ class Lease:
 
     Attributes:
         full: it holds as many as were asked for, so more may be pending.
-        session_id: of the stream that runs, None outside of one.
+        session_id: of the stream that all of them are of, None outside of one.
     """
 
     def __init__(

@@ -78,6 +78,16 @@ class Sessions:
         rowid, start_ms, end_ms = self._newest
         return rowid if start_ms <= timestamp_ms and (end_ms is None or timestamp_ms <= end_ms) else None
 
+    def of(self, first_ms: int, last_ms: int) -> str | None:
+        """Return the id of the session in which both moments are, None where there is none.
+
+        Raises:
+            apsw.Error: the database refuses.
+        """
+        query = "SELECT id FROM sessions WHERE start_time <= ? AND coalesce(end_time, ?) >= ? ORDER BY start_time DESC"
+        found: str | None = self._connection.execute(f"{query} LIMIT 1", (first_ms, last_ms, last_ms)).get
+        return found
+
     def close_left_open(self, boot_id: str) -> int:
         """Close as failed what another boot left open, at the time of the newest sample; return how many.
 

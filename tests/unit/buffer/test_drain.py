@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,14 @@ def test_a_lease_is_oldest_first_and_grouped_by_series(producer: Producer, shipp
     times = [NOW_MS, NOW_MS + 1, NOW_MS + 2]
     expected = [["m", DEVICE, {"l": "v"}, times, [0, 1, 2]], ["n", DEVICE, {}, times, [0, -1, -2]]]
     assert expected == sorted(groups)
+
+
+def test_a_lease_says_of_which_stream_it_is(producer: Producer, shipper: Shipper) -> None:
+    """The upload's log lines and the JSON receiver's requests name it."""
+    stream = {"id": "5b0e", "status": "active", "start_ms": NOW_MS, "end_ms": None, "metadata": {}}
+    producer.put(Sample("session", json.dumps(stream)), Sample("m", 1), at_ms=NOW_MS)
+    producer.settle()
+    assert "5b0e" == shipper.ask("lease", priority=2, max_samples=10)["session_id"]
 
 
 def test_a_lease_has_one_priority(producer: Producer, shipper: Shipper) -> None:

@@ -36,6 +36,13 @@ def test_samples_of_a_stream_know_their_session(store: Store, path: Path) -> Non
     assert [(ONE, NOW_MS + 20, "completed")] == rows(path)
 
 
+def test_a_span_is_of_the_session_in_which_all_of_it_is(store: Store) -> None:
+    """One that is over, or the one that runs; what reaches beyond it is of none."""
+    store.write([said("completed", end_ms=NOW_MS + 20), said("active", TWO, NOW_MS + 100)])
+    spans = [(0, 20), (5, 21), (-1, 5), (30, 40), (100, 9_000)]
+    assert [ONE, None, None, None, TWO] == [store.sessions.of(NOW_MS + first, NOW_MS + last) for first, last in spans]
+
+
 def test_a_session_goes_on_after_the_buffer_restarts(store: Store, path: Path) -> None:
     """Which one is open is in the database."""
     store.write([said("active")])
