@@ -1,9 +1,9 @@
 """Choose the samples that are uploaded next. Pure: the monotonic time is an argument.
 
-A lane is the samples of one priority. It is due at the multiples of its interval, and P0 also when the buffer wakes it.
-After a start every lane is due often until it has sent its first sample, because a new user is waiting for a graph. A
-queue is a lane's fresh samples, or its old ones (left by an outage, a paused lane or the audit). Old samples are
-uploaded after all fresh ones, and slowly.
+A lane is the samples of one priority. It is due at the multiples of its interval; P0 when the buffer wakes it, or when
+a look at the backlog finds some. In the first minute every lane is due often until it has sent its first sample,
+because a new user is waiting for a graph. A queue is a lane's fresh samples, or its old ones (left by an outage, a
+paused lane or the audit). Old samples are uploaded after all fresh ones, and slowly.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from common.sample import CRITICAL, HIGH, PRIORITIES
 from shipper.state import State
 
 WARM_UP_S = 3.0  # with the collectors' and the buffer's intervals, a first sample is there within 10 s
-CRITICAL_POLL_S = 5.0  # a wake-up can be lost (a slow subscriber), the database cannot
+WARM_UP_FOR_S = 60.0  # not for ever: a board without a stream has no P3
 
-LOOK_S = 5.0  # a lane that is held back is looked at as often
+LOOK_S = 5.0  # a lane that is held back is looked at as often, and P0: a wake-up can be lost (a slow subscriber)
 # A lane fires once an interval, so a sample waits for one and its commit; a second one lets a slow lane be.
 FRESH_INTERVALS = 2
 FRESH_UPLOAD_INTERVALS = 2  # a retry or two is no outage
@@ -54,7 +54,8 @@ class LaneSchedule:
     """
 
     def __init__(self, lanes: Lanes, now_s: float, phase: float = 0.0) -> None:
-        self._began_s = now_s - phase * max(_intervals_s(lanes))
+        self._began_s = now_s - phase * max(_intervals_s(lanes)[1:])
+        self._warm_s = now_s + WARM_UP_FOR_S
         self._critical_s = lanes.critical_s
         self._high_least_s = 0.0
         self._lanes = [_Lane(interval_s, now_s) for interval_s in _intervals_s(lanes)]
@@ -93,7 +94,8 @@ class LaneSchedule:
     def rest(self, priority: int, now_s: float) -> None:
         """A lane has nothing left: let it wait for the next deadline of its grid."""
         lane = self._lanes[priority]
-        interval_s = lane.interval_s if lane.warm else min(lane.interval_s, WARM_UP_S)
+        is_warm = lane.warm or now_s >= self._warm_s
+        interval_s = lane.interval_s if is_warm else min(lane.interval_s, WARM_UP_S)
         if priority == HIGH:
             interval_s = max(interval_s, self._high_least_s)
         passed = (now_s - self._began_s) // interval_s
@@ -102,7 +104,7 @@ class LaneSchedule:
 
 def _intervals_s(lanes: Lanes) -> list[float]:
     """Return how often each lane asks without being woken; an interval of 0 is as often as makes sense."""
-    return [max(lanes.critical_s, CRITICAL_POLL_S), *(max(lanes.interval_s(p), 1.0) for p in (1, 2, 3))]
+    return [math.inf, *(max(lanes.interval_s(p), 1.0) for p in (1, 2, 3))]
 
 
 class Queues:

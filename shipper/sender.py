@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from common import clock
 from common.remote import JSON
-from common.sample import PRIORITIES
+from common.sample import CRITICAL, PRIORITIES
 from common.settings import Settings
 from shipper import envelope, jsonl
 from shipper.buffer_client import BufferClient, Chunk
@@ -127,6 +127,8 @@ class Sender:
         """
         remote, held = self.state.remote, self.state.held.union(self._quota.quota.holding)
         stats = self._buffer.stats([NEVER_S if p in held else remote.lanes.interval_s(p) for p in PRIORITIES])
+        if stats.pending[CRITICAL]:
+            self._queues.schedule.wake(time.monotonic())
         horizons_ms = [self._queues.horizon_ms(priority, self.state) for priority in PRIORITIES]
         self._queues.old = {p for p in PRIORITIES if (oldest_ms := stats.oldest_ms[p]) and oldest_ms < horizons_ms[p]}
         if not remote.backfill.enabled and any(stats.due):

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from common.remote import Lanes, Priority, Remote
-from shipper.queues import CRITICAL_POLL_S, WARM_UP_S, LaneSchedule, Queues
+from shipper.queues import WARM_UP_FOR_S, WARM_UP_S, LaneSchedule, Queues
 from shipper.state import initial
 
 START_S = 5000.0
@@ -61,10 +61,10 @@ def test_a_lane_that_has_shipped_keeps_to_its_grid() -> None:
     """10, 30 and 600 seconds from the start, however late one of them was."""
     schedule = rested(START_S + 3.2)
     assert [] == due_at(schedule, START_S + 4.9)
-    assert [0, 1] == due_at(schedule, START_S + 14)
-    assert [0, 1] == due_at(schedule, START_S + 20)
-    assert [0, 1, 2] == due_at(schedule, START_S + 30)
-    assert [0, 1, 2, 3] == due_at(schedule, START_S + 600)
+    assert [1] == due_at(schedule, START_S + 14)
+    assert [1] == due_at(schedule, START_S + 20)
+    assert [1, 2] == due_at(schedule, START_S + 30)
+    assert [1, 2, 3] == due_at(schedule, START_S + 600)
 
 
 def test_a_lane_with_more_goes_on_at_once() -> None:
@@ -102,9 +102,11 @@ def test_p0_waits_as_long_as_the_operator_says() -> None:
     assert schedule.due(START_S + 3) == 0
 
 
-def test_p0_is_asked_for_without_being_told() -> None:
-    """A wake-up can be lost, a sample cannot."""
-    assert rested().next_s() == START_S + CRITICAL_POLL_S
+def test_a_board_without_a_stream_is_not_asked_often_for_ever() -> None:
+    """A lane that never has a sample keeps to its grid after the first minute."""
+    schedule = LaneSchedule(Lanes(), START_S)
+    due_at(schedule, START_S + WARM_UP_FOR_S)
+    assert [] == due_at(schedule, START_S + WARM_UP_FOR_S + WARM_UP_S)
 
 
 def test_after_an_outage_every_lane_is_due() -> None:
@@ -137,11 +139,11 @@ def test_p1_can_be_stretched() -> None:
     schedule = rested()
     schedule.stretch(60.0)
     schedule.rest(1, START_S)
-    assert [0, 2] == due_at(schedule, START_S + 59)
-    assert [0, 1, 2] == due_at(schedule, START_S + 60)
+    assert [2] == due_at(schedule, START_S + 59)
+    assert [1, 2] == due_at(schedule, START_S + 60)
     schedule.stretch(0.0)
     schedule.rest(1, START_S + 60)
-    assert [0, 1] == due_at(schedule, START_S + 70)
+    assert [1] == due_at(schedule, START_S + 70)
 
 
 @pytest.mark.parametrize(

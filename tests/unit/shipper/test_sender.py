@@ -84,6 +84,15 @@ def test_fixed_offline_says_nothing_to_the_server(vm: FakeVm, start: Start) -> N
     assert ([3, 3, 3, 3], [0, 0, 0, 0]) == (running.facts["pending"], running.facts["due"])
 
 
+def test_p0_whose_wake_up_was_lost_is_found_in_the_backlog(vm: FakeVm, start: Start, stub: BoundBuffer) -> None:
+    """A wake-up can be lost, a sample cannot."""
+    running = start(rows(3, priority=1))
+    running.until("P1", lambda: len(running.stub.uploaded) == 3)
+    stub.stub.pending.append(Row("alert", NOW_MS, -1, {}, 0))
+    running.stage.look()
+    running.until("P0", lambda: -1 in running.stub.uploaded)
+
+
 def test_old_samples_go_behind_fresh_ones(vm: FakeVm, start: Start) -> None:
     """Then most urgent first, and oldest first within a priority."""
     backlog = [row for priority in (3, 2, 1, 0) for row in old(3, priority=priority, first=10 * priority)]
