@@ -19,12 +19,14 @@ import atexit
 import ctypes
 import gc
 import os
+import shlex
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -54,6 +56,7 @@ class Options(ServerOptions):  # type: ignore[misc] # supervisor has no types
     _relay: Relay | None = None
     _start: preload.ChildStart | None = None
     _argv: Sequence[str] = ()
+    _prepared = False
     _environ: Mapping[str, str] = MappingProxyType({})
 
     def openhttpservers(self, supervisord: Any) -> None:
@@ -78,9 +81,17 @@ class Options(ServerOptions):  # type: ignore[misc] # supervisor has no types
         if str(Path(filename).absolute()) == sys.executable:
             os.environ.update(self.configroot.supervisord.environment)  # it is every child's
             self._environ = dict(os.environ)
+            self._prepare_all()
             self._start = self.preloaded.start(argv[1:], self._environ)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()  # or the child would write it too
+
+    def _prepare_all(self) -> None:
+        """Prepare every program before the first fork: what is written between two forks is copied for the first."""
+        if not self._prepared:
+            self._prepared = True
+            for program in chain.from_iterable(group.process_configs for group in self.process_group_configs):
+                self.preloaded.start(shlex.split(program.command)[1:], self._environ)
 
     def fork(self) -> int:
         """Fork, under the child's name already: what is written before the fork is not copied."""
