@@ -38,6 +38,7 @@ ROOT = Path(__file__).absolute().parents[1]  # through the link to the release i
 sys.path.insert(0, str(ROOT))
 from deploy import odd_paths, preload  # noqa: E402
 from deploy.notify_relay import Relay  # noqa: E402
+from deploy.resting import RestingPoller, RestingSupervisor, SignalReader  # noqa: E402
 
 HANDLED = tuple(
     map(int, (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2))
@@ -54,14 +55,21 @@ class Options(ServerOptions):  # type: ignore[misc] # supervisor has no types
 
     preloaded: preload.Preload
     _relay: Relay | None = None
+    _signals: SignalReader | None = None
     _start: preload.ChildStart | None = None
     _argv: Sequence[str] = ()
     _prepared = False
     _environ: Mapping[str, str] = MappingProxyType({})
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.poller = RestingPoller(self)
+
     def openhttpservers(self, supervisord: Any) -> None:
-        """Open supervisord's sockets, and the one to systemd."""
+        """Open supervisord's sockets, the one to systemd, and what makes signals readable."""
         super().openhttpservers(supervisord)
+        signals = self._signals = SignalReader()
+        self.get_socket_map()[signals.fileno()] = signals
         if _systemd:
             relay = self._relay = Relay(Path(self.pidfile).with_name("notify.sock"), _systemd)
             self.get_socket_map()[relay.fileno()] = relay
@@ -70,9 +78,10 @@ class Options(ServerOptions):  # type: ignore[misc] # supervisor has no types
     def close_httpservers(self) -> None:
         """Close them: at the end, and before `supervisorctl reload` opens them again."""
         super().close_httpservers()
-        if self._relay is not None:
-            self.get_socket_map().pop(self._relay.fileno(), None)
-            self._relay.close()
+        for own in (self._relay, self._signals):
+            if own is not None:
+                self.get_socket_map().pop(own.fileno(), None)
+                own.close()
 
     def check_execv_args(self, filename: str, argv: Sequence[str], st: Any) -> None:
         """Prepare what the child needs; called before the fork."""
@@ -183,6 +192,6 @@ if __name__ == "__main__":
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # it is the children's too
     Options.preloaded = preload.Preload()
     odd_paths.allow()
-    supervisord.ServerOptions = Options
+    supervisord.ServerOptions, supervisord.Supervisor = Options, RestingSupervisor
     _show("supervisord", _ARGV)
     supervisord.main()

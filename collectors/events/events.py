@@ -28,6 +28,7 @@ from common.sample import Sample
 
 MPP = "mpp"  # the encoder library's name in the journal
 ERROR = 3  # of syslog's levels
+REST_S = 10.0  # between two looks at the kernel's log alone, which is readable when there is news
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,26 @@ class State:
     def __init__(self) -> None:
         self.kernel = KernelLog()
         self.journal: Journal | None = None
+        self.has_journal = False  # there are files that this user may read
         self.followed: tuple[str, ...] = ()  # the units for which the journal was opened
         self.lines = {"kernel": 0, "journal": 0}
         self.bitrate_changes = 0
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What is readable when there is a new line."""
+        return () if self.kernel.waitable is None else (self.kernel.waitable,)
+
+    @property
+    def rest_s(self) -> float | None:
+        """How long it needs no look where there is no journal, which has to be asked."""
+        return REST_S if self.descriptors and not self.has_journal else None
 
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
     """Yield the events of new log lines, and the line counters."""
     yield from watch(host, config, state)
-    has_journal = state.journal is not None and state.journal.is_readable()
+    has_journal = state.has_journal
     for log, is_followed in (("kernel", state.kernel.is_open or has_journal), ("journal", has_journal)):
         if is_followed:
             yield Sample("events.lines_total", state.lines[log], {"log": log})
@@ -107,9 +119,11 @@ def _entries(host: Host, config: Config, state: State) -> Iterator[JournalEntry]
         if state.journal is None:
             state.journal, state.followed = Journal(host.root, _matches(config.units)), config.units
         yield from state.journal.entries()
-        if not state.journal.is_readable():
+        state.has_journal = state.journal.is_readable()
+        if not state.has_journal:
             host.absent.add("journal")
     except JournalError as error:
+        state.has_journal = False
         host.absent.add(f"journal ({error})")
         if state.journal is not None:
             state.journal.close()

@@ -35,6 +35,7 @@ class KernelLog:
         self.missed = 0
         self._path: Path | None = None
         self._descriptor: int | None = None
+        self._is_device = False
         self._next: int | None = None
         self._rest = ""
 
@@ -42,6 +43,11 @@ class KernelLog:
     def is_open(self) -> bool:
         """Return whether the log is followed."""
         return self._descriptor is not None
+
+    @property
+    def waitable(self) -> int | None:
+        """Return the descriptor that is readable when there is a new record; a plain file always is, so it is none."""
+        return self._descriptor if self._is_device else None
 
     def lines(self, host: Host) -> Iterator[str]:
         """Yield the kernel's messages since the last call, without level and time."""
@@ -64,7 +70,8 @@ class KernelLog:
         if self._descriptor is None:
             try:
                 self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-                if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+                self._is_device = not stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+                if self._is_device:
                     os.lseek(self._descriptor, 0, os.SEEK_END)
             except OSError as error:
                 host.absent.add(PATH if isinstance(error, FileNotFoundError) else f"{PATH} ({error.strerror})")

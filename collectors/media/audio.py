@@ -30,6 +30,7 @@ STREAM = "pcm0c/sub0"
 RUNNING, OVERRUN = "RUNNING", "XRUN"
 NOTHING = "there is none, or this container does not see /proc/asound"
 STALL_S = 1.5  # a period has 10 to 100 ms
+REST_S = 5.0  # between two looks where there is no card
 
 _SECOND = re.compile(r"_\d{1,2}$")  # what ALSA appends to a name that is taken (sound/core/init.c)
 _BITRATE = re.compile(r"(?:voaacenc|avenc_aac|fdkaacenc|opusenc)\b[^!]*?\bbitrate=(\d{1,9})")
@@ -69,9 +70,10 @@ class Card:
 
 
 class State:
-    """The cards by their label, and the names of which there were several."""
+    """The cards by their label, the names of which there were several, and how long they may be left alone."""
 
     def __init__(self) -> None:
+        self.rest_s: float | None = None
         self.cards: dict[str, Card] = {}
         self.several: set[str] = set()
 
@@ -99,7 +101,9 @@ def _captured(host: Host, state: State) -> Iterator[Sample]:
 
 def watch(host: Host, _config: Config, state: State) -> Iterator[Event]:
     """Yield an event when a running card stops delivering data, and one when it delivers again."""
-    for name, label in _cards(host, state.several).items():
+    cards = _cards(host, state.several)
+    state.rest_s = None if cards else REST_S
+    for name, label in cards.items():
         status = _status(host, name)
         if status is None:
             continue

@@ -40,6 +40,7 @@ NOTHING = (
 )
 STALL_S = 1.5  # no frame for so long: at 24 frames a second that is 36 of them
 LOOK_S = 0.5  # at least, or the rate is coarse
+REST_S = 5.0  # between two looks where the kernel tells nothing of an encoder
 STABILITY_S = 60.0
 DROPS_S = 30.0
 EDGE_FRAMES = 2  # captured and not encoded yet: at the edges of a window there are that many more or less
@@ -75,6 +76,7 @@ class State:
         self.looked: Frames | None = None
         self.watched: int | None = None
         self.is_stalled = False
+        self.rest_s: float | None = None
 
 
 def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
@@ -99,6 +101,7 @@ def collect(host: Host, _config: Config, state: State) -> Iterator[Sample]:
 
 def watch(host: Host, _config: Config, state: State) -> Iterator[Event | Sample | Glimpse]:
     """Yield an event when an open session stops producing frames and when it recovers; and the current bitrate."""
+    state.rest_s = None if host.exists(mpp.SESSIONS) else REST_S
     session = mpp.encoding(host, belabox.ENCODERS)
     is_new = _follow_owner(session, state)
     bitrate = mpp.number(session, "bitrate") if session is not None else None

@@ -25,6 +25,7 @@ from common.sample import Sample
 
 STATUS = "sys/kernel/debug/hdmirx/status"
 CAPTURE_ROW = re.compile(r"rk_hdmirx-dma")  # two a frame: line flag and DMA idle
+REST_S = 5.0  # between two looks where there is no input
 
 NONE = (
     "this kernel has no HDMI input that can be asked: no /dev/hdmirx, no V4L2 device of rk_hdmirx (vendor kernels) or "
@@ -58,9 +59,10 @@ class Status:
 
 
 class State:
-    """The last frame count, whether the signal was there, and the names that two grabbers had."""
+    """The last frame count, whether the signal was there, the names that two grabbers had, and how long to rest."""
 
     def __init__(self) -> None:
+        self.rest_s: float | None = None
         self.frames: tuple[float, int] | None = None
         self.had_signal: bool | None = None
         self.interruptions = 0
@@ -94,6 +96,7 @@ def watch(host: Host, _config: Config, state: State) -> Iterator[Event | Sample]
     """Yield an event and the new state when the signal is lost or comes back."""
     power = video4linux.has_power(host)
     connected = power if power is not None else _connected(host, host.parse(STATUS, parse_status))
+    state.rest_s = REST_S if connected is None else None
     if connected is not None:
         for event in _signal(connected, state):
             yield event

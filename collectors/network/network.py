@@ -1,6 +1,6 @@
 """Traffic and link state of network interfaces, and UDP counters (a stream is UDP).
 
-Reads: proc/net/dev, sys/class/net/*/{operstate,carrier,ifindex}, proc/net/snmp.
+Reads: proc/net/dev, sys/class/net/*/{operstate,carrier,ifindex}, proc/net/snmp; when to look: see link_news.py.
 Source: Documentation/filesystems/proc.rst, networking/operstates.rst, net/core/net-procfs.c, RFC 4113 and
     include/uapi/linux/snmp.h for UDP.
 Emits: network.{rx,tx}_{bytes,packets,errors,dropped}_total{interface} (as the kernel has them),
@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from collectors.host import Host, unsigned
+from collectors.network.link_news import LinkNews
 from common.events import Event
 from common.keys import boolean, duration, integer, key, listing, regex
 from common.sample import Sample
@@ -45,6 +46,8 @@ LINK_UP = {"up": 1, "down": 0, "lowerlayerdown": 0, "notpresent": 0, "dormant": 
 # Columns of the kernel's, and what they are called here.
 UDP_DIRECTIONS = {"InDatagrams": "in", "OutDatagrams": "out"}
 UDP_ERRORS = {"NoPorts": "no_port", "InErrors": "in", "RcvbufErrors": "receive_buffer", "SndbufErrors": "send_buffer"}
+
+REST_S = 10.0  # between two looks at links of which the kernel tells each change
 
 Counters = dict[str, int]
 
@@ -76,6 +79,17 @@ class State:
         self.at_s = 0.0
         self.dropped = 0
         self.links: dict[str, bool] = {}  # those that were up at some time, and whether they are
+        self.news = LinkNews()
+
+    @property
+    def descriptors(self) -> tuple[object, ...]:
+        """What is readable when a link has changed."""
+        return () if self.news.socket is None else (self.news.socket,)
+
+    @property
+    def rest_s(self) -> float | None:
+        """How long it needs no look while the kernel tells of changes; None where it does not."""
+        return REST_S if self.descriptors else None
 
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample]:
@@ -111,6 +125,7 @@ def _interfaces(host: Host, config: Config, state: State) -> Iterator[Sample]:
 
 def watch(host: Host, config: Config, state: State) -> Iterator[Event]:
     """Yield an event when an interface loses its link, or has it again."""
+    state.news.follow(host)
     up = {name for name in host.names(CLASS) if is_wanted(name, config) and _is_up(host, name)}
     for name, was_up in state.links.items():
         if was_up and name not in up:

@@ -173,6 +173,13 @@ def kernel(tmp_path: Path, text: str) -> tuple[KernelLog, Host, Path]:
     return KernelLog(), Host(tmp_path), file
 
 
+def test_a_plain_file_is_not_waited_for(tmp_path: Path) -> None:
+    """It is always readable, and would wake the collector for ever."""
+    log, host, _ = kernel(tmp_path, "6,1,1,-;usb 1-1: new high-speed USB device\n")
+    assert ([None], 1) == ([log.waitable], len(list(log.lines(host))))
+    assert log.waitable is None
+
+
 def test_a_log_that_grows(tmp_path: Path) -> None:
     """Lines once each, a half one when its end has come, the overwritten counted."""
     log, host, file = kernel(tmp_path, "6,1,1,-;one\n SUBSYSTEM=usb\n6,2,1,-;t")

@@ -115,6 +115,14 @@ def test_the_rate_is_counted_by_the_drivers_clock_where_it_fits(tmp_path: Path, 
     assert [RATES[stamps]] == [sample.value for sample in found if sample.name == "audio.sample_rate_hertz"]
 
 
+@pytest.mark.parametrize("source", [audio, encoder, hdmi])
+def test_where_there_is_nothing_to_watch_it_rests(source: ModuleType, tmp_path: Path) -> None:
+    """Until its next collect, which sees what has come."""
+    state = source.State()
+    list(source.watch(Host(tmp_path), source.Config(), state))
+    assert source.REST_S == state.rest_s == source.Config().interval_s
+
+
 def test_a_pulled_cable_is_said_once_and_taken_back(tmp_path: Path) -> None:
     """A board that starts without a cable has lost nothing."""
     watched = Watched(hdmi, tmp_path)

@@ -6,6 +6,8 @@ import errno
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +231,37 @@ def test_counters_of_udp(lines: list[str], expected: dict[str, int] | None) -> N
     """By the kernel's names, whatever their order and number."""
     found = network.parse_udp(lines)
     assert expected == (found and {name: found[name] for name in expected or ()})
+
+
+HEARS = """
+import select, subprocess
+from pathlib import Path
+from collectors.host import Host
+from collectors.network.link_news import LinkNews
+news = LinkNews()
+news.follow(Host())
+waits = select.poll()
+waits.register(news.socket, select.POLLIN)
+before = waits.poll(0)
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+after = waits.poll(30_000)
+news.follow(Host())
+print(len(before), len(after), len(waits.poll(0)))
+"""
+
+
+def test_the_kernel_tells_of_a_link_that_changes() -> None:
+    """It is readable then, and not before, and not any more when it was read."""
+    rootless = ("--user", "--map-root-user") if os.geteuid() else ()
+    alone = ("unshare", *rootless, "--net")
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("NAMESPACES ARE NOT ALLOWED HERE: a link that changes was not tried")
+    done = subprocess.run([*alone, sys.executable, "-c", HEARS], capture_output=True, text=True, timeout=60, check=True)
+    assert "0 1 0" == done.stdout.strip()
+
+
+def test_a_recorded_tree_has_no_news(tmp_path: Path) -> None:
+    """Its links are looked at from time to time."""
+    state = network.State()
+    list(network.watch(Host(tmp_path), network.Config(), state))
+    assert ((), None) == (state.descriptors, state.rest_s)
