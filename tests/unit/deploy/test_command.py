@@ -41,7 +41,7 @@ def test_each_command_explains_itself() -> None:
     listed = main.parser().format_help()
     for name, entry in main.COMMANDS.items():
         assert re.search(rf"^ +{name}\b", listed, re.MULTILINE)
-        assert entry.help
+        assert (True, True) == (bool(entry.help), callable(main.function(entry)))
         with pytest.raises(SystemExit) as ended:
             main.parser().parse_args([name, "--help"])
         assert 0 == ended.value.code
