@@ -23,9 +23,11 @@ from common.log import Log
 from common.publisher import Publisher
 from common.sample import Batch, Sample
 from common.settings import Storage
+from healthd import procfs
 from healthd.page.plots import METRICS
 from tests.bench import acked
 from tests.bench.figures import Figure
+from tests.bench.usage import memory
 from tests.browser.chromium import PHONE, chromium
 from tests.harness import Pipeline, wait_for
 
@@ -50,7 +52,7 @@ new PerformanceObserver((list) => list.getEntries().forEach((entry) => { window.
 
 
 def figures(folder: Path, megabytes: int) -> Iterator[Figure]:
-    """Measure first paint, plots, and ingest while ten watch."""
+    """Measure first paint, plots, and what ten viewers cost healthd and the samples."""
     folder.mkdir(mode=0o700)
     _fill(folder / "metrics.db", megabytes * MEGABYTE // BYTES)
     size = f"database of {(folder / 'metrics.db').stat().st_size / MEGABYTE:,.0f} MB"
@@ -69,9 +71,14 @@ def figures(folder: Path, megabytes: int) -> Iterator[Figure]:
         yield Figure(
             "page: a viewer", _megabytes_an_hour(address), "MB/h", "2", "live numbers, and 5 min of plots on screen"
         )
+        pid = pipeline.pid("healthd")
         for span, seconds in SPANS_S.items():
-            took_ms = 1000 * _timed_s(f"{address}/api/plots?span_s={seconds}")
-            yield Figure(f"page: plots of {span}", took_ms, "ms", "300" if span == "24h" else "", size)
+            began_s, took_ms = _cpu_s(pid), 1000 * _timed_s(f"{address}/api/plots?span_s={seconds}")
+            beside = f"{size}; {1000 * (_cpu_s(pid) - began_s):.0f} ms of a processor"
+            yield Figure(f"page: plots of {span}", took_ms, "ms", "300" if span == "24h" else "", beside)
+        (idle_percent, idle_mib), (percent, mib) = _cost(pid), _cost_of_viewers(pid, address)
+        yield Figure(f"page: {BROWSERS} viewers", percent - idle_percent, "% of a core", "1", "above nobody's")
+        yield Figure(f"page: memory of {BROWSERS} viewers", mib - idle_mib, "MiB", "5", f"nobody: {idle_mib:.1f}")
         alone = _acks_ms(folder)
         with _watching(address):
             crowded = _acks_ms(folder)
@@ -160,19 +167,40 @@ def _acks_ms(folder: Path) -> float:
     return statistics.quantiles(delays[1:], n=100)[98]
 
 
+def _cost_of_viewers(pid: int, address: str) -> tuple[float, float]:
+    """Return what healthd takes while browsers show the page with its plots."""
+    with _watching(address, span_s=300, every_s=REFRESH_S):
+        time.sleep(REFRESH_S)
+        return _cost(pid)
+
+
+def _cost(pid: int) -> tuple[float, float]:
+    """Return which part of a core a process takes, in percent, and its memory in MiB."""
+    began_s, began_cpu_s = time.monotonic(), _cpu_s(pid)
+    time.sleep(WATCHED_S)
+    return 100 * (_cpu_s(pid) - began_cpu_s) / (time.monotonic() - began_s), memory([pid])
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the CPU time of a process, threads that have ended included."""
+    used = procfs.usage(pid)
+    assert used is not None
+    return used.cpu_seconds
+
+
 @contextmanager
-def _watching(address: str) -> Iterator[None]:
-    """Have some readers that follow the live numbers and ask for a day's plots as the page does."""
+def _watching(address: str, span_s: int = 86_400, every_s: float = 1.0) -> Iterator[None]:
+    """Have some readers that follow the live numbers, compressed, and ask for plots as the page does."""
     over = threading.Event()
 
     def read() -> None:
-        with urlopen(f"{address}/api/live", timeout=60) as live:
+        with urlopen(Request(f"{address}/api/live", headers={"Accept-Encoding": "gzip"}), timeout=60) as live:
             while not over.is_set():
-                live.readline()
+                live.read1()
 
     def plot() -> None:
-        while not over.wait(1.0):
-            _timed_s(f"{address}/api/plots?span_s=86400")
+        while not over.wait(every_s):
+            _timed_s(f"{address}/api/plots?span_s={span_s}")
 
     threads = [threading.Thread(target=target, daemon=True) for target in [read] * BROWSERS + [plot] * BROWSERS]
     for thread in threads:
