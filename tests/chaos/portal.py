@@ -12,10 +12,8 @@ import argparse
 import http.client
 import itertools
 import json
-import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,8 +24,9 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 from tests import oracle
+from tests.chaos.device import Device
 from tests.chaos.server import RealServer
-from tests.harness import ROOT, Pipeline, require, wait_for
+from tests.harness import require, wait_for
 from tests.http_server import serving
 
 PAGE = b"<html><head><title>Log in</title></head></html>"
@@ -50,8 +49,9 @@ class Portal:
     """Relay HTTP to a port of this machine, as well as the mode allows.
 
     Modes: ``pass``; ``down``, which answers 503; ``gone``, where nobody answers; ``partial``: queries get a part of
-    their answer, as of a cluster with a node away; one of `PORTALS`, which answers everything; a status such as
-    ``413``: every second upload meets a backend that answers with a page.
+    their answer, as of a cluster with a node away; ``blind``: they get 503, as of one whose vmselect is away; one of
+    `PORTALS`, which answers everything; a status such as ``413``: every second upload meets a backend that answers with
+    a page.
 
     Args:
         target_port: of the server.
@@ -82,7 +82,7 @@ class Portal:
         self.answered[mode] += 1
         if mode.isdecimal():
             return int(mode), {"Content-Type": "text/html", "Server": "nginx"}, PAGE
-        if mode == "down":
+        if mode == "down" or (mode == "blind" and not is_upload):
             return 503, {}, b""
         if mode in PORTALS:
             return PORTALS[mode]
@@ -145,77 +145,6 @@ def portal(target_port: int, *, write_only: bool = False) -> Iterator[Portal]:
     with serving(Handler) as port:
         running.port = port
         yield running
-
-
-class Device:
-    """Buffer, shipper and an oracle as plain processes in a folder.
-
-    Args:
-        folder: fresh, with a short path.
-        url: of the import.
-        keys: of the configuration, e.g. ``REMOTE__PROOF="header"``.
-    """
-
-    def __init__(self, folder: Path, url: str, **keys: str) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (folder / "log").mkdir(exist_ok=True)
-        self.folder, self.ledger = folder, folder / "ledger"
-        self._files = Pipeline(folder, url)  # reads the database and the logs
-        settings = {
-            "RUN__DIR": str(folder),
-            "STORAGE__PATH": str(folder / "metrics.db"),
-            "STORAGE__COMMIT_INTERVAL": "200ms",
-            "REMOTE__URL": url,
-            "REMOTE__UPLOAD_INTERVAL": "1s",
-            "REMOTE__RETRY__INITIAL_BACKOFF": "200ms",
-            "REMOTE__RETRY__MAX_BACKOFF": "1s",
-            "LOGGING__LEVEL": "debug",
-            **keys,
-        }
-        own = {name: value for name, value in os.environ.items() if not name.startswith("BELABOX_")}
-        self._environment = {**own, **{f"BELABOX_{name}": value for name, value in settings.items()}}
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
-
-    def __enter__(self) -> Device:
-        self.start("buffer", "buffer")
-        self.start("shipper", "shipper")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for name in ("oracle", "shipper", "buffer"):
-            self.stop(name)
-
-    def start(self, name: str, module: str, *arguments: str) -> None:
-        """Start a process."""
-        with (self.folder / "log" / f"{name}.log").open("ab") as log:
-            command = [sys.executable, "-m", module, *arguments]
-            self._processes[name] = subprocess.Popen(
-                command, cwd=ROOT, env=self._environment, stdout=log, stderr=subprocess.STDOUT
-            )
-
-    def publish(self, *arguments: str) -> None:
-        """Start the oracle."""
-        self.start("oracle", "tests.oracle", "--ledger", str(self.ledger), *arguments)
-
-    def stop(self, name: str) -> None:
-        """End a process as supervisord does."""
-        process = self._processes.pop(name, None)
-        if process is not None:
-            process.terminate()
-            process.wait(30)
-
-    def log(self, name: str) -> str:
-        """Return a process' log."""
-        return self._files.log(name)
-
-    def uploaded(self) -> set[int]:
-        """Return the numbers that are marked uploaded."""
-        query = "SELECT metric_value FROM metrics WHERE metric_name = ? AND uploaded = 1"
-        return {int(value) for (value,) in self._files.rows(query, oracle.METRIC)}
-
-    def quarantined(self) -> int:
-        """Return how many samples were quarantined."""
-        return self.log("buffer").count('"quarantined"')
 
 
 def closings(device: Device, server: RealServer, way: Portal, dice: random.Random, duration_s: float) -> int:

@@ -11,7 +11,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.chaos.portal import Device, bad_backend, closings, portal, set_up, settled
+from tests.chaos.deliveries import Deliveries
+from tests.chaos.device import Device
+from tests.chaos.portal import bad_backend, closings, portal, set_up, settled
 from tests.chaos.server import RealServer
 from tests.free_port import free_port
 from tests.harness import require, wait_for
@@ -92,3 +94,24 @@ def test_a_queue_before_the_server_is_waited_for(run_dir: Path) -> None:
         server.kill()
     assert account.pop("published") > 200
     assert CLEAN == account
+
+
+def test_a_query_side_that_is_away_for_long_costs_nothing(run_dir: Path) -> None:
+    """Uploads go on; the audit waits, and once it can ask again nothing was missing and nothing is sent again."""
+    keys = {"REMOTE__AUDIT__INTERVAL": "1s", "REMOTE__AUDIT__GRACE": "1s"}
+    deliveries = Deliveries(lambda: False)
+    with set_up(run_dir, require("victoria-metrics"), write_only=False, **keys) as (device, server, way):
+        way.taken = deliveries.take
+        way.mode = "blind"
+        device.stop("oracle")
+        device.publish("--age", "600")  # the windows of its samples are over
+        wait_for("samples to be taken", lambda: len(device.uploaded()) > 200, 60)
+        seen = way.answered["blind"]
+        wait_for("several audits", lambda: way.answered["blind"] > seen + 5, 60)
+        way.mode = "pass"
+        account = settled(device, server)
+        wait_for("an audit", lambda: device.rows("SELECT 1 FROM windows WHERE state = 1 AND samples > 100"), 60)
+        assert "missing at the server" not in device.log("buffer")
+    assert account.pop("published") > 200
+    assert CLEAN == account
+    assert 0 == deliveries.again
