@@ -56,6 +56,7 @@ class Portal:
     Args:
         target_port: of the server.
         write_only: questions are answered 401, by somebody who is not the server.
+        cluster: the server has the addresses of vminsert and vmselect, and does not say when it was started.
 
     Attributes:
         port: to connect to; see `portal`.
@@ -64,8 +65,8 @@ class Portal:
         taken: called with the body of each upload that the server took.
     """
 
-    def __init__(self, target_port: int, *, write_only: bool) -> None:
-        self.target_port, self.write_only = target_port, write_only
+    def __init__(self, target_port: int, *, write_only: bool, cluster: bool) -> None:
+        self.target_port, self.write_only, self.cluster = target_port, write_only, cluster
         self.taken: Callable[[bytes], None] = lambda _body: None
         self.port = 0
         self.mode = "pass"
@@ -74,6 +75,8 @@ class Portal:
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         """Return what a request gets."""
+        if self.cluster:
+            path = path.replace("/insert/0/prometheus", "").replace("/select/0/prometheus", "")
         mode, is_upload = self.mode, path.startswith("/api/v1/import")
         if mode == "gone":
             raise ConnectionResetError
@@ -88,6 +91,10 @@ class Portal:
             return PORTALS[mode]
         if self.write_only and not is_upload and path != "/health":
             return 401, {}, b""
+        if self.cluster and path == "/metrics":
+            return 200, {"X-Server-Hostname": "vminsert"}, b"vm_app_start_timestamp 1760000000\n"
+        if mode == "partial":
+            headers = {name: value for name, value in headers.items() if name.lower() != "accept-encoding"}
         status, found, text = self._relayed(method, path, headers, body)
         if is_upload and status == http.client.NO_CONTENT:
             self.taken(body)
@@ -111,9 +118,9 @@ def part_of(answer: bytes) -> bytes:
 
 
 @contextmanager
-def portal(target_port: int, *, write_only: bool = False) -> Iterator[Portal]:
+def portal(target_port: int, *, write_only: bool = False, cluster: bool = False) -> Iterator[Portal]:
     """Run one in front of a port."""
-    running = Portal(target_port, write_only=write_only)
+    running = Portal(target_port, write_only=write_only, cluster=cluster)
 
     class Handler(BaseHTTPRequestHandler):
         """One connection."""

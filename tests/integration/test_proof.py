@@ -11,6 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests import oracle
 from tests.chaos.deliveries import Deliveries
 from tests.chaos.device import Device
 from tests.chaos.portal import bad_backend, closings, portal, set_up, settled
@@ -18,6 +19,7 @@ from tests.chaos.server import RealServer
 from tests.free_port import free_port
 from tests.harness import require, wait_for
 
+OFTEN = {"REMOTE__AUDIT__INTERVAL": "1s", "REMOTE__AUDIT__GRACE": "1s"}
 CLEAN = {"lost": 0, "doubled": 0, "quarantined": 0}
 
 
@@ -71,11 +73,7 @@ def test_a_queue_before_the_server_is_waited_for(run_dir: Path) -> None:
     (run_dir / "vm").mkdir()
     server = RealServer(require("victoria-metrics"), run_dir / "vm")
     server.start()
-    keys = {
-        "REMOTE__AUDIT__QUERY_URL": f"{server.url}/api/v1/query",
-        "REMOTE__AUDIT__INTERVAL": "1s",
-        "REMOTE__AUDIT__GRACE": "1s",
-    }
+    keys = {"REMOTE__AUDIT__QUERY_URL": f"{server.url}/api/v1/query", **OFTEN}
     try:
         with (
             portal(server.port) as way,
@@ -96,11 +94,39 @@ def test_a_queue_before_the_server_is_waited_for(run_dir: Path) -> None:
     assert CLEAN == account
 
 
+def test_a_storage_node_that_lost_its_last_seconds_gets_those_and_only_those_again(
+    run_dir: Path, server: RealServer
+) -> None:
+    """In a cluster nobody says that a vmstorage was started again: the audit finds what is missing, to the sample."""
+    deliveries = Deliveries(lambda: False)
+    with portal(server.port, cluster=True) as way:
+        way.taken = deliveries.take
+        base = f"http://127.0.0.1:{way.port}"
+        keys = {"REMOTE__AUDIT__QUERY_URL": f"{base}/select/0/prometheus/api/v1/query", **OFTEN}
+        with Device(run_dir / "p", f"{base}/insert/0/prometheus/api/v1/import", **keys) as device:
+            device.publish("--age", "600", "--numbers", "100")  # the windows of its samples are over
+            wait_for("samples to be taken", lambda: len(device.uploaded()) > 3_000, 60)
+            way.mode = "partial"
+            device.stop("oracle")
+            published = oracle.published(device.ledger)
+            wait_for("the rest to be taken", lambda: published <= device.uploaded())
+            server.kill()
+            server.start()
+            deliveries.compare(server.times())
+            asked = way.answered["partial"]
+            wait_for("partial answers", lambda: way.answered["partial"] > asked + 3)
+            assert 0 == deliveries.again
+            way.mode = "pass"
+            account = settled(device, server)
+    assert account.pop("published") > 3_000
+    assert CLEAN == account
+    assert 0 < deliveries.lost == deliveries.again
+
+
 def test_a_query_side_that_is_away_for_long_costs_nothing(run_dir: Path) -> None:
     """Uploads go on; the audit waits, and once it can ask again nothing was missing and nothing is sent again."""
-    keys = {"REMOTE__AUDIT__INTERVAL": "1s", "REMOTE__AUDIT__GRACE": "1s"}
     deliveries = Deliveries(lambda: False)
-    with set_up(run_dir, require("victoria-metrics"), write_only=False, **keys) as (device, server, way):
+    with set_up(run_dir, require("victoria-metrics"), write_only=False, **OFTEN) as (device, server, way):
         way.taken = deliveries.take
         way.mode = "blind"
         device.stop("oracle")
