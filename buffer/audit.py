@@ -88,7 +88,7 @@ class AuditOperations:
         return {**window, "series": series, **self._state()}
 
     def stored(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the times of what was uploaded of some series in a window."""
+        """Return the times of the uploaded samples of some series in a window."""
         start_ms = int(request["start_ms"])
         rows = self._store.windows.times(start_ms, start_ms + WINDOW_MS)
         wanted = set(map(int, request["series"]))
@@ -99,7 +99,7 @@ class AuditOperations:
         return {"times_ms": list(times.items())}
 
     def verdict(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Act on what a comparison found: the series of which something is missing at the server, if any."""
+        """Send again the series of which the server has too few samples, or close the window."""
         start_ms, missing = int(request["start_ms"]), [_Missing(*row) for row in request["missing"]]
         found, (asked_ms, series) = self._store.windows.get(start_ms), self._asked
         if found is None or found.uploaded_ms != int(request["uploaded_ms"]) or asked_ms != start_ms:
@@ -130,7 +130,7 @@ class AuditOperations:
         return same and not self._recheck.is_known(start_ms)
 
     def _close(self, start_ms: int, resends: int, whole: list[int]) -> None:
-        """Take a window as compared; series that were withheld and are whole now are not any more."""
+        """Close a compared window; forget the withheld series that are complete again."""
         series = self._asked[1]
         with self._store.transaction():
             over = self._store.withheld.whole((number, series[number][5]) for number in whole if number in series)
@@ -143,7 +143,7 @@ class AuditOperations:
             self._service.log.info("the server stores all accepted samples again", series=over)
 
     def _rest(self, start_ms: int, series: int) -> None:
-        """Leave the server alone: what it was sent again is gone like the first time."""
+        """Pause the audit: the server lost the resent samples too."""
         rest_s = self._grace_s * RESTS[min(self._rests, len(RESTS) - 1)]
         self._rests += 1
         self._rested_for, self._rest_until_s = start_ms, time.monotonic() + rest_s
@@ -154,7 +154,7 @@ class AuditOperations:
             self._report(start_ms, f"samples of {series} series are missing again; the server keeps nothing")
 
     def _learn(self, start_ms: int, resends: int, missing: list[_Missing]) -> None:
-        """Take what is missing for withheld: it is required no more, and reported once."""
+        """Record the series that are still short as withheld, and report them once."""
         series, found = self._asked[1], dict[str, list[Withheld]]()
         with self._store.transaction():
             for one in missing:

@@ -103,7 +103,7 @@ class Drain:
         service.loop.on_readable(self._socket, self.receive)
 
     def receive(self) -> None:
-        """Answer what has been asked."""
+        """Answer the requests that have arrived."""
         for _ in range(REQUESTS_PER_TURN):
             try:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
@@ -157,7 +157,7 @@ class Drain:
         return {"pending": list(self._store.pending.counts), "marked": marked}
 
     def _mark_accepted(self, priority: int, batch_id: str, chunk_index: int, groups: Sequence[Any]) -> int:
-        """Mark what the server accepted while the buffer was away to hear of it; what is not pending stays as it is.
+        """Mark the pending samples of a chunk that the server accepted while the buffer was down.
 
         Comes before any lease: a clock that was set meanwhile would have these samples rebased, and sent again.
         """
@@ -223,7 +223,7 @@ class Drain:
         return {"marked": marked}
 
     def _unquarantine(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Make the refused samples among the next rows pending again; say from where to go on."""
+        """Make quarantined samples among the next rows pending again; return the id to continue from."""
         start, metric = int(request["after_id"]), request.get("metric")
         stop = start + UNQUARANTINE_ROWS
         released = self._store.pending.unquarantine(range(start, stop), None if metric is None else str(metric))

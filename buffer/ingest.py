@@ -76,7 +76,7 @@ class Ingest:
             service.instruments.count("storage.refused_samples_total", 0, reason=reason)
 
     def receive(self) -> None:
-        """Read what has come, and commit as soon as enough of it or anything urgent is there."""
+        """Read the batches that have arrived; commit once enough samples or an urgent one wait."""
         settings = self._service.config.settings.storage
         for _ in range(MESSAGES_PER_TURN):
             try:
@@ -100,7 +100,7 @@ class Ingest:
             self._service.failed(error)
 
     def commit(self) -> None:
-        """Write what waits, ack it and pass it on; on failure keep it, and stop taking more."""
+        """Write the waiting batches, ack and publish them; on failure keep them and pause."""
         self._urgent = False
         if self._has_space() and self._write(list(self._waiting)):
             self._resume()
@@ -115,7 +115,7 @@ class Ingest:
         self.reserve.size_bytes = config.settings.storage.reserve_size
 
     def close(self) -> None:
-        """Commit what waits and close the sockets."""
+        """Commit the waiting batches and close the sockets."""
         if self.paused is None:
             self.receive()  # one turn; who goes on sending keeps what is not acked
         self.commit()
@@ -146,7 +146,7 @@ class Ingest:
         self._service.log.throttled_warning(reason, "refused", reason=reason, detail=detail, count=count)
 
     def _write(self, keys: Sequence[_Key]) -> bool:
-        """Commit some of what waits, ack it and pass it on; False where the database refuses."""
+        """Commit some of the waiting batches, ack and publish them; False where the database refuses."""
         if not keys and not self._marks:
             return True
         batches = [self._waiting[key] for key in keys]
@@ -208,7 +208,7 @@ class Ingest:
         self.paused = self._status.paused = reason
 
     def _resume(self) -> None:
-        """Take everything again, and ask for what came meanwhile."""
+        """Accept all samples again, and ask the producers to resend the unacked ones."""
         if self.paused is not None:
             self.paused = self._status.paused = None
             self._held = False

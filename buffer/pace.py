@@ -18,6 +18,6 @@ class Pace:
         self.rows = FIRST_ROWS
 
     def took(self, duration_s: float) -> None:
-        """Learn from the slice that ended."""
+        """Adapt the number of rows of a slice to the time that the last one took."""
         factor = min(GROWTH, SLICE_S / max(duration_s, 1e-6))
         self.rows = min(MOST_ROWS, max(LEAST_ROWS, int(self.rows * factor)))

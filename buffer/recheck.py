@@ -91,7 +91,7 @@ class Recheck:
         return {"recheck": self.next_span, "rechecked": self.counted}
 
     def begin(self) -> None:
-        """Ask for everything again; joins the transaction that is open, and goes on after a restart."""
+        """Recheck all verified windows; joins the open transaction, and continues after a restart."""
         self._store.progress.set(DUE, 1)
         self._is_running = False
 
@@ -110,7 +110,7 @@ class Recheck:
         return {"start_ms": span.start_ms, "width_ms": width_ms, "series": series, "by_series": self._by_series}
 
     def counted(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Act on what the server has of a span: so many samples, and so many too few."""
+        """Close a span that the server has in full, or halve one of which samples are missing."""
         asked = int(request["start_ms"]), int(request["start_ms"]) + int(request["width_ms"])
         if not self._spans or self._spans[-1][:2] != asked:
             return {}  # of an earlier life of this process
@@ -129,7 +129,7 @@ class Recheck:
         return {}
 
     def settle(self) -> None:
-        """Report the end of a loss once everything of it was audited again."""
+        """Report that a loss is over once all of its windows were audited again."""
         loss = server_loss.load(self._store.progress)
         if loss is None or self._is_running or self._store.windows.is_open_between(loss.start_ms, loss.end_ms):
             return
@@ -140,7 +140,7 @@ class Recheck:
         self._service.event(Event("server_caught_up", text))
 
     def is_known(self, start_ms: int) -> bool:
-        """Tell whether a window is of a loss that was reported already."""
+        """Return whether a window belongs to a loss that was reported already."""
         loss = server_loss.load(self._store.progress)
         return loss is not None and loss.start_ms <= start_ms < loss.end_ms
 
@@ -154,7 +154,7 @@ class Recheck:
                 self._finish()
 
     def _judge(self, span: RecheckSpan, there: int, short: int) -> None:
-        """Have a span that is short audited again, or look closer at it."""
+        """Audit a short span again, or split it into halves."""
         if there and span.end_ms - span.start_ms > WINDOW_MS:
             self._spans += span.halves()
             return
@@ -169,14 +169,14 @@ class Recheck:
             self._ask_for_averages(before_ms=span.start_ms)
 
     def _ask_for_averages(self, before_ms: int) -> None:
-        """Count the next older span of averages, before all that is left: there is nothing left then."""
+        """Queue the next older span of averages; it is counted last."""
         newest_ms = self._store.aggregates.newest_ms(before_ms)
         if newest_ms is not None:
             end_ms = min(before_ms, newest_ms + WINDOW_MS)
             self._spans.insert(0, RecheckSpan(end_ms - AVERAGES_MS, end_ms, only_averages=True))
 
     def _finish(self) -> None:
-        """Write down what is lost, and report it."""
+        """Save the loss and report it."""
         self._store.progress.set(DUE, None)
         self._is_running = False
         if self._found is None:

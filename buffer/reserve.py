@@ -24,11 +24,11 @@ class Reserve:
 
     @property
     def held(self) -> bool:
-        """Tell whether the room is kept at the moment."""
+        """Return whether the reserve file exists."""
         return self._bytes() > 0
 
     def keep(self, free_bytes: int | None) -> None:
-        """Make the file what it should be, unless that would take most of what is left.
+        """Create or resize the reserve file, unless that would take most of the free space.
 
         Args:
             free_bytes: space left on the file system, or None where it is not known.
@@ -49,7 +49,7 @@ class Reserve:
             self.release()  # half a reserve is in the way of everything else
 
     def release(self) -> bool:
-        """Give the room up; return True if there was any."""
+        """Delete the reserve file; return whether there was one."""
         if not self.held:
             return False
         try:

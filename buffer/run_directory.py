@@ -14,7 +14,7 @@ LEAST_BYTES = 256 * 1024  # of a tmpfs: a few collects of every producer
 
 
 def trouble(run_dir: Path) -> str | None:
-    """Return why nothing can be spooled, None where it can."""
+    """Return why producers cannot spool, None if they can."""
     free, spool = free_space.free_bytes(run_dir / "spool"), run_dir / "spool"
     if not spool.is_dir():
         why = f"{spool} is gone, it is made again with the next samples"

@@ -49,7 +49,7 @@ class ServerStarts:
         return {"is_known": False, "groups": self._store.described(times.items())}
 
     def restarted(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Make pending again what is missing of it, or all where nobody knows; once for each start."""
+        """Make the samples that the start lost pending again, or all of the grace; once for each start."""
         if self._is_known(request):
             return {"requeued": 0}
         missing, known = request["missing"], self._known()

@@ -132,7 +132,7 @@ class Buffer:
         instruments.total("storage.flash_bytes_written_total", written_bytes())
 
     def _begin(self) -> None:
-        """Make the parts, in the order in which they rely on each other."""
+        """Build the parts, each after those it depends on."""
         service, store = self._service, self.store
         self.status.paused = None
         if store.migrated_from not in (0, migrations.VERSION):
@@ -152,13 +152,13 @@ class Buffer:
         self._is_open = True
 
     def _replaced(self) -> None:
-        """Go on with a fresh database: what refers to rows of the old one is void."""
+        """Continue with a fresh database; drop everything that refers to rows of the old one."""
         self.marks.clear()
         self.drain.answer({"op": "hello"})
         self.ingest.commit()
 
     def _lock(self) -> None:
-        """Take the place; it is kept for the life of this process."""
+        """Lock the database for the life of this process."""
         if not self._locked:
             self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             lock.hold(self._path.with_name(self._path.name + ".lock"), f"the database {self._path}")
@@ -176,7 +176,7 @@ class Buffer:
         return False
 
     def _write_marks(self) -> None:
-        """Write what the last chunks were marked with; where that fails, the next process finds it."""
+        """Write the waiting upload marks; where that fails, the next process writes them."""
         try:
             self.marks.write()
         except errors.Error as error:

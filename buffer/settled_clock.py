@@ -35,7 +35,7 @@ class SettledClock:
         self._since_s = time.monotonic()
 
     def is_settled(self) -> bool:
-        """Tell whether the clock can be relied on; a step begins the wait again."""
+        """Return whether the clock can be relied on; a step restarts the wait."""
         found = self._read()
         if abs(found.offset_ms - self._offset_ms) > STEP_MS:
             self._since_s = time.monotonic()

@@ -74,7 +74,7 @@ class UnsentEvents:
         return {"device_id": self._store.device_id, "upto": upto, **found._asdict()}
 
     def counted(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Take these events as verified, or send again those that follow the last verified one."""
+        """Mark the counted events as verified, or send again all after the last verified one."""
         upto, missing, resends = int(request["upto"]), int(request["missing"]), self._get(RESENDS)
         with self._store.transaction():
             if not missing or resends >= MAX_RESENDS:

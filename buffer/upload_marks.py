@@ -50,7 +50,7 @@ class UploadMarks:
         return ((mark.priority, row) for mark in self._waiting for row in mark.rows)
 
     def add(self, mark: UploadMark) -> None:
-        """Take a mark; with too many waiting they are written.
+        """Add a mark; write all once too many wait.
 
         Raises:
             errors.Error: the database refuses; the mark is not taken.
@@ -64,7 +64,7 @@ class UploadMarks:
         self._samples += len(mark.rows)
 
     def write(self) -> None:
-        """Write all of them.
+        """Write all waiting marks.
 
         Raises:
             errors.Error: the database refuses; they wait on.
@@ -74,7 +74,7 @@ class UploadMarks:
             self.clear()
 
     def clear(self) -> None:
-        """Forget them: they are written, or of a database that is not in use any more."""
+        """Drop all waiting marks: they are written, or belong to a replaced database."""
         self._waiting.clear()
         self._samples = 0
         try:
@@ -83,7 +83,7 @@ class UploadMarks:
             pass  # what is marked twice is marked once
 
     def recover(self) -> int:
-        """Take up what a killed process left; return how many samples.
+        """Write the marks that a killed process left; return how many samples they mark.
 
         Raises:
             errors.Error: the database refuses; the file stays.
@@ -94,7 +94,7 @@ class UploadMarks:
         return found
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._fd)
 
     def _append(self, mark: UploadMark) -> None:

@@ -11,7 +11,7 @@ NAMED = 3  # metrics
 
 
 def explain(found: Mapping[str, Sequence[Withheld]], series: int) -> str:
-    """Return what the server does with some series, and which setting does so.
+    """Describe how the server drops samples of some series, and the likely setting.
 
     Args:
         found: by metric, what is there of each series that is short.

@@ -63,7 +63,7 @@ class Auditor:
         self._patience = PATIENCE
 
     def suspect(self, failed_ms: int | None = None) -> None:
-        """Look whether the server was started again.
+        """Check at the next step whether the server was restarted.
 
         Args:
             failed_ms: since when its machine answered for it that it does not run, Unix milliseconds.
@@ -135,7 +135,7 @@ class Auditor:
         return max(map(self._server.newest, devices_of(found)), default=0)
 
     def _wait_s(self, found: dict[str, Any]) -> float:
-        """Return when a window may be there: a queue moves on with the time, as a rule."""
+        """Return in how many seconds a window may have passed the queue."""
         behind_s = (found["start_ms"] + found["width_ms"] - (self._newest_ms or 0)) / 1000
         interval_s = self._remote.audit.interval_s
         return max(interval_s, min(behind_s, MOST_INTERVALS * interval_s) if self._queues else 0.0)
@@ -204,7 +204,7 @@ class Auditor:
         return found
 
     def _is_on_its_way(self, found: dict[str, Any], newest_ms: int) -> bool:
-        """Return whether what is missing may be queued before the server, which has nothing newer of this device.
+        """Return whether missing samples may be queued: the server has nothing newer of this device.
 
         A server whose newest sample moves on while a window is missing takes them from a queue: that is remembered.
         """
@@ -244,7 +244,7 @@ class Auditor:
             self._buffer.restarted(found, self._forgotten(accepted["groups"]))
 
     def _forgotten(self, groups: list[Any] | None) -> list[tuple[int, list[int]]] | None:
-        """Return series and times of what the server has not of some samples; None where it cannot be asked."""
+        """Return series and times of the samples that the server lacks; None where it cannot be asked."""
         if not groups or not self._server.are_possible or self._queues:
             return None if groups is None or groups else []
         times_ms = [timestamp_ms for *_, times in groups for timestamp_ms in times]

@@ -92,7 +92,7 @@ class BufferClient:
         self._ask = ask
 
     def hello(self, accepted: Sequence[Chunk] = ()) -> int:
-        """Void every older lease and report what of them the server accepted; return how much was not marked yet."""
+        """Void all older leases, report their chunks that the server accepted; return how many samples that marked."""
         reply = self._ask("hello", accepted=list(accepted))
         return int(reply.get("marked", 0))
 
@@ -115,7 +115,7 @@ class BufferClient:
         self._ask("reject", lease=number, upto=upto, reason=reason)
 
     def release(self, number: int, doubtful: tuple[int, int] = (0, 0)) -> None:
-        """Give back what of a lease is not accounted for; what the server may have keeps the time it was sent by."""
+        """Release the unreported samples of a lease; doubtful ones keep the times they were sent with."""
         self._ask("release", lease=number, doubtful=list(doubtful))
 
     def stats(self, intervals_s: Sequence[float]) -> Stats:
@@ -137,7 +137,7 @@ class BufferClient:
         return reply
 
     def stored(self, start_ms: int, series_ids: Sequence[int]) -> dict[int, list[int]]:
-        """Return the times of what was uploaded of some series in an audit window."""
+        """Return the times of the uploaded samples of some series in an audit window."""
         reply = self._ask("stored", start_ms=start_ms, series=list(series_ids))
         return {int(number): list(times_ms) for number, times_ms in reply.get("times_ms", ())}
 
@@ -178,11 +178,11 @@ class BufferClient:
         self._ask("rechecked", start_ms=start_ms, width_ms=width_ms, there=there, short=short)
 
     def accepted(self, start: ServerStart) -> dict[str, Any]:
-        """Return what the server accepted in its last seconds before a start; see the protocol."""
+        """Return the samples that the server accepted in the last seconds before a start; see the protocol."""
         return self._ask("accepted", **start._asdict())
 
     def restarted(self, start: ServerStart, missing: Sequence[tuple[int, list[int]]] | None) -> None:
-        """Report a start, and series and times of what is missing of those seconds; None where nobody knows."""
+        """Report a start, and the series and times of the samples it lost; None where that is not known."""
         self._ask("restarted", **start._asdict(), missing=missing)
 
     def too_old(self, retention_s: float) -> None:
@@ -198,7 +198,7 @@ class BufferClient:
             raise BufferAwayError(f"events: {type(error).__name__} {error}") from error
 
     def events_sent(self, upto: int) -> None:
-        """Report that it has all up to an event."""
+        """Report that the log server has all events up to an id."""
         self._ask("events_sent", upto=upto)
 
     def events_audit(self, grace_s: float) -> dict[str, Any]:
@@ -209,7 +209,7 @@ class BufferClient:
         return reply
 
     def events_verdict(self, upto: int, missing: int) -> None:
-        """Report how many of them it does not have."""
+        """Report how many events are missing at the log server."""
         self._ask("events_verdict", upto=upto, missing=missing)
 
     def events_restarted(self, start: ServerStart) -> None:

@@ -62,7 +62,7 @@ class Uplink:
     sample_bytes: float = 0.0
 
     def measured(self, samples: int, body_bytes: int, duration_s: float) -> Uplink:
-        """Return it with one more upload."""
+        """Return the measurement with one more upload."""
         return Uplink(
             KEPT * self.bytes + body_bytes,
             KEPT * self.duration_s + max(duration_s, 1e-6),
@@ -71,7 +71,7 @@ class Uplink:
 
     @property
     def bytes_per_s(self) -> float:
-        """What was measured; 0 before the first upload."""
+        """The measured rate; 0 before the first upload."""
         return self.bytes / self.duration_s if self.duration_s else 0.0
 
     def fitting(self, most: int, remote: Remote) -> int:

@@ -23,7 +23,7 @@ MARGIN_MS = 120_000  # the server's clock, or that of the boot before, may be of
 
 
 def instance_id(database: Path) -> str:
-    """Return what tells this machine, boot and database from others: eight hexadecimal digits."""
+    """Return an id of this machine, boot and database: eight hexadecimal digits."""
     text = f"{clock.boot_id()} {os.uname().nodename} {database.absolute()}"
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -50,7 +50,7 @@ class DuplicateWatch:
         report.instruments.gauge(METRIC, 1, instance_id=self._instance_id)
 
     def look(self) -> None:
-        """Ask, if that is due.
+        """Ask the server for other instances, if that is due.
 
         Raises:
             UnreachableError, TransportError: the server does not answer.

@@ -15,7 +15,7 @@ PATH = "/metrics"  # after a base URL such as https://host/api/v1
 
 
 def upload_url(remote_url: str) -> str:
-    """Return where bodies go: to `/metrics` below the URL, where that is not it already."""
+    """Return the URL of uploads: `/metrics` below the configured one, unless it is that already."""
     base, question, query = remote_url.partition("?")
     base = base.rstrip("/")
     return (base if base.endswith(PATH) else base + PATH) + question + query

@@ -44,11 +44,11 @@ class EventAudit:
         self._next_s = 0.0
 
     def suspect(self) -> None:
-        """Look whether the log server was started again."""
+        """Check at the next step whether the log server was restarted."""
         self._suspicious = True
 
     def step(self) -> None:
-        """Look for a restart, and count what was acknowledged; where that is due.
+        """Check for a restart, and count the acknowledged events, if that is due.
 
         Raises:
             BufferAwayError, BufferBusyError, Interrupted: as the buffer's and HTTP's clients do.
@@ -100,7 +100,7 @@ def logsql(found: dict[str, Any]) -> str:
 
 
 def parse_count(body: bytes) -> int | None:
-    """Read the answer's one line; None where it is no count."""
+    """Read the count from the answer's only line; None if there is none."""
     count = number(document(body.strip()).get("events"), 0, MAX_COUNT)
     return None if count is None else int(count)
 

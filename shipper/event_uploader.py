@@ -48,7 +48,7 @@ class EventUploader:
         self._wait_until_s = 0.0
 
     def step(self) -> float:
-        """Send what there is, one request; return when to look again, monotonic.
+        """Send one request of unsent events; return when to look again, monotonic.
 
         Raises:
             BufferAwayError, BufferBusyError: as the buffer's client does.
@@ -72,11 +72,11 @@ class EventUploader:
         return time.monotonic()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._client.transport.close()
 
     def _failed(self, exchange: Exchange) -> float:
-        """Wait; return until when."""
+        """Report a failure and start the back-off; return when it ends."""
         wait_s = backoff_s(self._failures, self._remote, random.random())  # noqa: S311 - it spreads load
         self._failures += 1
         self._audit.suspect()

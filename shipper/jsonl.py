@@ -47,7 +47,7 @@ def body(lease: Lease, start: int, stop: int) -> bytes:
 
 
 def unsendable(lease: Lease) -> list[Refusal]:
-    """Return what of a lease the server would drop silently, in order."""
+    """Return the ranges of a lease that the server would drop silently, in order."""
     refusals = []
     begin = 0
     for series in lease.series:
@@ -103,7 +103,7 @@ def _head(name: str, device_id: str, tags: tuple[tuple[str, str], ...]) -> bytes
 
 
 def _labels(name: str, device_id: str, tags: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """Return the labels of a series at the server; one with an empty value is none there."""
+    """Return the labels of a series at the server, which has no labels with an empty value."""
     names = label_names(tag for tag, _ in tags)
     own = sorted((names[tag], value) for tag, value in tags)
     labels = {"__name__": catalog.find(name).export, "device_id": device_id, **dict(own)}

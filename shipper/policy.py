@@ -80,7 +80,7 @@ class Decision(NamedTuple):
 
 
 def decide(state: State, result: Result, now_s: float) -> Decision:
-    """Return what a result means for the next request; the table above is this function."""
+    """Decide the next request from a result, by the table above."""
     outcome, remote = result.outcome, state.remote
     if result.old:
         until_s = now_s - result.duration_s + state.uplink.pause_s(result.body_bytes, remote)
@@ -183,7 +183,7 @@ def _mode_after_success(state: State, slowness: float, now_s: float) -> tuple[St
 
 
 def _after_probe(state: State, slowness: float, now_s: float) -> State:
-    """In degraded, say when the next probe goes and how long P1 waits."""
+    """Return the state after a probe in degraded mode: when the next one goes, how long P1 waits."""
     interval_s = state.remote.upload_interval_s
     if slowness < GOOD_SHARE:
         first = STRETCH_INTERVALS[0]

@@ -61,7 +61,7 @@ class LaneSchedule:
         self._lanes = [_Lane(interval_s, now_s) for interval_s in _intervals_s(lanes)]
 
     def stretch(self, high_least_s: float) -> None:
-        """Let P1 wait at least so long from its next rest on; 0 is as configured."""
+        """Set the shortest interval of P1, from its next rest on; 0 is as configured."""
         self._high_least_s = high_least_s
 
     def due(self, now_s: float, among: Collection[int] = PRIORITIES) -> int | None:
@@ -69,30 +69,30 @@ class LaneSchedule:
         return next((priority for priority in sorted(among) if self._lanes[priority].due_s <= now_s), None)
 
     def next_s(self, among: Collection[int] = PRIORITIES) -> float:
-        """Return when the next lane is due; without any, never."""
+        """Return the monotonic time at which the next lane is due, infinity if no lane may send."""
         return min((self._lanes[priority].due_s for priority in among), default=math.inf)
 
     def wake(self, now_s: float) -> None:
-        """P0 was committed."""
+        """Make the P0 lane due: samples of it were committed."""
         lane = self._lanes[CRITICAL]
         lane.due_s = min(lane.due_s, now_s + self._critical_s)
 
     def all_due(self, now_s: float) -> None:
-        """Have every lane due: an outage is over."""
+        """Make every lane due: an outage is over."""
         for lane in self._lanes:
             lane.due_s = min(lane.due_s, now_s)
 
     def hasten(self, priority: int, at_s: float) -> None:
-        """Have a lane due at a time, if it is not before."""
+        """Make a lane due at a time, unless it is due earlier."""
         lane = self._lanes[priority]
         lane.due_s = min(lane.due_s, at_s)
 
     def shipped(self, priority: int) -> None:
-        """A lane has shipped something: its warm-up is over."""
+        """End the warm-up of a lane that has shipped samples."""
         self._lanes[priority].warm = True
 
     def rest(self, priority: int, now_s: float) -> None:
-        """A lane has nothing left: let it wait for the next deadline of its grid."""
+        """Move an empty lane to the next deadline of its grid."""
         lane = self._lanes[priority]
         is_warm = lane.warm or now_s >= self._warm_s
         interval_s = lane.interval_s if is_warm else min(lane.interval_s, WARM_UP_S)
@@ -151,7 +151,7 @@ class Queues:
         return min(times_s)
 
     def rest(self, queue: Queue, state: State, now_s: float) -> None:
-        """Note that a queue has nothing left."""
+        """Record that a queue is empty."""
         if queue.old:
             self.old.discard(queue.priority)
             return
@@ -161,7 +161,7 @@ class Queues:
             self.schedule.hasten(queue.priority, probe_s)
 
     def send_all(self, now_s: float) -> None:
-        """Have everything due: an outage is over."""
+        """Make every queue due: an outage is over."""
         self.schedule.all_due(now_s)
         self.old = set(PRIORITIES)
 

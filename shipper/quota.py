@@ -67,11 +67,11 @@ class Account:
 
     @property
     def used(self) -> int:
-        """What counts for the current period."""
+        """The bytes that count for the current period."""
         return sum(amount for name, amount in self.usage.items() if name >= self.current)
 
     def add(self, name: str, amount: int) -> None:
-        """Count bytes for the period that it is now."""
+        """Count bytes for a period, the current one."""
         if name != self.current:
             self._turn(name)
         self.usage[name] = self.usage.get(name, 0) + amount
@@ -99,7 +99,7 @@ class Quota:
         self.configure(limits)
 
     def configure(self, limits: remote.Budget) -> None:
-        """Take over other limits; what was used stays used."""
+        """Apply other limits; the bytes used stay counted."""
         self._limits = {DAILY: limits.daily, MONTHLY: limits.monthly}
 
     @property
@@ -108,7 +108,7 @@ class Quota:
         return any(self._limits.values())
 
     def spend(self, amount: int, wall_s: float) -> None:
-        """Count bytes; 0 looks whether a period has ended."""
+        """Count bytes; 0 checks whether a period has ended."""
         for period, account in self.accounts.items():
             account.add(name_of(period, wall_s), amount)
 
@@ -161,7 +161,7 @@ class DataQuota:
         self.settle()
 
     def settle(self) -> None:
-        """Count what was carried since the last time, and report it."""
+        """Count the bytes carried since the last call, and report them."""
         wall_s, carried = time.time(), self._meter.read()
         amount, self._counted = carried - self._counted, carried
         self.quota.spend(amount, wall_s)
@@ -184,7 +184,7 @@ class DataQuota:
         self._report.event(Event(kind, f"{self.quota.share:.0%} of the data budget is used; {waits}"))
 
     def configure(self, limits: remote.Budget) -> None:
-        """Take over other limits."""
+        """Apply other limits."""
         self.quota.configure(limits)
         self.settle()
 
@@ -217,7 +217,7 @@ class DataQuota:
 
 
 def _accounts(document: Any) -> dict[str, Account]:
-    """Return what a file says; any of the errors caught above where it says something else."""
+    """Return the accounts in a file's text; raise one of the errors caught above for any other text."""
     if document["version"] != VERSION:
         raise ValueError(f"version {document['version']!r}")
     accounts = {}

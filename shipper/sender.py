@@ -82,11 +82,11 @@ class Sender:
 
     @property
     def uploads(self) -> list[Upload]:
-        """All that is under way."""
+        """All unfinished uploads."""
         return [*self._uploads.values(), *(upload for _, upload in self._parked)]
 
     def forget(self) -> list[Chunk]:
-        """Drop what is under way, whose leases are void; return what of it the server took and nobody knows of."""
+        """Drop all unfinished uploads, whose leases are void; return their chunks that the server took unreported."""
         unreported = [chunk for upload in self.uploads for chunk in upload.unreported()]
         self._uploads.clear()
         self._parked.clear()
@@ -98,7 +98,7 @@ class Sender:
         self._queues.schedule.wake(time.monotonic())
 
     def turn(self) -> float:
-        """Do the next thing there is to do; return when the one after it is due, monotonic.
+        """Send the next chunk; return when the one after it is due, monotonic.
 
         Raises:
             BufferAwayError, BufferBusyError, LeaseLostError, Interrupted: as the buffer's and HTTP's clients do.
@@ -120,7 +120,7 @@ class Sender:
         return time.monotonic()
 
     def look(self) -> None:
-        """Ask the buffer for the backlog and report it; what a mode, quota or the operator holds back is not late.
+        """Ask the buffer for the backlog and report it; samples held back by mode or quota are not late.
 
         Raises:
             BufferAwayError, BufferBusyError: as the buffer's client does.
@@ -166,7 +166,7 @@ class Sender:
             self._end(queue, upload)
 
     def _act(self, queue: Queue, upload: Upload, exchange: Exchange, attempt: int) -> None:
-        """Do what the policy says of an answer."""
+        """Apply the policy's decision on an answer."""
         outcome, now_s = exchange.outcome, time.monotonic()
         more = upload.lease.full or upload.remaining > 0
         result = Result(
@@ -203,7 +203,7 @@ class Sender:
         self._report.failed(upload, exchange, outcome, decision.wait_s, attempt)
 
     def _end(self, queue: Queue, upload: Upload) -> None:
-        """Take a finished upload off its queue; one that waits for a refused sample is tried again later."""
+        """Remove a finished upload from its queue; park one that waits for a refused sample."""
         if self._uploads.get(queue) is upload:
             del self._uploads[queue]
         if not upload.finished:
@@ -215,7 +215,7 @@ class Sender:
             self.look()
 
     def _unpark(self, now_s: float) -> None:
-        """Try again what was refused once, when its minute is over."""
+        """Retry the parked uploads whose minute is over."""
         for queue, upload in list(self._parked):
             until_s = upload.parked_until_s
             if (until_s is None or until_s <= now_s) and now_s >= self.state.wait_until_s:

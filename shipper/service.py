@@ -113,7 +113,7 @@ class Shipper:
         self.upload()
 
     def upload(self) -> None:
-        """Do the next thing there is to do and set the time for the one after it."""
+        """Send the next chunk and set the time of the one after it."""
         if not self._remote.enabled:
             self._upload_timer.postpone(time.monotonic() + PAUSE_S)
             return
@@ -127,7 +127,7 @@ class Shipper:
             self._audit_timer.postpone(time.monotonic())
 
     def look(self) -> None:
-        """See how far the quota goes, and ask the buffer for the backlog; a clock that was set is compared again."""
+        """Update the quota and the backlog; compare the clocks again if this one was set."""
         self._quota.settle()
         if self._wall_clock.was_set():
             self._skew_timer.postpone(time.monotonic())
@@ -147,20 +147,20 @@ class Shipper:
             self._service.quiet_s = 0.0
 
     def audit(self) -> None:
-        """Compare what was uploaded with what the server has; not while there is trouble with it."""
+        """Run a step of the audit, unless the server is failing."""
         if self._may_ask and self._greeted and time.monotonic() >= self._wait_until_s:
             self._audit_timer.postpone(self._guarded(lambda: time.monotonic() + self._server.audit.step()))
             self._server.sender.retention_s = self._server.audit.retention_s
             self._service.quiet_s = 0.0
 
     def upload_events(self) -> None:
-        """Send events in words to where they go, if anywhere; after the samples of the same moment."""
+        """Send events to the log server, if one is configured."""
         if self._server.events is not None and self._may_ask and self._greeted:
             self._event_timer.postpone(self._guarded(self._server.events.step))
             self._service.quiet_s = 0.0
 
     def reload(self, config: Config) -> None:
-        """Take over another server, token, retry or lanes; what is under way goes back to pending."""
+        """Apply a new configuration; unfinished uploads become pending again."""
         try:
             way = open_transport(config, self._service.log, lambda: self._service.loop.stopping, self._meter)
             server = self._connect(config, way)
@@ -175,7 +175,7 @@ class Shipper:
         self._upload_timer.postpone(time.monotonic())
 
     def close(self) -> None:
-        """Give back what is under way, write down what was spent and let go of the sockets."""
+        """Release the leases, save the quota and close the sockets."""
         self._connection.close([upload.lease.number for upload in self._server.sender.uploads])
         self._feed.close(linger=0)
         self._disconnect()
@@ -200,7 +200,7 @@ class Shipper:
         return self._remote.enabled and self._server.sender.state.sends and self._quota.quota.allows_questions
 
     def _connect(self, config: Config, way: Transport) -> _Server:
-        """Return the parts that know the server.
+        """Build the parts that depend on the server.
 
         Raises:
             ConfigError: the way to the log server cannot be used.
@@ -236,7 +236,7 @@ class Shipper:
             self._server.events.close()
 
     def _guarded(self, step: Callable[[], float]) -> float:
-        """Do a step that needs the buffer; return when the next one is due."""
+        """Run a step that needs the buffer; return when the next one is due."""
         try:
             return step()
         except Interrupted:
@@ -273,7 +273,7 @@ class Shipper:
         self._greeted = False
 
     def _announce(self, longest_s: float) -> None:
-        """Say in a heartbeat that the next one may be late; once, and again while it goes on."""
+        """Announce in a heartbeat that the next one may be late; once per heartbeat interval."""
         quiet_s, now_s = longest_s + QUIET_MARGIN_S, time.monotonic()
         announced = self._service.quiet_s >= quiet_s
         if announced and now_s - self._announced_s < self._service.config.settings.run.heartbeat_interval_s:
@@ -282,7 +282,7 @@ class Shipper:
         self._service.beat()
 
     def _count(self, exchange: Exchange) -> None:
-        """Count an upload and what it took of the quota."""
+        """Count an upload, and its bytes in the quota."""
         instruments = self._service.instruments
         instruments.observe("uploader.upload_duration_seconds", exchange.duration_s)
         instruments.count("uploader.bytes_sent_total", exchange.bytes_sent)

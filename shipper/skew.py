@@ -54,7 +54,7 @@ class WallClock:
         self._offset_ms = self._offset()
 
     def was_set(self) -> bool:
-        """Return whether it was set since the last call."""
+        """Return whether the wall clock was set since the last call."""
         before_ms, self._offset_ms = self._offset_ms, self._offset()
         return abs(self._offset_ms - before_ms) > STEP_MS
 
@@ -81,7 +81,7 @@ class ClockCheck:
         self._is_large = False
 
     def compare(self) -> None:
-        """Measure and report; what was known stays known when nothing could be measured."""
+        """Measure the skew and report it; keep the last one where nothing could be measured."""
         try:
             skew = measure(self._client, self._url)
         except Interrupted:

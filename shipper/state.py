@@ -108,7 +108,7 @@ class State:
 
 
 def initial(remote: Remote, now_s: float) -> State:
-    """Return what is known of a server that was never asked."""
+    """Return the state of a server that was never asked."""
     size = ChunkSize(min(remote.chunk_size, MAX_CHUNK_SAMPLES))
     mode = REALTIME if remote.mode == AUTO else remote.mode
     return State(remote, mode, size, size, succeeded_s=now_s, entered_s=now_s, probe_s=now_s)

@@ -119,7 +119,7 @@ class Upload:
         return self._learn(self._send(packed, stop - self._cursor), stop)
 
     def settle(self) -> None:
-        """Report to the buffer what is known; after a `BufferBusyError` it is still to be reported.
+        """Report the known results to the buffer; those after a `BufferBusyError` stay to be reported.
 
         Raises:
             BufferAwayError, BufferBusyError, LeaseLostError: it could not be reported.
@@ -137,7 +137,7 @@ class Upload:
             del self._verdicts[0]
 
     def unreported(self) -> list[Chunk]:
-        """Return what the server took and the buffer does not know of."""
+        """Return the chunks that the server took and the buffer does not know of."""
         chunks, begin = [], self.start
         for number, verdict in enumerate(self._verdicts):
             if verdict.refused_s is None and not verdict.reject_reason:
@@ -206,7 +206,7 @@ class Upload:
         return exchange
 
     def _narrow(self, exchange: Exchange, refused: BodyRefused, stop: int) -> Exchange:
-        """Look closer at a refused range; a refused single sample that is alone in that is tried again later."""
+        """Halve a refused range; schedule a second trial of a single sample that alone was refused."""
         if self._cursor >= self._suspect_until:
             self._suspect_until, self._others_taken = stop, False
         if stop - self._cursor > 1:
@@ -221,7 +221,7 @@ class Upload:
         return exchange
 
     def _try_again(self) -> Exchange:
-        """Send what was refused alone once more; refused again while others are taken, the sample is at fault."""
+        """Retry a sample refused alone; quarantine it if it is refused again while others are taken."""
         index = next(i for i, verdict in enumerate(self._verdicts) if verdict.refused_s is not None)
         stop = self._verdicts[index].upto
         exchange = self._send(self._packed(stop - 1, stop), 1)

@@ -30,7 +30,7 @@ class UploadLines:
         self._due_s: dict[int, float] = {}
 
     def fields(self, upload: Upload, exchange: Exchange, endpoint: str, attempt: int) -> dict[str, Any]:
-        """Return what a line says of one request."""
+        """Return the fields of a request's log line."""
         return {
             **_names(upload, endpoint),
             "chunk_index": upload.chunk_index,
@@ -43,7 +43,7 @@ class UploadLines:
         }
 
     def ended(self, upload: Upload, endpoint: str, now_s: float) -> None:
-        """Count a round that has ended, and write the lane's line if it is due."""
+        """Add a finished round to its lane's totals, and write the lane's line if it is due."""
         priority = upload.lease.priority
         total = self._totals.setdefault(priority, Counter())
         total.update(

@@ -16,12 +16,12 @@ def base_url(remote_url: str) -> str:
 
 
 def health_url(remote_url: str) -> str:
-    """Return where the server of an import URL answers without having to do anything."""
+    """Return the health URL of an import URL's server."""
     return f"{base_url(remote_url)}/health"
 
 
 def query_url(remote: Remote) -> str | None:
-    """Return where the server answers queries, None where that is not known."""
+    """Return the query URL of the server, None where it is not known."""
     if remote.audit.query_url:
         return remote.audit.query_url
     if remote.type == JSON:

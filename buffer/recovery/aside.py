@@ -52,7 +52,7 @@ class Aside:
         return target
 
     def finish_move(self) -> Path | None:
-        """Move what a kill left behind: a log without its database; return whose it is now."""
+        """Finish an interrupted move: a log without its database; return the database it belongs to now."""
         log = beside(self._database, LOG)
         if _size(self._database) or not _size(log):
             return None
@@ -85,7 +85,7 @@ class Aside:
         return [path for path in self._all() if not beside(path, REPORT).exists()]
 
     def take_back(self, is_readable: Callable[[Path], bool]) -> list[Path]:
-        """Have salvaged what was not ours when it was moved aside and is now; return which files.
+        """Mark foreign files that this version can read for salvage; return them.
 
         Args:
             is_readable: tells whether a file is a database of this version.
@@ -96,7 +96,7 @@ class Aside:
         return files
 
     def report(self, path: Path, content: dict[str, Any]) -> None:
-        """Write what became of a file; with that it is done.
+        """Write the report of a salvaged file, which marks it as done.
 
         Raises:
             OSError: there is no room.
@@ -111,7 +111,7 @@ class Aside:
         _sync_directory(path.parent)
 
     def prune(self, keep: int = KEPT) -> list[Path]:
-        """Delete the oldest that were salvaged; return which."""
+        """Delete the oldest salvaged files; return them."""
         done = [path for path in self._all() if self._state(path) == SALVAGED]
         dropped = done[: max(0, len(done) - keep)]
         for path in dropped:
@@ -175,7 +175,7 @@ def _size(path: Path) -> int:
 
 
 def _sync_directory(folder: Path) -> None:
-    """Have the names on the disk before anything relies on them."""
+    """Sync a directory, so that its names survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -82,12 +82,12 @@ class WriteAheadLog:
         return Frame(page, commit, (pairs[0], pairs[1]), (pairs[2], pairs[3]))
 
     def has_commit_after(self, frame: int) -> bool:
-        """Tell whether a commit of this lap lies behind the first frames: what SQLite does not see."""
+        """Return whether a commit lies behind the valid frames, where SQLite does not see it."""
         headers = (self.frame(number) for number in range(frame, self.frames))
         return any(header.commit and header.salts == self._salts for header in headers)
 
     def read(self) -> Iterator[None]:
-        """Find the pages, giving way now and then."""
+        """Find the newest frame of each page; yield now and then."""
         seed, found = self._seed, self.hidden if self._first_frame else self.pages
         for number in range(self.frames):
             header, offset = self.frame(number), self._offset(number) + 24

@@ -34,7 +34,7 @@ class LostName:
         self._log = database.identity(database.log_of(store.path))
 
     def is_in_place(self) -> bool:
-        """Tell whether the name is that of the open file; say so when it is not."""
+        """Return whether the open file still has its name; report it when not."""
         if self._work is None and self._store.is_in_place():
             self._log = database.identity(database.log_of(self._store.path))
             return True
@@ -62,7 +62,7 @@ class LostName:
         return False
 
     def finish(self) -> None:
-        """Do all of it at once, for this process ends and the open file with it.
+        """Copy the whole file at once: the process ends, and the open file with it.
 
         Raises:
             errors.Error, OSError: as above.
@@ -72,7 +72,7 @@ class LostName:
                 pass
 
     def _take_place(self) -> None:
-        """Give the copy the name, then use it; what can fail comes first."""
+        """Rename the copy to the database's name and open it; steps that can fail come first."""
         path = self._store.path
         log = database.log_of(path)
         if database.identity(log) == self._log:  # of the nameless file; all of it is in the copy

@@ -61,11 +61,11 @@ class Rescue:
 
     @property
     def busy(self) -> bool:
-        """Tell whether rows of a damaged database are still on their way."""
+        """Return whether rows of a damaged database are still being copied."""
         return self._unfinished
 
     def step(self) -> None:
-        """Replace what is damaged, put back what was deleted, else salvage one slice."""
+        """Replace a damaged database, restore a deleted one, or salvage one slice."""
         try:
             if self._store.damage is not None or self._closed:
                 self._replace()
@@ -80,7 +80,7 @@ class Rescue:
             self._give_up(error)
 
     def close(self) -> None:
-        """Stop; the next start goes on from here."""
+        """Stop the salvage; the next start continues it."""
         self._forget()
         try:
             if self._store.damage is None and not self._closed:
@@ -192,7 +192,7 @@ class Rescue:
         return bool(self._aside.prune(0))
 
     def _give_up(self, error: Exception) -> None:
-        """Report what the surroundings do not allow; the next step tries again."""
+        """Report a missing permission or missing space; the next step tries again."""
         self._service.failed(error)
         self._forget()
         if self._store.damage is None and not self._closed:

@@ -76,12 +76,12 @@ class Salvage:
 
     @property
     def percent(self) -> int:
-        """Tell how much of the file is done."""
+        """Return how much of the file is read, in percent."""
         return 100 * self.progress.done // max(1, self._file.pages)
 
     @property
     def is_ours(self) -> bool:
-        """Tell whether the file was written by this program: there are series with their keys."""
+        """Return whether this program wrote the file: it has series with valid keys."""
         found = self.progress.samples + self.progress.known
         return found > 0 or (self._survey is not None and bool(self._survey.series))
 
@@ -94,7 +94,7 @@ class Salvage:
         return self.progress.unreadable + round(per_page * self._survey.unreadable)
 
     def work(self) -> Iterator[None]:
-        """Do it all, giving way after each slice.
+        """Salvage the whole file; yield after each slice.
 
         Raises:
             errors.Error: the database in use is damaged itself.
@@ -116,12 +116,12 @@ class Salvage:
         yield from self._put_back(found)
 
     def finish(self) -> None:
-        """Forget how far it has come; the report beside the file says that it is done."""
+        """Delete the stored progress; the report beside the file marks it as done."""
         with self._store.transaction():
             self._store.restore.forget(self.path.name)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     def _put_back(self, found: list[Found]) -> Iterator[None]:
@@ -143,7 +143,7 @@ class Salvage:
         return True
 
     def _begin(self) -> None:
-        """Put back what the samples refer to."""
+        """Copy the series, sessions and clocks that the samples refer to."""
         assert self._survey is not None  # noqa: S101 - work() made it
         progress, survey, restore = self.progress, self._survey, self._store.restore
         try:

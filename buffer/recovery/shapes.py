@@ -35,7 +35,7 @@ LARGEST_ID = 1 << 40  # rows of a file that was written at 1,000 samples/s for 3
 
 
 def recognise(record: Record) -> Found | None:
-    """Return what a record was; None for anything else: an index entry, another table, damage."""
+    """Return the row that a record holds; None for an index entry, another table or damage."""
     rowid, values = record
     if rowid is None:
         return _aggregate(values) if len(values) == 9 else None

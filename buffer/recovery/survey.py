@@ -49,7 +49,7 @@ class Survey:
                 self._kinds[number] = FREE
 
     def read(self) -> Iterator[None]:
-        """Look at every page, giving way now and then."""
+        """Classify every page; yield now and then."""
         for number in range(1, len(self._kinds)):
             if self._kinds[number] != FREE:
                 self._look_at(number)

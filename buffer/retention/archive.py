@@ -107,7 +107,7 @@ class Archiver:
         self._writing = None
 
     def _is_time(self, now_ms: int) -> bool:
-        """Tell, once a minute, that it is time to look what is due."""
+        """Return whether it is time to look for due spans: once a minute."""
         if 0 <= now_ms - self._checked_ms < CHECK_MS:
             return False
         self._checked_ms = now_ms
@@ -189,7 +189,7 @@ class Archiver:
                 self._folder.drop(file)
 
     def _make_room(self) -> None:
-        """Delete what is unfinished, then the oldest files: new samples are worth more than copies of old ones."""
+        """Delete unfinished files, then the oldest: new samples are worth more than copies of old ones."""
         for file in sorted(self._folder.files(), key=lambda file: file.is_finished):
             if not self._is_disk_full():
                 return

@@ -44,7 +44,7 @@ class Cutoffs:
 
 
 def plan(now_ms: int, config: settings.Retention, *, is_audited: bool = True) -> Cutoffs:
-    """Return what is due.
+    """Return the round of retention that is due.
 
     Args:
         now_ms: wall clock, Unix milliseconds.

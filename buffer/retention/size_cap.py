@@ -53,7 +53,7 @@ class SizeCap:
         self.pace = Pace()
 
     def step(self, now_ms: int) -> bool:
-        """Give up one slice if that is needed; return True for "more now"."""
+        """Delete one slice if the limit is reached; return True for "more now"."""
         if self._episode is None:
             if 0 <= now_ms - self._checked_ms < CHECK_MS:
                 return False
@@ -72,11 +72,11 @@ class SizeCap:
         return True
 
     def used_bytes(self) -> int:
-        """Return what the limit applies to, as it is now."""
+        """Return the bytes that the limit applies to."""
         return self._stored_bytes() + self._folder.size_bytes()
 
     def _stored_bytes(self) -> int:
-        """Return what the database takes: its pages, and what a reader that stays keeps in the write-ahead log."""
+        """Return the bytes of the database's pages, and of the write-ahead log that a long reader keeps."""
         return self._store.used_bytes() + self._held_bytes()
 
     def _held_bytes(self) -> int:
@@ -142,7 +142,7 @@ class SizeCap:
             yield from self._delete_settled(start_ms, start_ms + WINDOW_MS)
 
     def _delete_settled(self, start_ms: int, end_ms: int, priorities: Sequence[int] = PRIORITIES) -> Iterator[None]:
-        """Delete what is not pending in a span of time, as long as that is needed."""
+        """Delete the samples of a span that are not pending, while the limit is exceeded."""
         after = samples.before(start_ms)
         while self._is_too_much():
             limit = self.pace.rows

@@ -32,7 +32,7 @@ class ThinningQueue:
         return len(self._heap)
 
     def add(self, start_ms: int, state: Thinned) -> None:
-        """Put a span in its place."""
+        """Insert a span in order."""
         age_ms = max(self._now_ms - start_ms, SPAN_MS)  # a span of the future is as young as one can be
         heapq.heappush(self._heap, (-age_ms / 2**state.halvings, start_ms, state))
 

@@ -78,14 +78,14 @@ class AuditWindows:
         )
 
     def not_uploaded(self, times_ms: Iterable[int]) -> None:
-        """Take out samples that are pending again."""
+        """Subtract samples that are pending again."""
         self._connection.executemany(
             "UPDATE windows SET samples = max(0, samples - ?) WHERE start_ms = ?",
             [(samples, start_ms) for start_ms, samples in count(times_ms).items()],
         )
 
     def deleted(self, samples: Iterable[StoredSample]) -> None:
-        """Take out samples that are deleted on this device: the uploaded ones among them."""
+        """Subtract the uploaded ones among samples that are deleted on this device."""
         self.not_uploaded(sample.timestamp_ms for sample in samples if sample.fate.is_uploaded)
 
     def next_open(self, after_ms: int, closed_ms: int) -> AuditWindow | None:
@@ -104,12 +104,12 @@ class AuditWindows:
         return None if row is None else AuditWindow(*row)
 
     def is_open_between(self, start_ms: int, end_ms: int) -> bool:
-        """Tell whether a window that starts between two times is to be audited."""
+        """Return whether any window that starts between two times has to be audited."""
         query = f"SELECT 1 FROM windows WHERE {_OPEN} AND start_ms >= ? AND start_ms < ? LIMIT 1"
         return self._connection.execute(query, (start_ms, end_ms)).fetchone() is not None
 
     def reopen(self, start_ms: int, end_ms: int) -> None:
-        """Have the verified windows between two times audited again, as if nothing of them had been sent again yet."""
+        """Reopen the verified windows between two times, with no resends counted."""
         update = "UPDATE windows SET state = ?, resends = 0 WHERE state = ? AND start_ms >= ? AND start_ms < ?"
         self._connection.execute(update, (TO_AUDIT, VERIFIED, start_ms, end_ms))
 
@@ -126,17 +126,17 @@ class AuditWindows:
         return None if row is None else AuditWindow(*row)
 
     def is_verified(self, start_ms: int) -> bool:
-        """Tell whether the server has all of a window."""
+        """Return whether the server has all samples of a window."""
         query = "SELECT state FROM windows WHERE start_ms = ?"
         return bool(self._connection.execute(query, (start_ms,)).get == VERIFIED)
 
     def is_sent_again(self, start_ms: int) -> bool:
-        """Tell whether something of a window was sent again and is to be audited once more."""
+        """Return whether samples of a window were sent again and have to be audited once more."""
         query = "SELECT state FROM windows WHERE start_ms = ?"
         return bool(self._connection.execute(query, (start_ms,)).get == SENT_AGAIN)
 
     def set(self, start_ms: int, state: int, resends: int) -> None:
-        """Write down what was found of a window."""
+        """Store the state of a window."""
         update = "UPDATE windows SET state = ?, resends = ? WHERE start_ms = ?"
         self._connection.execute(update, (state, resends, start_ms))
 

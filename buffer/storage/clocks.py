@@ -48,7 +48,7 @@ class ClockReading:
 
 
 def now() -> ClockReading:
-    """Read the clocks at one instant: a process that is put aside between the two reads them again."""
+    """Read both clocks at one instant; read again if the process was suspended in between."""
     for _ in range(READS):
         before_ms, wall_ms, after_ms = clock.boottime_ms(), clock.wall_ms(), clock.boottime_ms()
         if after_ms - before_ms <= APART_MS:
@@ -179,7 +179,7 @@ class Clocks:
         return 0
 
     def quarantine_undated(self) -> int:
-        """Put what an earlier boot left in 1970 in quarantine: no clock will ever tell its time; return how many."""
+        """Quarantine samples of earlier boots dated 1970, whose true time cannot be known; return how many."""
         query = (
             f"UPDATE samples SET chunk = ? WHERE timestamp_ms < ? AND {fate.IS_PENDING} "
             "AND clock IS NOT NULL AND clock NOT IN (SELECT id FROM clocks WHERE boot_id = ?)"
@@ -189,7 +189,7 @@ class Clocks:
         return int(self._connection.changes())
 
     def _move_events(self) -> None:
-        """Set the events of this boot right that were not sent; those of another boot stay as they are."""
+        """Rebase the unsent events of this boot; those of other boots keep their times."""
         move = (
             "UPDATE events SET timestamp_ms = timestamp_ms + ? "
             "WHERE id IN (SELECT event_id FROM event_clocks WHERE clock = ?)"

@@ -87,7 +87,7 @@ def connect(settings: Storage, device_id: str, progress: Callable[[int], None]) 
 
 
 def is_damage(error: apsw.Error) -> bool:
-    """Tell whether an error is about the file itself, so that trying again cannot help."""
+    """Return whether an error is about the file itself, so that a retry cannot help."""
     return isinstance(error, _DAMAGE) or getattr(error, "extendedresult", None) in _UNREADABLE
 
 
@@ -107,7 +107,7 @@ def is_readable(path: Path) -> bool:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from every other one, None where there is none at that path."""
+    """Return the identity of the file at a path (device and inode), None where there is none."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -143,7 +143,7 @@ def abandon(connection: apsw.Connection) -> None:
 
 
 def sync_log(database: Path) -> None:
-    """Have everything that was committed on the disk.
+    """Sync everything that was committed to the disk.
 
     With synchronous=NORMAL SQLite syncs the log only before a checkpoint, an hour apart here. FULL would do
     it after every commit, marks and single P0 samples included; once in a commit interval keeps the same

@@ -87,7 +87,7 @@ class EventTable:
         return True
 
     def totals(self) -> Iterator[Total]:
-        """Give what has changed since the last call."""
+        """Yield the totals that have changed since the last call."""
         yield from self._totals.values()
         self._totals.clear()
 
@@ -116,7 +116,7 @@ class EventTable:
         return rows
 
     def span(self, after_id: int, upto_id: int) -> EventSpan | None:
-        """Return between which times the events that follow one lie, up to another; None where there are none."""
+        """Return the span of times of the events after one id up to another; None where there are none."""
         query = "SELECT min(timestamp_ms), max(timestamp_ms) FROM events WHERE id > ? AND id <= ?"
         start_ms, end_ms = self._connection.execute(query, (after_id, upto_id)).get
         if start_ms is None:
@@ -125,7 +125,7 @@ class EventTable:
         return EventSpan(start_ms, end_ms, int(self._connection.execute(query, (start_ms, end_ms, upto_id)).get))
 
     def slice(self, after: tuple[int, int], before_ms: int, limit: int) -> list[tuple[Any, ...]]:
-        """Return the same of those that follow a (timestamp, id) and are older than a time, in that order."""
+        """Return the same columns of events after a (timestamp, id) and before a time, in that order."""
         query = (
             "SELECT id, timestamp_ms, kind, severity, source, text, "
             "(SELECT sessions.id FROM sessions WHERE sessions.rowid = events.session) "

@@ -42,7 +42,7 @@ def _missing_columns(connection: apsw.Connection) -> list[str]:
 
 
 def _probe(connection: apsw.Connection) -> None:
-    """Write a sample as ingest does, and take it back; nothing of it reaches the disk."""
+    """Insert a sample as ingest does, and roll back; nothing reaches the disk."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute(

@@ -36,7 +36,7 @@ class OldRow:
 
     @property
     def is_sendable(self) -> bool:
-        """Tell whether a server would take it."""
+        """Return whether a server would accept the value."""
         return (
             not isinstance(self.value, str)
             and math.isfinite(self.value)
@@ -45,7 +45,7 @@ class OldRow:
 
 
 def is_ours(columns: Collection[str]) -> bool:
-    """Tell by its columns whether a table `metrics` is one of ours; many programs have one of that name."""
+    """Return whether the columns of a table `metrics` are ours; many programs have one of that name."""
     return {"id", "metric_name", "metric_value"} <= set(columns) and not {"timestamp_ms", "timestamp"}.isdisjoint(
         columns
     )
@@ -64,7 +64,7 @@ def columns_of(columns: Collection[str]) -> str:
 
 
 def read(row: tuple[Any, ...]) -> OldRow | None:
-    """Read a row of `columns_of`; None where it says nothing."""
+    """Read a row of `columns_of`; None if it holds no sample."""
     row_id, timestamp_ms, number, name, text, tags, session, device, value_type, uploaded, priority = row
     value = _text(text) if number is None or (value_type == 1 and text is not None) else number
     metric_name = _text(name)

@@ -64,7 +64,7 @@ class Pending:
         self.counts = self.counted()
 
     def counted(self) -> list[int]:
-        """Return what the file itself says about `counts`."""
+        """Count the pending samples of each priority in the file."""
         query = f"SELECT count(*) {_PENDING}"
         return [int(self._connection.execute(query, (priority,)).get) for priority in PRIORITIES]
 
@@ -131,7 +131,7 @@ class Pending:
         return marked
 
     def keep_times(self, rows: Sequence[PendingSample]) -> None:
-        """Have pending samples keep their time whatever the clock does: the server may have them at it."""
+        """Fix the times of pending samples that the server may already have, whatever the clock does."""
         if rows:
             with self._connection:
                 self._connection.executemany(

@@ -69,7 +69,7 @@ class Progress:
             self._connection.execute("INSERT OR REPLACE INTO upkeep (name, value) VALUES (?, ?)", (name, value))
 
     def thinned(self, priority: int) -> dict[int, Thinned]:
-        """Return what was done to each span of a priority, by its start."""
+        """Return how far each span of a priority was thinned, by its start."""
         query = "SELECT start_ms, halvings, upto_ms, upto_id FROM thinned WHERE priority = ?"
         return {
             start_ms: Thinned(halvings, None if upto_ms is None else (upto_ms, upto_id))
@@ -77,7 +77,7 @@ class Progress:
         }
 
     def set_thinned(self, priority: int, start_ms: int, state: Thinned) -> None:
-        """Note what was done to a span; joins the transaction that is open."""
+        """Store how far a span was thinned; joins the open transaction."""
         upto_ms, upto_id = state.upto or (None, None)
         self._connection.execute(
             "INSERT OR REPLACE INTO thinned (priority, start_ms, halvings, upto_ms, upto_id) VALUES (?, ?, ?, ?, ?)",

@@ -66,7 +66,7 @@ class CheckpointMap(NamedTuple):
         return self.shift + self.last + 1
 
     def map(self, found: Fate) -> Fate:
-        """Return what a fate in the damaged file is here."""
+        """Translate a fate of the damaged file to this one."""
         if not found.is_uploaded or (found.code or 0) <= self.shared:
             return found
         return uploaded_in(min(self.shift + (found.code or 0), self.unknown))
@@ -141,7 +141,7 @@ class Restore:
         return json.loads(progress or "{}"), known
 
     def save(self, name: str, progress: Mapping[str, Any], hints: Mapping[int, Any] | None = None) -> None:
-        """Note how far the salvage of a file has come."""
+        """Store the progress of a file's salvage."""
         self._connection.execute(TABLE)
         self._connection.execute(
             "INSERT INTO salvage (name, progress, hints) VALUES (?1, ?2, ?3) "
@@ -150,7 +150,7 @@ class Restore:
         )
 
     def forget(self, name: str) -> None:
-        """Forget how far it has come."""
+        """Delete the stored progress of a file's salvage."""
         self._connection.execute(TABLE)
         self._connection.execute("DELETE FROM salvage WHERE name = ?", (name,))
 

@@ -27,7 +27,7 @@ class ServerLoss:
     only_averages: int = 0
 
     def __str__(self) -> str:
-        """Say it in one sentence."""
+        """Return the loss as one sentence."""
         span = f"{clock.rfc3339(self.start_ms)} to {clock.rfc3339(self.end_ms)}"
         gone = (
             f"; of {self.only_averages} more this device has only averages, and the archive beside the database"
@@ -40,7 +40,7 @@ class ServerLoss:
         )
 
     def joined(self, other: ServerLoss | None) -> ServerLoss:
-        """Return this and another one together."""
+        """Return the union of this loss and another."""
         if other is None:
             return self
         return replace(
@@ -53,11 +53,11 @@ class ServerLoss:
 
 
 def load(progress: Progress) -> ServerLoss | None:
-    """Return what is written down, None where nothing is lost."""
+    """Return the stored loss, None where nothing is lost."""
     text = progress.get_text(ENTRY)
     return None if text is None else ServerLoss(**json.loads(text))
 
 
 def save(progress: Progress, loss: ServerLoss | None) -> None:
-    """Write it down, or delete it; joins the transaction that is open."""
+    """Store the loss, or delete it; joins the open transaction."""
     progress.set(ENTRY, None if loss is None else json.dumps(asdict(loss)))

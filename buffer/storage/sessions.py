@@ -89,7 +89,7 @@ class Sessions:
         return found
 
     def close_left_open(self, boot_id: str) -> int:
-        """Close as failed what another boot left open, at the time of the newest sample; return how many.
+        """Close the sessions of other boots as failed, at the time of the newest sample; return how many.
 
         Raises:
             apsw.Error: the database refuses.

@@ -141,11 +141,11 @@ class Store:
         return self._writer.events
 
     def transaction(self) -> AbstractContextManager[Any]:
-        """Do what happens within as a whole or not at all."""
+        """Return a context whose statements are one transaction."""
         return self._connection
 
     def notice(self, error: apsw.Error) -> None:
-        """Take down what went wrong with this file; every caller that catches an error has to tell."""
+        """Remember an error that shows damage; every caller that catches an error has to pass it on."""
         if self.damage is None and database.is_damage(error):
             self.damage = error
 
@@ -173,12 +173,12 @@ class Store:
         return Written(entered.inserted, duplicates, entered.moved, step_ms, entered.refused)
 
     def described(self, given: Iterable[tuple[int, Any]]) -> list[list[Any]]:
-        """Return id, name, device, tags and what is given with them for series that are given with something."""
+        """Return id, name, device and tags of each given series, with the value given for it."""
         found = [(self.series.by_id(series_id), what) for series_id, what in given]
         return [[series.id, series.name, series.device_id, dict(series.tags), what] for series, what in found]
 
     def required(self, counts: Iterable[tuple[int, int]]) -> list[list[Any]]:
-        """Return the same for numbers of uploaded samples: what of them the server has to have, and the number."""
+        """Return the same for numbers of uploaded samples: how many the server has to have, and the number."""
         return [[*row[:4], self.withheld.required(row[0], row[4]), row[4]] for row in self.described(counts)]
 
     def archive_file(self, path: Path, boot_id: str, start_ms: int) -> ArchiveFile:
@@ -186,7 +186,7 @@ class Store:
         return ArchiveFile(self._connection, path, boot_id, start_ms)
 
     def find_damage(self, *, unclean: bool) -> str | None:
-        """Return what is wrong with this file, or None.
+        """Return the damage found in this file, or None.
 
         Args:
             unclean: it was not closed as it should; look at its pages.
@@ -228,7 +228,7 @@ class Store:
         return database.size(database.log_of(self.path))
 
     def sync(self) -> bool:
-        """Have everything written so far on the disk, whatever happens to the power; False if it was.
+        """Sync everything written so far to the disk; False if it was synced already.
 
         Raises:
             OSError: it is not there.
@@ -240,7 +240,7 @@ class Store:
         return True
 
     def is_in_place(self) -> bool:
-        """Tell whether the name of the database still is that of the file that is open."""
+        """Return whether the database's name is still that of the open file."""
         return database.identity(self.path) == self._identity
 
     def copy(self, target: Path) -> Iterator[None]:

@@ -29,7 +29,7 @@ class Withheld(NamedTuple):
         return max(0, int(TOLERANCE * uploaded * self.kept / self.uploaded) - SPARE)
 
     def is_over(self, uploaded: int) -> bool:
-        """Tell whether the rule is gone, of so many samples that are all there: one alone is kept by many a rule."""
+        """Return whether so many complete samples show that the rule is gone: a single one proves nothing."""
         return self.kept == 0 or uploaded >= self.uploaded
 
 
@@ -59,7 +59,7 @@ class WithheldSeries:
         return uploaded if known is None else known.required(uploaded)
 
     def learn(self, series_id: int, found: Withheld) -> None:
-        """Take down a series."""
+        """Record a series as withheld."""
         self._known[series_id] = found
         self._connection.execute("INSERT OR REPLACE INTO withheld VALUES (?, ?, ?)", (series_id, *found))
 
@@ -74,6 +74,6 @@ class WithheldSeries:
         return len(over)
 
     def forget(self) -> None:
-        """Forget all: the server is another one, or was started with other settings."""
+        """Forget all withheld series: the server was started with other settings, or is another one."""
         self._known.clear()
         self._connection.execute("DELETE FROM withheld")

@@ -80,7 +80,7 @@ class SampleWriter:
         self.forget()
 
     def forget(self) -> None:
-        """Forget what a transaction made that was rolled back."""
+        """Drop cached rows of a transaction that was rolled back."""
         self.series.forget()
         self.clocks = Clocks(self._connection, self._sync_wait_s)
         self.sessions = Sessions(self._connection, self._directory)
@@ -113,7 +113,7 @@ class SampleWriter:
         return new
 
     def _insert_later(self, row: _Row) -> bool:
-        """Insert a row up to 50 ms later where another sample has its time; tell whether that was so.
+        """On a key collision with another sample, insert the row up to 50 ms later; return whether it was inserted.
 
         A redelivery has the value and the clock of the sample that is there, or that was moved.
         """

@@ -28,7 +28,7 @@ class DeadlineOver(BaseException):
 
 
 def interruptible(call: Callable[[], Result], deadline_s: float, stopping: Callable[[], bool]) -> Result:
-    """Return the result of a call that a signal to end or its deadline cuts short.
+    """Run a call that SIGTERM or its deadline interrupts; return its result.
 
     The handlers in force before are still called, and are in force again afterwards; so is an alarm that
     somebody else had set.

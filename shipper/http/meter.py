@@ -57,7 +57,7 @@ class Meter:
         self._gone += carried(attempt)
 
     def read(self) -> int:
-        """Return the bytes carried by all connections so far, and let go of those that are closed.
+        """Return the bytes carried by all connections so far; forget the closed ones.
 
         Between exchanges only: a connection that is being made has no socket yet either.
         """

@@ -95,7 +95,7 @@ Outcome: TypeAlias = "Accepted | BodyRefused | NotWelcome | TryLater | NotTheSer
 
 
 def judge(answer: Answer, asked: str, known: KnownServer, sent: int, body_bytes: int = 0) -> Outcome:
-    """Return what an answer means for a body.
+    """Return the outcome of an answer for the samples of a body.
 
     Args:
         answer: what came back.

@@ -50,7 +50,7 @@ class KnownServer(NamedTuple):
 
 
 def initially_known(remote: Remote) -> KnownServer:
-    """Return what is known of how a server answers before it was asked."""
+    """Return the server's known shape before its first answer."""
     shape = COUNT if remote.type == JSON else remote.proof
     return KnownServer(shape, is_secure=urlsplit(remote.url).scheme == "https")
 
@@ -97,7 +97,7 @@ def recognise(answer: Answer, asked: str, known: KnownServer, sent: int = 0) -> 
 
 
 def learn(known: KnownServer, answer: Answer) -> KnownServer:
-    """Return what is known after an answer that was accepted."""
+    """Return the server's known shape after an answer that was accepted."""
     header = known.header or OWN_HEADER in answer.headers
     return known._replace(header=header, counts=known.counts or count_of(document(answer.body)) is not None, taken=True)
 
@@ -110,7 +110,7 @@ def is_own_refusal(answer: Answer, known: KnownServer) -> bool:
 
 
 def tells_apart(answer: Answer) -> bool:
-    """Return whether the answer to a harmless GET shows a server that does not answer alike to everything."""
+    """Return whether the answer to a harmless GET differs from what a portal answers to everything."""
     if 300 <= answer.status < 400 or answer.status == HTTPStatus.NETWORK_AUTHENTICATION_REQUIRED:
         return False
     return not answer.is_success or (bool(answer.text) and not _is_portal(answer) and _is_short(answer))
@@ -157,7 +157,7 @@ def _is_portal(answer: Answer) -> bool:
 
 
 def _is_short(answer: Answer) -> bool:
-    """A health page is a word, a portal's text is a sentence with an address."""
+    """Return whether a text is short as a health page: a portal's is a sentence with an address."""
     return b"://" not in answer.text and len(answer.text) <= 1000
 
 
@@ -177,7 +177,7 @@ def _other(answer: Answer) -> Finding:
 
 
 def _redirect(answer: Answer) -> Finding:
-    """Name the target without what can be secret in it."""
+    """Describe a redirect with its target, without query and credentials."""
     parts = urlsplit(answer.headers.get("Location", ""))
     target = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))[:200]
     text = f"redirected to {target or 'nowhere'} (HTTP {answer.status}), which is not followed: "

@@ -38,7 +38,7 @@ class Token:
             self.headers()  # from here on it is hidden, and a file that changes is known as changed
 
     def headers(self) -> dict[str, str]:
-        """Return the header that proves who this is; none where none is asked for.
+        """Return the authorization header; empty where none is configured.
 
         Raises:
             UnusableTokenError: a token is asked for and there is none that can be used.

@@ -116,7 +116,7 @@ class Transport:
         self.reconnects = 0
 
     def pack(self, body: bytes) -> bytes:
-        """Return a body as it goes out; the same body is always the same bytes."""
+        """Compress a body, if configured; equal bodies give equal bytes."""
         return gzip.compress(body, GZIP_LEVEL, mtime=0) if self._remote.compression else body
 
     def post(self, packed: bytes) -> Answer:
@@ -161,14 +161,14 @@ class Transport:
         return (parts.scheme, parts.netloc) == self._origin
 
     def close(self) -> None:
-        """Let go of the connection; the next request makes a new one."""
+        """Close the connection; the next request makes a new one."""
         if self._session is not None:
             self._session.close()
             self._session = None
             self.meter.read()
 
     def _bounded(self, request: _Request) -> Answer:
-        """Do all of an exchange within the sum of its timeouts, whatever it is that takes so long."""
+        """Bound a whole exchange by the sum of its timeouts, whichever step takes long."""
         deadline_s, done = request.connect_s + request.answer_s, False
         try:
             answer = interruptible(lambda: self._exchange(request), deadline_s, self._stopping)
@@ -222,7 +222,7 @@ class Transport:
 
 
 def open_transport(config: Config, log: Log, stopping: Callable[[], bool], meter: Meter | None = None) -> Transport:
-    """Return the way to the server that a configuration names.
+    """Return a transport to the configured server.
 
     Raises:
         ConfigError: the token or the certificate authority cannot be used.
@@ -241,7 +241,7 @@ def _begin_of(response: requests.Response, most_bytes: int) -> bytes:
 
 
 def _checked(remote: Remote) -> str | bool:
-    """Return what requests verifies certificates with."""
+    """Return the `verify` argument for requests."""
     if remote.ca_file is None:
         return True
     try:
@@ -253,7 +253,7 @@ def _checked(remote: Remote) -> str | bool:
 
 
 def _described(error: BaseException) -> TransportError:
-    """Say what went wrong in the words of the operating system: those of the libraries contain the URL."""
+    """Describe an error in the operating system's words: those of the libraries contain the URL."""
     chain = [error]
     while cause := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(cause)

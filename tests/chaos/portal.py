@@ -89,16 +89,23 @@ class Portal:
             return 503, {}, b""
         if mode in PORTALS:
             return PORTALS[mode]
+        return self._by_server(method, path, headers, body)
+
+    def _by_server(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        is_upload, is_partial = path.startswith("/api/v1/import"), self.mode == "partial"
         if self.write_only and not is_upload and path != "/health":
             return 401, {}, b""
         if self.cluster and path == "/metrics":
             return 200, {"X-Server-Hostname": "vminsert"}, b"vm_app_start_timestamp 1760000000\n"
-        if mode == "partial":
+        if is_partial:
             headers = {name: value for name, value in headers.items() if name.lower() != "accept-encoding"}
         status, found, text = self._relayed(method, path, headers, body)
         if is_upload and status == http.client.NO_CONTENT:
             self.taken(body)
-        return status, found, part_of(text) if mode == "partial" and path.startswith("/api/v1/query") else text
+        is_query = path.startswith("/api/v1/query") and status == http.client.OK
+        return status, found, part_of(text) if is_partial and is_query else text
 
     def _relayed(
         self, method: str, path: str, headers: dict[str, str], body: bytes
