@@ -9,7 +9,7 @@ import shutil
 import signal
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,11 +47,12 @@ class Faults:
     Args:
         world: what they are done to.
         dice: decides the details.
+        without: kinds that are left out.
     """
 
-    def __init__(self, world: World, dice: random.Random) -> None:
+    def __init__(self, world: World, dice: random.Random, without: Collection[str] = ()) -> None:
         self._world, self._dice = world, dice
-        self.kinds: list[tuple[float, str, Callable[[], object]]] = [
+        kinds: list[tuple[float, str, Callable[[], object]]] = [
             (8, "kill -9", lambda: self._send(signal.SIGKILL)),
             (2, "SIGTERM", lambda: self._send(signal.SIGTERM)),
             (3, "SIGSTOP", self._hang),
@@ -73,10 +74,11 @@ class Faults:
             (1, "spool lost", self._lose_spool),
             (1, "clock years ahead", self._step_clock),
         ]
+        self._kinds = [kind for kind in kinds if kind[1] not in without]
 
     def one(self) -> str:
         """Do one fault; return its kind."""
-        _, kind, fault = self._dice.choices(self.kinds, [weight for weight, _, _ in self.kinds])[0]
+        _, kind, fault = self._dice.choices(self._kinds, [weight for weight, _, _ in self._kinds])[0]
         fault()
         return kind
 

@@ -13,7 +13,7 @@ import random
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def world(binary: str, folder: Path, ledger: Path) -> Iterator[World]:
         yield World(pipeline, server, proxy, between, logs, shifted, deliveries)
 
 
-def run(binary: str, folder: Path, seed: int, duration_s: float, tell: Callable[[str], None] = print) -> Ledger:
+def run(binary: str, folder: Path, seed: int, duration_s: float, without: Collection[str] = ()) -> Ledger:
     """Run one storm from nothing to its account.
 
     Args:
@@ -68,25 +68,26 @@ def run(binary: str, folder: Path, seed: int, duration_s: float, tell: Callable[
         folder: fresh, with a short path.
         seed: repeats the same faults.
         duration_s: of the storm itself.
-        tell: hears twice a minute how far it is.
+        without: kinds of faults that are left out.
     """
     file = folder / "p" / "ledger"
     with world(binary, folder, file) as around:
         ledger = Ledger(around.deliveries)
-        rage(around, ledger, random.Random(seed), duration_s, tell)
+        dice = random.Random(seed)
+        rage(Faults(around, dice, without), ledger, dice, duration_s)
         account(around, ledger, file)
     return ledger
 
 
-def rage(around: World, ledger: Ledger, dice: random.Random, duration_s: float, tell: Callable[[str], None]) -> None:
+def rage(faults: Faults, ledger: Ledger, dice: random.Random, duration_s: float) -> None:
     """Do faults until the time is over."""
-    faults, began_s, told_s = Faults(around, dice), time.monotonic(), 0.0
+    began_s, told_s = time.monotonic(), 0.0
     while (gone_s := time.monotonic() - began_s) < duration_s:
         time.sleep(dice.expovariate(1 / PAUSE_S))
         ledger.faults[faults.one()] += 1
         if gone_s - told_s > 30:
             told_s = gone_s
-            tell(f"{duration_s - gone_s:.0f} s to go, {ledger.faults.total()} faults")
+            print(f"{duration_s - gone_s:.0f} s to go, {ledger.faults.total()} faults", flush=True)
 
 
 def account(around: World, ledger: Ledger, file: Path) -> None:
