@@ -5,8 +5,8 @@ Source: `stream_state.py` decides the state; belacoder.c ends with its connectio
 Emits: stream.state (1 starting, 2 live, 3 ending, 4 ended) at each change and with each collect, after the end each
     minute, and not before a first start; a text sample `session` at the start, when it was found again, and at the end
     with how it ended and the means of its live time; session.info{session_id} (1) and session.duration_seconds while a
-    stream runs; RUN_DIR/session-id, for log lines. Events stream_started, stream_restarted, stream_interrupted,
-    stream_ended, stream_failed.
+    stream runs; session.last_* once after its end; RUN_DIR/session-id, for log lines. Events stream_started,
+    stream_restarted, stream_interrupted, stream_ended, stream_failed.
 Errors: without proc/uptime the start is when it was first seen. What was measured outside of live is in no mean.
 """
 
@@ -196,10 +196,22 @@ def _gone(session: StreamSession, state: State, now_s: float) -> Iterator[Sample
 
 
 def _summary(state: State, now_s: float) -> Iterator[Sample]:
-    """Yield the ended session again, once what was measured before its end has been heard."""
+    """Yield the ended session again and its figures, once what was measured before its end has been heard."""
     if state.ended is not None and now_s - state.ended[1] >= SUMMARY_S:
         yield _sample(state.ended[0], state.boot_id)
+        yield from _figures(state.ended[0])
         state.ended = None
+
+
+def _figures(session: StreamSession) -> Iterator[Sample]:
+    """Yield what the ended stream was like, for the server: series of no session's own, with a sample for each."""
+    yield Sample("session.last_duration_seconds", (session.last_ms - session.start_ms) / 1000)
+    yield Sample("session.last_completed", int(session.status == COMPLETED))
+    yield Sample("session.last_restarts", session.restarts)
+    for name, mean in session.summary().items():
+        yield Sample(f"session.last_{name}", mean)
+    for interface, data_bytes in sorted(session.data_bytes.items()):
+        yield Sample("session.last_data_bytes", data_bytes, {"interface": interface})
 
 
 def _sample(session: StreamSession, boot_id: str) -> Sample:

@@ -3,7 +3,7 @@
 Reads: ModemManager on the system's D-Bus (run/dbus/system_bus_socket), see modem_manager.py; Huawei's, ZTE's and
     Netgear's routers, which are none to it, over HTTP, see routers.py; etc/machine-id, as a secret.
 Source: https://www.freedesktop.org/software/ModemManager/api/latest/, the routers' web interfaces.
-Emits: modem.connected{modem} (0 or 1), modem.roaming{modem} (0 or 1), modem.signal_percent{modem},
+Emits: modem.active_modems, modem.connected{modem} (0 or 1), modem.roaming{modem} (0 or 1), modem.signal_percent{modem},
     modem.{rssi,rsrp}_dbm{modem}, modem.{rsrq,snr}_db{modem} (once ModemManager polls them), modem.{rx,tx}_bytes_total
     and modem.connection_seconds{modem} (of the connection), modem.data_used_bytes{modem} and
     modem.battery_percent{modem} (of a router), modem.reconnects_total{modem},
@@ -80,6 +80,8 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
         found = state.routers.modems(host, config.router_interfaces)
         modems += [modem for modem in found if modem.interface not in theirs]
     yield from _plugging(modems, state, is_sure=is_sure)
+    if (modems or is_sure) and None not in {modem.state for modem in modems}:
+        yield Sample("modem.active_modems", sum(modem.state == CONNECTED for modem in modems))
     for modem in modems:
         if config.poll_signal and not modem.is_polled and modem.path not in state.asked:
             _poll_signal(host, config, state, modem)
@@ -93,7 +95,8 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
 def _modems(host: Host, state: State) -> tuple[list[Modem], bool]:
     """Return ModemManager's modems, and whether that is all: it may not be there to be asked."""
     if host.root != Path("/") and host.exists(RECORDED):
-        return host.parse(RECORDED, recorded) or [], True
+        found = host.parse(RECORDED, recorded)
+        return found or [], found is not None
     if not host.exists(BUS):
         host.note("ModemManager", NO_BUS)
         return [], False

@@ -185,6 +185,7 @@ HDMI = (
 )
 
 MODEM = (
+    row("modem.active_modems", GAUGE, "", "", "Modems that have a connection.", HIGH),
     row("modem.connected", GAUGE, "", "modem", "1 while it has a connection.", HIGH),
     row("modem.roaming", GAUGE, "", "modem", "1 while it is in a network that is not its own.", HIGH),
     row("modem.signal_percent", GAUGE, "percent", "modem", "Signal, as ModemManager sums it up.", HIGH),

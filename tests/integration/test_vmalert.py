@@ -59,6 +59,7 @@ CASES = {
     "ProcessDown": Case(metric("process_up", program="system"), 1, 0),
     "ProcessRestarts": Case(metric("process_restarts_total", program="system"), 0, 1, rises=True),
     "BacklogGrows": Case(metric("uploader_lane_age_seconds", priority="1"), 10, 2000),
+    "UploadsFail": Case(metric("uploader_upload_failures_total", reason="timeout"), 0, 10, rises=True),
     "SamplesLost": Case(metric("storage_lost_samples_total", reason="size_cap", priority="3"), 0, 5, rises=True),
     "SamplesRefused": Case(metric("storage_quarantined_total"), 0, 1, rises=True),
     "ServerForgets": Case(metric("storage_audit_failures_total"), 0, 1, rises=True),
@@ -69,6 +70,7 @@ CASES = {
 STEADY = (
     (metric("uploader_budget_limit_bytes", period="daily"), 100e6),
     (metric("encoder_bitrate_target_bits_per_second"), 6e6),
+    (metric("uploader_metrics_uploaded_total"), 1e6),
 )
 
 

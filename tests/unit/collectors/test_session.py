@@ -53,11 +53,18 @@ class Board:
 
     def look(self, after_s: float = 1.0) -> tuple[list[dict[str, Any]], list[str]]:
         """Let some time pass and look; return what was said of sessions, and the kinds of events."""
-        self._now_s += after_s
-        self._host.begin(self._now_s)
-        found = list(session.watch(self._host, session.Config(), self.state))
+        found = self._watch(after_s)
         said = [json.loads(str(item.value)) for item in found if isinstance(item, Sample) and item.name == "session"]
         return said, [item.kind for item in found if isinstance(item, Event)]
+
+    def samples(self, after_s: float = 1.0) -> list[Sample]:
+        """Let some time pass and look; return what was measured."""
+        return [item for item in self._watch(after_s) if isinstance(item, Sample)]
+
+    def _watch(self, after_s: float) -> list[Sample | Event]:
+        self._now_s += after_s
+        self._host.begin(self._now_s)
+        return list(session.watch(self._host, session.Config(), self.state))
 
 
 @pytest.fixture
@@ -113,6 +120,26 @@ def test_what_was_measured_before_the_end_and_heard_after_it_is_in_the_summary(b
     again, kinds = board.look()
     assert ([], {"rtt_ms": 40.0}) == (kinds, again[0]["metadata"]["summary"])
     assert ([], []) == board.look()
+
+
+def test_the_server_has_the_figures_of_the_last_stream(board: Board) -> None:
+    """In series that are none of a session's own; once, when all of it has been heard."""
+    board.start("belacoder", 4000, 99_000)
+    board.look()
+    board.live()
+    session.hear([Sample("srt.rtt_ms", 60.0)], clock.wall_ms(), "srt", board.state)
+    session.hear([Sample("srtla.link_bytes_total", 9, {"interface": "usb0"})], clock.wall_ms(), "srt", board.state)
+    board.stop(4000)
+    board.stop(3900)
+    board.look()
+    figures = [one for one in board.samples(session.SUMMARY_S) if one.name.startswith("session.last_")]
+    assert {
+        "session.last_completed": 1, "session.last_restarts": 0, "session.last_rtt_ms": 60.0,
+        "session.last_data_bytes": 9,
+    }.items() <= {one.name: one.value for one in figures}.items()  # fmt: skip
+    assert 8 < next(one.value for one in figures if one.name == "session.last_duration_seconds") < 20  # type: ignore[operator]
+    assert {"session.last_data_bytes": {"interface": "usb0"}} == {one.name: one.tags for one in figures if one.tags}
+    assert [] == [one for one in board.samples() if one.name.startswith("session.last_")]
 
 
 def test_the_data_of_each_sim_is_in_the_summary(board: Board) -> None:
