@@ -60,6 +60,7 @@ class ServerStarts:
                 requeued = self._store.pending.requeue_times((int(number), times) for number, times in missing)
             self._store.progress.set(STARTS, " ".join([_start(request), *known][:KNOWN_STARTS]))
             self._store.withheld.forget()
+            self._store.windows.forget_resends()
             if known:
                 self._recheck.begin()
         self._service.log.info("the server was restarted; what it lost just before is sent again", count=requeued)

@@ -113,6 +113,10 @@ class AuditWindows:
         update = "UPDATE windows SET state = ?, resends = 0 WHERE state = ? AND start_ms >= ? AND start_ms < ?"
         self._connection.execute(update, (TO_AUDIT, VERIFIED, start_ms, end_ms))
 
+    def forget_resends(self) -> None:
+        """Count the resends of open windows from 0: a server that was started again lost samples for a new reason."""
+        self._connection.execute(f"UPDATE windows SET resends = 0 WHERE {_OPEN}")
+
     def newest_first(self) -> list[tuple[int, int]]:
         """Return start and number of uploaded samples of each window; 0 where it is not verified."""
         query = f"SELECT start_ms, CASE state WHEN {VERIFIED} THEN samples ELSE 0 END FROM windows ORDER BY 1 DESC"

@@ -90,7 +90,9 @@ class Clocks:
         self._id, self._offset_ms = last or (0, 0)
         self.stale = self._other_clocks()
         self._to_rebase = set(self.stale)
-        self._doubted_until_s = 0.0
+        before = max(self.stale, default=0)
+        jumped = bool(before) and abs(self._offset_ms - self.stale[before]) > JUMP_MS
+        self._doubted_until_s = time.monotonic() + JUMP_WAIT_S if jumped else 0.0
 
     def check(self) -> int:
         """Compare the clocks; return by how many milliseconds the wall clock was stepped, 0 if it was not.

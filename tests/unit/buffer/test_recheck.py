@@ -120,6 +120,16 @@ def test_a_restarted_server_that_has_everything_is_asked_once(bench: Bench) -> N
     assert ([], 0) == (bench.events, bench.audited(lambda _: True))
 
 
+def test_each_start_may_lose_the_same_samples_again(bench: Bench) -> None:
+    """They are sent again after every start, however often that happened before."""
+    for start in range(2, 8):
+        bench.started(start)
+        bench.counted(lambda _: False)
+        assert WINDOWS * 10 == bench.audited(lambda _: False)
+        bench.upload()
+    assert [] == [event for event in bench.events if event.kind == "samples_withheld"]
+
+
 def test_two_servers_behind_one_address_are_told_apart_once(bench: Bench) -> None:
     """One that was seen before is nothing new."""
     bench.started(2)
