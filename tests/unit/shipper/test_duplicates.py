@@ -9,9 +9,9 @@ from typing import cast
 import pytest
 
 from common import clock
+from common.events import Event
 from common.service import Service
-from shipper import duplicates
-from shipper.duplicates import METRIC, DuplicateWatch, instance_id
+from shipper.duplicates import EVERY_S, METRIC, DuplicateWatch, instance_id
 from shipper.questions import Questions
 from shipper.report import Report
 
@@ -42,27 +42,53 @@ def booted_ms() -> int:
 
 
 @pytest.fixture
-def watched(start_process: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> Watched:
+def report(start_process: Callable[..., Service]) -> Report:
+    """What the shipper reports."""
+    return Report(start_process())
+
+
+@pytest.fixture
+def watched(report: Report, monkeypatch: pytest.MonkeyPatch) -> Watched:
     """Give a step that asks with a newest sample of others at the server, and returns what `/health` says then."""
-    monkeypatch.setattr(duplicates, "EVERY_S", 0)
-    server, report = Server(), Report(start_process())
+    now_s = [1000.0]
+    monkeypatch.setattr("shipper.duplicates.time.monotonic", lambda: now_s[0])
+    server = Server()
     watch = DuplicateWatch("box", DATABASE, cast("Questions", server), report)
 
     def look(newest_ms: int) -> str | None:
         server.newest_ms = newest_ms
         watch.look()
+        asked = len(server.asked)
+        now_s[0] += EVERY_S - 1
+        watch.look()
+        assert asked == len(server.asked)
+        now_s[0] += 1
         return report.status.duplicate_id
 
     return look, server
 
 
-def test_another_device_is_reported_while_it_sends(watched: Watched, booted_ms: int) -> None:
+def test_another_device_is_reported_while_it_sends(
+    watched: Watched, report: Report, booted_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From its second sample on, until it stops."""
+    events: list[Event] = []
+    monkeypatch.setattr(report, "event", events.append)
     look, server = watched
     assert look(booted_ms + 10 * MINUTE_MS) is None
-    assert "another device sends under the id box" in str(look(booted_ms + 11 * MINUTE_MS))
-    assert look(booted_ms + 11 * MINUTE_MS) is None
+    for later in (11, 12):
+        assert "another device sends under the id box" in str(look(booted_ms + later * MINUTE_MS))
+    assert look(booted_ms + 12 * MINUTE_MS) is None
     assert ("box", METRIC, instance_id(DATABASE)) == server.asked[0]
+    assert ["device_duplicated", "device_alone"] == [event.kind for event in events]
+
+
+def test_each_device_says_which_one_it_is(watched: Watched, report: Report) -> None:
+    """With its other metrics."""
+    assert watched
+    found = [reading for reading in report.instruments.readings() if METRIC in reading]
+    assert [["gauge", METRIC, {"instance_id": instance_id(DATABASE)}, 1]] == [list(reading) for reading in found]
+    assert 8 == len(instance_id(DATABASE))
 
 
 @pytest.mark.parametrize("last_ms", [0, -MINUTE_MS, 10_000])
