@@ -25,6 +25,7 @@ from common.events import Event
 from common.instruments import Instruments
 from common.lock import AlreadyRunning
 from common.loop import Loop
+from common.notify import Notify
 from common.publisher import Publisher, connect, send_heartbeat
 from common.reporter import Reporter
 
@@ -73,6 +74,7 @@ class Service:
         self.status: object = {}
         self.quiet_s = 0.0
         self.exit_code = 0
+        self._notify = Notify(os.environ)
         self._error: dict[str, Any] | None = None
         self._started_ms, self._started_s = clock.wall_ms(), time.monotonic()
         self.run_dir = self.config.settings.run.dir
@@ -187,6 +189,7 @@ class Service:
         if self._parent is not None and self._parent != os.getppid():
             self.log.warning("supervisord is gone, ends")
             self.loop.stop()
+        self._notify.lives()
         self.beat()
 
     def _ignore_subscriptions(self) -> None:

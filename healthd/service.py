@@ -22,6 +22,7 @@ from common import clock, lock, wire
 from common.activity import noted
 from common.config import Config, ConfigError
 from common.feed import Feed
+from common.notify import Notify
 from common.sample import Sample
 from common.service import Service
 from common.status import HealthdStatus
@@ -29,7 +30,6 @@ from common.thresholds import ERROR, RANKS
 from healthd import rollup, selfmetrics, stream
 from healthd.heartbeats import Heartbeats
 from healthd.listener import RETRY_S, Listener
-from healthd.notify import Notify
 from healthd.page import delivery
 from healthd.page.tile import Tile
 from healthd.polling import Polling

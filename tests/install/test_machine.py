@@ -68,7 +68,7 @@ def confined(machine: Machine) -> None:
     machine.run("sh", "-c", "echo shown > /tmp/state")
     for unit, capabilities in zip(UNITS, (0, NET_RAW), strict=True):
         active(machine, unit)
-        pid = machine.run("systemctl", "show", "--property=MainPID", "--value", unit).strip()
+        pid = main_pid(machine, unit)
         status = dict(line.split(":\t", 1) for line in machine.run("cat", f"/proc/{pid}/status").splitlines())
         assert (capabilities, "1", "2") == (int(status["CapEff"], 16), status["NoNewPrivs"], status["Seccomp"])
         assert "shown" == machine.run("nsenter", f"--target={pid}", "--mount", "cat", "/tmp/state").strip()
@@ -91,6 +91,14 @@ def at_work(machine: Machine) -> None:
     more(machine)
     for unit in UNITS:
         active(machine, unit)
+    hung = main_pid(machine, UNITS[1])
+    machine.run("kill", "-STOP", hung)
+    wait_for("its watchdog", lambda: main_pid(machine, UNITS[1]) not in {hung, "0"}, 90)
+
+
+def main_pid(machine: Machine, unit: str) -> str:
+    """Return the process of a unit, "0" while it has none."""
+    return machine.run("systemctl", "show", "--property=MainPID", "--value", unit).strip()
 
 
 def active(machine: Machine, unit: str) -> None:

@@ -1,9 +1,10 @@
-"""Notify systemd that the service is ready, and feed its watchdog only while samples reach the database.
+"""Notify systemd that a service is ready, and feed its watchdog.
 
-Reads: NOTIFY_SOCKET and WATCHDOG_USEC, which systemd sets with Type=notify; supervisord forwards the messages.
-    Source: sd_notify(3).
-Emits: READY=1 once, WATCHDOG=1 with each look, STATUS= for `systemctl status`. While an operator has stopped healthd,
-    nobody is watched: WATCHDOG_USEC=0.
+Reads: NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID, which systemd sets. Source: sd_notify(3).
+Emits: of a process with a unit of its own (the SRT collector): WATCHDOG=1 with each heartbeat of its loop. Of healthd,
+    for the pipeline, whose messages supervisord forwards: READY=1 once, WATCHDOG=1 with each look while samples reach
+    the database, STATUS= for `systemctl status`. While an operator has stopped healthd, nobody is watched:
+    WATCHDOG_USEC=0.
 Fails: without the variable, or when nobody listens, nothing happens.
 """
 
@@ -25,8 +26,14 @@ class Notify:
     def __init__(self, environ: os._Environ[str] | dict[str, str]) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
         self._watched_us = environ.get("WATCHDOG_USEC", "")
+        self._is_own = environ.get("WATCHDOG_PID") == str(os.getpid())
         self._is_ready = False
         self._said = ""
+
+    def lives(self) -> None:
+        """Say that this process' loop turns, if systemd watches this process itself."""
+        if self._is_own:
+            self._send("WATCHDOG=1")
 
     def moving(self, status: str) -> None:
         """Say that samples move."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from healthd.notify import Notify
+from common.notify import Notify
 
 
 @pytest.fixture(params=["file", "abstract"])
@@ -32,6 +32,23 @@ def test_ready_once_and_alive_each_time(systemd: tuple[socket.socket, str]) -> N
     said = [listener.recv(4096).decode().split("\n") for _ in range(4)]
     assert ["WATCHDOG=1", "READY=1", "WATCHDOG_USEC=180000000", "STATUS=ok"] == said[0]
     assert [["WATCHDOG=1"], ["WATCHDOG=1", "STATUS=degraded"], ["WATCHDOG_USEC=0"]] == said[1:]
+
+
+def test_a_process_of_its_own_unit_is_watched(systemd: tuple[socket.socket, str]) -> None:
+    """It feeds its watchdog from its loop; a process of supervisord's, whose unit it is not, stays silent."""
+    listener, name = systemd
+    own, other = ({"NOTIFY_SOCKET": name, "WATCHDOG_PID": str(pid)} for pid in (os.getpid(), os.getppid()))
+    Notify(other).lives()
+    Notify(own).lives()
+    listener.setblocking(False)
+    assert (b"WATCHDOG=1", None) == (listener.recv(4096), _more(listener))
+
+
+def _more(listener: socket.socket) -> bytes | None:
+    try:
+        return listener.recv(4096)
+    except BlockingIOError:
+        return None
 
 
 def test_without_systemd_nothing_happens(tmp_path: Path) -> None:
