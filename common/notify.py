@@ -17,7 +17,7 @@ STATUS_CHARACTERS = 200
 
 
 class Notify:
-    """The one word that systemd waits for.
+    """The notifications to systemd.
 
     Args:
         environ: where the socket's name is.
@@ -36,7 +36,7 @@ class Notify:
             self._send("WATCHDOG=1")
 
     def moving(self, status: str) -> None:
-        """Say that samples move."""
+        """Notify systemd that samples are being committed."""
         words = ["WATCHDOG=1"]
         if not self._is_ready:
             self._is_ready = True
@@ -49,7 +49,7 @@ class Notify:
         self._send("\n".join(words))
 
     def leave(self) -> None:
-        """Say that healthd ends because it was told to. The service goes on: STOPPING=1 would end all of it."""
+        """Turn systemd's watchdog off: healthd was stopped, the service goes on. STOPPING=1 would end all of it."""
         self._send("WATCHDOG_USEC=0")
 
     def _send(self, text: str) -> None:

@@ -36,7 +36,7 @@ _HERE = re.compile(r"(localhost|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:.]+\])(:\d+)?")
 
 
 class Access:
-    """The door.
+    """Access control: who may read the page and the API.
 
     Args:
         token: what opens it; None where none is asked for.
@@ -55,7 +55,7 @@ class Access:
         self._guesses = _Guesses()
 
     def refusal(self, request: Request) -> Reply | None:
-        """Return why a request is not answered, None where it is."""
+        """Return the refusal of a request, None where it is allowed."""
         if self._token is None:
             return None if _is_here(request.headers.get("host", "")) else _error(HTTPStatus.MISDIRECTED_REQUEST)
         if request.path in self.open_paths:
@@ -109,7 +109,7 @@ class Access:
         return self._token.text
 
     def _cookie(self) -> str:
-        """Return a cookie that another token, and time, make worthless."""
+        """Return a cookie; a new token invalidates it, and so does its age."""
         end_s = str(int(time.time()) + COOKIE_S)
         return f"{end_s}.{self._seal(end_s)}" if self._token is not None else ""
 
@@ -123,7 +123,7 @@ class Access:
 
 
 def token(health: Health) -> TokenFile | None:
-    """Return what opens the door, None where nothing is asked for.
+    """Return the token that visitors need, None where none is required.
 
     Raises:
         ConfigError: the file cannot be used.
@@ -166,7 +166,7 @@ def _cookie(header: str) -> str:
 
 
 def _equal(given: str, right: str) -> bool:
-    """Compare in a time that tells nothing, the length included."""
+    """Compare two texts in a time that depends on neither of them, nor on their lengths."""
     digests = [hashlib.sha256(text.encode("utf-8", "replace")).digest() for text in (given, right)]
     return hmac.compare_digest(*digests)
 

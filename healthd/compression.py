@@ -18,7 +18,7 @@ WINDOW_BITS, MEMORY_LEVEL = 14, 5  # 16 KiB of memory of what was sent: two pict
 
 
 def applied(answer: Reply, request: Request) -> Reply:
-    """Return an answer as the client takes it."""
+    """Return an answer, compressed if the client accepts gzip."""
     if "gzip" not in request.headers.get("accept-encoding", "") or not _shrinks(answer):
         return answer
     headers = (*answer.headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
@@ -28,7 +28,7 @@ def applied(answer: Reply, request: Request) -> Reply:
 
 
 def stream(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield each piece compressed, all of it, so that the client has it at once."""
+    """Yield each piece compressed and flushed, so that the client can decode it at once."""
     compressor = zlib.compressobj(6, zlib.DEFLATED, WINDOW_BITS + GZIP_BITS, MEMORY_LEVEL)
     for piece in pieces:
         yield compressor.compress(piece) + compressor.flush(zlib.Z_SYNC_FLUSH)

@@ -29,7 +29,7 @@ _CONTINUE, _GO_ON = "100-continue", b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Request(NamedTuple):
-    """What a client asks for.
+    """A request.
 
     Attributes:
         path: without the query.
@@ -49,7 +49,7 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What one request gets.
+    """The answer to a request.
 
     Attributes:
         status: the HTTP status.
@@ -67,7 +67,7 @@ class Reply(NamedTuple):
 
 
 class ServerInterface(Protocol):
-    """What a connection needs of its server."""
+    """The part of the server that a connection needs."""
 
     forms: Collection[str]
 
@@ -85,7 +85,7 @@ class ClientConnection(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body of an answer in one packet
 
     def setup(self) -> None:
-        """Begin with nothing received."""
+        """Prepare the connection; nothing is received yet."""
         super().setup()
         self.rfile.close()
         self._received = b""
@@ -108,7 +108,7 @@ class ClientConnection(BaseHTTPRequestHandler):
         return "belabox-metrics"
 
     def handle_expect_100(self) -> bool:
-        """Send no 100 yet: first the whole head is judged, and only a form is waited for."""
+        """Send no 100 yet: the whole head is checked first, and only a form is waited for."""
         return True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class' signature
@@ -121,7 +121,7 @@ class ClientConnection(BaseHTTPRequestHandler):
         self._send(Reply(code, JSON, body))
 
     def _read_head(self) -> bytes | None:
-        """Return a request up to its empty line or as far as it may go, or None where none comes."""
+        """Return the head of a request, cut at `MAX_HEAD_BYTES`; None if no request comes in time."""
         deadline_s = time.monotonic() + REQUEST_S
         while b"\r\n\r\n" not in self._received and len(self._received) <= MAX_HEAD_BYTES:
             if not self._receive(deadline_s):
@@ -130,7 +130,7 @@ class ClientConnection(BaseHTTPRequestHandler):
         return head + end
 
     def _receive(self, deadline_s: float) -> bool:
-        """Take what has come; tell whether something came in time."""
+        """Receive more bytes; return whether any came in time."""
         left_s = deadline_s - time.monotonic()
         if left_s <= 0:
             return False
@@ -186,7 +186,7 @@ class ClientConnection(BaseHTTPRequestHandler):
         return Request(path, self.command, _pairs(query), headers, str(self.client_address[0]), form)
 
     def _read_form(self) -> Mapping[str, str] | None:
-        """Return what is posted; None where it was refused, or did not come in time."""
+        """Return the posted form; None if it was refused or did not come in time."""
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or len(length) > 6:
             self._end(HTTPStatus.LENGTH_REQUIRED)
@@ -206,7 +206,7 @@ class ClientConnection(BaseHTTPRequestHandler):
         return _pairs(body.decode("latin-1"))
 
     def _end(self, status: HTTPStatus) -> None:
-        """Refuse a request of which more may follow."""
+        """Refuse a request, and end the connection: the rest of the request may follow."""
         self._more_follows = True
         self.send_error(status)
 
@@ -235,5 +235,5 @@ class ClientConnection(BaseHTTPRequestHandler):
 
 
 def _pairs(text: str) -> Mapping[str, str]:
-    """Return the fields of a query or a form; of one given twice the last."""
+    """Return the fields of a query or a form; a field given twice has its last value."""
     return dict(parse_qsl(text, max_num_fields=50)) if text.count("&") < 50 else {}

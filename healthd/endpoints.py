@@ -28,7 +28,7 @@ EVENT_STREAM = "text/event-stream"
 
 
 class Endpoints:
-    """The paths, for the threads of the HTTP server.
+    """Answers each path, on the threads of the HTTP server.
 
     Args:
         view: the first one.
@@ -52,7 +52,7 @@ class Endpoints:
         self._live = Live(self._picture)
 
     def show(self, view: View) -> None:
-        """Answer from another view, and tell who watches."""
+        """Answer from a new view, and send it to all viewers."""
         self.view = view
         self._live.tick()
 
@@ -105,7 +105,7 @@ class Endpoints:
         return Reply(200, EVENT_STREAM, pieces=self._while_allowed(pieces, request))
 
     def _while_allowed(self, pieces: Iterator[bytes], request: Request) -> Iterator[bytes]:
-        """Yield pieces until the request would be refused: another token ends what the old one began."""
+        """Yield pieces as long as the request is allowed: a new token ends the streams of the old one."""
         for piece in pieces:
             if self._access.refusal(request) is not None:
                 return
@@ -118,7 +118,7 @@ class Endpoints:
             return _unreadable(error)
 
     def _plots(self, query: Mapping[str, str]) -> Reply:
-        """Answer with plots over `span_s` up to `end_ms`, or up to now: then from `after_ms` on alone."""
+        """Answer with plots over `span_s` up to `end_ms`; without it up to now, and only from `after_ms` on."""
         fields = {"span_s": "300", "end_ms": "0", "after_ms": "0", **query}
         if not all(fields[name].isdecimal() and len(fields[name]) < 15 for name in ("span_s", "end_ms", "after_ms")):
             return _json(400, {"error": "span_s, end_ms, after_ms: expected whole numbers"})
@@ -130,7 +130,7 @@ class Endpoints:
         return self._read(lambda: self._history.live(span_s, clock.wall_ms(), after_ms))
 
     def _report(self, query: Mapping[str, str]) -> Reply:
-        """Answer with a file for whoever helps: of the stream or the time from `start_ms` to `end_ms`."""
+        """Answer with the report of the stream, or of the time, from `start_ms` to `end_ms`, as a file."""
         start, end = query.get("start_ms", ""), query.get("end_ms", "")
         if not all(number.isdecimal() and len(number) < 15 for number in (start, end)):
             return _json(400, {"error": "start_ms, end_ms: expected Unix milliseconds"})
@@ -163,7 +163,7 @@ def _unreadable(error: UnreadableError) -> Reply:
 
 
 def _compact(body: dict[str, Any]) -> bytes:
-    """Return what a browser reads, in few bytes."""
+    """Return compact JSON for the browser."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 

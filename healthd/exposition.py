@@ -25,13 +25,13 @@ def exposition(readings: Iterable[Reading]) -> bytes:
 
 
 class _Readings(Collector):
-    """What the client library asks for metrics."""
+    """The collector that prometheus_client asks for metrics."""
 
     def __init__(self, readings: list[Reading]) -> None:
         self._readings = readings
 
     def describe(self) -> list[Metric]:
-        """Name nothing beforehand: which metrics there are is known when they are collected."""
+        """Return nothing: the metrics are only known when they are collected."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -45,7 +45,7 @@ class _Readings(Collector):
 
 
 def _base_unit(metric: catalog.Metric) -> tuple[str, float]:
-    """Return the name to show a metric under and what to divide its values by."""
+    """Return the exposed name of a metric, and the divisor of its values."""
     if metric.unit != "milliseconds":
         return metric.export, 1
     parts = ["seconds" if part == "ms" else part for part in metric.export.split("_")]

@@ -36,7 +36,7 @@ class Histogram(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """One instrument of a process as it was last read out; only a histogram's value is a `Histogram`."""
+    """The last reading of one instrument of a process; only a histogram's value is a `Histogram`."""
 
     kind: str
     name: str
@@ -75,13 +75,13 @@ class Beat:
 
     @property
     def kind(self) -> str:
-        """What it is by its own word: collector, buffer, shipper or healthd; "" where it does not say."""
+        """The kind that the process reports: collector, buffer, shipper or healthd; "" if it reports none."""
         kind = self.said.facts.get("kind")
         return kind if isinstance(kind, str) else ""
 
     @property
     def error(self) -> str | None:
-        """The last error, None once the same work succeeds again."""
+        """The last error, None after the same work has succeeded."""
         return None if self.said.error is None else str(self.said.error.get("error"))
 
 
@@ -112,7 +112,7 @@ class Heartbeats:
 
 
 def readings(beat: Beat) -> Iterator[Reading]:
-    """Yield the instruments in a heartbeat; what is not one costs itself alone."""
+    """Yield the instruments in a heartbeat; a malformed one is skipped, the others are kept."""
     for raw in beat.said.readings:
         reading = _reading(raw)
         if reading is not None:
@@ -138,7 +138,7 @@ def _age_s(said: wire.Heartbeat) -> float:
 
 
 def _times(said: wire.Heartbeat, sources: Mapping[str, SourceStatus]) -> dict[str, object]:
-    """Return the fields ``last_…_ms`` of a heartbeat, those of sources too."""
+    """Return the fields ``last_…_ms`` of a heartbeat and of its sources."""
     own = {field: value for field, value in said.facts.items() if field.startswith("last_") and field.endswith("_ms")}
     return {**own, **{f"{name}.{COLLECTED}": source.last_collection_ms for name, source in sources.items()}}
 

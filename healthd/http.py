@@ -58,7 +58,7 @@ class HttpServer(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """Where it listens, as in a URL."""
+        """The host and port that the server listens on, as in a URL."""
         host, port = self.server_address[:2]
         return f"[{host!s}]:{port}" if self.address_family == socket.AF_INET6 else f"{host!s}:{port}"
 
@@ -73,7 +73,7 @@ class HttpServer(ThreadingHTTPServer):
         super().serve_forever(poll_interval)
 
     def server_bind(self) -> None:
-        """Bind without the base class' reverse lookup, which waits for a DNS that may be far away."""
+        """Bind without the reverse lookup of the base class, which would wait for a DNS server."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
@@ -109,7 +109,7 @@ class HttpServer(ThreadingHTTPServer):
             return Reply(500, JSON, b'{"error": "internal server error"}\n')
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class' signature
-        """Report a bug; a client that went away is none."""
+        """Log a bug; a client that disconnects is none."""
         error = sys.exc_info()[1]
         if error is not None and not isinstance(error, OSError):
             self._report(error)

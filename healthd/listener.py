@@ -24,7 +24,7 @@ RETRY_S = 2.0
 
 
 class Listener:
-    """The server, while there is one, and what it answers from.
+    """The HTTP server, while it listens, and its endpoints.
 
     Args:
         process: healthd's.
@@ -44,7 +44,7 @@ class Listener:
         self.endpoints = self._endpoints(view, token)
 
     def listen(self) -> None:
-        """Listen, unless it does already or is not meant to."""
+        """Listen, unless the server listens already or is disabled."""
         health = self._process.config.settings.health
         if not health.enabled or self._server is not None:
             return
@@ -59,7 +59,7 @@ class Listener:
         self._process.log.info("listening", address=self._server.address)
 
     def reopen(self, view: View) -> None:
-        """Take over another token, and let go of an address that is no longer configured."""
+        """Apply a new token, and close an address that is no longer configured."""
         health, server = self._process.config.settings.health, self._server
         try:
             endpoints = self._endpoints(view, access.token(health))
@@ -75,7 +75,7 @@ class Listener:
         self._process.worked()  # what failed before failed with the old address
 
     def close(self) -> None:
-        """Answer no more."""
+        """Close the server and end all streams."""
         self._stop()
         self.endpoints.close()
 

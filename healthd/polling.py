@@ -24,7 +24,7 @@ _AT_REST = frozenset({supervisor.RUNNING, supervisor.STOPPED, supervisor.EXITED,
 
 
 class Polling:
-    """What supervisord said last.
+    """The last answer of supervisord, and when to ask again.
 
     Args:
         supervisor: who is asked.
@@ -43,7 +43,7 @@ class Polling:
         self._heard: dict[str, tuple[int, str]] = {}
 
     def look(self, beats: Mapping[str, Beat], now_s: float) -> None:
-        """Ask if it is time, or if there is news."""
+        """Ask supervisord if a poll is due or a process has changed."""
         heard = {name: (beat.said.pid, beat.said.state) for name, beat in beats.items()}
         news = heard != self._heard or self._has_lost_one() or self._is_contradicted(beats)
         if now_s >= self._next_s or (self._answers and news):
@@ -58,12 +58,12 @@ class Polling:
         return self.supervision is not None and self.supervision.problem is None
 
     def _has_lost_one(self) -> bool:
-        """Tell whether a process of the last answer is no more."""
+        """Return whether a process of the last answer is gone."""
         programs = self.supervision.programs.values() if self.supervision else ()
         return any(program.pid and not (self._proc / str(program.pid)).exists() for program in programs)
 
     def _is_contradicted(self, beats: Mapping[str, Beat]) -> bool:
-        """Tell whether one that does not run by the last answer was heard after it: started again, or heard late."""
+        """Return whether a process that did not run at the last answer has sent a heartbeat since."""
         asked = self.supervision
         return asked is not None and any(
             one.state not in supervisor.UP
@@ -74,7 +74,7 @@ class Polling:
         )
 
     def _pause_s(self) -> float:
-        """Return how long to wait: a busy start may cost one answer, a supervisord that hangs costs them all."""
+        """Return the seconds until the next poll; they grow while supervisord does not answer."""
         if self._unanswered:
             return min(STEADY_S, MOVING_S * float(1 << min(self._unanswered - 1, MOST_DOUBLINGS)))
         programs = self.supervision.programs.values() if self.supervision else None

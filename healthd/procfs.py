@@ -23,7 +23,7 @@ _STATE, _UTIME, _STIME, _STARTTIME = 0, 11, 12, 19
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process has used.
+    """CPU time, memory and age of a process.
 
     Attributes:
         resident_bytes: RAM it occupies, shared pages included.
@@ -39,7 +39,7 @@ class Usage:
 
 
 def usage(pid: int, proc: Path = PROC) -> Usage | None:
-    """Return what a process has used, or None where there is none of that number."""
+    """Return the usage of a process, None if there is no process with that id."""
     try:
         stat = (proc / str(pid) / "stat").read_bytes()
         statm = (proc / str(pid) / "statm").read_bytes()
@@ -57,9 +57,9 @@ def usage(pid: int, proc: Path = PROC) -> Usage | None:
 
 
 def pss_bytes(pid: int, proc: Path = PROC) -> int | None:
-    """Return the memory of a process, a page that several share counted as this one's part of it.
+    """Return the proportional set size of a process: shared memory is divided by its users.
 
-    None where there is none of that number, or its rights are not this process's (the SRT collector's unit).
+    None if there is no such process, or this one may not read it (the SRT collector's unit).
     """
     try:
         rows = (proc / str(pid) / "smaps_rollup").read_bytes().splitlines()

@@ -25,7 +25,7 @@ OWN = ("buffer", "shipper", "healthd")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What healthd knows at one moment.
+    """The state of all processes at one moment.
 
     Attributes:
         started_s: when it began to listen; this and all times here are its CLOCK_MONOTONIC.
@@ -38,22 +38,22 @@ class Snapshot:
     supervision: Supervision | None = None
 
     def program(self, name: str) -> Program | None:
-        """Return supervisord's word on a process, None where it does not look after it or does not answer."""
+        """Return supervisord's state of a process, None if it does not supervise it or does not answer."""
         return self.supervision.program(name) if self.supervision else None
 
     def was_off(self, name: str) -> bool:
-        """Tell whether a process had ended because it is not enabled when supervisord last answered."""
+        """Return whether a process had ended as disabled at the last answer of supervisord."""
         program = self.supervision.programs.get(name) if self.supervision else None
         return program is not None and _is_off(program)
 
     @cached_property
     def shipper(self) -> ShipperStatus:
-        """What the shipper reports; nothing is known of it before its first heartbeat."""
+        """The status of the shipper; empty before its first heartbeat."""
         return status.read(ShipperStatus, self._reported("shipper"))
 
     @cached_property
     def buffer(self) -> BufferStatus:
-        """What the buffer reports; nothing is known of it before its first heartbeat."""
+        """The status of the buffer; empty before its first heartbeat."""
         return status.read(BufferStatus, self._reported("buffer"))
 
     def _reported(self, name: str) -> Mapping[str, Any]:
@@ -61,13 +61,13 @@ class Snapshot:
         return beat.said.facts if beat is not None else {}
 
     def is_news(self, beat: Beat) -> bool:
-        """Tell whether a heartbeat is newer than what supervisord said last."""
+        """Return whether a heartbeat is newer than the last answer of supervisord."""
         return self.supervision is None or beat.received_s > self.supervision.polled_s
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What a process is doing.
+    """The state of one process, and its trouble.
 
     Attributes:
         state: running, starting, stopping, stopped, off, silent, missing, backoff, exited, fatal or unknown.
@@ -99,7 +99,7 @@ def conditions(known: Snapshot, essential: tuple[str, ...], now_s: float) -> dic
 
 
 def is_collector(name: str, known: Snapshot) -> bool:
-    """Tell whether a process collects: it says so, or supervisord's configuration does."""
+    """Return whether a process is a collector, by its heartbeat or by supervisord's configuration."""
     beat = known.beats.get(name)
     if beat is not None and beat.kind:
         return beat.kind == status.COLLECTOR
@@ -108,7 +108,7 @@ def is_collector(name: str, known: Snapshot) -> bool:
 
 
 def _was_removed(name: str, condition: Condition, known: Snapshot) -> bool:
-    """Tell whether a process is gone and supervisord is no longer meant to have it."""
+    """Return whether a process is gone and no longer in supervisord's configuration."""
     supervision = known.supervision
     if supervision is None or supervision.problem is not None:
         return False
@@ -142,7 +142,7 @@ def _unheard(since_s: float, now_s: float, then: Condition) -> Condition:
 
 
 def _down(program: Program) -> Condition:
-    """Put supervisord's words into ours."""
+    """Return the condition of a process that supervisord reports as not running."""
     if program.state in {supervisor.STOPPED, supervisor.STOPPING}:
         return Condition("stopped", "stopped by an operator" if program.started else "stopped, never started")
     if program.state == supervisor.BACKOFF:

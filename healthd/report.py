@@ -23,7 +23,7 @@ HUNG_S = 5.0
 
 @dataclass(frozen=True)
 class View:
-    """What the loop last saw, for threads to read.
+    """A snapshot of the loop's knowledge, for the HTTP threads.
 
     Attributes:
         known: of the processes.
@@ -52,7 +52,7 @@ class View:
     errors: tuple[str, ...] = ()
 
     def status(self, now_s: float) -> str:
-        """Return the verdict's word, or error when it is history."""
+        """Return the status of the verdict, or error if the verdict is too old."""
         return rollup.worst(self.reasons(now_s))
 
     def reasons(self, now_s: float) -> tuple[Reason, ...]:
@@ -208,7 +208,7 @@ def _rfc3339(value: float | None) -> str | None:
 
 
 def _first_total(*by_priority: list[int] | None) -> int | None:
-    """Return a sum over the priorities as the first process that knows it says."""
+    """Return a sum over the priorities, from the first process that reports it."""
     return next((sum(counts) for counts in by_priority if counts is not None), None)
 
 

@@ -30,7 +30,7 @@ _Found = tuple[str, str, str, str]  # part, severity, rule, text
 
 @dataclass(frozen=True)
 class Limits:
-    """From where on the recorder is degraded or in error.
+    """The limits beyond which the recorder is degraded or in error.
 
     Attributes:
         uploads: samples are meant to be uploaded at all.
@@ -56,7 +56,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why the whole is not ok.
+    """One reason why the recorder is not ok.
 
     Attributes:
         part: which part, a process or `collectors`, `uploader`, `storage`, `supervisord`.
@@ -75,7 +75,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class SourceHealth:
-    """How a source of a collector does.
+    """The health of one source of a collector.
 
     Attributes:
         status: ok, error, disabled or starting.
@@ -88,7 +88,7 @@ class SourceHealth:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `assess` found.
+    """The verdict on the recorder.
 
     Attributes:
         status: ok, degraded or error.
@@ -123,7 +123,7 @@ def limits(settings: Settings) -> Limits:
 def assess(
     known: Snapshot, limits: Limits, now_s: float, before: Verdict | None = None, tiles: Iterable[Tile] = ()
 ) -> Verdict:
-    """Judge what is known.
+    """Judge all processes.
 
     Args:
         known: of the processes.
@@ -169,7 +169,7 @@ def title(reason: Reason) -> str:
 
 
 def _sources(name: str, beat: Beat | None, condition: Condition, now_s: float) -> dict[str, SourceHealth]:
-    """Return how each source of a collector does; what is wrong with the process is wrong with all of them."""
+    """Return the health of each source of a collector; trouble of the process is trouble of all its sources."""
     if beat is None or not beat.sources:
         return {name: _unheard(condition)}
     return {source: _source(source, beat, condition, now_s) for source in sorted(beat.sources)}
@@ -192,7 +192,7 @@ def _source(name: str, beat: Beat, condition: Condition, now_s: float) -> Source
 
 
 def _lateness(name: str, beat: Beat, now_s: float) -> str | None:
-    """Say how long nothing was collected, if too long; who never had anything to read is not late with it."""
+    """Return how long a source has collected nothing, if too long; a source without hardware is not late."""
     interval_s, collected_s = beat.sources[name].interval_s, beat.happened_s.get(f"{name}.{COLLECTED}")
     if interval_s is None or collected_s is None:
         return None
@@ -201,7 +201,7 @@ def _lateness(name: str, beat: Beat, now_s: float) -> str | None:
 
 
 def _collector(process: str, trouble: str | None, sources: Mapping[str, SourceHealth]) -> Iterator[_Found]:
-    """Yield what is wrong with a collector's process, or else with its sources."""
+    """Yield the trouble of a collector's process, or else of its sources."""
     if trouble:
         yield process, DEGRADED, "gone", trouble
         return

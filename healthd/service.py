@@ -115,7 +115,7 @@ class Healthd:
         self._publish_timer = service.loop.every(interval_s, self.publish, first_s=min(interval_s, GRACE_S))
 
     def hear(self) -> None:
-        """Take the heartbeats that have come."""
+        """Read the heartbeats that have arrived."""
         for _ in range(MAX_MESSAGES):
             try:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
@@ -128,7 +128,7 @@ class Healthd:
                 self._service.log.throttled_warning(error.reason, "dropped a message", error=str(error))
 
     def look(self) -> None:
-        """Judge what is known and replace the view."""
+        """Judge the processes and the stream, and replace the view."""
         self.hear()  # what was said before is older than supervisord's answer
         now_s = self._looked_s = time.monotonic()
         self._polling.look(self._heartbeats.beats, now_s)
@@ -144,12 +144,12 @@ class Healthd:
         self._publish_levels()
 
     def take_news(self) -> None:
-        """Take what was committed; look at once if it could not wait, but not more often than `NEWS_S` allows."""
+        """Take the committed batches; if one was urgent, look at once, but at most every `NEWS_S`."""
         if self._take():
             self._look_timer.postpone(min(self._look_timer.due_s, max(time.monotonic(), self._looked_s + NEWS_S)))
 
     def _take(self) -> bool:
-        """Take what was committed since the last call; return whether something of it was urgent."""
+        """Take the batches committed since the last call; return whether one of them was urgent."""
         now_s, latest, is_urgent = time.monotonic(), self.listener.endpoints.latest, False
         for batch in self.feed.batches():
             latest.take(batch, now_s)
@@ -157,7 +157,7 @@ class Healthd:
         return is_urgent
 
     def publish(self) -> None:
-        """Make samples of the heartbeats."""
+        """Publish the metrics of the heartbeats as samples."""
         readings = selfmetrics.readings(self._known(), self._verdict)
         self._publisher.publish([*selfmetrics.samples(readings), *self._level_samples()], clock.wall_ms())
 
@@ -171,14 +171,14 @@ class Healthd:
         self.listener.listen()
 
     def close(self) -> None:
-        """Answer no more and let go of the sockets."""
+        """Close the HTTP server and all sockets."""
         self._notify.leave()
         self.listener.close()
         self.feed.close()
         self._socket.close(linger=0)
 
     def _judge(self, known: Snapshot, now_s: float) -> None:
-        """Take what was committed since the last look, and judge recorder and stream."""
+        """Take the batches committed since the last look, then judge the recorder and the stream."""
         settings, latest = self._service.config.settings, self.listener.endpoints.latest
         limits = rollup.limits(settings)
         latest.link_names = settings.device.links
@@ -193,7 +193,7 @@ class Healthd:
             yield Tile("configuration", "the configuration cannot be used:", text, ERROR)
 
     def _gone(self) -> set[str]:
-        """Return the sources whose process is not there, or was started again: what they said is old."""
+        """Return the sources whose process is gone or was restarted: their values are old."""
         gone = set()
         for name, beat in self._heartbeats.beats.items():
             condition = self._verdict.conditions.get(name)
@@ -204,7 +204,7 @@ class Healthd:
         return gone
 
     def _tell_systemd(self, now_s: float) -> None:
-        """Say that it lives while samples are committed, or an operator has stopped what commits them."""
+        """Feed systemd's watchdog while samples are committed, or while an operator has stopped the buffer."""
         heard_s, health = self.listener.endpoints.latest.heard_s, self._service.config.settings.health
         moves = heard_s is not None and now_s - heard_s <= max(MOVES_S, 3 * health.self_metrics_interval_s)
         buffer = self._verdict.conditions.get("buffer")
@@ -241,7 +241,7 @@ class Healthd:
         return [Sample("verdict.level", level, {"verdict": name}) for name, level in self._levels.items()]
 
     def _tell(self, before: Verdict) -> None:
-        """Log what has changed; that everything stops when supervisord does is no news."""
+        """Log the changes of the verdict, except while supervisord stops everything."""
         supervision = self._polling.supervision
         if supervision is not None and supervision.ending:
             return

@@ -29,7 +29,7 @@ _ENDS = {"stopped": "it was stopped", "crashed": "the encoder died", "cut_off": 
 
 
 class StreamReason(NamedTuple):
-    """Why the verdict on the stream is not ok.
+    """One reason why the stream is not ok.
 
     Attributes:
         rule: a key of `advice.STREAM`.
@@ -47,7 +47,7 @@ class StreamReason(NamedTuple):
 
 
 class StreamVerdict(NamedTuple):
-    """What is said of the stream.
+    """The verdict on the stream, with the numbers beneath it.
 
     Attributes:
         state: a word of `STATES`, or unknown.
@@ -78,7 +78,7 @@ _Found = tuple[str, str, str, str, int | None]  # rule, level, part, title, sinc
 def assess(
     latest: Latest, alerts: Alerts, now_s: float, wall_ms: int, before: StreamVerdict = NOTHING
 ) -> StreamVerdict:
-    """Judge what is known; a reason that held `before` keeps its date.
+    """Judge the stream; a reason that held `before` keeps its date.
 
     Args:
         latest: the values.
@@ -107,7 +107,7 @@ def assess(
 
 
 def _runs(row: Value | None, latest: Latest, now_s: float) -> bool:
-    """Tell whether a stream runs: by its state, or where nobody says it, by what only a stream has."""
+    """Return whether a stream runs: by its state, or, if none is reported, by values that only a stream has."""
     if row is not None:
         return row.value in {STARTING, LIVE, ENDING}
     return any(latest.rows(name, now_s) for name in _SIGNS_OF_LIFE)
@@ -199,7 +199,7 @@ def _ending(latest: Latest) -> str:
 
 
 def _session(latest: Latest) -> dict[str, Any]:
-    """Return how the last session ended and how many seconds it lasted; nothing where it is not known."""
+    """Return how the last session ended and how many seconds it lasted; empty if unknown."""
     try:
         said = json.loads(latest.session)
         ended_ms, began_ms = said["end_ms"], said["start_ms"]

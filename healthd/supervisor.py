@@ -66,13 +66,13 @@ class Program:
 
     @property
     def full_name(self) -> str:
-        """The name as supervisord's commands take it."""
+        """The name that supervisord's commands take, with its group."""
         return self.name if self.group == self.name else f"{self.group}:{self.name}"
 
 
 @dataclass(frozen=True)
 class Supervision:
-    """What supervisord said last.
+    """The last answer of supervisord.
 
     Attributes:
         polled_s: monotonic time at which it was asked.
@@ -87,12 +87,12 @@ class Supervision:
     ending: bool = False
 
     def program(self, name: str) -> Program | None:
-        """Return what is known for sure: nothing while there is no answer."""
+        """Return the state of a program, None while supervisord does not answer."""
         return None if self.problem else self.programs.get(name)
 
 
 class Supervisor:
-    """The client's end.
+    """The client.
 
     Args:
         path: supervisord's control socket.

@@ -50,7 +50,7 @@ class Given:
 
 
 class Watchdog:
-    """Watches over the other processes.
+    """Watches the other processes.
 
     Args:
         supervisor: through which it acts.
@@ -99,7 +99,7 @@ class Watchdog:
                     self._start_fatal(program, now_s)
 
     def start_off(self, known: Snapshot, conditions: Mapping[str, Condition]) -> None:
-        """Start what had ended because it was not enabled: it may be now, and ends again if it is not."""
+        """Start processes that had ended as disabled: a reload may have enabled them; if not, they end again."""
         for name, condition in conditions.items():
             program = known.program(name)
             if program is not None and condition.state == OFF:
@@ -146,13 +146,13 @@ class Watchdog:
             self._report(Event("process_hung", text, name))
 
     def _where(self, process: str) -> str:
-        """Say at what a process hangs; where it is in its code is in its log by then, see `Supervisor.kill`."""
+        """Return in words which source was at work when a process hung; its stack is in its log."""
         source, path = self._noted(process)
         work = f"reads {path}" if path else "is at work"
         return f" while its source {source} {work}" if source else ""
 
     def _is_busy(self, silence: Silence, now_s: float) -> bool:
-        """Tell whether a process has worked in the last seconds, or waits for the disk."""
+        """Return whether a process used CPU time in the last seconds, or waits for the disk."""
         used = procfs.usage(silence.pid, self._proc)
         if used is None or used.state == "D" or used.cpu_seconds != silence.cpu_seconds:
             silence.worked_s = now_s

@@ -41,14 +41,14 @@ def tiles(known: Snapshot, health: Mapping[str, Any], latest: Latest, now_s: flo
 
 
 def disk(latest: Latest, now_s: float) -> Iterator[Tile]:
-    """Yield how full the fullest file system is."""
+    """Yield a tile for the fullest file system."""
     used = max((row.value for row in latest.rows("filesystem.used_percent", now_s)), default=None)
     level = thresholds.fixed_level(thresholds.DISK_PERCENT, used)
     yield Tile("disk", "Disk", percent(used), level, None if used is None else used / 100)
 
 
 def budget(known: Snapshot) -> Iterator[Tile]:
-    """Yield how much of each data budget is used."""
+    """Yield a tile for each data quota: how much of it is used."""
     budgets = known.shipper.budget or {}
     for period, label in PERIODS:
         account = budgets.get(period)
@@ -61,7 +61,7 @@ def budget(known: Snapshot) -> Iterator[Tile]:
 
 
 def _sum(database: float | None, log: float | None) -> str:
-    """Return what both files take: samples of the last hour are in the log alone."""
+    """Return the size of the database and its write-ahead log: the last hour may be in the log alone."""
     return size(None if database is None else database + (log or 0))
 
 

@@ -64,13 +64,13 @@ def load() -> dict[str, Reply]:
 
 
 def page(picture: Mapping[str, Any]) -> Reply:
-    """Return the page with what there is to see now."""
+    """Return the page with the current verdicts in it."""
     text = _filled((FOLDER / "index.html").read_text(encoding="utf-8"), picture)
     return Reply(200, TYPES[".html"], text.encode(), HEADERS)
 
 
 def unless_known(answer: Reply, request: Request) -> Reply:
-    """Return a file, or that it is still the one that the browser has."""
+    """Return a file, or 304 if the browser has the same version."""
     known = request.headers.get("if-none-match", "").removeprefix("W/")
     if known and ("ETag", known) in answer.headers:
         return answer._replace(status=304, body=b"")

@@ -1,4 +1,4 @@
-"""What was, for plots and the list of events.
+"""Read the recorded past: plots, events, streams and reports.
 
 Reads: the buffer's database, through `healthd.recorded`. A plot of a day on a busy device reads only a part of each
 step, as much of it as `MAX_ENTRIES` allows, and says so.
@@ -34,7 +34,7 @@ KEEP_STEPS = 0.5  # an answer serves for half a step: ten browsers cost as much 
 
 
 class History:
-    """The reader.
+    """Reads plots, events and reports from the database.
 
     Args:
         database: the buffer's file.
@@ -49,7 +49,7 @@ class History:
         self._live: dict[int, tuple[float, dict[str, Any]]] = {}
 
     def live(self, span_s: int, now_ms: int, after_ms: int = 0) -> dict[str, Any]:
-        """Return all plots over the time up to now, as `plots` does; with points from `after_ms` on alone."""
+        """Return all plots of the last `span_s`, as `plots` does, but only points from `after_ms` on."""
         with self._lock:
             made_s, made = self._live.get(span_s, (0.0, {}))
             if not made or time.monotonic() - made_s > KEEP_STEPS * made["step_s"]:
@@ -126,7 +126,7 @@ class History:
         ]
 
     def report(self, start_ms: int, end_ms: int) -> str:
-        """Return the report of a stream that began at `start_ms`, or else of a span, as an HTML file.
+        """Return the report of the stream that began at `start_ms`, else of the span, as an HTML file.
 
         Raises:
             UnreadableError: see the module.
@@ -145,7 +145,7 @@ class History:
             database.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the database."""
         self._database.close()
 
 
@@ -156,7 +156,7 @@ def step_s(start_ms: int, end_ms: int) -> int:
 
 
 def _todo(event: RecordedEvent) -> str:
-    """Return what to do about an event; about an alert, what its own rule says."""
+    """Return the advice for an event; for an alert, the advice of its rule."""
     rule = event.text.partition(":")[0].replace(" ", "_")
     known = advice.STREAM.get(rule) if event.kind == "alert_raised" else None
     return known.todo if known else todo(event.kind)
@@ -173,7 +173,7 @@ def _key(line: Line) -> link_names.Key:
 def _drawn(
     wanted: tuple[LineOf, ...], lines: Iterable[Line], names: Mapping[link_names.Key, str]
 ) -> list[dict[str, Any]]:
-    """Return the lines of a plot; a line of a link says so, for it has one colour everywhere."""
+    """Return the lines of a plot; lines of links are marked, since a link has one colour in all plots."""
     drawn = []
     for one in wanted:
         for line in sorted(lines, key=_key):
@@ -184,13 +184,13 @@ def _drawn(
 
 
 def _short(point: Point) -> list[float]:
-    """Return a point in few bytes."""
+    """Return a point as a short list."""
     least, mean, most = (round(value, 2) if abs(value) < 1000 else round(value) for value in point[1:4])
     return [point.at_ms, mean] if least == most else [point.at_ms, least, mean, most]
 
 
 def _after(made: Mapping[str, Any], after_ms: int) -> dict[str, Any]:
-    """Return an answer without what a viewer has."""
+    """Return plots without the points before a time, which the viewer already has."""
     plots = [
         {
             **plot,

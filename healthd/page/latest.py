@@ -27,7 +27,7 @@ _Labels = frozenset[tuple[str, str]]
 
 
 class Value(NamedTuple):
-    """A sample as it was heard.
+    """The newest sample of a series.
 
     Attributes:
         value: the reading.
@@ -49,7 +49,7 @@ class Value(NamedTuple):
 
 
 class Latest:
-    """What was heard last; written by the loop, read by any thread.
+    """The newest value of every series; written by the loop, read by any thread.
 
     Attributes:
         events: how many events were heard.
@@ -88,7 +88,7 @@ class Latest:
         return next((row.value for row in rows if all(row.tags.get(tag) == text for tag, text in tags.items())), None)
 
     def forget(self, now_s: float, gone: Collection[str] = ()) -> None:
-        """Drop what is stale, and what sources that are gone have said: a modem that was pulled does not come back."""
+        """Drop values that are stale or whose source is gone: a modem that was unplugged does not come back."""
         for name, rows in list(self._values.items()):
             for labels, value in list(rows.items()):
                 if value.source in gone or not _is_fresh(name, value, now_s):

@@ -15,7 +15,7 @@ LEAST_BARS = 1_000_000.0  # bits per second that fill a link's bar when no link 
 
 
 def links(latest: Latest, now_s: float, *, judged: bool = True) -> list[dict[str, Any]]:
-    """Return what is known of each bonded link; one that is down is red only when none is up, and `judged`."""
+    """Return a row for each bonded link; a link that is down is red only if none is up, and `judged`."""
     ups = latest.rows("srtla.link_up", now_s)
     rates = {_key(row): row.value for row in latest.rows("srtla.link_bits_per_second", now_s)}
     most = max([LEAST_BARS, *rates.values()])

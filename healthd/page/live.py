@@ -29,7 +29,7 @@ class Live:
         self._watchers = 0
 
     def tick(self) -> None:
-        """Say that there is something new to see."""
+        """Announce a new picture to all viewers."""
         with self._changed:
             self._version += 1
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""What the page and the terminal show of now: two verdicts, why, and tiles by group, ready to be drawn. Pure.
+"""Build the picture that page and terminal draw: two verdicts, their reasons, and tiles by group. Pure.
 
 Reads: the view of the processes and of the stream, and the latest values. Every tile has its text; one that is not
 known, or is too old, has a dash and no level. Times are Unix milliseconds, since the browser's clock says how long
@@ -24,7 +24,7 @@ _RANKS = {IDLE: -1, **thresholds.RANKS}
 
 
 def picture(view: View, latest: Latest, device: Mapping[str, str], now_s: float, wall_ms: int) -> dict[str, Any]:
-    """Return everything there is to draw.
+    """Return the picture.
 
     Args:
         view: of the processes and the stream.
@@ -74,7 +74,7 @@ def _stream(stream: StreamVerdict, latest: Latest, now_s: float) -> dict[str, An
 
 
 def _of_one_link(rule: str, latest: Latest, now_s: float) -> dict[str, str]:
-    """Return what to do about the one link that is the cause, nothing where none stands out."""
+    """Return advice that names the one link that is the cause, nothing if none stands out."""
     metric, todo = advice.OF_ONE_LINK.get(rule, ("", ""))
     found = links.outlier(latest, now_s, metric) if metric else None
     return {"todo": todo.format(name=found[0], value=found[1])} if found else {}
@@ -115,7 +115,7 @@ def _group(name: str, title: str, tiles: Iterable[Tile]) -> dict[str, Any]:
 
 
 def _process(name: str, said: Mapping[str, Any], reasons: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a process' row; it is marked where the verdict has a reason of its name, and not redder."""
+    """Return the row of a process; it is marked if the verdict has a reason with its name, never as an error."""
     level = DEGRADED if any(reason["part"] == name for reason in reasons) else OK
     return {
         "name": name,

@@ -24,7 +24,7 @@ _MAX_REASONS = 4  # of each verdict, where room is scarce
 
 
 class Terminal:
-    """How lines are drawn.
+    """Draws the picture as lines.
 
     Args:
         width: columns.

@@ -18,7 +18,7 @@ def size(value: float | None) -> str:
 
 
 def of(part: str, whole: str) -> str:
-    """Return both, the unit once if it is the same, e.g. ``5.2 of 6.0 Mbit/s``."""
+    """Return two values, the unit once if it is the same, e.g. ``5.2 of 6.0 Mbit/s``."""
     amount, _, unit = part.partition(" ")
     return f"{amount if whole.endswith(f' {unit}') else part} of {whole}"
 

@@ -26,7 +26,7 @@ class UnreadableError(Exception):
 
 
 class Database:
-    """A reader, for many threads.
+    """A read-only connection, shared by many threads.
 
     Args:
         path: the file.
@@ -41,7 +41,7 @@ class Database:
         self._inode = 0
 
     def read(self, work: Callable[[Query], _Found]) -> _Found:
-        """Return what `work` makes of its queries.
+        """Call `work` with a query function; return its result.
 
         Raises:
             UnreadableError: see the class.
@@ -57,7 +57,7 @@ class Database:
                 raise UnreadableError(f"{self._path}: {error}") from error
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the connection."""
         with self._lock:
             self._drop()
 

@@ -13,7 +13,7 @@ WORTH_A_MARK = ("critical", "error", "warning")
 
 
 class RecordedEvent(NamedTuple):
-    """One event; the page's name for its time is the wire's."""
+    """A recorded event; `timestamp_ms` is Unix milliseconds."""
 
     id: int
     timestamp_ms: int
@@ -24,7 +24,7 @@ class RecordedEvent(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A time that is looked at: one stream, or the time around a moment.
+    """A span of time: one stream, or the minutes around a moment.
 
     Attributes:
         title: for the head of a report.
@@ -82,12 +82,12 @@ def sessions(query: Query, start_ms: int = 0, end_ms: int = NEWEST[0], limit: in
 
 
 def device_id(query: Query) -> str:
-    """Return the device's id, as its newest series has it."""
+    """Return the device id of the newest series."""
     found = query("SELECT device_id FROM series ORDER BY id DESC LIMIT 1", ())
     return str(found[0][0]) if found else ""
 
 
 def modems(query: Query) -> dict[str, Mapping[str, str]]:
-    """Return what was last known of the modem of each interface."""
+    """Return the newest `modem.info` labels of each interface."""
     rows = series.of_metrics(query, ["modem.info"]).values()
     return {labels["interface"]: labels for _, labels in rows if labels.get("interface")}

@@ -50,7 +50,7 @@ class Line(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """Where points come from: a query, and the part of time that it has."""
+    """A table of points: its query, and the span of time that it covers."""
 
     query: str
     first_ms: int
@@ -62,7 +62,7 @@ class _Source(NamedTuple):
 def lines(
     query: Query, metrics: Collection[str], steps_ms: range, most_entries: int = UNLIMITED
 ) -> tuple[list[Line], float]:
-    """Return every series of some metrics that has points, and which share of each step was read.
+    """Return every series of the metrics that has points, and the share of each step that was read.
 
     Args:
         query: reads the database.
@@ -144,7 +144,7 @@ def of_metrics(query: Query, metrics: Collection[str]) -> dict[int, tuple[str, M
 
 
 def _sources(query: Query, marks: str, steps_ms: range) -> list[_Source]:
-    """Return what has samples of a span; ids count the raw ones well enough, series the aggregates."""
+    """Return the tables that cover a span; the density is estimated from ids and the number of series."""
     (newest_ms,) = query("SELECT max(timestamp_ms) FROM samples", ())[0]
     found = []
     if newest_ms is not None:
@@ -169,7 +169,7 @@ def _overlap_ms(source: _Source, steps_ms: range) -> int:
 
 
 def _joined(one: _Summary | None, other: Any) -> _Summary:
-    """Return both as one: a step may have raw samples and aggregates, where one was made of a part of it."""
+    """Return two summaries as one: a step may have raw samples and aggregates."""
     if one is None:
         summary: _Summary = other
         return summary

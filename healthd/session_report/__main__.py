@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _answer(query: Query, options: argparse.Namespace, names: Mapping[str, str]) -> tuple[str, Path]:
-    """Return what is asked for, and the file that it goes to."""
+    """Return the requested text, and the file to write it to."""
     if options.list:
         return "".join(f"{_listed(span)}\n" for span in events.sessions(query)), Path("-")
     span = _span(query, options)
@@ -97,7 +97,7 @@ def _span(query: Query, options: argparse.Namespace) -> Span:
 
 
 def _moment_ms(text: str, now_s: float) -> int:
-    """Return the moment that a person means; a time alone is the last one that has passed.
+    """Parse a moment; a time without a date is the last one that has passed.
 
     Raises:
         _NotFoundError: it cannot be understood.

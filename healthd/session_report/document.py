@@ -43,7 +43,7 @@ def document(
     events: Sequence[RecordedEvent],
     clock: Clock,
 ) -> str:
-    """Return the whole file.
+    """Return the report as one HTML document.
 
     Args:
         device_id: of the device.
@@ -160,7 +160,7 @@ def _plot(
 
 
 def _drawn(points: Sequence[Point], colour: str, x: Callable[[int], float], y: Callable[[float], float]) -> str:
-    """Return the mean as lines, each as long as nothing is missing, and single points as dots."""
+    """Return the mean as a line that breaks at gaps; single points are dots."""
     gaps_ms = [b.at_ms - a.at_ms for a, b in pairwise(points)]
     usual_ms = sorted(gaps_ms)[len(gaps_ms) // 2] if gaps_ms else 0
     path, last_ms = [], None

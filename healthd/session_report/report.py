@@ -64,5 +64,5 @@ def _csv(lines: Sequence[Line]) -> str:
 
 
 def clock(at_ms: int) -> str:
-    """Return a moment as the clock on this device's wall had it."""
+    """Format a moment in the local time of this device."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000))

@@ -119,7 +119,7 @@ def _moment(group: list[RecordedEvent], lines: list[Line]) -> Moment:
 
 
 def _links_at(at_ms: int, lines: list[Line]) -> dict[str, str]:
-    """Return what was known of each link shortly before a moment."""
+    """Return the state of each link shortly before a moment, in words."""
     found: dict[str, list[str]] = {}
     for line in lines:
         unit, name = LINK_STATE.get(line.metric), name_of(line)
@@ -130,7 +130,7 @@ def _links_at(at_ms: int, lines: list[Line]) -> dict[str, str]:
 
 
 def with_names(lines: Iterable[Line], modems: link_names.Modems, given: Mapping[str, str]) -> list[Line]:
-    """Return lines of which each of a link has its name as a label, `NAME`."""
+    """Add the name of the link as a label, `NAME`, to each line of a link."""
     lines = list(lines)
     names = link_names.names(sorted({_key(line) for line in lines if line.metric in OF_LINKS}), modems, given)
     return [
@@ -140,7 +140,7 @@ def with_names(lines: Iterable[Line], modems: link_names.Modems, given: Mapping[
 
 
 def name_of(line: Line) -> str:
-    """Return the name of a line's link, "" for what belongs to none."""
+    """Return the name of a line's link, "" if it belongs to none."""
     return line.labels.get(NAME, "")
 
 
