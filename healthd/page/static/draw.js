@@ -83,6 +83,13 @@ export function drawVerdict(banner, verdict, nowMs) {
   write(banner.querySelector(".since"), verdict.since_ms ? since(verdict.since_ms, nowMs) : "");
 }
 
+// One line of one height, whatever else is wrong: what comes and goes moves nothing below it.
+export function drawMore(details, reasons, none) {
+  const [worst] = [...reasons].sort((a, b) => (a.level === "error" ? 0 : 1) - (b.level === "error" ? 0 : 1));
+  details.dataset.level = worst ? worst.level : "";
+  put(details.querySelector("summary strong"), worst ? `${reasons.length} more: ${reasons.map((one) => one.title).join(", ")}` : none);
+}
+
 export function drawReasons(section, reasons, nowMs) {
   section.hidden = reasons.length === 0;
   keep(section.querySelector("ul"), reasons, (reason) => `${reason.part} ${reason.since_ms} ${reason.text}`,
@@ -102,8 +109,15 @@ function since(ms, nowMs) {
   return `since ${time(ms)}, for ${lasting(nowMs - ms)}`;
 }
 
+// A part of the page that is about the stream: when that is over, its last numbers stay where they are, marked as old.
+export function showPart(section, isThere) {
+  if (isThere) section.hidden = false;
+  section.classList.toggle("over", !isThere);
+  return isThere;
+}
+
 export function drawLinks(section, links) {
-  section.hidden = links.length === 0;
+  if (!showPart(section, links.length > 0)) return;
   keep(section.querySelector("tbody"), links, (link) => link.id,
     () => element("tr", {},
       element("th", { scope: "row" }, element("button", { type: "button", "data-plot": "links", title: "its history" }), element("small")),

@@ -1,6 +1,6 @@
 // The picture of now, as the device sends it each second. What it says is drawn; nothing is worked out here.
 import { connect } from "./connection.js";
-import { drawLinks, drawProcesses, drawReasons, drawTiles, drawVerdict, write } from "./draw.js";
+import { drawLinks, drawMore, drawProcesses, drawReasons, drawTiles, drawVerdict, showPart, write } from "./draw.js";
 import { refreshEvents, setUpEvents } from "./events.js";
 import { listStreams, setUpHistory, showMoment, showPlot } from "./history.js";
 import { keepPicture, keepShell, lastPicture } from "./memory.js";
@@ -16,6 +16,7 @@ function show(picture) {
     drawVerdict(part(`${verdict.id}-verdict`), verdict, nowMs);
     drawReasons(part(`${verdict.id}-reasons`), verdict.reasons.slice(1), nowMs);
   }
+  drawMore(part("more"), verdicts.flatMap((verdict) => verdict.reasons.slice(1)), "Nothing else is wrong");
   const name = device.name || device.id;
   write(part("device"), name);
   write(part("version"), `${device.id} · belabox-metrics ${device.version}`);
@@ -23,12 +24,13 @@ function show(picture) {
   document.title = `${worst.title} · ${name}`;
   for (const group of picture.groups) {
     const box = part(boxes[group.id]);
-    box.hidden = group.tiles.length === 0;
-    drawTiles(box.querySelector("dl"), group.tiles);
+    if (showPart(box, group.tiles.length > 0)) drawTiles(box.querySelector("dl"), group.tiles);
   }
   drawLinks(part("links"), picture.links);
+  // Without a stream, the device comes first; and stays there when a stream begins.
+  if (part("rest").hidden && part("stream").hidden) part("groups").append(part("stream"), part("links"));
   drawProcesses(part("processes").querySelector("ul"), picture.processes);
-  part("rest").hidden = false;
+  part("rest").hidden = document.querySelector("footer").hidden = false;
   refreshEvents(picture.events);
 }
 
@@ -40,6 +42,7 @@ function drawNone(title, text, todo) {
   const recording = { title: "Recording not known", text: "The device goes on recording while it has power." };
   drawVerdict(part("recorder-verdict"), { ...none, ...recording, reasons: [] }, 0);
   for (const id of ["stream", "recorder"]) drawReasons(part(`${id}-reasons`), [], 0);
+  drawMore(part("more"), [], "");
 }
 
 function alive(since) {
