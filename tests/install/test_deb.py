@@ -81,14 +81,25 @@ def test_the_same_tree_gives_the_same_package(package: tuple[str, Path], tmp_pat
     assert file.read_bytes() == built(ROOT, arch, tmp_path / "again").read_bytes()
 
 
+def broken(package: Path, folder: Path) -> Path:
+    """Make a newer package of one, whose healthd does not start; return its file."""
+    subprocess.run(["dpkg-deb", "-R", str(package), str(folder)], check=True, timeout=60)
+    control = folder / "DEBIAN/control"
+    control.write_text(control.read_text("utf-8").replace(f"Version: {NEWER}\n", f"Version: {NEWER}.1\n"), "utf-8")
+    (folder / PREFIX / "healthd/__main__.py").write_text("raise SystemExit(1)\n", encoding="utf-8")
+    subprocess.run(["dpkg-deb", "--build", "-Znone", str(folder), f"{folder}.deb"], check=True, timeout=60)
+    return Path(f"{folder}.deb")
+
+
 @pytest.fixture
 def machine(run_dir: Path) -> Iterator[Machine]:
-    """A clean machine that has started, with the package and a newer one in /root."""
+    """A clean machine that has started, with the package, a newer one and one that does not run in /root."""
 
     def add_packages(made: Machine) -> None:
         newer = tree_of_another_version(run_dir / "newer", NEWER)
         for tree, name in ((ROOT, "this.deb"), (newer, "newer.deb")):
             shutil.copy(built(tree, "amd64", run_dir / "deb"), made.root / "root" / name)
+        shutil.copy(broken(made.root / "root/newer.deb", run_dir / "broken"), made.root / "root/broken.deb")
 
     with clean_machine(run_dir, add_packages) as made:
         yield made
@@ -96,7 +107,10 @@ def machine(run_dir: Path) -> Iterator[Machine]:
 
 @pytest.mark.timeout(1800)
 def test_a_device_from_install_sh_to_its_purge(machine: Machine, vm: FakeVm) -> None:
-    """The package takes install.sh's place, is upgraded, refuses to go back, keeps data until it is purged."""
+    """The package takes install.sh's place, is upgraded, goes back from one that does not run, but not to an older one.
+
+    Data stays until it is purged.
+    """
     folder = machine.root / "etc/belabox-metrics"
     folder.mkdir()
     (folder / "config.yaml").write_text(
@@ -113,6 +127,9 @@ def test_a_device_from_install_sh_to_its_purge(machine: Machine, vm: FakeVm) -> 
     gaps_s = [(after - before) / 1000 for before, after in pairwise(times_ms(machine))]
     print(f"{len(gaps_s)} collects, one a second; the longest gaps: {sorted(gaps_s)[-3:]} s")
     confined(machine)
+    said = machine.run("sh", "-c", f"{' '.join(DEPLOY)} /root/broken.deb 20; echo ended with $?")
+    assert (True, True) == ("going back to the package before it" in said, "ended with 1" in said), said
+    more(machine)
     assert f"belabox-metrics {NEWER}" == machine.run("belabox-metrics", "version").strip()
     assert "RUNNING" in machine.run("belabox-metrics", "status")
     assert f"belabox-metrics {NEWER} runs" == machine.run("belabox-metrics", "wait").strip()
