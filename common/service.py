@@ -88,6 +88,11 @@ class Service:
         self.epoch = clock.new_epoch()
         self._parent = os.getppid() if "SUPERVISOR_ENABLED" in os.environ else None
 
+    @property
+    def is_orphan(self) -> bool:
+        """Whether the supervisord that started this process is gone."""
+        return self._parent is not None and self._parent != os.getppid()
+
     def publishes(self, names: Sequence[str] = ()) -> Publisher:
         """Make this process a producer of samples, under its own name and others of its own."""
         settings = self.config.settings.run
@@ -186,7 +191,7 @@ class Service:
             reporter.tick()
         if self.publisher is not None:
             self.publisher.tick()
-        if self._parent is not None and self._parent != os.getppid():
+        if self.is_orphan:
             self.log.warning("supervisord is gone, ends")
             self.loop.stop()
         self._notify.lives()

@@ -137,7 +137,8 @@ class Healthd:
         before, known = self._verdict, self._known()
         self._judge(known, now_s)
         acts = self._service.config.settings.health.watchdog
-        self._watchdog.look(known, self._verdict.conditions, now_s, acts=acts)
+        if not self._service.is_orphan:  # what it sees then are the processes of the next supervisord
+            self._watchdog.look(known, self._verdict.conditions, now_s, acts=acts)
         self._tell_systemd(now_s)
         self.listener.endpoints.show(self._view(known, now_s))
         self._tell(before)

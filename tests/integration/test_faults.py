@@ -66,6 +66,19 @@ def test_kill_9_of_each_process_loses_and_doubles_nothing(run_dir: Path, vm: Fak
         settle(pipeline, vm, ledger)
 
 
+def test_supervisord_killed_alone_leaves_nobody_in_the_way(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
+    """Its orphans end at their next heartbeat, hand over by the spool, and the new tree runs without a false event."""
+    pipeline, ledger = with_oracle(run_dir, vm, quick)
+    with pipeline:
+        wait_for("all stages", pipeline.all_running)
+        wait_for("samples flowing", lambda: len(arrived(vm)) > 100)
+        pipeline.crash()
+        pipeline.start()
+        wait_for("all stages", pipeline.all_running)
+        settle(pipeline, vm, ledger)
+        assert [] == pipeline.rows("SELECT text FROM events WHERE kind LIKE 'process_%'")
+
+
 def test_server_outage_delays_and_loses_nothing(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
     """Health goes degraded and back, and what waited arrives in order of priority."""
     pipeline, ledger = with_oracle(run_dir, vm, quick)
