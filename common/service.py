@@ -151,13 +151,14 @@ class Service:
         self.loop.run()
         return self.exit_code
 
-    def close(self) -> None:
-        """Run the closing steps, send the last heartbeat and close the sockets."""
+    def close(self, *, by_bug: bool = False) -> None:
+        """Run the closing steps, say that it ends unless that is a bug, and close the sockets."""
         for step in self._on_close:
             step()
         for reporter in self._reporters.values():
             reporter.close()
-        self.beat(state="stopping")
+        if not by_bug:
+            self.beat(state="stopping")
         if self.publisher is not None:
             self.publisher.close()
         if self._status is not None:
@@ -264,9 +265,12 @@ def main(build: Callable[[argparse.Namespace], Service], options: argparse.Names
         return EXIT_ALREADY_RUNNING
     sys.excepthook = process.log.uncaught
     try:
-        return process.run()
-    finally:
-        process.close()
+        code = process.run()
+    except BaseException:
+        process.close(by_bug=True)
+        raise
+    process.close()
+    return code
 
 
 def _give_way(score: int) -> None:

@@ -139,6 +139,11 @@ RECORDER = {
         "Processes that need what is wrong have not started. This page shows what is wrong, on this device alone.",
         "`belabox-metrics check FILE` names each wrong key. Mend them, then restart belabox-metrics.",
     ),
+    "crashes": Advice(
+        "a process has died twice or more in ten minutes",
+        "It was started again each time; what it does stops for a moment, and no sample is lost.",
+        "Its log has the traceback: `belabox-metrics logs NAME`. Report it, with `belabox-metrics doctor`.",
+    ),
     "gone": Advice(
         "a process is stopped, has ended, was given up, or sends no heartbeats",
         "Its work is not done. Samples wait on the device; without the buffer, collectors keep those of a few minutes.",

@@ -26,7 +26,7 @@ from common.notify import Notify
 from common.sample import Sample
 from common.service import Service
 from common.status import HealthdStatus
-from common.thresholds import ERROR, RANKS
+from common.thresholds import DEGRADED, ERROR, RANKS
 from healthd import rollup, selfmetrics, stream
 from healthd.heartbeats import Heartbeats
 from healthd.listener import RETRY_S, Listener
@@ -184,7 +184,7 @@ class Healthd:
         limits = rollup.limits(settings)
         latest.link_names = settings.device.links
         self._take()
-        tiles = (*delivery.disk(latest, now_s), *delivery.budget(known), *self._configuration())
+        tiles = (*delivery.disk(latest, now_s), *delivery.budget(known), *self._configuration(), *self._crashes(now_s))
         self._verdict = rollup.assess(known, limits, now_s, self._verdict, tiles)
         latest.forget(now_s, self._gone())
         self._stream = stream.assess(latest, settings.alerts, now_s, clock.wall_ms(), self._stream)
@@ -192,6 +192,13 @@ class Healthd:
     def _configuration(self) -> Iterator[Tile]:
         for text in self._errors[:1]:
             yield Tile("configuration", "the configuration cannot be used:", text, ERROR)
+
+    def _crashes(self, now_s: float) -> Iterator[Tile]:
+        """Yield the processes that died more than once: one death is an event, more have a cause that stays."""
+        again = sorted((name, count) for name, count in self._watchdog.deaths(now_s).items() if count > 1)
+        if again:
+            text = ", ".join(f"{name} died {count} times in ten minutes" for name, count in again)
+            yield Tile("crashes", "processes crash:", text, DEGRADED)
 
     def _gone(self) -> set[str]:
         """Return the sources whose process is gone or was restarted: their values are old."""

@@ -13,6 +13,7 @@ Fails: no data is lost by a kill, every process is built for it. A silent proces
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ UNHEARD_S = 60.0  # from a start to the first heartbeat: imports on a worn SD ca
 BUSY_S = 900.0  # a migration or a check of a large database is one long step
 IDLE_S = 2.0  # without CPU time
 AGAIN_S = 15.0
+DEATHS_S, MAX_DEATHS = 600.0, 1000
 PAUSE_S = 5.0  # between two looks, a second apart: this process hung, or the machine did
 RETRY_S, RETRY_MOST_S = 30.0, 600.0
 
@@ -75,6 +77,11 @@ class Watchdog:
         self._fatal: dict[str, Given] = {}
         self._pids: dict[str, int] = {}
         self._down: set[str] = set()
+        self._deaths: deque[tuple[float, str]] = deque(maxlen=MAX_DEATHS)
+
+    def deaths(self, now_s: float) -> Counter[str]:
+        """Return how often each process has died in the last ten minutes."""
+        return Counter(name for at_s, name in self._deaths if now_s - at_s <= DEATHS_S)
 
     def look(self, known: Snapshot, conditions: Mapping[str, Condition], now_s: float, *, acts: bool) -> None:
         """Judge every process once.
@@ -93,7 +100,7 @@ class Watchdog:
         for name, condition in conditions.items():
             program = known.program(name)
             if program is not None and name != "healthd":
-                self._follow(program, known)
+                self._follow(program, known, now_s)
                 if acts:
                     self._end_silent(program, condition, known, now_s)
                     self._start_fatal(program, now_s)
@@ -105,7 +112,7 @@ class Watchdog:
             if program is not None and condition.state == OFF:
                 self._supervisor.start(program)
 
-    def _follow(self, program: Program, known: Snapshot) -> None:
+    def _follow(self, program: Program, known: Snapshot, now_s: float) -> None:
         """Report when a process has died without announcing its end, and when it runs again."""
         name, beat, before = program.name, known.beats.get(program.name), self._pids.get(program.name)
         gone = before is not None and program.pid != before
@@ -113,6 +120,7 @@ class Watchdog:
         is_off = program.state == supervisor.EXITED and program.exit_status == EXIT_OFF
         if gone and not announced and not is_off and program.state not in {supervisor.STOPPED, supervisor.STOPPING}:
             self._down.add(name)
+            self._deaths.append((now_s, name))
             self._report(Event("process_died", f"{name} died: {_how(program)}; supervisord restarts it", name))
         if program.pid:
             self._pids[name] = program.pid

@@ -99,13 +99,17 @@ class Ears:
         known = len(self.heard)
 
         def found() -> Heartbeat | None:
-            while self.socket.poll(0):
-                self.heard.append(wire.decode_heartbeat(self.socket.recv_multipart()[1]))
-            return next((said for said in self.heard[known:] if probe(said)), None)
+            return next((said for said in self.take()[known:] if probe(said)), None)
 
         said = wait_for(f"a heartbeat: {what}", found, timeout_s)
         assert said is not None
         return said
+
+    def take(self) -> list[Heartbeat]:
+        """Take what has come; return every heartbeat so far."""
+        while self.socket.poll(0):
+            self.heard.append(wire.decode_heartbeat(self.socket.recv_multipart()[1]))
+        return self.heard
 
 
 def reading(said: Heartbeat, name: str, **tags: str) -> float:
