@@ -16,7 +16,7 @@ PYTEST = pytest -n $(JOBS) --maxschedchunk 1 --durations 10 $(if $(RESULTS),--ju
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run demo stop status top logs reload backup doctor check-config test unit integration chaos fuzz mutants soak bench fleet \
-	wheelhouse deb deploy test-install lint types format fixtures docs lock clean
+	wheelhouse deb release deploy test-install lint types format fixtures docs lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -117,6 +117,9 @@ wheelhouse: setup ## the packages of requirements.lock in WHEELS=wheelhouse, for
 
 deb: setup ## the Debian package for ARCH=amd64 or arm64, in DEB=.; its libraries are inside
 	@PYTHON="$$(cd $(BIN) && pwd)/python" deploy/deb/build.sh $(or $(ARCH),$(shell dpkg --print-architecture)) "$(or $(DEB),.)"
+
+release: setup ## both packages, sources, notes and sums of this commit, and its tag; DIST=dist/VERSION
+	@PYTHON="$$(cd $(BIN) && pwd)/python" deploy/release.sh $(DIST)
 
 deploy: setup ## this version onto HOST="user@box ...", over ssh; back to the one before where health does not come
 	@PYTHON="$$(cd $(BIN) && pwd)/python" deploy/deploy.sh $(HOST)

@@ -38,6 +38,7 @@ add_program() {
     done
     # Tools of a source tree; the package is the other way of installing.
     rm -rf "$STAGE$PREFIX/deploy/deb" "$STAGE$PREFIX/deploy/install.sh" "$STAGE$PREFIX/deploy/run.sh" "$STAGE$PREFIX/deploy/deploy.sh" \
+        "$STAGE$PREFIX/deploy/release.sh" \
         "$STAGE$PREFIX/deploy/run" "$STAGE$PREFIX/deploy/docker" "$STAGE$PREFIX/deploy/systemd"
     find "$STAGE" -name __pycache__ -prune -exec rm -rf {} +
     chmod 755 "$STAGE$PREFIX/deploy/belabox-metrics"

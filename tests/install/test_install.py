@@ -140,6 +140,9 @@ def test_a_dry_run_does_nothing(device: Device) -> None:
 
 def test_the_scripts_are_sound() -> None:
     """`shellcheck` has nothing to say."""
-    scripts = [str(ROOT / "deploy" / name) for name in ("install.sh", "run.sh", "belabox-metrics", "docker/up.sh")]
+    scripts = [
+        str(ROOT / "deploy" / name)
+        for name in ("install.sh", "run.sh", "belabox-metrics", "docker/up.sh", "release.sh")
+    ]
     done = subprocess.run([require("shellcheck"), *scripts], capture_output=True, text=True, timeout=60, check=False)
     assert "" == done.stdout
