@@ -163,7 +163,15 @@ class Scheduled:
                 self._service.loop.on_readable(descriptor, self.watch)
         self._waiting_on = wanted
         if self.source.watches:
-            self._watch_timer.interval_s = self.source.rest_s or self.source.config.watch_interval_s
+            self._rest()
+
+    def _rest(self) -> None:
+        """Leave the source alone for as long as it says, or look at it again before the next turn."""
+        rest_s, interval_s, timer = self.source.rest_s, self.source.config.watch_interval_s, self._watch_timer
+        timer.interval_s = max(rest_s or 0.0, interval_s)
+        if rest_s is not None and rest_s < interval_s:
+            now_s = time.monotonic()
+            timer.postpone(now_s + rest_s if timer.due_s <= now_s else min(timer.due_s, now_s + rest_s))
 
     def _count(self, seen: SourceOutput, duration_s: float) -> None:
         name, instruments = self.source.name, self._service.instruments

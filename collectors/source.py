@@ -2,7 +2,7 @@
 
 A module may have two more functions: `watch`, for changes that cannot wait for the next collect, and `hear`, which gets
 the samples that the buffer commits. If its state has `descriptors`, the loop calls `watch` when one is readable, and
-`rest_s` is how long it need not be called otherwise. If its state has `run_dir`, it may keep a small file there.
+`rest_s` is in how many seconds it has to be called otherwise. If its state has `run_dir`, it may keep a file there.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Source:
 
     @property
     def rest_s(self) -> float | None:
-        """Return how long it may be left alone where only a descriptor brings news; None where it has to be watched."""
+        """Return in how many seconds it is to be watched again; None at its usual turn."""
         return getattr(self._state, "rest_s", None)
 
     def collect(self) -> SourceOutput:

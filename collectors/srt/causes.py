@@ -5,7 +5,7 @@ from __future__ import annotations
 from collectors.srt.bond import Bond
 from collectors.srt.tap import Tap
 
-SILENT_S = 0.5  # a link that carries packets is answered every few milliseconds; if others are:
+SILENT_S = 0.4  # a link that carries packets is answered every few milliseconds; seen at the next look but one
 ALL_SILENT_S = 0.9  # a round trip that has just grown is silence for as long
 LOSS_PERCENT = 3.0
 QUEUE_MS, QUEUE_TIMES = 100.0, 2.0
@@ -20,19 +20,17 @@ def cause(tap: Tap, bond: Bond, now_s: float) -> str:
         bond: the names of the links.
         now_s: wall clock, seconds.
     """
-    silence = {address: link.silent_s(now_s) for address, link in tap.links.items()}
+    slow = _slow(tap, bond, now_s)
     quiet_s = tap.connection.quiet_s(now_s)
     if quiet_s is not None and quiet_s >= ALL_SILENT_S:
         if tap.links and min(link.unheard_s(now_s) for link in tap.links.values()) >= SILENT_S:
             return "no link gets an answer: the receiver or the way to it is gone"
-        return f"the links are answered, but nothing has come from the receiver for {quiet_s:.1f} s"
-    some_answer = min(silence.values(), default=0.0) < SILENT_S
-    silent = [address for address, silent_s in silence.items() if silent_s >= SILENT_S and some_answer]
-    found = [*_changed(tap, bond, now_s), *_silent(silent, tap, bond, now_s)]
+        if not slow:
+            return f"the links are answered, but nothing has come from the receiver for {quiet_s:.1f} s"
+    found = [*_changed(tap, bond, now_s), *_silent(tap, bond, now_s)]
     if found:
         return "; ".join(found)
-    queueing = _queueing(tap, bond, now_s)
-    return "; ".join([*queueing.values(), *_lossy(tap, bond, now_s, set(queueing))])
+    return "; ".join([*slow.values(), *_lossy(tap, bond, now_s, set(slow))])
 
 
 def _changed(tap: Tap, bond: Bond, now_s: float) -> list[str]:
@@ -44,26 +42,33 @@ def _changed(tap: Tap, bond: Bond, now_s: float) -> list[str]:
     ]
 
 
-def _silent(silent: list[str], tap: Tap, bond: Bond, now_s: float) -> list[str]:
+def _silent(tap: Tap, bond: Bond, now_s: float) -> list[str]:
+    """Name links that are gone, and those that do not answer while others do."""
     gone = [f"{bond.called(address)} is gone" for address, at_s in bond.left_s.items() if now_s - at_s < RECENT_S]
-    quiet = [f"{bond.called(a)} has not answered for {tap.links[a].silent_s(now_s):.1f} s" for a in silent]
+    silence = {address: link.silent_s(now_s) for address, link in tap.links.items()}
+    some_answer = min(silence.values(), default=0.0) < SILENT_S
+    quiet = [
+        f"{bond.called(address)} has not answered for {silent_s:.1f} s: dead, or given another public address"
+        for address, silent_s in silence.items()
+        if some_answer and silent_s >= SILENT_S
+    ]
     return gone + quiet
 
 
-def _lossy(tap: Tap, bond: Bond, now_s: float, queueing: set[str]) -> list[str]:
+def _lossy(tap: Tap, bond: Bond, now_s: float, slow: set[str]) -> list[str]:
     """Name links that lose packets; what waits in a queue is reported lost too and comes later."""
-    links = {address: link for address, link in tap.links.items() if address not in queueing}
+    links = {address: link for address, link in tap.links.items() if address not in slow}
     shares = {address: link.packets.recent_loss_percent(now_s, tap.is_reported) for address, link in links.items()}
     lossy = {address: share for address, share in shares.items() if share is not None and share >= LOSS_PERCENT}
     return [f"{bond.called(address)} loses {share:.0f} %" for address, share in lossy.items()]
 
 
-def _queueing(tap: Tap, bond: Bond, now_s: float) -> dict[str, str]:
+def _slow(tap: Tap, bond: Bond, now_s: float) -> dict[str, str]:
     found = {}
     for address, link in tap.links.items():
         rtt, least = link.trips.last_ms(now_s), link.trips.least_ms
         if rtt is not None and least is not None and rtt > max(least + QUEUE_MS, least * QUEUE_TIMES):
             rate = link.packets.delivered_bps(now_s)
             carries = f" and carries {rate / 1e6:.1f} Mbit/s" if rate else ""
-            found[address] = f"{bond.called(address)} queues: {rtt:.0f} ms instead of {least:.0f} ms{carries}"
+            found[address] = f"{bond.called(address)} answers after {rtt:.0f} ms instead of {least:.0f} ms{carries}"
     return found

@@ -9,6 +9,7 @@ acknowledged yet; what is kept is of a fixed size. Source: draft-sharabayko-srt-
 
 from __future__ import annotations
 
+import math
 import struct
 from collections import deque
 from collections.abc import Sequence
@@ -153,6 +154,11 @@ class SrtConnection:
         if self._unknown_until_s is None:
             self._unknown_until_s = now_s + SILENT_S
         return None if now_s < self._unknown_until_s else False
+
+    @property
+    def silent_at_s(self) -> float:
+        """When it is lost unless something comes, infinity where nothing was heard."""
+        return math.inf if self._heard_s is None else self._heard_s + SILENT_S
 
     def quiet_s(self, now_s: float) -> float | None:
         """Return for how long nothing has come while packets wait for an acknowledgement, None where none does."""

@@ -1,7 +1,7 @@
 """One bonded link: whether it answers, its round trips, and what became of its packets.
 
 Pure. From the sending of the last packet that an answer names to the answer is a round trip of the link. A link is up
-or down by what the receiver answers: to data, to keepalives, to registrations.
+or down by what the receiver answers: to data, to keepalives, to registrations; and by SRT's acknowledgements.
 Sources: srtla_rec.c (register_packet, conn_reg), srtla_send.c (connection_housekeeping, handle_srtla_data).
 """
 
@@ -11,10 +11,10 @@ import math
 
 from collectors.srt.columns import Answers, SentPackets, seconds
 from collectors.srt.filters import KEEPALIVE, REG1, REG2, REG3, REG_ERR, REG_NAK, REG_NGP
-from collectors.srt.packet_fates import ACKED, Judge, PacketFates
+from collectors.srt.packet_fates import ACKED, PacketFates
 from collectors.srt.round_trips import RoundTrips
 
-SILENT_S = 2.5  # srtla_send gives a link up after 4 s
+SILENT_S = 2.4  # srtla_send gives a link up after 4 s
 IDLE_SILENT_S = 4.5  # of one that is only asked with keepalives, every two seconds: one of them may be lost
 QUIET_S = 1.0  # another interface takes the link over when the one it was on has had no packet for so long
 
@@ -53,6 +53,9 @@ class Link:
             packets = packets.which(map(self._is_on_route, packets.interfaces, map(seconds, packets.stamps)))
         if packets.stamps:
             self._seen_s = seconds(packets.stamps[-1])
+            owed = ACKED - (self.packets.sent - self._sent_when_answered)  # the packet after which an answer is owed
+            if 0 <= owed < len(packets.stamps):
+                self._wait(seconds(packets.stamps[owed]), SILENT_S)
             self.packets.send(packets)
 
     def ask(self, at_s: float, payload: bytes, interface: int) -> None:
@@ -97,11 +100,21 @@ class Link:
         self._registration_attempts = 0
         self.refused = False
 
+    def lack(self) -> None:
+        """Take in that the other links were sent SRT's acknowledgements, which go over all of them, and it was not."""
+        if self._answered_s is not None:
+            self._wait(self._answered_s, SILENT_S)
+
     def is_up(self, now_s: float) -> bool | None:
         """Return whether it answers; None for one that was not asked, or only just."""
         if now_s >= self._down_at_s:
             return False
         return True if self._answered_s is not None else None
+
+    @property
+    def down_at_s(self) -> float:
+        """When it is down unless something comes, infinity where nothing is owed."""
+        return self._down_at_s
 
     @property
     def was_up(self) -> bool:
@@ -117,18 +130,6 @@ class Link:
     def unheard_s(self, now_s: float) -> float:
         """Return for how long nothing has come over it, whether it is owed or not."""
         return now_s - self._answered_s if self._answered_s is not None else math.inf
-
-    def close_batch(self, now_s: float, is_lost: Judge) -> None:
-        """End a batch of sent packets, and judge those that have had the time to be answered.
-
-        Args:
-            now_s: seconds.
-            is_lost: tells for the number of a packet without an answer whether it is lost.
-        """
-        before_s = self.packets.closed_s
-        self.packets.close_batch(now_s, is_lost)
-        if self.packets.sent - self._sent_when_answered > ACKED:
-            self._wait(max(self._answered_s or 0.0, now_s if before_s is None else before_s), SILENT_S)
 
     def miss(self) -> None:
         """Take in that packets were missed: what is compared with each other begins again."""
@@ -165,6 +166,6 @@ class Link:
 
     def _wait(self, since_s: float, silent_s: float) -> None:
         """Take in that an answer is owed since then."""
-        if self._waits_since_s is None:
+        if self._waits_since_s is None or since_s < self._waits_since_s:
             self._waits_since_s = since_s
         self._down_at_s = min(self._down_at_s, since_s + silent_s)

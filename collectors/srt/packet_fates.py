@@ -113,11 +113,6 @@ class PacketFates:
         if not is_each_once:
             self._arrive({number for number, count in Counter(numbers).items() if count > 1})
 
-    @property
-    def closed_s(self) -> float | None:
-        """When the last batch ended, None before the first."""
-        return self._batches[-1].until_s if self._batches else None
-
     def close_batch(self, now_s: float, is_lost: Judge) -> None:
         """End a batch of sent packets, and judge those that have had the time to be answered.
 

@@ -24,6 +24,7 @@ from collectors.srt.telemetry import LinkNumbers
 
 RECONNECT_S = 15.0  # belaUI starts belacoder again after 2 s; later it is another stream
 REST_S = 5.0
+SOON_S, LATER_S = 0.5, 0.01  # a look; what clocks and timers may be off by
 KNOWN_S = 30.0  # the programs of a stream that runs are looked for so rarely
 KEPT_STARTS, KEPT_S = 64, 10.0  # packets from before the stream's programs were found
 
@@ -73,7 +74,10 @@ class State:
 
     @property
     def rest_s(self) -> float | None:
-        """How long it needs no look while no stream runs; None while one does, or has just begun."""
+        """How long it needs no look: while no stream runs, or until a silence that has begun is too long; else None."""
+        if self.tap is not None:
+            left_s = self.tap.overdue_at_s - time.time()
+            return left_s + LATER_S if 0 <= left_s < SOON_S else None
         return REST_S if self.descriptors and self.encoder is None and not self._begins else None
 
     def has_changed(self, host: Host, wall_s: float) -> bool:

@@ -138,9 +138,13 @@ class Tap:
             for link in self.links.values():
                 link.miss()
         self._listen(shows_data=shows_data)
+        fresh = {address: self._count_acks(address, link) for address, link in self.links.items()}
         for address, link in self.links.items():
-            self._count_acks(address, link, now_s)
-            link.close_batch(now_s, self._is_lost)
+            if fresh[address]:
+                link.hear(now_s)
+            elif any(fresh.values()) and self._received.get(address):
+                link.lack()
+            link.packets.close_batch(now_s, self._is_lost)
 
     def take(self, packet: Packet) -> None:
         """Take in one control packet."""
@@ -187,6 +191,11 @@ class Tap:
     def receiver(self) -> str | None:
         """Return the receiver's address, None before anything was sent to it."""
         return None if self._receiver is None else socket.inet_ntoa(self._receiver.to_bytes(4, sys.byteorder))
+
+    @property
+    def overdue_at_s(self) -> float:
+        """When the first link, or the connection, is silent for too long unless something comes."""
+        return min(self.connection.silent_at_s, *(link.down_at_s for link in self.links.values()), math.inf)
 
     def close(self) -> None:
         """Give up the sockets."""
@@ -237,22 +246,21 @@ class Tap:
             return True  # a receiver that reports no losses: what is missing is sent again nevertheless
         return connection.is_acknowledged(number) is False
 
-    def _count_acks(self, address: str, link: Link, now_s: float) -> None:
-        """Count SRT's acknowledgements over a link, on the interface that it is on: they are a sign of life too."""
+    def _count_acks(self, address: str, link: Link) -> int:
+        """Count SRT's acknowledgements over a link since the last look, on the interface that it is on."""
         receiver = self.receiver()
         if not link.interface or receiver is None:
-            return
+            return 0
         place = link.interface, receiver
         known, counter = self._acks.get(address, (None, None))
         if counter is None or known != place:
             self._forget_acks(address)
             self._acks[address] = place, Counter(filters.srt_acks(address, self.ports[1], receiver, link.interface))
-            return
+            return 0
         before = counter.total
         fresh = counter.read() - before
-        if fresh:
-            self._received[address] = self._received.get(address, 0) + fresh
-            link.hear(now_s)
+        self._received[address] = self._received.get(address, 0) + fresh
+        return fresh
 
     def _forget_acks(self, address: str) -> None:
         if address in self._acks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import socket
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path as File
@@ -74,6 +75,12 @@ class Play:
         """Have the machine have addresses."""
         self._write("proc/net/fib_trie", "".join(TRIE.format(address) for address in addresses))
 
+    def plug(self, names: dict[str, str]) -> None:
+        """Have the machine have addresses, each on an interface with a name."""
+        rows = (f"{name}\t{_hex(address)}\t00000000\t0001\t0\t0\t0\tFFFFFFFF\n" for address, name in names.items())
+        self._write("proc/net/route", f"Iface\n{''.join(rows)}")
+        self.have(names)
+
     def limit(self, most_bps: int) -> None:
         """Set the highest bitrate, as belaUI does."""
         self._write("tmp/belacoder_br", f"{LEAST_BPS}\n{most_bps}\n")
@@ -120,7 +127,7 @@ class Play:
                 self._take(srt.watch(self.host, self._config, self.state))
             if until():
                 return True
-            self._wait(min(WATCH_S, end_s - time.monotonic()))
+            self._wait(min(self.state.rest_s or WATCH_S, WATCH_S, end_s - time.monotonic()))
         return until()
 
     def collect(self) -> None:
@@ -182,3 +189,8 @@ class Play:
         file = self._root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
+
+
+def _hex(address: str) -> str:
+    """Return an address as the kernel prints it."""
+    return socket.inet_aton(address)[::-1].hex().upper()

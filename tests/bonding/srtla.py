@@ -229,7 +229,6 @@ class Sender:
 class _Member:
     """One of the receiver's links: by its public address, as its `conn_t`."""
 
-    path: Path
     sender: Address
     heard_s: float
     pending: list[int] = field(default_factory=list)
@@ -294,20 +293,19 @@ class Receiver:
         if self.is_deaf:
             return
         kind, now_s = int.from_bytes(packet[:2], "big"), time.monotonic()
-        path = self._paths[public[0]]
         if kind == REG1:
             if public not in self._members:
                 half = GROUP_BYTES // 2
                 self.forget()  # a sender that was started again
                 self._group = packet[2 : 2 + half] + bytes(self._network.chance.randrange(256) for _ in range(half))
-                self._reply(struct.pack(">H", REG2) + self._group, path, sender)
+                self._reply(struct.pack(">H", REG2) + self._group, public, sender)
         elif kind == REG2:
             if not self._group or packet[2:] != self._group:
-                self._reply(struct.pack(">H", NGP), path, sender)
+                self._reply(struct.pack(">H", NGP), public, sender)
                 return
-            self._members.setdefault(public, _Member(path, sender, now_s)).sender = sender
+            self._members.setdefault(public, _Member(sender, now_s)).sender = sender
             self._last = public
-            self._reply(struct.pack(">H", REG3), path, sender)
+            self._reply(struct.pack(">H", REG3), public, sender)
         elif public in self._members:
             self._from_member(packet, public, now_s, arrived_s)
 
@@ -315,7 +313,7 @@ class Receiver:
         member = self._members[public]
         member.heard_s = now_s
         if int.from_bytes(packet[:2], "big") == KEEPALIVE:
-            self._reply(packet, member.path, member.sender)
+            self._reply(packet, public, member.sender)
             return
         if len(packet) < SRT_LEAST:
             return
@@ -324,7 +322,7 @@ class Receiver:
             member.pending.append(int.from_bytes(packet[:4], "big"))
             if len(member.pending) == 10:
                 answer = struct.pack(">HH10I", ANSWER, 0, *member.pending)
-                self._reply(answer, member.path, member.sender, arrived_s)
+                self._reply(answer, public, member.sender, arrived_s)
                 member.pending.clear()
         if self._upstream is None:
             self._upstream = self._network.bind("127.0.0.1", 0, self._from_srt)
@@ -338,17 +336,16 @@ class Receiver:
         }
         kind = int.from_bytes(packet[:2], "big")
         if kind == SRT_ACK or (kind == SRT_NAK and self._reports_everywhere):
-            for member in self._members.values():
-                self._reply(packet, member.path, member.sender)
+            for public, member in self._members.items():
+                self._reply(packet, public, member.sender)
         elif self._last in self._members:
-            member = self._members[self._last]
-            self._reply(packet, member.path, member.sender)
+            self._reply(packet, self._last, self._members[self._last].sender)
 
-    def _reply(self, packet: bytes, path: Path, sender: Address, arrived_s: float | None = None) -> None:
-        translations = path.translations
+    def _reply(self, packet: bytes, public: Public, sender: Address, arrived_s: float | None = None) -> None:
+        path = self._paths[public[0]]
         if not path.is_cut and not self.is_deaf:
             delay_s = path.delay_s + path.spread_s * self._network.chance.random()
-            self._network.later(delay_s, lambda: self._send(packet, path, sender, translations, arrived_s))
+            self._network.later(delay_s, lambda: self._send(packet, path, sender, public[2], arrived_s))
 
     def _send(self, packet: bytes, path: Path, sender: Address, translations: int, arrived_s: float | None) -> None:
         if path.is_cut or path.translations != translations:

@@ -178,7 +178,7 @@ def test_packets_of_anybody_are_taken_or_left() -> None:
         link.answer(at_s, payload, 1)
         if number % 50 == 0:
             connection.is_connected(at_s)
-            link.close_batch(at_s, lambda _: False)
+            link.packets.close_batch(at_s, lambda _: False)
             link.trips.median_ms(at_s)
 
     for number in rounds(3 * ROUNDS, 0.05):

@@ -57,6 +57,17 @@ def throttle(play: Play) -> None:
         path.rate_bps = 1.5e6
 
 
+def lengthen(play: Play) -> None:
+    """Have both links take a third of a second more each way."""
+    for path in play.paths:
+        path.delay_s += 0.33
+
+
+def translate(play: Play) -> None:
+    """Give a link another public address."""
+    play.paths[0].translations += 1
+
+
 def kill(play: Play) -> None:
     """End the receiver."""
     play.receiver.is_deaf = True
@@ -67,7 +78,9 @@ def kill(play: Play) -> None:
     [
         (lose, "loses"),
         (cut, "link lo (127.0.0.2) has not answered for"),
-        (throttle, "queues:"),
+        (throttle, "answers after"),
+        (lengthen, "answers after"),
+        (translate, "link lo (127.0.0.2) has not answered for"),
         (kill, "no link gets an answer"),
     ],
 )
@@ -81,6 +94,8 @@ def test_a_cut_has_its_rule_and_its_cause(play: Play, happens: object, words: st
     assert [one for one in play.controller.cuts if abs(one.at_s - stamp_s) < 0.5 and one.rule in event.text]
     assert reported_s - stamp_s < 2
     assert words in event.text
+    if happens is translate:  # which of two it was is known when the sender has registered it again, after 4 s
+        assert play.run(10, lambda: "srtla_link_readdressed" in play.kinds())
 
 
 def test_a_lowered_limit_is_named(play: Play) -> None:

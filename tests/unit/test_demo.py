@@ -146,7 +146,7 @@ def test_the_packets_say_what_the_scene_says() -> None:
         packets.play(scene, now_s, 0.01)
         if step % 50 == 0:
             for link in links.values():
-                link.close_batch(now_s, seen.losses.has)
+                link.packets.close_batch(now_s, seen.losses.has)
     assert seen.is_connected(now_s)
     assert Negotiated(LATENCY_MS, 8192) == seen.negotiated
     assert seen.measured(now_s).rtt_ms == max(link.rtt_ms for link in scene.links) + 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,6 +159,17 @@ def test_one_that_rests_is_watched_seldom(rig: Any) -> None:
         one.scheduled[0].watch()
         intervals.append(one.scheduled[0]._watch_timer.interval_s)
     assert [ON.watch_interval_s, 600.0, ON.watch_interval_s] == intervals
+
+
+def test_one_that_waits_for_a_moment_is_watched_then(rig: Any) -> None:
+    """Before its usual turn, which stays as it is."""
+    one = rig("watch")
+    one.scheduled[0].watch()
+    timer, one.state.rest_s = one.scheduled[0]._watch_timer, 0.01
+    before_s = time.monotonic()
+    one.scheduled[0].watch()
+    assert before_s + 0.01 <= timer.due_s <= time.monotonic() + 0.01
+    assert ON.watch_interval_s == timer.interval_s
 
 
 def test_a_socket_wakes_the_collector_too(rig: Any) -> None:

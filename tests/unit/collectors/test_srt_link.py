@@ -72,7 +72,7 @@ class Stream:
                 if self._chance.random() < late:
                     self._reported.add(self._number)
                 self._arrive(answers_lost)
-            self.link.close_batch(self.now_s, self._reported.__contains__)
+            self.link.packets.close_batch(self.now_s, self._reported.__contains__)
 
     def report(self, numbers: Iterable[int]) -> None:
         """Report packets lost, or never acknowledge them."""
@@ -235,7 +235,7 @@ def test_a_lost_answer_is_no_loss() -> None:
 def test_a_packet_that_is_lost_and_sent_again_over_the_same_link_is_one_loss() -> None:
     """One of two arrives: one is lost."""
     link = Link()
-    link.close_batch(0.0, nothing)
+    link.packets.close_batch(0.0, nothing)
     for number in range(100):
         at_s = 0.01 + number / 100
         send(link, at_s, number)
@@ -244,7 +244,7 @@ def test_a_packet_that_is_lost_and_sent_again_over_the_same_link_is_one_loss() -
         if number % 10 == 9:
             answer(link, at_s + 0.1, *range(number - 9, number + 1))
     for at_s in (1.1, 6.0):
-        link.close_batch(at_s, lambda number: number % 10 == 5)
+        link.packets.close_batch(at_s, lambda number: number % 10 == 5)
     assert (110, 10) == link.packets.window()
 
 
@@ -304,7 +304,7 @@ def test_any_bytes_are_taken(packets: list[tuple[bool, bytes]]) -> None:
             link.ask(at / 10, payload, INTERFACE)
         else:
             link.answer(at / 10, payload, INTERFACE)
-    link.close_batch(0.0, nothing)
-    link.close_batch(1.0, nothing)
+    link.packets.close_batch(0.0, nothing)
+    link.packets.close_batch(1.0, nothing)
     assert link.trips.median_ms(3.0) is None or link.trips.median_ms(3.0) >= 0  # type: ignore[operator]
     assert 0 <= (link.packets.loss_percent() or 0) <= 100
