@@ -20,7 +20,7 @@ _STAMPED, _TIME = struct.Struct("=Q"), struct.Struct("=II")
 
 
 class SentPackets(NamedTuple):
-    """Data packets in the order in which they left.
+    """Data packets of all links in the order in which they left.
 
     Attributes:
         stamps: when, see `seconds`.
@@ -33,12 +33,6 @@ class SentPackets(NamedTuple):
     interfaces: list[int]
     numbers: list[int]
     lengths: list[int]
-
-    def which(self, wanted: Iterable[bool]) -> SentPackets:
-        """Return some of them, by a flag for each."""
-        flags = list(wanted)
-        stamps, interfaces, numbers, lengths = (list(compress(column, flags)) for column in self)
-        return SentPackets(stamps, interfaces, numbers, lengths)
 
 
 class Answers(NamedTuple):
@@ -56,11 +50,8 @@ class Answers(NamedTuple):
     def which(self, wanted: Iterable[bool]) -> Answers:
         """Return some of them, by a flag for each."""
         flags = list(wanted)
-        return Answers(
-            list(compress(self.stamps, flags)),
-            list(compress(self.interfaces, flags)),
-            list(compress(self.named, flags)),
-        )
+        stamps, interfaces = (list(compress(column, flags)) for column in (self.stamps, self.interfaces))
+        return Answers(stamps, interfaces, list(compress(self.named, flags)))
 
 
 class Columns:

@@ -8,6 +8,7 @@ Sources: srtla_rec.c (register_packet, conn_reg), srtla_send.c (connection_house
 from __future__ import annotations
 
 import math
+from itertools import compress, islice
 
 from collectors.srt.columns import Answers, SentPackets, seconds
 from collectors.srt.filters import KEEPALIVE, REG1, REG2, REG3, REG_ERR, REG_NAK, REG_NGP
@@ -47,16 +48,22 @@ class Link:
         self._registration_attempts = 0
         self._seen_s = 0.0
 
-    def send(self, packets: SentPackets) -> None:
-        """Take in data packets that left."""
-        if packets.interfaces.count(self.interface) < len(packets.interfaces):
-            packets = packets.which(map(self._is_on_route, packets.interfaces, map(seconds, packets.stamps)))
-        if packets.stamps:
-            self._seen_s = seconds(packets.stamps[-1])
-            owed = ACKED - (self.packets.sent - self._sent_when_answered)  # the packet after which an answer is owed
-            if 0 <= owed < len(packets.stamps):
-                self._wait(seconds(packets.stamps[owed]), SILENT_S)
-            self.packets.send(packets)
+    def send(self, packets: SentPackets, flags: list[bool]) -> None:
+        """Take in data packets that left.
+
+        Args:
+            packets: of all links.
+            flags: for each whether it is this link's.
+        """
+        if set(compress(packets.interfaces, flags)) != {self.interface}:
+            rows = zip(flags, packets.interfaces, packets.stamps, strict=True)
+            flags = [is_own and self._is_on_route(interface, seconds(stamp)) for is_own, interface, stamp in rows]
+        owed = ACKED - (self.packets.sent - self._sent_when_answered)  # the packet after which an answer is owed
+        sent = self.packets.send(packets, flags)
+        if sent:
+            self._seen_s = seconds(packets.stamps[len(flags) - 1 - flags[::-1].index(True)])
+        if 0 <= owed < sent:
+            self._wait(seconds(next(islice(compress(packets.stamps, flags), owed, None))), SILENT_S)
 
     def ask(self, at_s: float, payload: bytes, interface: int) -> None:
         """Take in a keepalive or registration that left."""

@@ -8,11 +8,13 @@ costs nothing. Source: srtla_rec.c (register_packet), srtla_send.c (handle_srtla
 
 from __future__ import annotations
 
+import math
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, compress
 
 from collectors.srt.columns import Answers, SentPackets, seconds
 from collectors.srt.round_trips import RoundTrips
@@ -24,7 +26,7 @@ MIN_SENT = 50  # packets, in no more than
 KEPT_S = 45.0
 SHORTEST_FATE_S, LONGEST_FATE_S = 0.6, 15.0  # after which a packet without an answer has none coming: ten are one
 MAX_UNANSWERED = 1 << 14  # packets remembered
-MOST_TRIPS = 8  # that are worked out of a look's answers
+MOST_TRIPS = 3  # that are worked out of a look's answers
 
 _STEP_S = 0.5  # between two batches
 
@@ -38,7 +40,7 @@ class _Batch:
     Attributes:
         until_s: when it ended.
         sent, sent_bytes, acked: what had left until then, and arrived.
-        numbers, stamps: of its packets, as in `SentPackets`.
+        packets: all links' packets, and for each whether it is one of these.
         unanswered: numbers that no answer names.
         again: likewise of those that left twice.
         lost: numbers of those that are lost, once they have been judged.
@@ -48,20 +50,25 @@ class _Batch:
     sent: int = 0
     sent_bytes: int = 0
     acked: int = 0
-    numbers: list[int] = field(default_factory=list)
-    stamps: list[int] = field(default_factory=list)
+    packets: list[tuple[SentPackets, list[bool]]] = field(default_factory=list)
     unanswered: set[int] = field(default_factory=set)
     again: set[int] = field(default_factory=set)
     lost: list[int] = field(default_factory=list)
 
     def sent_s(self, number: int) -> float:
-        """Return when a packet left."""
-        return seconds(self.stamps[self.numbers.index(number)])
+        """Return when one of the packets left."""
+        for packets, flags in self.packets:
+            at = -1
+            with suppress(ValueError):  # not among these
+                while not flags[at := packets.numbers.index(number, at + 1)]:
+                    pass
+                return seconds(packets.stamps[at])
+        return math.inf
 
     def judge(self, is_lost: Judge) -> None:
         """Put those that have no answer coming among the lost, or forget them."""
         self.lost = [number for number in (*self.unanswered, *self.again) if is_lost(socket.ntohl(number))]
-        self.numbers, self.stamps, self.unanswered, self.again = [], [], set(), set()
+        self.packets, self.unanswered, self.again = [], set(), set()
 
 
 class PacketFates:
@@ -89,29 +96,31 @@ class PacketFates:
         self._judged = 0
         self._now = _Batch()
 
-    def send(self, packets: SentPackets) -> None:
-        """Take in some that left."""
-        now, fresh = self._now, set(packets.numbers)
-        if len(fresh) < len(packets.numbers) or not now.unanswered.isdisjoint(fresh):
-            counts = Counter(packets.numbers)
-            now.again.update(number for number in fresh if counts[number] > 1 or number in now.unanswered)
-        now.unanswered |= fresh
-        now.numbers += packets.numbers
-        now.stamps += packets.stamps
-        self.sent += len(packets.numbers)
-        self.sent_bytes += sum(packets.lengths)
+    def send(self, packets: SentPackets, flags: list[bool]) -> int:
+        """Take in those of some packets that left over this link; return how many."""
+        now, numbers = self._now, list(compress(packets.numbers, flags))
+        before = len(now.unanswered)
+        now.unanswered.update(numbers)
+        now.packets.append((packets, flags))
+        if len(now.unanswered) - before < len(numbers):
+            counts = Counter(chain.from_iterable(compress(sent.numbers, own) for sent, own in now.packets))
+            now.again.update(number for number in numbers if counts[number] > 1)
+        self.sent += len(numbers)
+        self.sent_bytes += sum(compress(packets.lengths, flags))
+        return len(numbers)
 
     def acknowledge(self, answers: Answers) -> None:
         """Take in answers; some of them are also round trips, from the sending of the last packet that one names."""
+        waiting = [*self._batches[self._judged :], self._now]
         step = 1 + len(answers.stamps) // MOST_TRIPS
         for stamp, named in zip(answers.stamps[::step], answers.named[::step], strict=True):
-            self._time(stamp, named[-1])
+            self._time(stamp, named[-1], waiting)
         numbers = list(chain.from_iterable(answers.named))
         once = set(numbers)
-        is_each_once = len(once) == len(numbers)
-        self._arrive(once)
-        if not is_each_once:
-            self._arrive({number for number, count in Counter(numbers).items() if count > 1})
+        twice = len(once) < len(numbers)
+        self._arrive(once, waiting)
+        if twice:
+            self._arrive({number for number, count in Counter(numbers).items() if count > 1}, waiting)
 
     def close_batch(self, now_s: float, is_lost: Judge) -> None:
         """End a batch of sent packets, and judge those that have had the time to be answered.
@@ -172,32 +181,32 @@ class PacketFates:
         length = (last.sent_bytes - first.sent_bytes) / (last.sent - first.sent) if last.sent > first.sent else 0
         return round((last.acked - first.acked) * length * 8 / (last.until_s - first.until_s))
 
-    def _open(self) -> list[_Batch]:
-        """Return the batches that are not judged, the oldest first."""
-        return [*self._batches[self._judged :], self._now]
-
-    def _time(self, stamp: int, number: int) -> None:
+    def _time(self, stamp: int, number: int, waiting: Sequence[_Batch]) -> None:
         """Take in a round trip; of which of two an answer tells is unknown (Karn's rule)."""
-        found = [batch for batch in self._open() if number in batch.unanswered]
+        found = [batch for batch in waiting if number in batch.unanswered]
         if len(found) == 1 and number not in found[0].again:
             at_s = seconds(stamp)
             lasted_s = at_s - found[0].sent_s(number)
             if lasted_s > 0:
                 self._trips.add(at_s, lasted_s)
 
-    def _arrive(self, numbers: set[int]) -> None:
+    def _arrive(self, numbers: set[int], waiting: Sequence[_Batch]) -> None:
         """Take in packets that have arrived, each once; two of a number are two that left."""
-        for batch in self._open():
-            for waiting in filter(None, (batch.unanswered, batch.again)):
-                named = waiting & numbers
-                waiting.difference_update(named)
-                numbers -= named
-                self.acked += len(named)
-        for batch in reversed(self._batches) if numbers else ():
-            for number in numbers.intersection(batch.lost):
+        for batch in self._batches:
+            for number in numbers.intersection(batch.lost) if batch.lost else ():
                 batch.lost.remove(number)
                 numbers.discard(number)
                 self.acked += 1
+        *before, now = waiting
+        for unanswered in (*chain.from_iterable((batch.unanswered, batch.again) for batch in before), now.again):
+            if not unanswered.isdisjoint(numbers):
+                named = unanswered & numbers
+                unanswered.difference_update(named)
+                numbers -= named
+                self.acked += len(named)
+        count = len(now.unanswered)
+        now.unanswered.difference_update(numbers)
+        self.acked += count - len(now.unanswered)
 
     def _longest_fate_s(self, now_s: float) -> float:
         """Return how long an answer may take: twice the round trip, and until ten packets have come together."""
@@ -210,11 +219,11 @@ class PacketFates:
 
     def _judge(self, until_s: float, is_lost: Judge) -> None:
         """Judge the batches until a time, and more where they are too many."""
-        waiting = sum(len(batch.numbers) for batch in self._open())
+        waiting = sum(len(batch.unanswered) for batch in self._batches[self._judged :])
         while self._judged < len(self._batches):
             batch = self._batches[self._judged]
             if batch.until_s > until_s and waiting <= MAX_UNANSWERED:
                 break
-            waiting -= len(batch.numbers)
+            waiting -= len(batch.unanswered)
             batch.judge(is_lost)
             self._judged += 1

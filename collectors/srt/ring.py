@@ -76,14 +76,14 @@ class Ring:
 
     def blocks(self) -> Iterator[memoryview]:
         """Give the frames that have come since the last call, some at a time; a view ends with the next one."""
-        size, most = self._frame_bytes, _BLOCK_BYTES // self._frame_bytes
-        left = self._ready()
+        size, left = self._frame_bytes, self._ready()
         while left:
-            count = min(left, most, self._frames - self._next)
+            count = min(left, self._frames - self._next)
             begin, end = self._next * size, (self._next + count) * size
             with memoryview(self._memory) as whole, whole[begin:end] as view:
                 yield view
-            self._memory[begin:end] = bytes(end - begin)  # a status of 0: the frame is the kernel's again
+                status = view.cast("I")[:: size // 4]
+                status[:] = memoryview(bytes(4 * count)).cast("I")  # 0: the frames are the kernel's again
             self._next = (self._next + count) % self._frames
             left -= count
 

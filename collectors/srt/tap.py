@@ -207,26 +207,26 @@ class Tap:
         is_known = False
         for view in self._headers.blocks():
             columns = Columns(view, HEADER_FRAME_BYTES)
-            packets = columns.sent()
-            for source in self._by_number.keys() & columns.sources:
-                self._by_number[source].send(packets.which(one == source for one in columns.sources))
-                self._receiver = columns.targets[columns.sources.index(source)]
-            step = 1 + len(columns.sources) // SAMPLES
-            picked = [at for at in range(len(columns.sources) - 1, -1, -step) if columns.sources[at] in self._by_number]
-            numbers = [(seconds(packets.stamps[at]), socket.ntohl(packets.numbers[at])) for at in reversed(picked)]
-            if numbers:
+            packets, sources = columns.sent(), columns.sources
+            for source in self._by_number.keys() & sources:
+                self._by_number[source].send(packets, list(map(source.__eq__, sources)))
+                self._receiver = columns.targets[sources.index(source)]
+            step = 1 + len(sources) // SAMPLES
+            picked = [at for at in range(len(sources) - 1, -1, -step) if sources[at] in self._by_number]
+            if picked:
                 is_known = True
+                numbers = [(seconds(packets.stamps[at]), socket.ntohl(packets.numbers[at])) for at in reversed(picked)]
                 self.connection.send(numbers, packets.lengths[-1] - _HEADERS)
         return is_known
 
     def _take_answers(self) -> None:
         for view in self._answers.blocks():
             columns = Columns(view, ANSWER_FRAME_BYTES)
-            answers, ends = columns.answers(), list(zip(columns.sources, columns.targets, strict=True))
-            for end in set(ends):
-                link = self._by_number.get(end[1])
-                if link is not None and end[0] == self._receiver:
-                    link.acknowledge(answers.which(one == end for one in ends))
+            answers = columns.answers()
+            if set(columns.sources) != {self._receiver}:
+                continue  # until the kernel leaves out what is of strangers
+            for target in self._by_number.keys() & columns.targets:
+                self._by_number[target].acknowledge(answers.which(map(target.__eq__, columns.targets)))
 
     def _listen(self, *, shows_data: bool) -> None:
         """Have the kernel leave out what is known to be of strangers, or to be seen on the links."""

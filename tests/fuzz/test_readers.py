@@ -172,7 +172,7 @@ def test_packets_of_anybody_are_taken_or_left() -> None:
         at_s = number / 100
         connection.take(at_s, payload[:64], len(payload), is_from_encoder=number % 2 == 0)
         padded = payload.ljust(44, b"\0")
-        link.send(srt_packets.left(at_s, padded, len(payload), 1))
+        link.send(srt_packets.left(at_s, padded, len(payload), 1), [True])
         link.acknowledge(srt_packets.answered(at_s, padded, 1))
         link.ask(at_s, payload, 1)
         link.answer(at_s, payload, 1)

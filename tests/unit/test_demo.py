@@ -134,7 +134,7 @@ def test_the_packets_say_what_the_scene_says() -> None:
         elif target_port == RECEIVER_PORT and packet[28] & 0x80:
             links[source].ask(now_s, packet[28:], 1)
         elif target_port == RECEIVER_PORT:
-            links[source].send(srt_packets.left(now_s, packet[28:], len(packet), 1))
+            links[source].send(srt_packets.left(now_s, packet[28:], len(packet), 1), [True])
         elif packet[28:30] == SRTLA_ACK.to_bytes(2, "big"):
             links[target].acknowledge(srt_packets.answered(now_s, packet[28:], 1))
         else:

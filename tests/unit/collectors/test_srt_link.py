@@ -33,7 +33,7 @@ def answer(link: Link, at_s: float, *numbers: int, interface: int = INTERFACE) -
 
 def send(link: Link, at_s: float, number: int, interface: int = INTERFACE) -> None:
     """Have a data packet leave."""
-    link.send(srt_packets.left(at_s, srt_packets.data(number), LENGTH, interface))
+    link.send(srt_packets.left(at_s, srt_packets.data(number), LENGTH, interface), [True])
 
 
 def nothing(_number: int) -> bool:
