@@ -194,8 +194,8 @@ RECORDER = {
     ),
     "unspooled": Advice(
         "the run directory is full, or its folder `spool` is gone",
-        "Everything is recorded; but a process that is killed loses samples that the buffer has not stored yet.",
-        "Free space in the run directory, or restart the collectors.",
+        "Everything is recorded; if a process is killed, samples that are not stored yet are lost, and counted.",
+        "Free space in the run directory; a folder that was deleted is made again by itself.",
     ),
     "held": Advice(
         "another process has kept a read transaction open for half a minute",
