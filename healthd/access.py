@@ -30,7 +30,8 @@ LOGIN = "/login"
 COOKIE = "belabox_metrics"
 COOKIE_S = 30 * 86_400
 CODE_FILE, CODE_S = "login-code", 600.0  # in the run directory
-GUESSES, ALL_GUESSES, GUESSES_S = 5, 50, 60.0
+GUESSES, GUESSES_S = 5, 60.0  # of one address; all together would lock the owner out
+MAX_NOTED = 10_000
 
 _HERE = re.compile(r"(localhost|\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:.]+\])(:\d+)?")
 
@@ -139,13 +140,13 @@ class _Guesses:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._wrong: deque[tuple[float, str]] = deque(maxlen=ALL_GUESSES)
+        self._wrong: deque[tuple[float, str]] = deque(maxlen=MAX_NOTED)
 
     def allowed(self, peer: str, now_s: float) -> bool:
         with self._lock:
             while self._wrong and now_s - self._wrong[0][0] > GUESSES_S:
                 self._wrong.popleft()
-            return len(self._wrong) < ALL_GUESSES and sum(peer == who for _, who in self._wrong) < GUESSES
+            return sum(peer == who for _, who in self._wrong) < GUESSES
 
     def note(self, peer: str, now_s: float) -> None:
         with self._lock:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 from healthd.ambiguity import is_ambiguous
+from healthd.places import Places
 
 MAX_HEAD_BYTES = 8192
 MAX_FORM_BYTES = 4096
@@ -70,6 +71,7 @@ class ServerInterface(Protocol):
     """The part of the server that a connection needs."""
 
     forms: Collection[str]
+    places: Places
 
     def respond(self, request: Request) -> Reply:
         """Return the answer to a request."""
@@ -122,6 +124,7 @@ class ClientConnection(BaseHTTPRequestHandler):
 
     def _read_head(self) -> bytes | None:
         """Return the head of a request, cut at `MAX_HEAD_BYTES`; None if no request comes in time."""
+        self.server.places.waits(self.connection)
         deadline_s = time.monotonic() + REQUEST_S
         while b"\r\n\r\n" not in self._received and len(self._received) <= MAX_HEAD_BYTES:
             if not self._receive(deadline_s):
@@ -172,13 +175,17 @@ class ClientConnection(BaseHTTPRequestHandler):
         elif self.command == "POST" and self.path in self.server.forms:
             form = self._read_form()
             if form is not None:
-                self._send(self.server.respond(self._request(form)))
+                self._answer(form)
         elif self.command not in METHODS:
             self._end(HTTPStatus.METHOD_NOT_ALLOWED)
         else:
             has_body = self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers
             self.close_connection = self._more_follows = self.close_connection or has_body
-            self._send(self.server.respond(self._request({})))
+            self._answer({})
+
+    def _answer(self, form: Mapping[str, str]) -> None:
+        self.server.places.works(self.connection)
+        self._send(self.server.respond(self._request(form)))
 
     def _request(self, form: Mapping[str, str]) -> Request:
         path, _, query = self.path.partition("?")

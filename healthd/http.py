@@ -1,6 +1,6 @@
-"""The HTTP server: listen, give each connection a thread, and answer 503 above `MAX_CONNECTIONS`.
+"""The HTTP server: listen, give each connection a thread while there is a place for it (`places.py`), else answer 503.
 
-Reads requests, at most `MAX_CONNECTIONS` at a time; `connection.py` is one of them.
+Reads requests; `connection.py` is one connection.
 Fails: an address that cannot be listened on raises OSError; the caller tries again.
 """
 
@@ -11,13 +11,13 @@ import socketserver
 import sys
 import threading
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from http.server import ThreadingHTTPServer
 from typing import Any
 
 from common.log import Log
 from healthd.connection import JSON, ClientConnection, Reply, Request
-
-MAX_CONNECTIONS = 32
+from healthd.places import Places
 
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 
@@ -35,6 +35,7 @@ class HttpServer(ThreadingHTTPServer):
     Attributes:
         asked_for: address and port as given.
         forms: as given.
+        places: who holds one.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -53,7 +54,7 @@ class HttpServer(ThreadingHTTPServer):
         self.forms = forms
         self._answer = answer
         self._log = log
-        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self.places = Places(_hang_up)
         threading.Thread(target=self.serve_forever, name="http", daemon=True).start()
 
     @property
@@ -79,18 +80,16 @@ class HttpServer(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give a connection its thread, or turn it away."""
-        if self._free.acquire(blocking=False):
+        if self.places.take(request, str(client_address[0])):
             try:
                 super().process_request(request, client_address)
             except RuntimeError:  # no more threads
-                self._free.release()
+                self.places.leave(request)
                 raise
             return
         request.setblocking(False)
-        try:
+        with suppress(OSError):  # it went away by itself
             request.send(_BUSY)
-        except OSError:
-            pass  # it went away by itself
         self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -98,7 +97,7 @@ class HttpServer(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            self.places.leave(request)
 
     def respond(self, request: Request) -> Reply:
         """Return the answer to a request, whatever happens."""
@@ -117,3 +116,9 @@ class HttpServer(ThreadingHTTPServer):
     def _report(self, error: BaseException, **fields: Any) -> None:
         kind = type(error).__name__
         self._log.throttled_warning(f"http {kind}", "no answer", error=str(error), error_type=kind, **fields)
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """Wake the thread that reads from a connection: it finds the end."""
+    with suppress(OSError):  # it went away by itself
+        connection.shutdown(socket.SHUT_RDWR)

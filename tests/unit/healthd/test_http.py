@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from healthd import connection as http_connection
 from healthd.access import Access
 from healthd.connection import JSON, Reply, Request
 from healthd.endpoints import Endpoints
-from healthd.http import MAX_CONNECTIONS, HttpServer
+from healthd.http import HttpServer
 from healthd.page.history import History
+from healthd.places import MAX_CONNECTIONS
 from healthd.programs import Snapshot
 from healthd.report import View
 from healthd.rollup import assess
@@ -187,13 +189,27 @@ def test_slow_clients_block_nobody(server: HttpServer) -> None:
         client.close()
 
 
+def test_half_requests_keep_nobody_out(server: HttpServer) -> None:
+    """However many there are: those that have waited longest give up their places."""
+    half = [socket.create_connection(server.server_address[:2]) for _ in range(2 * MAX_CONNECTIONS)]  # type: ignore[arg-type]
+    for client in half:
+        with suppress(OSError):
+            client.sendall(b"GET / HT")
+    assert 200 == get(server, "/")[0]
+    for client in half:
+        client.close()
+
+
 def test_connections_are_bounded(server: HttpServer) -> None:
-    """One connection too many is told to come back; when another ends, it is served."""
-    idle = [socket.create_connection(server.server_address[:2]) for _ in range(MAX_CONNECTIONS)]  # type: ignore[arg-type]
+    """While all places are at work one too many is told to come back; when another ends, it is served."""
+    working = [socket.create_connection(server.server_address[:2]) for _ in range(MAX_CONNECTIONS)]  # type: ignore[arg-type]
+    for client in working:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 5)
+        assert client.recv(1)  # it is at work; the rest is never read
     assert 503 == wait_for("the last one to be turned away", lambda: busy(server), 5)
-    idle.pop().close()
+    working.pop().close()
     assert wait_for("a free place", lambda: get(server, "/")[0] == 200, 5)
-    for client in idle:
+    for client in working:
         client.close()
 
 
