@@ -10,7 +10,6 @@ import argparse
 import faulthandler
 import os
 import signal
-import stat
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +19,7 @@ from typing import Any
 
 import zmq
 
-from common import VERSION, clock, config, log, status, wire, yaml_file
+from common import VERSION, clock, config, log, private_directory, status, wire, yaml_file
 from common.config import Config, ConfigError
 from common.events import Event
 from common.instruments import Instruments
@@ -79,7 +78,7 @@ class Service:
         self._error: dict[str, Any] | None = None
         self._started_ms, self._started_s = clock.wall_ms(), time.monotonic()
         self.run_dir = self.config.settings.run.dir
-        _private_directory(self.run_dir)
+        private_directory.make(self.run_dir)
         self._on_reload: list[Callable[[Config], None]] = []
         self._on_close: list[Callable[[], None]] = []
         self.loop.on_reload(self._reload)
@@ -291,20 +290,3 @@ def _give_way(score: int) -> None:
                 file.write(str(score))
     except (OSError, ValueError):
         pass  # no /proc: no choice
-
-
-def _private_directory(directory: Path) -> None:
-    """Make the run directory accessible to this user only: its sockets accept samples from anybody who can open them.
-
-    Raises:
-        ConfigError: it cannot be made, or belongs to everybody.
-    """
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = directory.stat().st_mode
-        if mode & stat.S_ISVTX:
-            raise ConfigError([f"run.dir: expected a directory of our own, got {str(directory)!r}"])
-        if mode & 0o077:
-            directory.chmod(0o700)
-    except OSError as error:
-        raise ConfigError([f"run.dir: {error.strerror}, got {str(directory)!r}"]) from error

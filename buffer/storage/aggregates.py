@@ -7,8 +7,9 @@ late, the result is as if all had been aggregated at once.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import apsw
 
@@ -137,14 +138,15 @@ class Aggregates:
         return [Aggregate(*row) for row in self._connection.execute(query, (width_ms, before_ms, limit))]
 
     def series(self, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
-        """Return id of each series with aggregates between two times, and of how many samples they are."""
-        query = (
-            "SELECT series_id, sum(count) FROM aggregates WHERE width_ms IN (?, ?) AND start_ms >= ? AND start_ms < ? "
-            "GROUP BY series_id"
-        )
-        bounds = (MINUTE_MS, FIVE_MINUTES_MS, start_ms, end_ms)
-        rows: list[Any] = self._connection.execute(query, bounds).fetchall()
-        return rows
+        """Return id of each series with aggregates between two times, and of how many samples they are.
+
+        Summed here, row by row: see `AuditWindows.series`.
+        """
+        query = "SELECT series_id, count FROM aggregates WHERE width_ms IN (?, ?) AND start_ms >= ? AND start_ms < ?"
+        found = Counter[int]()
+        for series_id, samples in self._connection.execute(query, (MINUTE_MS, FIVE_MINUTES_MS, start_ms, end_ms)):
+            found[series_id] += samples
+        return sorted(found.items())
 
     def newest_ms(self, before_ms: int) -> int | None:
         """Return the start of the newest aggregate before a time."""

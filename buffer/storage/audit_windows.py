@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import apsw
@@ -145,22 +145,20 @@ class AuditWindows:
         self._connection.execute(update, (state, resends, start_ms))
 
     def series(self, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
-        """Return id and number of uploaded samples of each series between two times."""
-        query = (
-            "SELECT series_id, count(*) FROM samples WHERE timestamp_ms >= ? AND timestamp_ms < ? "
-            f"AND {fate.IS_UPLOADED} GROUP BY series_id"
-        )
-        rows: list[Any] = self._connection.execute(query, (start_ms, end_ms)).fetchall()
-        return rows
+        """Return id and number of uploaded samples of each series between two times.
 
-    def times(self, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
-        """Return series and timestamp of each uploaded sample between two times."""
-        query = (
-            f"SELECT series_id, timestamp_ms FROM samples WHERE timestamp_ms >= ? AND timestamp_ms < ? "
-            f"AND {fate.IS_UPLOADED}"
-        )
-        rows: list[Any] = self._connection.execute(query, (start_ms, end_ms)).fetchall()
-        return rows
+        They are counted here, row by row: SQLite would sort all of them in memory first, 47 MB for a million.
+        """
+        rows = self._uploaded("series_id", start_ms, end_ms)
+        return sorted(Counter(series_id for (series_id,) in rows).items())
+
+    def times(self, start_ms: int, end_ms: int) -> Iterator[tuple[int, int]]:
+        """Yield series and timestamp of each uploaded sample between two times."""
+        yield from self._uploaded("series_id, timestamp_ms", start_ms, end_ms)
+
+    def _uploaded(self, columns: str, start_ms: int, end_ms: int) -> Iterable[Any]:
+        query = f"SELECT {columns} FROM samples WHERE timestamp_ms >= ? AND timestamp_ms < ? AND {fate.IS_UPLOADED}"
+        return self._connection.execute(query, (start_ms, end_ms))
 
     def progress(self) -> AuditProgress:
         """Return how far the audit has come."""
