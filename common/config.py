@@ -80,7 +80,7 @@ def load(
     sections = _collectors(own, collectors, settings, problems)
     if not settings.collection.enabled:
         sections = {name: dataclasses.replace(found, enabled=False) for name, found in sections.items()}
-    loaded = Config(settings, sections, (*warnings, *settings.remote.warnings()), given)
+    loaded = Config(settings, sections, (*warnings, *settings.remote.warnings(), *settings.health.warnings()), given)
     if problems.messages:
         where = f"{file}: " if file else ""
         raise ConfigError([where + message for message in problems.messages], loaded)

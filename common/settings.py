@@ -188,8 +188,18 @@ class Health:
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield a key and what is wrong with it beside the others."""
-        if self.enabled and self.token_file is None and not (self.bind.startswith("127.") or self.bind == "::1"):
+        if self._is_open and self.token_file is None:
             yield "token_file", f"expected a file: other machines can reach health.bind {self.bind}"
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what is allowed and should not be."""
+        if self._is_open:
+            yield "health.bind: others reach the page without TLS, the token can be read on the way: use a VPN or proxy"
+
+    @property
+    def _is_open(self) -> bool:
+        """Other machines can reach the page."""
+        return self.enabled and not (self.bind.startswith("127.") or self.bind == "::1")
 
 
 @dataclass(frozen=True)

@@ -392,3 +392,10 @@ def test_a_pin_needs_tls(tmp_path: Path) -> None:
         errors(tmp_path, f"remote: {{tls: {{pin: [{'A' * 43}=]}}}}\n")
     )
     assert "remote.tls.pin" in str(errors(tmp_path, "remote: {url: 'https://a/b', tls: {pin: [short]}}\n"))
+
+
+@pytest.mark.parametrize(("bind", "is_open"), [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True)])
+def test_a_page_that_others_reach_without_tls_is_said(tmp_path: Path, bind: str, is_open: bool) -> None:
+    """In check, and in /health."""
+    warnings = load(tmp_path, f"health: {{bind: '{bind}', token_file: /x}}\n").warnings
+    assert is_open is any("without TLS" in text for text in warnings)
