@@ -1,4 +1,4 @@
-"""Manage devices and their tokens at the server: `python3 deploy/fleet.py add|list|revoke`; standard library only.
+"""Manage devices and their tokens at the server: `deploy/fleet.py add|list|rotate|revoke`; standard library only.
 
 Reads and writes: vmauth's configuration (`deploy/docker/auth/auth.yml`). What else is in it stays as it is.
 Emits: for each device that is added a folder with its token (mode 0600) and its configuration.
@@ -19,10 +19,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 EXIT_USAGE = 64
+OLD = "~old"  # behind the name of an entry whose token is being replaced; no id has that sign
 HERE = Path(__file__).resolve().parent
 ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")  # device.id of the configuration
 HEAD = """# A token for each device, which writes under its own device_id, reads what it has written, and nothing else.
-# `python3 deploy/fleet.py add|list|revoke` keeps them; users of your own, with other names, may stand here too.
+# `python3 deploy/fleet.py add|list|rotate|revoke` keeps them; users of your own, with other names, may stand here too.
 users:
 """
 SINGLE = """  - name: {id}
@@ -86,10 +87,29 @@ class VmauthFile:
         Raises:
             MistakeError: it is not there.
         """
-        entry = re.compile(rf"(?ms)^  - name: {re.escape(device)}\n(?:(?!  - ).*?\n)*?(?=  - |\Z|\S)")
-        self.text, count = entry.subn("", self.text)
-        if not count:
+        self.text = self.text.replace(self._entry(device), "")
+
+    def rotate(self, device: str, token: str) -> None:
+        """Add an entry with another token; the one before stays, under another name, until it is revoked.
+
+        Raises:
+            MistakeError: the device is not there.
+        """
+        entry = self._entry(device)
+        new = re.sub(r"bearer_token: .*", f"bearer_token: {token}", entry)
+        old = entry.replace(f"- name: {device}\n", f"- name: {device}{OLD}\n", 1)
+        self.text = self.text.replace(entry, old + new)
+
+    def _entry(self, device: str) -> str:
+        """Return the text of a device's entry.
+
+        Raises:
+            MistakeError: it is not there.
+        """
+        entry = re.search(rf"(?ms)^  - name: {re.escape(device)}\n(?:(?!  - ).*?\n)*?(?=  - |\Z|\S)", self.text)
+        if entry is None:
             raise MistakeError(f"{device}: no such device in {self.file}")
+        return entry[0]
 
     def write(self) -> None:
         """Replace the file as a whole; only its owner reads it."""
@@ -106,13 +126,9 @@ def main(argv: list[str]) -> int:
     try:
         if options.command == "list":
             print("\n".join(auth.names()))
-        elif options.command == "add":
-            _add(auth, options)
         else:
-            for device in options.devices:
-                auth.revoke(device)
+            {"add": _add, "rotate": _rotate, "revoke": _revoke}[options.command](auth, options)
             auth.write()
-            print(f"{len(options.devices)} revoked; vmauth reads {auth.file} within 5 s")
     except MistakeError as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
@@ -133,8 +149,13 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--list", type=Path, help="a file with one id a line, for as many as you like")
     add.add_argument("--server", default="https://metrics.example.com", help="where devices reach vmauth")
     add.add_argument("--cluster", action="store_true", help="for compose.cluster.yaml")
-    add.add_argument("--out", type=Path, default=HERE / "docker/devices", help="folder for what each device gets")
     commands.add_parser("list", help="print the names of all users")
+    rotate = commands.add_parser("rotate", help=f"another token for devices; the one before ends with revoke ID{OLD}")
+    rotate.add_argument("devices", nargs="+", metavar="ID")
+    for command in (add, rotate):
+        command.add_argument(
+            "--out", type=Path, default=HERE / "docker/devices", help="folder for what each device gets"
+        )
     revoke = commands.add_parser("revoke", help="take devices out: their tokens end")
     revoke.add_argument("devices", nargs="+", metavar="ID")
     return parser
@@ -155,8 +176,29 @@ def _add(auth: VmauthFile, options: argparse.Namespace) -> None:
         token = secrets.token_urlsafe(32)
         auth.add(device, token, CLUSTER if options.cluster else SINGLE)
         _write_device(options, device, token)
-    auth.write()
     print(f"{len(devices)} added to {auth.file}, which vmauth reads within 5 s; for each device: {options.out}/<id>/")
+
+
+def _rotate(auth: VmauthFile, options: argparse.Namespace) -> None:
+    names = auth.names()
+    for device in options.devices:
+        if device + OLD in names:
+            raise MistakeError(f"{device}: its token is being replaced already; revoke {device}{OLD} first")
+        token = secrets.token_urlsafe(32)
+        auth.rotate(device, token)
+        _write_token(options.out / device, token)
+    print(
+        f"{len(options.devices)} have two tokens now; put {options.out}/<id>/api-token on the device, which reads it "
+        f"without a restart, then: revoke <id>{OLD}"
+    )
+
+
+def _revoke(auth: VmauthFile, options: argparse.Namespace) -> None:
+    for device in options.devices:
+        auth.revoke(device)
+        if device + OLD in auth.names():
+            auth.revoke(device + OLD)
+    print(f"{len(options.devices)} revoked; vmauth reads {auth.file} within 5 s")
 
 
 def _listed(file: Path) -> Iterable[str]:
@@ -167,11 +209,15 @@ def _listed(file: Path) -> Iterable[str]:
 def _write_device(options: argparse.Namespace, device: str, token: str) -> None:
     """Write what a device gets: its configuration, and its token in a file of its own."""
     folder = options.out / device
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _write_token(folder, token)
     path = "/insert/0/prometheus/api/v1/import" if options.cluster else "/api/v1/import"
     text = CONFIG.format(id=device, server=options.server.rstrip("/"), path=path)
     text += QUERY.format(server=options.server.rstrip("/")) if options.cluster else ""
     (folder / "config.yaml").write_text(text, encoding="utf-8")
+
+
+def _write_token(folder: Path, token: str) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _write_secret(folder / "api-token", f"{token}\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,8 @@ def test_a_thousand_come_from_a_list_and_no_two_tokens_are_alike(
     """In one go, and `list` names them."""
     (tmp_path / "list").write_text("\n".join(f"box-{n}" for n in range(1000)), encoding="ascii")
     assert 0 == call(tmp_path, "add", "--list", str(tmp_path / "list"), "--out", str(tmp_path / "out"))
-    assert 1000 == len({user["bearer_token"] for user in users(tmp_path).values()})
+    tokens = re.findall(r"bearer_token: (\S+)", (tmp_path / "auth.yml").read_text(encoding="utf-8"))
+    assert (1000, 1000) == (len(tokens), len(set(tokens)))
     capsys.readouterr()
     assert 0 == call(tmp_path, "list")
     assert [f"box-{n}" for n in range(1000)] == capsys.readouterr().out.split()
@@ -71,11 +73,33 @@ def test_revoking_takes_out_one_and_leaves_what_an_administrator_wrote(tmp_path:
     assert own in (tmp_path / "auth.yml").read_text(encoding="utf-8")
 
 
+def test_a_token_is_replaced_without_a_gap(tmp_path: Path) -> None:
+    """Both are good until the old one is revoked; whoever revokes the device ends both; twice at once is refused."""
+    out = ["--out", str(tmp_path / "out")]
+    assert 0 == call(tmp_path, "add", "box-1", "box-2", *out)
+    before = users(tmp_path)
+    assert 0 == call(tmp_path, "rotate", "box-1", *out)
+    after, token = users(tmp_path), (tmp_path / "out/box-1/api-token").read_text(encoding="ascii").strip()
+    assert before["box-1"] == {**after["box-1~old"], "name": "box-1"}
+    assert {**before["box-1"], "bearer_token": token} == after["box-1"]
+    assert before["box-2"] == after["box-2"]
+    assert (64, after) == (call(tmp_path, "rotate", "box-1", *out), users(tmp_path))
+    assert 0 == call(tmp_path, "revoke", "box-1")
+    assert {"box-2"} == users(tmp_path).keys()
+
+
 def test_a_mistake_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An id that is none, one that is there already, one that is not: each is named."""
     assert 0 == call(tmp_path, "add", "box-1", "--out", str(tmp_path / "out"))
     before = (tmp_path / "auth.yml").read_bytes()
-    for arguments in (["add", "box-2", "a b"], ["add", "box-1"], ["add"], ["revoke", "box-9"], ["add", "../x"]):
+    for arguments in (
+        ["add", "box-2", "a b"],
+        ["add", "box-1"],
+        ["add"],
+        ["revoke", "box-9"],
+        ["rotate", "box-9"],
+        ["add", "../x"],
+    ):
         assert 64 == call(tmp_path, *arguments, *(["--out", str(tmp_path / "out")] if arguments[0] == "add" else []))
         assert capsys.readouterr().err
     assert before == (tmp_path / "auth.yml").read_bytes()
