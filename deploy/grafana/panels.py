@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 SCHEMA_VERSION = 39
-SOURCE = {"type": "prometheus", "uid": "victoriametrics"}
+SOURCE = {"type": "prometheus", "uid": "${source}"}  # chosen above the dashboard
+LOGS = {"type": "victoriametrics-logs-datasource", "uid": "victorialogs"}
 WIDTH, HEIGHT = 24, 8
 
 
@@ -25,19 +26,23 @@ class Panel(NamedTuple):
 
     Attributes:
         title: what it answers.
-        queries: what is drawn.
+        about: what to do about it, in a sentence or two; Grafana shows it at the title.
+        queries: what is drawn; of a table, a column each, called by its legend.
         unit: Grafana's name of it, e.g. ``bps``.
-        kind: timeseries, stat or table.
+        kind: timeseries, stat, table or logs.
         width: of 24 columns.
         steps: values from which on it is yellow and red; fewer for none.
+        link: where a tap on a value leads, "" for nowhere.
     """
 
     title: str
+    about: str
     queries: tuple[Query, ...]
     unit: str = "short"
     kind: str = "timeseries"
     width: int = 12
     steps: tuple[float, ...] = ()
+    link: str = ""
 
 
 class Dashboard(NamedTuple):
@@ -69,16 +74,24 @@ def document(dashboard: Dashboard) -> dict[str, Any]:
         "graphTooltip": 1,
         "refresh": "10s",
         "time": {"from": "now-30m", "to": "now"},
-        "templating": {"list": [_device()] if dashboard.by_device else []},
+        "templating": {"list": [_SOURCES, *([_device()] if dashboard.by_device else [])]},
+        "links": [_OTHERS],
         "annotations": {"list": [_marks(dashboard.marks)] if dashboard.marks else []},
         "panels": list(_panels(dashboard.panels)),
     }
 
 
+_SOURCES = {"name": "source", "label": "Source", "type": "datasource", "query": "prometheus"}
+_OTHERS = {
+    "title": "belabox", "type": "dashboards", "tags": ["belabox-metrics"], "keepTime": True, "includeVars": True,
+    "asDropdown": False, "targetBlank": False, "icon": "external link", "tooltip": "the same device and time",
+}  # fmt: skip
+
+
 def _device() -> dict[str, Any]:
     query = "label_values(process_up, device_id)"
     return {
-        "name": "device", "label": "Device", "type": "query", "datasource": SOURCE, "definition": query,
+        "name": "device", "label": "Device", "type": "query", "datasource": SOURCE,
         "query": {"query": query, "refId": "device"}, "refresh": 2, "sort": 1,
     }  # fmt: skip
 
@@ -100,22 +113,37 @@ def _panels(panels: Sequence[Panel]) -> Iterator[dict[str, Any]]:
 
 
 def _panel(number: int, panel: Panel, place: dict[str, int]) -> dict[str, Any]:
-    instant = panel.kind != "timeseries"
-    targets = [
-        {
-            "refId": chr(ord("A") + at), "datasource": SOURCE, "expr": query.expr, "legendFormat": query.legend,
-            "instant": instant, "range": not instant, **({"format": "table"} if panel.kind == "table" else {}),
-        }
-        for at, query in enumerate(panel.queries)
-    ]  # fmt: skip
+    source = LOGS if panel.kind == "logs" else SOURCE
     return {
-        "id": number, "type": panel.kind, "title": panel.title, "datasource": SOURCE, "gridPos": place,
-        "targets": targets, "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
+        "id": number, "type": panel.kind, "title": panel.title, "description": panel.about, "datasource": source,
+        "gridPos": place, "targets": [_target(at, query, panel) for at, query in enumerate(panel.queries)],
+        "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
+        **({"transformations": _columns(panel)} if panel.kind == "table" else {}),
     }  # fmt: skip
+
+
+def _target(at: int, query: Query, panel: Panel) -> dict[str, Any]:
+    instant = panel.kind != "timeseries"
+    ref = {"refId": chr(ord("A") + at), "datasource": LOGS if panel.kind == "logs" else SOURCE, "expr": query.expr}
+    if panel.kind == "logs":
+        return ref
+    form = {"format": "table"} if panel.kind == "table" else {}
+    return {**ref, "legendFormat": query.legend, "instant": instant, "range": not instant, **form}
+
+
+def _columns(panel: Panel) -> list[dict[str, Any]]:
+    """Return what makes one table of the answers: a row for each set of labels, a column for each query."""
+    names = {f"Value #{chr(ord('A') + at)}": query.legend for at, query in enumerate(panel.queries)}
+    if len(panel.queries) == 1:
+        names["Value"] = panel.queries[0].legend
+    hidden = dict.fromkeys(("Time", "__name__", "job", "instance"), True)
+    organize = {"excludeByName": hidden, "renameByName": {name: text for name, text in names.items() if text}}
+    return [{"id": "merge", "options": {}}, {"id": "organize", "options": organize}]
 
 
 def _defaults(panel: Panel) -> dict[str, Any]:
     colours = ("green", "yellow", "red")
     steps = [{"color": colour, "value": value} for colour, value in zip(colours, (None, *panel.steps), strict=False)]
     drawn = {"custom": {"lineWidth": 2, "fillOpacity": 8, "spanNulls": False}} if panel.kind == "timeseries" else {}
-    return {"unit": panel.unit, "thresholds": {"mode": "absolute", "steps": steps}, **drawn}
+    links = {"links": [{"title": panel.title, "url": panel.link}]} if panel.link else {}
+    return {"unit": panel.unit, "thresholds": {"mode": "absolute", "steps": steps}, **drawn, **links}

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import subprocess
 import time
 from pathlib import Path
 from urllib.error import HTTPError
@@ -19,9 +20,16 @@ from deploy.grafana.__main__ import files
 from deploy.grafana.boards import DASHBOARDS
 from tests import documents, requirements_page
 from tests.chaos.server import RealServer
-from tests.harness import ROOT, Pipeline, wait_for
+from tests.harness import ROOT, Pipeline, require, wait_for
 
 INSTANTS = 20
+TOGETHER = 100  # of 16 KiB, which a query may be long
+TYPES = ROOT / "tests/browser/node_modules"
+# An enumeration of TypeScript takes no plain text. A mark's `expr` belongs to the data source, not to the schema.
+SCHEMA = """import type { Dashboard } from "@grafana/schema";
+type Plain<T> = T extends string ? `${T}` : T extends (infer U)[] ? Plain<U>[]
+  : T extends object ? { [K in keyof T]: Plain<T[K]> } : T;
+"""
 
 
 def documented() -> list[str]:
@@ -33,8 +41,9 @@ def documented() -> list[str]:
 
 
 def panels() -> list[str]:
-    """Return the queries of every dashboard."""
-    found = [query.expr for board in DASHBOARDS for panel in board.panels for query in panel.queries]
+    """Return the queries of every dashboard that VictoriaMetrics answers."""
+    shown = [panel for board in DASHBOARDS for panel in board.panels if panel.kind != "logs"]
+    found = [query.expr for panel in shown for query in panel.queries]
     return [*found, *(board.marks for board in DASHBOARDS if board.marks)]
 
 
@@ -50,10 +59,37 @@ def test_every_name_is_in_the_catalogue(expr: str) -> None:
     known = {row.export for row in catalog.METRICS.values()} | {"device_id"}
     plain = re.sub(r'"[^"]*"', '""', expr)
     names = {name for name in re.findall(r"[a-z_][a-z0-9_]*", plain) if "_" in name}
-    functions = {"max_over_time", "avg_over_time", "quantile_over_time", "tlast_over_time", "group_left", "vector"}
+    functions = {
+        "max_over_time",
+        "avg_over_time",
+        "quantile_over_time",
+        "tlast_over_time",
+        "tfirst_over_time",
+        "group_left",
+        "vector",
+        "topk_max",
+        "bottomk_min",
+    }
     suffixed = {f"{row.export}{suffix}" for row in catalog.METRICS.values() for suffix in ("_bucket", "_sum", "_count")}
     labels = {label for row in catalog.METRICS.values() for label in row.labels}
     assert names - known - functions - suffixed - labels == set()
+
+
+def test_grafana_s_own_schema_takes_the_dashboards(tmp_path: Path) -> None:
+    """Every field is one that Grafana knows, with a value that it allows; so says its package for TypeScript."""
+    if not (TYPES / "@grafana/schema").exists():
+        message = f"{TYPES}/@grafana/schema is not there (`make test` installs it where there is npm): NOT TESTED"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    (tmp_path / "node_modules").symlink_to(TYPES)
+    for path, text in files().items():
+        code = f"{SCHEMA}export const board: Plain<Dashboard> = {text};\n"
+        (tmp_path / f"{path.stem}.ts").write_text(code, encoding="utf-8")
+    compiler = [require("node"), str(TYPES / "typescript/bin/tsc"), "--noEmit", "--strict", "--skipLibCheck"]
+    done = subprocess.run(
+        [*compiler, "--module", "esnext", "--moduleResolution", "bundler", *map(str, tmp_path.glob("*.ts"))],
+        capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path,
+    )  # fmt: skip
+    assert [] == [line for line in done.stdout.splitlines() if """'"expr"' does not exist""" not in line]
 
 
 def required() -> list[str]:
@@ -70,7 +106,9 @@ def demanded() -> list[str]:
 
 
 def without_data(url: str, queries: list[str]) -> set[str]:
-    """Return those of the queries that give nothing at this instant: all are asked in one, each with its number."""
+    """Return those of the queries that give nothing at this instant: as many in one as the server takes."""
+    if len(queries) > TOGETHER:
+        return without_data(url, queries[:TOGETHER]) | without_data(url, queries[TOGETHER:])
     numbered = [f'label_set(({expr}), "query", "{number}")' for number, expr in enumerate(queries)]
     body = urlencode({"query": f"union({', '.join(numbered)})", "nocache": "1"}).encode()
     try:
