@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 MAX_CONNECTIONS = 32
-MAX_OF_ADDRESS = 10  # a browser opens six
+MAX_OF_ADDRESS = 16  # a browser opens six; a proxy on another machine asks for many
 OWN = 4
 
 
