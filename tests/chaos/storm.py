@@ -49,7 +49,7 @@ def world(binary: str, folder: Path, ledger: Path) -> Iterator[World]:
         logs = stack.enter_context(log_server.running())
         proxy = Proxy(between.port)
         stack.callback(proxy.close)
-        deliveries = Deliveries(lambda: proxy.mode != "pass")
+        deliveries = Deliveries(lambda: proxy.mode == "deaf")
         between.taken = deliveries.take
         clock = folder / "clock"
         shifted = ShiftedClock(clock)
