@@ -89,7 +89,7 @@ class Ledger:
         yield (
             f"sent again   {sent.again} of {sent.samples} samples, {sent.again_bytes / 1000:.1f} of "
             f"{sent.bytes / 1000:.1f} kB; truly missing {sent.missing} samples, {sent.missing_bytes / 1000:.1f} kB "
-            f"(lost by the server {sent.lost}, answer lost {sent.unanswered}): ratio {self.resend_ratio:.2f}"
+            f"(lost by the server {sent.lost}, answer lost {sent.unanswered}): ratio {self.resend_ratio:.2f}, budget {WORTH_IT}"
         )
 
 

@@ -139,10 +139,11 @@ def portal(target_port: int, *, write_only: bool = False, cluster: bool = False)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             sent = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
             try:
-                status, headers, text = running.answer(self.command, self.path, sent, body)
-            except (OSError, http.client.HTTPException):
+                self._send(*running.answer(self.command, self.path, sent, body))
+            except (OSError, http.client.HTTPException):  # the server is away, or the device
                 self.close_connection = True
-                return
+
+        def _send(self, status: int, headers: dict[str, str], text: bytes) -> None:
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
