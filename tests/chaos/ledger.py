@@ -89,8 +89,9 @@ class Ledger:
         yield (
             f"sent again   {sent.again} of {sent.samples} samples, {sent.again_bytes / 1000:.1f} of "
             f"{sent.bytes / 1000:.1f} kB; truly missing {sent.missing} samples, {sent.missing_bytes / 1000:.1f} kB "
-            f"(lost by the server {sent.lost}, answer lost {sent.unanswered}): ratio {self.resend_ratio:.2f}, budget {WORTH_IT}"
+            f"(lost by the server {sent.lost}, answer lost {sent.unanswered})"
         )
+        yield f"ratio        {self.resend_ratio:.2f} bytes for one that was missing, budget {WORTH_IT}"
 
 
 def _some(numbers: set[int]) -> str:
