@@ -173,7 +173,8 @@ class Healthd:
 
     def close(self) -> None:
         """Close the HTTP server and all sockets."""
-        self._notify.leave()
+        if self._service.loop.stopping:  # not by a bug: then systemd watches on until it is back
+            self._notify.leave()
         self.listener.close()
         self.feed.close()
         self._socket.close(linger=0)
