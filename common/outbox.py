@@ -16,8 +16,11 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
+
+from common import catalog, wire
 
 Key: TypeAlias = tuple[str, int]
 
@@ -35,7 +38,6 @@ class Entry:
         samples: how many samples it holds.
         payload: the encoded batch, byte for byte what is sent and resent.
         sent_s: monotonic time of the last send, or None if it was not sent to this buffer yet.
-        by_priority: how many of its samples have each priority; None as long as nobody asked.
     """
 
     key: Key
@@ -43,7 +45,12 @@ class Entry:
     samples: int
     payload: bytes
     sent_s: float | None = None
-    by_priority: Counter[int] | None = None
+
+    @cached_property
+    def by_priority(self) -> Counter[int]:
+        """How many of its samples have each priority."""
+        batch, _ = wire.decode_batch(self.payload)
+        return Counter(catalog.find(sample.name).priority for sample in batch.samples)
 
 
 class Outbox:

@@ -224,12 +224,12 @@ class Publisher:
         self._count_unspooled()
 
     def _count_unspooled(self) -> None:
-        counts = sum(map(_by_priority, self._outbox.unspooled.values()), Counter[int]())
+        counts = sum((entry.by_priority for entry in self._outbox.unspooled.values()), Counter[int]())
         self._unspooled.write(tuple(counts[priority] for priority in PRIORITIES))
 
     def _count_lost_batch(self, reason: str, lost: Entry) -> None:
         """Count each sample of a batch under its own priority, not under the batch's."""
-        for priority, samples in _by_priority(lost).items():
+        for priority, samples in lost.by_priority.items():
             self._count_lost(reason, samples, priority)
 
     def _count_lost(self, reason: str, samples: int, priority: int) -> None:
@@ -276,13 +276,6 @@ class Publisher:
                     return
                 entry.sent_s = time.monotonic()
             self._unsent.popleft()
-
-
-def _by_priority(entry: Entry) -> Counter[int]:
-    if entry.by_priority is None:
-        batch, _ = wire.decode_batch(entry.payload)
-        entry.by_priority = Counter(catalog.find(sample.name).priority for sample in batch.samples)
-    return entry.by_priority
 
 
 def connect(run_dir: Path, *endpoints: str) -> zmq.Socket[bytes]:
