@@ -140,7 +140,7 @@ RECORDER = {
         "`belabox-metrics check FILE` names each wrong key. Mend them, then restart belabox-metrics.",
     ),
     "crashes": Advice(
-        "a process has died twice or more in ten minutes",
+        "a process has ended by a bug twice or more in ten minutes",
         "It was started again each time; what it does stops for a moment, and no sample is lost.",
         "Its log has the traceback: `belabox-metrics logs NAME`. Report it, with `belabox-metrics doctor`.",
     ),

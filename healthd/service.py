@@ -195,10 +195,10 @@ class Healthd:
             yield Tile("configuration", "the configuration cannot be used:", text, ERROR)
 
     def _crashes(self, now_s: float) -> Iterator[Tile]:
-        """Yield the processes that died more than once: one death is an event, more have a cause that stays."""
-        again = sorted((name, count) for name, count in self._watchdog.deaths(now_s).items() if count > 1)
+        """Yield the processes that crashed more than once: one crash is an event, more have a cause that stays."""
+        again = sorted((name, count) for name, count in self._watchdog.crashes(now_s).items() if count > 1)
         if again:
-            text = ", ".join(f"{name} died {count} times in ten minutes" for name, count in again)
+            text = ", ".join(f"{name} {count} times in ten minutes" for name, count in again)
             yield Tile("crashes", "processes crash:", text, DEGRADED)
 
     def _gone(self) -> set[str]:

@@ -28,7 +28,7 @@ UNHEARD_S = 60.0  # from a start to the first heartbeat: imports on a worn SD ca
 BUSY_S = 900.0  # a migration or a check of a large database is one long step
 IDLE_S = 2.0  # without CPU time
 AGAIN_S = 15.0
-DEATHS_S, MAX_DEATHS = 600.0, 1000
+CRASHES_S, MAX_CRASHES = 600.0, 1000
 PAUSE_S = 5.0  # between two looks, a second apart: this process hung, or the machine did
 RETRY_S, RETRY_MOST_S = 30.0, 600.0
 
@@ -77,11 +77,11 @@ class Watchdog:
         self._fatal: dict[str, Given] = {}
         self._pids: dict[str, int] = {}
         self._down: set[str] = set()
-        self._deaths: deque[tuple[float, str]] = deque(maxlen=MAX_DEATHS)
+        self._crashes: deque[tuple[float, str]] = deque(maxlen=MAX_CRASHES)
 
-    def deaths(self, now_s: float) -> Counter[str]:
-        """Return how often each process has died in the last ten minutes."""
-        return Counter(name for at_s, name in self._deaths if now_s - at_s <= DEATHS_S)
+    def crashes(self, now_s: float) -> Counter[str]:
+        """Return how often each process has ended by a bug in the last ten minutes."""
+        return Counter(name for at_s, name in self._crashes if now_s - at_s <= CRASHES_S)
 
     def look(self, known: Snapshot, conditions: Mapping[str, Condition], now_s: float, *, acts: bool) -> None:
         """Judge every process once.
@@ -120,7 +120,8 @@ class Watchdog:
         is_off = program.state == supervisor.EXITED and program.exit_status == EXIT_OFF
         if gone and not announced and not is_off and program.state not in {supervisor.STOPPED, supervisor.STOPPING}:
             self._down.add(name)
-            self._deaths.append((now_s, name))
+            if program.exit_status > 0:  # a signal is somebody's, or the kernel's for want of memory
+                self._crashes.append((now_s, name))
             self._report(Event("process_died", f"{name} died: {_how(program)}; supervisord restarts it", name))
         if program.pid:
             self._pids[name] = program.pid

@@ -11,7 +11,7 @@ from common.events import Event
 from common.service import EXIT_OFF
 from healthd.programs import OFF, Condition
 from healthd.supervisor import Program, Supervisor
-from healthd.watchdog import BUSY_S, DEATHS_S, PAUSE_S, RETRY_S, UNHEARD_S, Watchdog
+from healthd.watchdog import BUSY_S, CRASHES_S, PAUSE_S, RETRY_S, UNHEARD_S, Watchdog
 from tests.unit.healthd.build import NOW_S, beat, known, program, supervision
 
 SILENT = Condition("silent", "sends no heartbeats")
@@ -72,9 +72,9 @@ class Play:
         told, self.supervisor.told = self.supervisor.told, []
         return told
 
-    def deaths(self) -> Mapping[str, int]:
+    def crashes(self) -> Mapping[str, int]:
         """Return what was counted."""
-        return self._watchdog.deaths(self.now_s)
+        return self._watchdog.crashes(self.now_s)
 
     def kinds(self) -> list[str]:
         """Return the kinds of the events so far, and forget them."""
@@ -164,13 +164,14 @@ def test_what_supervisord_has_given_up_is_tried_again(play: Play) -> None:
     assert ["process_back"] == play.kinds()
 
 
-def test_deaths_of_the_last_ten_minutes_are_counted(play: Play) -> None:
-    """One that announced its end is none."""
+def test_crashes_of_the_last_ten_minutes_are_counted(play: Play) -> None:
+    """Whoever is killed has not crashed."""
+    play.look(RUNNING, program("cpu", pid=100, exit_status=-1), beats={"cpu": "running"})
     for pid in (101, 102, 103):
         play.look(RUNNING, program("cpu", pid=pid, exit_status=1), beats={"cpu": "running"})
-    assert {"cpu": 3} == play.deaths()
-    play.now_s += DEATHS_S + 1
-    assert {} == play.deaths()
+    assert {"cpu": 3} == play.crashes()
+    play.now_s += CRASHES_S + 1
+    assert {} == play.crashes()
 
 
 def test_a_death_is_an_event_and_a_goodbye_is_none(play: Play) -> None:
