@@ -29,6 +29,7 @@ BUSY_S = 900.0  # a migration or a check of a large database is one long step
 IDLE_S = 2.0  # without CPU time
 AGAIN_S = 15.0
 CRASHES_S, MAX_CRASHES = 600.0, 1000
+EXIT_BUG = 1  # Python's, after a traceback; a signal is somebody's, 75 and 78 say what is wrong
 PAUSE_S = 5.0  # between two looks, a second apart: this process hung, or the machine did
 RETRY_S, RETRY_MOST_S = 30.0, 600.0
 
@@ -120,7 +121,7 @@ class Watchdog:
         is_off = program.state == supervisor.EXITED and program.exit_status == EXIT_OFF
         if gone and not announced and not is_off and program.state not in {supervisor.STOPPED, supervisor.STOPPING}:
             self._down.add(name)
-            if program.exit_status > 0:  # a signal is somebody's, or the kernel's for want of memory
+            if program.exit_status == EXIT_BUG:
                 self._crashes.append((now_s, name))
             self._report(Event("process_died", f"{name} died: {_how(program)}; supervisord restarts it", name))
         if program.pid:
