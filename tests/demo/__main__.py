@@ -17,7 +17,7 @@ from tests.demo.kernel import Kernel
 from tests.demo.kernel_log import KernelLog
 from tests.demo.modems import Modems
 from tests.demo.outside import Outside
-from tests.demo.packets import Packets, claim, loopback
+from tests.demo.packets import Packets, claim, is_tapped, loopback
 from tests.demo.programs import PORT, Programs
 from tests.demo.scene import EPISODES, Scene, scene_at
 from tests.demo.tree import Tree
@@ -40,7 +40,7 @@ class Player:
         plays = self._claim.getsockname()[1] - PORT if self._claim else 0
         self._programs = Programs(tree, plays)
         self._parts = (Kernel(tree), KernelLog(tree), Modems(tree), Outside(tree))
-        self._packets = Packets(loopback(), plays) if packets else None
+        self._packets = Packets(loopback(), plays, is_tapped) if packets else None
         self._seed, self._only = seed, only
         self._cue = Cue(cue, seed) if cue is not None else None
 

@@ -15,6 +15,7 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from collectors.srt.filters import KEEPALIVE
@@ -31,6 +32,8 @@ PACKET_BYTES = 1360  # of IP
 WINDOW = 8192  # packets, libsrt's default
 ACK_S, KEEPALIVE_S = 0.01, 1.0
 CONNECTS_S = 1.0  # after its start
+UNHEARD_S = 30.0  # how long the first stream waits for somebody to look at packets
+ETH_P_ALL = "0003"  # as /proc/net/packet prints it
 
 _KEEPALIVE = KEEPALIVE.to_bytes(2, "big")
 _HEADERS = struct.Struct(">BBHHHBBH4s4sHHHH")
@@ -70,16 +73,27 @@ def loopback() -> Callable[[bytes], object]:
     return lambda packet: opened.sendto(packet, ("lo", ETH_P_IP, 0, 0, bytes(6)))
 
 
+def is_tapped() -> bool:
+    """Return whether a program looks at all packets of this machine, as the SRT collector does."""
+    rows = Path("/proc/net/packet").read_text(encoding="ascii").splitlines()[1:]
+    return any(row.split()[3] == ETH_P_ALL for row in rows)
+
+
 class Packets:
     """One stream after the other, each from its handshake on.
 
     Args:
         send: is given each packet.
         plays: as for `Programs`.
+        is_heard: returns whether somebody looks at packets: a pipeline that has only just been started does not yet.
     """
 
-    def __init__(self, send: Callable[[bytes], object], plays: int = 0) -> None:
+    def __init__(
+        self, send: Callable[[bytes], object], plays: int = 0, is_heard: Callable[[], bool] = lambda: True
+    ) -> None:
         self._put = send
+        self._is_heard = is_heard
+        self._unheard_until_s: float | None = None
         self._port, self._receiver_port = PORT + plays, RECEIVER_PORT + plays
         self._chance = random.Random(1)
         self._run: int | None = None
@@ -91,6 +105,8 @@ class Packets:
         run = scene.run if scene.encodes else None
         if run != self._run:
             self._run, self._connects_s = run, now_s + CONNECTS_S
+        if not self._may_connect(now_s):
+            self._connects_s = now_s + CONNECTS_S
         up = [link for link in scene.links if link.up]
         self._keep_alive(up if scene.streaming else [], now_s)
         if run is None or not up or now_s < self._connects_s:
@@ -106,6 +122,14 @@ class Packets:
         while self._acked_s <= now_s - ACK_S:
             self._acked_s += ACK_S
             self._acknowledge(up)
+
+    def _may_connect(self, now_s: float) -> bool:
+        """Return whether the first handshake will be seen, or was waited for too long."""
+        if self._unheard_until_s is None:
+            self._unheard_until_s = now_s + UNHEARD_S
+        if now_s < self._unheard_until_s and self._is_heard():
+            self._unheard_until_s = 0.0
+        return now_s >= self._unheard_until_s
 
     def _keep_alive(self, up: list[Link], now_s: float) -> None:
         """Ask over each link every second, and let the receiver answer a round trip later."""

@@ -13,13 +13,13 @@ from collectors.events import events
 from collectors.host import Host
 from collectors.network import network
 from collectors.srt.connection import SrtConnection
-from collectors.srt.filters import SRTLA_ACK
+from collectors.srt.filters import HANDSHAKE, SRTLA_ACK
 from collectors.srt.handshake import Negotiated
 from collectors.srt.link import Link
 from collectors.system import thermal
 from tests import srt_packets
 from tests.demo.__main__ import Player
-from tests.demo.packets import CONNECTS_S, Packets
+from tests.demo.packets import CONNECTS_S, UNHEARD_S, Packets
 from tests.demo.programs import PORT, RECEIVER_PORT
 from tests.demo.scene import CYCLE_S, EPISODES, LATENCY_MS, LINKS, TARGET_BPS, scene_at
 
@@ -120,6 +120,22 @@ def test_the_kernel_says_what_happens(tmp_path: Path) -> None:
         player.step(at_s, 5, 0)
         kinds += [event.kind for event in events.watch(host, events.Config(), state)]
     assert ["usb_disconnected", "hdmi_unlocked"] == kinds
+
+
+def test_the_first_handshake_waits_for_whoever_looks() -> None:
+    """A pipeline that has only just been started would miss it; without one the stream begins nevertheless."""
+    for heard_s, expected_s in ((3.0, 3.0 + CONNECTS_S), (1e9, UNHEARD_S + CONNECTS_S)):
+        now_s, handshakes = 0.0, []
+
+        def take(packet: bytes) -> None:
+            if packet[28:30] == HANDSHAKE.to_bytes(2, "big"):
+                handshakes.append(now_s)  # noqa: B023 - called in this turn of the loop alone
+
+        packets = Packets(take, is_heard=lambda: now_s >= heard_s)  # noqa: B023 - likewise
+        for step in range(400):
+            now_s = step / 10
+            packets.play(scene_at(10), now_s, 0.0)
+        assert [pytest.approx(expected_s, abs=0.11)] * 2 == handshakes
 
 
 def test_the_packets_say_what_the_scene_says() -> None:
