@@ -155,7 +155,8 @@ class State:
             if self.tap is None and found is not None:
                 self.tap = Tap(found.port, found.receiver_port, sender.addresses(host, found))
                 self.totals, self.cuts = Totals(), Cuts()
-                self.tap.replay(self._begins)
+                # The answer to the handshake that woke this process may have come while it looked for the programs.
+                self.tap.replay([*self._begins, *(self.starts.packets() if self.starts is not None else ())])
         except OSError as error:
             host.absent.add(f"packet tap (CAP_NET_RAW): {error.strerror}")
 
