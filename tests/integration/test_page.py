@@ -169,6 +169,7 @@ def device_gone(pipeline: Pipeline, browser: Chrome) -> None:
     browser.refresh()  # from now on the worker sees what is asked for
     wait_for("the page to be live", lambda: text(browser, "#connection") == "live")
     wait_for("a kept picture", lambda: browser.execute_script("return localStorage.length"))
+    assert {"installabilityErrors": []} == browser.execute_cdp_cmd("Page.getInstallabilityErrors", {})
     pipeline.supervisorctl("stop", "healthd")
     for is_opened_again in (False, True):
         if is_opened_again:
