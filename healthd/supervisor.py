@@ -8,7 +8,7 @@ Fails: a supervisord that is stopped or dead costs the caller at most `TIMEOUT_S
 
 from __future__ import annotations
 
-import http.client
+import re
 import socket
 import time
 import xml.parsers.expat
@@ -21,19 +21,15 @@ from typing import Any
 from common.service import STACK_SIGNAL
 
 STACK_S = 0.1  # to write a stack takes a thousandth of it
+MAX_PIECE_BYTES = 65_536
 TIMEOUT_S = 1.0  # a busy supervisord answers within 10 ms
 
 _SHUTDOWN_STATE = 6  # supervisor.xmlrpc.Faults
 
-# No connection or none in time; no HTTP; no XML-RPC; no list of programs as this version knows it.
-_NO_ANSWER = (
-    OSError,
-    http.client.HTTPException,
-    xmlrpc.client.Error,
-    xml.parsers.expat.ExpatError,
-    KeyError,
-    TypeError,
-)
+# No connection or none in time, or no HTTP; no XML-RPC; no list of programs as this version knows it.
+_NO_ANSWER = (OSError, xmlrpc.client.Error, xml.parsers.expat.ExpatError, KeyError, TypeError)
+_HEAD = b"POST /RPC2 HTTP/1.0\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n"  # 1.0: the answer ends with EOF
+_OK = re.compile(rb"HTTP/1\.[01] 200\b")
 
 RUNNING, STARTING, STOPPED, STOPPING = "RUNNING", "STARTING", "STOPPED", "STOPPING"
 BACKOFF, EXITED, FATAL = "BACKOFF", "EXITED", "FATAL"
@@ -113,30 +109,40 @@ class Supervisor:
         return self._tell("startProcess", program.full_name, False)
 
     def _tell(self, method: str, *arguments: Any) -> bool:
-        transport = _Transport(self._path)
-        proxy = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
         try:
-            return bool(getattr(proxy.supervisor, method)(*arguments))
+            return bool(self._call(method, *arguments))
         except _NO_ANSWER:
             return False  # it ended by itself meanwhile, or the next look tries again
-        finally:
-            transport.close()
 
     def poll(self, now_s: float) -> Supervision | None:
         """Ask for the state of every program; block for `TIMEOUT_S` at most."""
-        transport = _Transport(self._path)
-        proxy = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
         try:
-            rows: Any = proxy.supervisor.getAllProcessInfo()
+            rows = self._call("getAllProcessInfo")
             self._programs = {row["name"]: self._program(row, now_s) for row in rows}
         except FileNotFoundError:
             return None
         except _NO_ANSWER as error:
             ending = isinstance(error, xmlrpc.client.Fault) and error.faultCode == _SHUTDOWN_STATE
             return Supervision(now_s, self._programs, str(error) or type(error).__name__, ending)
-        finally:
-            transport.close()
         return Supervision(now_s, self._programs)
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        """Return the answer to a call; raise one of `_NO_ANSWER` where there is none.
+
+        The few lines of HTTP are written here: http.client and the e-mail parser behind it would be copied into this
+        process's own memory, 0.5 MB.
+        """
+        body = xmlrpc.client.dumps(arguments, f"supervisor.{method}").encode()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(TIMEOUT_S)
+            client.connect(str(self._path))
+            client.sendall(_HEAD % len(body) + body)
+            answer = b"".join(iter(lambda: client.recv(MAX_PIECE_BYTES), b""))
+        head, _, content = answer.partition(b"\r\n\r\n")
+        status = head.partition(b"\r\n")[0]
+        if not _OK.match(status):
+            raise OSError(f"the answer is not that of supervisord: {status[:40]!r}")
+        return xmlrpc.client.loads(content.decode("utf-8", "replace"))[0][0]
 
     def _program(self, row: Mapping[str, Any], now_s: float) -> Program:
         old = self._programs.get(row["name"])
@@ -150,28 +156,3 @@ class Supervisor:
             spawn_error=row["spawnerr"],
             changed_s=old.changed_s if old and old.pid == row["pid"] else now_s,
         )
-
-
-class _Transport(xmlrpc.client.Transport):
-    """XML-RPC over a Unix socket with a time limit; supervisor's own transport waits for ever."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._path = path
-
-    def make_connection(self, host: xmlrpc.client._HostType) -> http.client.HTTPConnection:
-        """Return a connection to the socket, whatever the URL says; `close` closes it."""
-        connection = _Connection(self._path)
-        self._connection = host, connection
-        return connection
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=TIMEOUT_S)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
