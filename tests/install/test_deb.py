@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from common import VERSION
 from tests.fake_vm import FakeVm
 from tests.free_port import free_port
 from tests.harness import ROOT, require, wait_for
-from tests.install.machine import Machine, clean_machine, copy_tree
+from tests.install.machine import Machine, clean_machine
 from tests.install.test_machine import INSTALL, UNITS, active, confined, more, times_ms
 
 pytestmark = pytest.mark.timeout(600)  # each package is fetched, compressed and looked at as a whole
@@ -36,11 +37,15 @@ def built(tree: Path, arch: str, output: Path) -> Path:
     return Path(done.stdout.splitlines()[-1])
 
 
-def tree_of_another_version(folder: Path, version: str) -> Path:
-    """Copy what is committed or about to be, with another version in it."""
-    copy_tree(folder)
-    (folder / "common/__init__.py").write_text(f'"""A newer one."""\n\nVERSION = "{version}"\n', encoding="utf-8")
-    return folder
+def repacked(package: Path, folder: Path, version: str, changes: dict[str, str]) -> Path:
+    """Make a package of another version of one, with other texts in some of its files; return its file."""
+    subprocess.run(["dpkg-deb", "-R", str(package), str(folder)], check=True, timeout=60)
+    control = folder / "DEBIAN/control"
+    control.write_text(re.sub("(?m)^Version: .*", f"Version: {version}", control.read_text("utf-8")), encoding="utf-8")
+    for name, text in changes.items():
+        (folder / PREFIX / name).write_text(text, encoding="utf-8")
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-Znone", "-b", str(folder)], check=True, timeout=60)
+    return Path(f"{folder}.deb")
 
 
 @pytest.fixture(scope="module", params=["amd64", "arm64"])
@@ -81,25 +86,17 @@ def test_the_same_tree_gives_the_same_package(package: tuple[str, Path], tmp_pat
     assert file.read_bytes() == built(ROOT, arch, tmp_path / "again").read_bytes()
 
 
-def broken(package: Path, folder: Path) -> Path:
-    """Make a newer package of one, whose healthd does not start; return its file."""
-    subprocess.run(["dpkg-deb", "-R", str(package), str(folder)], check=True, timeout=60)
-    control = folder / "DEBIAN/control"
-    control.write_text(control.read_text("utf-8").replace(f"Version: {NEWER}\n", f"Version: {NEWER}.1\n"), "utf-8")
-    (folder / PREFIX / "healthd/__main__.py").write_text("raise SystemExit(1)\n", encoding="utf-8")
-    subprocess.run(["dpkg-deb", "--build", "-Znone", str(folder), f"{folder}.deb"], check=True, timeout=60)
-    return Path(f"{folder}.deb")
-
-
 @pytest.fixture
 def machine(run_dir: Path) -> Iterator[Machine]:
     """A clean machine that has started, with the package, a newer one and one that does not run in /root."""
 
     def add_packages(made: Machine) -> None:
-        newer = tree_of_another_version(run_dir / "newer", NEWER)
-        for tree, name in ((ROOT, "this.deb"), (newer, "newer.deb")):
-            shutil.copy(built(tree, "amd64", run_dir / "deb"), made.root / "root" / name)
-        shutil.copy(broken(made.root / "root/newer.deb", run_dir / "broken"), made.root / "root/broken.deb")
+        this, root = built(ROOT, "amd64", run_dir / "deb"), made.root / "root"
+        version = f'"""A newer one."""\n\nVERSION = "{NEWER}"\n'
+        newer = repacked(this, run_dir / "newer", NEWER, {"common/__init__.py": version})
+        broken = repacked(newer, run_dir / "broken", f"{NEWER}.1", {"healthd/__main__.py": "raise SystemExit(1)\n"})
+        for package, name in ((this, "this.deb"), (newer, "newer.deb"), (broken, "broken.deb")):
+            shutil.copy(package, root / name)
 
     with clean_machine(run_dir, add_packages) as made:
         yield made
