@@ -142,6 +142,9 @@ add_units() {
     systemd daemon-reload
     # shellcheck disable=SC2086 # two units
     systemd enable $UNITS
+    # Of a release that ended again and again systemd starts nothing more, the one before it neither.
+    # shellcheck disable=SC2086 # two units
+    systemd reset-failed $UNITS 2>/dev/null || true
     [ -z "$START" ] || systemd restart belabox-metrics
 }
 
