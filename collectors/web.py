@@ -57,7 +57,7 @@ def get(url: str, timeout_s: float, *, headers: Mapping[str, str] | None = None,
             with asking.getresponse() as response:
                 cookie = (response.getheader("Set-Cookie") or "").partition(";")[0].strip()
                 return WebPage(response.status, _body(response), cookie)
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
         raise WebError(_why(error)) from error
 
 

@@ -235,8 +235,11 @@ def open_transport(config: Config, log: Log, stopping: Callable[[], bool], meter
 def _begin_of(response: requests.Response, most_bytes: int) -> bytes:
     """Read a body to its end, which shows whether it is whole, or as far as it is of interest."""
     text = b""
-    while len(text) < most_bytes and (part := response.raw.read(most_bytes - len(text), decode_content=True)):
-        text += part
+    try:
+        while len(text) < most_bytes and (part := response.raw.read(most_bytes - len(text), decode_content=True)):
+            text += part
+    except (ValueError, OverflowError) as error:  # urllib3 reads a chunk of whatever size it is told, below 0 too
+        raise urllib3.exceptions.ProtocolError("a chunk of a size that cannot be") from error
     return text
 
 

@@ -16,6 +16,7 @@ TIMEOUT_S = 0.5  # where an answer promises what does not come
 ANSWERS = (
     b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"a": [1]}',
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nSet-Cookie: a=b; Path=/\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-" + b"9" * 400 + b"\r\nhello\r\n0\r\n\r\n",
     b"HTTP/1.0 404 Not Found\r\n\r\nno",
     b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\nDate: Sat, 01 Jan 2022 00:00:00 GMT\r\n\r\n",
 )

@@ -273,6 +273,8 @@ def test_a_server_that_does_not_read_is_given_up(open_transport: Open) -> None:
         b"\0" * 100,
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{",
         b"HTTP/1.1 99999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-" + b"9" * 400 + b"\r\nhello\r\n",
     ],
 )
 def test_what_is_no_answer_is_a_failure(open_transport: Open, answer: bytes) -> None:
