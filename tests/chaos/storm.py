@@ -103,9 +103,16 @@ def account(around: World, ledger: Ledger, file: Path) -> None:
         rows = pipeline.rows("SELECT metric_value FROM metrics WHERE metric_name = ?", oracle.METRIC)
         ledger.stored = Counter(int(row[0]) for row in rows)
         is_settled = not ledger.events_lost and not ledger.lost & ledger.stored.keys()
-        if is_settled or patience.is_over():
+        if (is_settled and not _is_salvaging(pipeline)) or patience.is_over():
             break
         time.sleep(2)
+
+
+def _is_salvaging(pipeline: Pipeline) -> bool:
+    """Return whether rows of a damaged database are still on their way: its file has no report yet."""
+    files = list(pipeline.run_dir.glob("metrics.db.corrupt-*"))
+    reports = {file.stem for file in files if file.suffix == ".json"}
+    return any(file.name.removesuffix("-wal") not in reports for file in files if file.suffix != ".json")
 
 
 def _arrived(server: RealServer) -> dict[int, list[int]]:
