@@ -78,11 +78,8 @@ def confined(machine: Machine) -> None:
 
 def at_work(machine: Machine) -> None:
     """An operator's commands do what they say, and a pipeline that is killed comes back."""
-    states = machine.try_run("sh", "-c", f"{SUPERVISORCTL} status").splitlines()
-    running = {line.split()[0] for line in states if " RUNNING " in line}
-    assert {"buffer", "shipper", "healthd", "collectors:system", "collectors:events", "collectors:media"} <= running, (
-        states
-    )
+    essential = {"buffer", "shipper", "healthd", "collectors:system", "collectors:events", "collectors:media"}
+    wait_for("all to run", lambda: essential <= running(machine), 60)
     machine.run("sh", "-c", f"{SUPERVISORCTL} restart shipper healthd")
     assert "config.yaml unchanged" in machine.run("env", "EDITOR=cat", "sudoedit", "/etc/belabox-metrics/config.yaml")
     machine.run("sudo", "systemctl", "reload", UNITS[0])
@@ -94,6 +91,12 @@ def at_work(machine: Machine) -> None:
     hung = main_pid(machine, UNITS[1])
     machine.run("kill", "-STOP", hung)
     wait_for("its watchdog", lambda: main_pid(machine, UNITS[1]) not in {hung, "0"}, 90)
+
+
+def running(machine: Machine) -> set[str]:
+    """Return what supervisord says runs."""
+    states = machine.try_run("sh", "-c", f"{SUPERVISORCTL} status").splitlines()
+    return {line.split()[0] for line in states if " RUNNING " in line}
 
 
 def main_pid(machine: Machine, unit: str) -> str:
