@@ -21,7 +21,7 @@ from common.events import Event
 
 AT_ONCE_S = 2.0  # a fall within so long is one cut
 KEPT_S = 5.0
-KEPT_READINGS = 512  # ten seconds: more than the controller's averages reach back
+KEPT_LOOKS = 20  # ten seconds: more than the controller's averages reach back
 CLEAR_S = 0.4  # until the next look: a link that has gone is silent for long enough then
 GRAVEST = ("to the minimum", "10 % at a time", "100 kbit/s at a time")
 
@@ -31,6 +31,14 @@ class _Set(NamedTuple):
 
     at_s: float
     bps: int
+
+
+class _Look(NamedTuple):
+    """What the controller had before it between two looks, what was sent, and what was set before, None if unknown."""
+
+    readings: list[ControllerInput]
+    sent_bps: float
+    bps: int | None
 
 
 class _Waiting(NamedTuple):
@@ -55,7 +63,7 @@ class Cuts:
         self._is_new = True
         self._sent: tuple[float, int] | None = None
         self._set: deque[_Set] = deque()
-        self._readings: deque[ControllerInput] = deque(maxlen=KEPT_READINGS)
+        self._looks: deque[_Look] = deque(maxlen=KEPT_LOOKS)
         self._decisions: deque[ControllerDecision] = deque()
         self._floor: int | None = None
         self._named: ControllerDecision | None = None
@@ -75,14 +83,14 @@ class Cuts:
             now_s: wall clock, seconds.
         """
         rate = self._rate(tap, now_s)
-        self._readings += tap.connection.readings
+        readings = list(tap.connection.readings)
         tap.connection.readings.clear()
         session = mpp.encoding(host, belabox.ENCODERS)
         is_set = mpp.number(session, "bitrate") if session is not None else None
         self._prepare(host, latency_ms, is_set, rate)
+        self._looks.append(_Look(readings, rate, self._set[-1].bps if is_set and self._set else None))
         if not is_set or self._has_fallen(is_set, cut_percent, now_s):
-            self._decisions += self._controller.follow(self._readings, rate)
-            self._readings.clear()
+            self._follow()
         if is_set:
             self._controller.bitrate = is_set
         self._remember(is_set, now_s)
@@ -93,6 +101,14 @@ class Cuts:
             yield Event("bitrate_cut", f"{text}; {found}" if found else text, timestamp_ms=int(at_s * 1000))
         if self._waiting is None:
             self._judge(tap, bond, cut_percent, now_s)
+
+    def _follow(self) -> None:
+        """Follow the controller over what was kept, at the bitrates at which it began each look."""
+        for look in self._looks:
+            if look.bps is not None:
+                self._controller.bitrate = look.bps
+            self._decisions += self._controller.follow(look.readings, look.sent_bps)
+        self._looks.clear()
 
     def _prepare(self, host: Host, latency_ms: float | None, is_set: int | None, rate: float) -> None:
         controller = self._controller
