@@ -121,7 +121,7 @@ class Storage:
         duration(1, 86_400), "1h", "how often the write-ahead log is folded in", name="wal_checkpoint_interval"
     )
     wal_checkpoint_size_mb: int = key(integer(1, 4096), "64", "fold it in when it exceeds this")
-    cache_size: int = key(size(64 * 1024, 1 << 30), "8MB", "SQLite page cache", fixed=True)
+    cache_size: int = key(size(64 * 1024, 1 << 30), "2MB", "SQLite page cache", fixed=True)
     mmap_size: int = key(
         size(0, 1 << 34), "0", "SQLite memory map; resident pages count as this process's memory", fixed=True
     )
