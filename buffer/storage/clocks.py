@@ -127,8 +127,11 @@ class Clocks:
         error_ms = batch.timestamp_ms - true_ms
         if abs(error_ms) <= STEP_MS:
             return Placed(batch.timestamp_ms, self._id)
-        known = any(abs(error_ms + self._offset_ms - offset_ms) <= STEP_MS for offset_ms in self.stale.values())
-        wild = not known and not -PAST_MS <= error_ms <= FUTURE_MS
+        by_ms = [error_ms + self._offset_ms - offset_ms for offset_ms in self.stale.values()]
+        known_ms = min((apart_ms for apart_ms in by_ms if abs(apart_ms) <= STEP_MS), key=abs, default=None)
+        if known_ms is not None:  # moved by the step, as `rebase` moved it if it is stored already: to the millisecond
+            return Placed(true_ms + known_ms, self._id, "rebased")
+        wild = not -PAST_MS <= error_ms <= FUTURE_MS
         return Placed(true_ms, self._id, "clamped" if wild else "rebased")
 
     def against(self, boot_id: str, offset_ms: int) -> int | None:

@@ -143,6 +143,26 @@ def test_samples_of_a_clock_that_jumped_by_a_day_wait_a_minute(
         assert (now.wall_ms, 7) == (row.timestamp_ms, row.value)
 
 
+def test_a_batch_that_comes_again_after_a_step_is_stored_once(store: Store) -> None:
+    """Although its two clocks were not read in the same millisecond."""
+    now, shift_ms = clocks.now(), [365 * 86_400_000]
+
+    def read() -> clocks.ClockReading:
+        return replace(now, wall_ms=now.wall_ms + shift_ms[0])
+
+    own = store._writer.clocks = clocks.Clocks(store._connection, 0, read)
+    own.check()
+    apart = batch(("m", 7), at_ms=read().wall_ms)
+    apart = replace(apart, boottime_ms=now.boottime_ms - 1, boot_id=now.boot_id)
+    store.write([apart])
+    shift_ms[0] = 0
+    own.check()
+    while own.rebase():
+        pass
+    store.write([apart])
+    assert [(now.wall_ms,)] == store._connection.execute("SELECT timestamp_ms FROM samples").fetchall()
+
+
 def test_refused_rows_are_kept_and_not_sent_again(store: Store, path: Path) -> None:
     """Quarantine is a mark, not a deletion."""
     store.write([batch(("a", 1), ("b", 2))])
