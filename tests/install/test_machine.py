@@ -89,7 +89,7 @@ def at_work(machine: Machine) -> None:
     for unit in UNITS:
         active(machine, unit)
     hung = main_pid(machine, UNITS[1])
-    machine.run("kill", "-STOP", hung)
+    machine.run("systemctl", "kill", "--signal=STOP", UNITS[1])
     wait_for("its watchdog", lambda: main_pid(machine, UNITS[1]) not in {hung, "0"}, 90)
 
 
