@@ -142,7 +142,7 @@ RECORDER = {
     "crashes": Advice(
         "a process has ended by a bug twice or more in ten minutes",
         "It was started again each time; what it does stops for a moment, and no sample is lost.",
-        "Its log has the traceback: `belabox-metrics logs NAME`. Report it, with `belabox-metrics doctor`.",
+        "Its log has the traceback: `belabox-metrics logs <process>`. Report it, with `belabox-metrics doctor`.",
     ),
     "gone": Advice(
         "a process is stopped, has ended, was given up, or sends no heartbeats",

@@ -72,9 +72,9 @@ def test_a_clone_in_an_odd_folder_runs_and_obeys_every_command(clone: Path) -> N
     try:
         wait_for("the database", (clone / "run/metrics.db").exists, 60)
         wait_for("samples", lambda: counted(clone / "run/metrics.db") > 10, 60)
-        code, said = make(clone, "status")
-        assert (0, True) == (code, "buffer                           RUNNING" in said), said
-        assert (0, True) == (code, "Device" in make(clone, "top")[1])
+        runs = "buffer                           RUNNING"  # at first supervisord says STARTING
+        wait_for("what runs", lambda: runs in make(clone, "status")[1], 60)
+        assert "Device" in make(clone, "top")[1]
         code, said = make(clone, "reload")
         assert (0, True) == (code, "shipper: signalled" in said), said
         wait_for("the reload", lambda: '"reloaded"' in (clone / "run/log/shipper.log").read_text(encoding="utf-8"))
@@ -95,6 +95,7 @@ def test_a_clone_in_an_odd_folder_runs_and_obeys_every_command(clone: Path) -> N
     finally:
         if running.poll() is None:
             os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
         print((clone / "out").read_text(encoding="utf-8")[-2000:])
 
 
