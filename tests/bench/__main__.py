@@ -82,7 +82,7 @@ def shown(rows: Iterable[Figure]) -> Iterator[Figure]:
     """Say on standard error what is done while it takes its time."""
     began_s = time.monotonic()
     for row in rows:
-        print(f"{time.monotonic() - began_s:4.0f} s  {row.what}", file=sys.stderr)
+        print(f"{time.monotonic() - began_s:4.0f} s  {row.what}: {row.value:,.6g} {row.unit}", file=sys.stderr)
         yield row
 
 

@@ -21,7 +21,8 @@ from tests.harness import Pipeline, wait_for
 
 BESIDE = frozenset({"demo", "server"})  # started by the same supervisord
 WARM_UP_S = 20.0  # first chunks, first scrape
-BUSY = {f"BELABOX_COLLECTORS__{name.upper()}__INTERVAL": "0.7s" for name in registry.names()}
+ON = [name for name in registry.names() if registry.load(name).Config().enabled]
+BUSY = {f"BELABOX_COLLECTORS__{name.upper()}__INTERVAL": "0.7s" for name in ON}
 
 
 class Default(NamedTuple):
