@@ -41,7 +41,7 @@ class Publisher:
         max_samples: bound of the outbox.
 
     Attributes:
-        socket: `receive` when it is readable, while `awaits_buffer`.
+        socket: for the run loop's poller; `receive` when it is readable.
         changes: finds samples that must be committed at once.
 
     Raises:
@@ -71,14 +71,6 @@ class Publisher:
         """How many samples wait for their ack."""
         return self._outbox.samples
 
-    @property
-    def awaits_buffer(self) -> bool:
-        """Whether news on the socket matter now: nobody subscribes, or there was no room to send.
-
-        Otherwise what comes are acks. They need wake nobody: `publish` and `tick` read them.
-        """
-        return not self._subscribed or bool(self._unsent)
-
     def take_over(self, names: Sequence[str]) -> None:
         """Publish under additional names, which no other process may use; adopt the batches left in their spools.
 
@@ -98,7 +90,6 @@ class Publisher:
 
         The batch is urgent if it has a P0 sample or one that changes the verdict.
         """
-        self.receive()
         found, is_news = self.changes.sift(samples)
         if samples and not found:
             return
@@ -136,8 +127,7 @@ class Publisher:
         self._flush()
 
     def tick(self) -> None:
-        """Read the acks, and resend batches that have waited too long for theirs; call it every few seconds."""
-        self.receive()
+        """Resend batches that have waited too long for their ack; call it every few seconds."""
         late_s = time.monotonic() - self._resend_after_s
         late = [e.key for e in self._outbox.entries() if e.sent_s is not None and e.sent_s < late_s]
         if late and self._subscribed:

@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +99,7 @@ class Service:
         self.publisher.changes.alerts = self.config.settings.alerts
         self.publisher.take_over(names)
         self.epoch = self.publisher.epoch
-        self._await_buffer(self.publisher)
+        self.loop.on_readable(self.publisher.socket, self.publisher.receive)
         return self.publisher
 
     def on_reload(self, step: Callable[[Config], None]) -> None:
@@ -192,20 +191,11 @@ class Service:
             reporter.tick()
         if self.publisher is not None:
             self.publisher.tick()
-            self._await_buffer(self.publisher)
         if self.is_orphan:
             self.log.warning("supervisord is gone, ends")
             self.loop.stop()
         self._notify.lives()
         self.beat()
-
-    def _await_buffer(self, publisher: Publisher) -> None:
-        """Read what the buffer says, and be woken by it while it is away, but not by its acks."""
-        publisher.receive()
-        if publisher.awaits_buffer:
-            self.loop.on_readable(publisher.socket, partial(self._await_buffer, publisher))
-        else:
-            self.loop.ignore(publisher.socket)
 
     def _ignore_subscriptions(self) -> None:
         assert self._status is not None  # noqa: S101 - registered only when it is there
