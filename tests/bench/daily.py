@@ -17,7 +17,7 @@ from tests.bench.figures import Figure
 
 DAY_S = 86_400
 MEGABYTE = 1e6
-_RECEIVED_OR_SENT = re.compile(r"vm_tcplistener_(?:read|written)_bytes_total\S* (\S+)")
+_RECEIVED_OR_SENT = re.compile(r"vm_tcplistener_(?:read|written)_bytes_total(?:{[^}]*})? (\S+)")
 
 
 def figures(pids: Iterable[int], server: str, seconds: float) -> Iterator[Figure]:
