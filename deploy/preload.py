@@ -77,7 +77,11 @@ class Preload:
             argv: what follows the interpreter.
             environ: of the child, as far as it is known before the fork.
         """
-        if len(argv) < 2 or argv[0] != "-m" or argv[1] not in PACKAGES or _state(self._files) != self._imported:
+        return self.prepare(argv, environ) if _state(self._files) == self._imported else None
+
+    def prepare(self, argv: Sequence[str], environ: Mapping[str, str]) -> ChildStart | None:
+        """Return what `start` would, without a look at the files: once for each program, before the first fork."""
+        if len(argv) < 2 or argv[0] != "-m" or argv[1] not in PACKAGES:
             return None
         known = self._starts.get(tuple(argv))
         try:

@@ -100,7 +100,7 @@ class Options(ServerOptions):  # type: ignore[misc] # supervisor has no types
         if not self._prepared:
             self._prepared = True
             for program in chain.from_iterable(group.process_configs for group in self.process_group_configs):
-                self.preloaded.start(shlex.split(program.command)[1:], self._environ)
+                self.preloaded.prepare(shlex.split(program.command)[1:], self._environ)
 
     def fork(self) -> int:
         """Fork, under the child's name already: what is written before the fork is not copied."""
