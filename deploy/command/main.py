@@ -80,6 +80,14 @@ COMMANDS: dict[str, Command] = {
             (("--unshare",), {"action": "store_true", "help": "close it again"}),
         ),
     ),
+    "join": Command(
+        "join.join",
+        "become a device of a fleet, with the one-time code of an invitation",
+        (
+            (("invitation",), {"help": "https://HOST/join#CODE, as `python3 -m deploy.fleet invite` prints it"}),
+            (("--replace",), {"action": "store_true", "help": "keep a configuration of its own as config.yaml.old"}),
+        ),
+    ),
     "report": Command(
         "control.report",
         "the report of a stream (--last, --session ID, --list), or of the minutes around a moment (--at TIME)",

@@ -85,6 +85,16 @@ class PipelinePlace:
                     EXIT_UNAVAILABLE, f"nothing runs in {self.run_dir}: {self._how_to_start()}"
                 ) from None
 
+    def require_config(self) -> Path:
+        """Return the configuration file.
+
+        Raises:
+            CommandError: there is none.
+        """
+        if self.config is None:
+            raise CommandError(EXIT_UNAVAILABLE, "there is no configuration file yet: make run")
+        return self.config
+
     def _as_whom(self) -> str:
         return f"sudo {' '.join(('belabox-metrics', *sys.argv[1:]))}"
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from common import config
 from common.settings import Health
-from deploy.command import control
+from deploy.command import control, owned_files
 from deploy.command.place import (
     EXIT_CONFIG,
     EXIT_NO_PERMISSION,
@@ -54,13 +54,13 @@ def _share(place: PipelinePlace) -> None:
     health = _health(place)
     token = health.token_file or _folder(place) / TOKEN_FILE
     if not token.exists():
-        _write_secret(place, token, f"{secrets.token_urlsafe(24)}\n")
+        owned_files.write_secret(place, token, f"{secrets.token_urlsafe(24)}\n")
     if health.bind in {HERE, "::1"} or health.token_file is None:
         bind = EVERYWHERE if health.bind in {HERE, "::1"} else health.bind
         _configure(place, {"bind": bind, "token_file": json.dumps(str(token))})
     host, port = _wait_for(place, lambda host: host not in {HERE, "[::1]"})
     code = secrets.token_urlsafe(12)
-    _write_secret(place, place.run_dir / CODE_FILE, f"{code} {int(time.time() + CODE_S)}\n")
+    owned_files.write_secret(place, place.run_dir / CODE_FILE, f"{code} {int(time.time() + CODE_S)}\n")
     urls = _urls(port) if host == EVERYWHERE else [f"http://{host}:{port}/"]
     _say(urls, code, token)
 
@@ -90,26 +90,13 @@ def _unshare(place: PipelinePlace) -> None:
 
 def _configure(place: PipelinePlace, values: dict[str, str]) -> None:
     """Change the section `health`, and have every process take it; a file that would be wrong is not written."""
-    file = _file(place)
+    file = place.require_config()
     try:
         fresh = with_keys(file.read_text(encoding="utf-8"), "health", values)
-        trial = file.with_name(f".{file.name}.new")
-        _write_secret(place, trial, fresh)
-        config.load(trial, os.environ)
-        shutil.copystat(file, trial)
-        status = file.stat()
-        os.chown(trial, status.st_uid, status.st_gid)
-        trial.replace(file)
-    except config.ConfigError as error:
-        trial.unlink()
-        raise CommandError(EXIT_CONFIG, "\n".join(error.messages)) from None
     except ValueError as error:
         wanted = ", ".join(f"health.{key}: {value}" for key, value in values.items())
         raise CommandError(EXIT_CONFIG, f"{file}: {error}; write it yourself: {wanted}") from None
-    except PermissionError as error:
-        raise CommandError(
-            EXIT_NO_PERMISSION, f"{error.filename} cannot be written: {place.prefix}belabox-metrics page"
-        ) from None
+    owned_files.replace_config(place, fresh)
     control.supervisorctl(place, "signal", "HUP", "healthd")
 
 
@@ -163,32 +150,10 @@ def _addresses() -> Iterator[str]:
 
 def _health(place: PipelinePlace) -> Health:
     try:
-        return config.load(_file(place), os.environ).settings.health
+        return config.load(place.require_config(), os.environ).settings.health
     except config.ConfigError as error:
         raise CommandError(EXIT_CONFIG, "\n".join(error.messages)) from None
 
 
-def _file(place: PipelinePlace) -> Path:
-    if place.config is None:
-        raise CommandError(EXIT_UNAVAILABLE, "there is no configuration file yet: make run")
-    return place.config
-
-
 def _folder(place: PipelinePlace) -> Path:
-    return _file(place).absolute().parent
-
-
-def _write_secret(place: PipelinePlace, file: Path, text: str) -> None:
-    """Write a file that the service alone can read, in one step."""
-    fresh = file.with_name(f"{file.name}.{os.getpid()}")
-    try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        owner = place.run_dir.stat()
-        os.chown(fresh, owner.st_uid, owner.st_gid)
-        fresh.replace(file)
-    except PermissionError as error:
-        raise CommandError(
-            EXIT_NO_PERMISSION, f"{error.filename} cannot be written: {place.prefix}belabox-metrics page --share"
-        ) from None
+    return place.require_config().absolute().parent

@@ -20,7 +20,7 @@ EXIT_OLD, EXIT_UNAVAILABLE = 1, 69
 HERE = Path(__file__).resolve().parent
 IMAGE = re.compile(r"(?m)^(\s+image: )([\w./-]+):([\w.-]+)(@sha256:[0-9a-f]{64})?$")
 OURS = "belabox-metrics-"  # built from a clone, in no registry
-VERSION = re.compile(r"(v?)(\d+)\.(\d+)\.(\d+)(-cluster)?")  # no release candidates
+VERSION = re.compile(r"(v?)(\d+)\.(\d+)\.(\d+)(-[a-z]+)?")  # no release candidates
 
 
 class Image(NamedTuple):

@@ -25,12 +25,13 @@ if [ ! -e "$here/.env" ]; then
     echo "GRAFANA_PASSWORD=$(od -An -N18 -tx1 /dev/urandom | tr -d ' \n')" > "$here/.env"
     echo "Grafana: user admin, its password is in $here/.env"
 fi
+mkdir -p "$here/invitations" "$here/packages"
 if [ ! -e "$here/auth/auth.yml" ]; then
     # shellcheck disable=SC2086 # one word or none
-    python3 "$here/../fleet.py" --auth "$here/auth/auth.yml" add belabox-001 --out "$here/devices" $cluster
+    (cd "$here/../.." && python3 -m deploy.fleet add belabox-001 $cluster)
 fi
 if [ ! -e "$here/alertmanager/alertmanager.yml" ]; then
     (umask 022 && mkdir -p "$here/alertmanager" && cp "$here/alertmanager.example.yml" "$here/alertmanager/alertmanager.yml")
 fi
 # shellcheck disable=SC2086 # two words or one
-exec $compose -f "$here/$file" "$@" up -d
+exec $compose -f "$here/$file" -f "$here/compose.tls.yaml" "$@" up -d

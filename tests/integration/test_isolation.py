@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from deploy import fleet
+from deploy.fleet import __main__ as fleet
 from tests.chaos.server import RealServer
 from tests.free_port import free_port
 from tests.harness import require, wait_for
@@ -25,7 +25,7 @@ NOW_MS = 1_795_000_000_000
 
 
 class Fleet:
-    """vmauth before a server, with a file that `deploy/fleet.py` keeps.
+    """vmauth before a server, with a file that `deploy.fleet` keeps.
 
     Args:
         folder: for the file and what each device gets.

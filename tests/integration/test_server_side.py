@@ -23,7 +23,7 @@ from tests.harness import ROOT, Pipeline, require, wait_for
 from tests.integration.test_faults import arrived
 
 DOCKER, RULES = ROOT / "deploy/docker", ROOT / "deploy/vmalert"
-SINGLE, CLUSTER = DOCKER / "compose.yaml", DOCKER / "compose.cluster.yaml"
+SINGLE, CLUSTER, TLS = (DOCKER / f"compose{name}.yaml" for name in ("", ".cluster", ".tls"))
 LISTEN = "--httpListenAddr="
 BINARIES = {"victoriametrics": "victoria-metrics", "vmauth": "vmauth", "vmalert": "vmalert"}
 NEWER = {  # than Debian's 1.79.5: what that has instead
@@ -44,12 +44,13 @@ def test_docker_compose_understands_it(file: Path, tmp_path: Path) -> None:
     """By its own schema; nothing is started."""
     shutil.copytree(DOCKER, tmp_path / "docker")
     (tmp_path / "docker/.env").write_text("GRAFANA_PASSWORD=x\n", encoding="ascii")  # as up.sh makes it
-    command = [require("docker-compose"), "--file", str(tmp_path / "docker" / file.name), "config", "--quiet"]
+    files = [f"--file={tmp_path}/docker/{name}" for name in (file.name, TLS.name)]
+    command = [require("docker-compose"), *files, "--profile", "tls", "config", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (0, "") == (done.returncode, done.stderr)
 
 
-@pytest.mark.parametrize("file", [SINGLE, CLUSTER], ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [SINGLE, CLUSTER, TLS], ids=lambda file: file.name)
 def test_what_is_sent_twice_counts_once(file: Path) -> None:
     """Whatever stores or answers has the dedup flag, images are pinned, and vmauth alone is within reach."""
     found = services(file)
@@ -57,9 +58,10 @@ def test_what_is_sent_twice_counts_once(file: Path) -> None:
     assert [name for name in holding if "--dedup.minScrapeInterval=1ms" not in found[name]["command"]] == []
     assert [name for name, service in found.items() if not re.search(r":v?\d+\.\d+\.\d+", service["image"])] == []
     assert found.get("receiver", {}).get("image") in {None, f"belabox-metrics-receiver:{VERSION}"}
-    ports = [port for name, service in found.items() for port in service.get("ports", []) if name != "tls"]
-    assert ports
-    assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
+    ports = [port for service in found.values() for port in service.get("ports", [])]
+    assert (["80:80", "443:443"] if file is TLS else []) == [
+        port for port in ports if not port.startswith("127.0.0.1:")
+    ]
 
 
 def test_a_cluster_behind_its_vmauth(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
@@ -165,18 +167,18 @@ def status(url: str, headers: dict[str, str] | None = None, data: bytes | None =
 
 def test_one_command_makes_what_is_missing_and_nothing_twice(tmp_path: Path) -> None:
     """A token, a password and their modes; the second time they stay, and docker is called with what was given."""
-    for name in ("docker", "fleet.py"):
-        copy = shutil.copytree if name == "docker" else shutil.copy
-        copy(ROOT / "deploy" / name, tmp_path / name)
+    docker = tmp_path / "deploy/docker"
+    for name in ("docker", "fleet"):
+        shutil.copytree(ROOT / "deploy" / name, tmp_path / "deploy" / name)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/docker").write_text('#!/bin/sh\necho "$@"\n', encoding="ascii")
     (tmp_path / "bin/docker").chmod(0o755)
-    secrets = [tmp_path / "docker/.env", tmp_path / "docker/auth/auth.yml"]
-    told = tmp_path / "docker/alertmanager/alertmanager.yml"
+    secrets = [docker / ".env", docker / "auth/auth.yml"]
+    told = docker / "alertmanager/alertmanager.yml"
 
     def up(*arguments: str) -> str:
         done = subprocess.run(
-            [str(tmp_path / "docker/up.sh"), *arguments], env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"},
+            [str(docker / "up.sh"), *arguments], env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"},
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert 0 == done.returncode, done.stderr
@@ -186,10 +188,10 @@ def test_one_command_makes_what_is_missing_and_nothing_twice(tmp_path: Path) -> 
     assert 0o644 == told.stat().st_mode & 0o777  # another user's inside
     told.write_text("mine", encoding="ascii")
     assert [0o600, 0o600] == [file.stat().st_mode & 0o777 for file in secrets]
-    assert f"compose -f {tmp_path}/docker/compose.yaml up -d" in first
+    assert f"compose -f {docker}/compose.yaml -f {docker}/compose.tls.yaml up -d" in first
     assert not any(line.partition(b"=")[2].decode() in first for line in made[0].splitlines())
     second = up("--cluster", "--profile", "logs")
-    assert f"compose -f {tmp_path}/docker/compose.cluster.yaml --profile logs up -d" in second
+    assert f"compose -f {docker}/compose.cluster.yaml -f {docker}/compose.tls.yaml --profile logs up -d" in second
     assert made == [file.read_bytes() for file in secrets]
     assert "mine" == told.read_text(encoding="ascii")
 

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from common import config
-from deploy import fleet
+from deploy.fleet import __main__ as fleet
+from deploy.fleet import vmauth
 from tests.harness import ROOT
 
 
@@ -25,11 +26,11 @@ def users(folder: Path) -> dict[str, dict[str, object]]:
 
 
 @pytest.mark.parametrize(
-    ("form", "example"), [(fleet.SINGLE, "auth.example.yml"), (fleet.CLUSTER, "auth.cluster.example.yml")]
+    ("form", "example"), [(vmauth.SINGLE, "auth.example.yml"), (vmauth.CLUSTER, "auth.cluster.example.yml")]
 )
 def test_the_examples_are_what_the_command_writes(form: str, example: str) -> None:
     """Whoever starts with the example has the isolation too."""
-    expected = fleet.HEAD + form.format(id="belabox-001", token="change-me")
+    expected = vmauth.HEAD + form.format(id="belabox-001", token="change-me")
     assert expected == (ROOT / "deploy/docker" / example).read_text(encoding="utf-8")
 
 
