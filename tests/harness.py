@@ -13,13 +13,16 @@ import sqlite3
 import subprocess
 import sys
 import time
+import xmlrpc.client
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from supervisor.xmlrpc import SupervisorTransport
 
 from tests.patience import Patience
 
@@ -65,6 +68,7 @@ class Pipeline:
     def __init__(self, run_dir: Path, url: str = "", environment: Mapping[str, str] | None = None) -> None:
         self.run_dir = run_dir
         self.database = run_dir / "metrics.db"
+        self._control = run_dir / "supervisor.sock"
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("BELABOX_")},
             "RUN_DIR": str(run_dir),
@@ -132,26 +136,33 @@ class Pipeline:
         done = subprocess.run(
             [
                 sys.executable, "-m", "supervisor.supervisorctl",
-                "-c", str(ROOT / "supervisord.conf"), "-s", f"unix://{self.run_dir}/supervisor.sock", *arguments,
+                "-c", str(ROOT / "supervisord.conf"), "-s", f"unix://{self._control}", *arguments,
             ],
             cwd=ROOT, capture_output=True, text=True, timeout=HANGS_S, check=False, env=self._environment,
         )  # fmt: skip
         return done.stdout + done.stderr
 
+    def programs(self) -> dict[str, dict[str, Any]]:
+        """Return what supervisord says of each program by name, with its group; nothing while it does not answer."""
+        control = SupervisorTransport(serverurl=f"unix://{self._control}")
+        try:
+            with xmlrpc.client.ServerProxy("http://localhost", control) as supervisord:
+                rows: Any = supervisord.supervisor.getAllProcessInfo()
+        except (OSError, HTTPException, xmlrpc.client.Error):
+            return {}
+        return {row["name"] if row["name"] == row["group"] else f"{row['group']}:{row['name']}": row for row in rows}
+
     def pid(self, program: str) -> int:
-        """Return the process id of a running program, 0 if it does not run."""
-        text = self.supervisorctl("pid", program).strip()
-        return int(text) if text.isdecimal() else 0
+        """Return the process id of a program, 0 if it does not run."""
+        return int(self.programs().get(program, {}).get("pid", 0))
 
     def states(self) -> dict[str, str]:
         """Return supervisord's state of each program by name."""
-        rows = (line.split() for line in self.supervisorctl("status").splitlines())
-        return {row[0]: row[1] for row in rows if len(row) > 1}
+        return {name: row["statename"] for name, row in self.programs().items()}
 
     def pids(self) -> dict[str, int]:
-        """Return the process id of each program that runs, by name, with its group."""
-        rows = [line.split() for line in self.supervisorctl("status").splitlines()]
-        return {row[0]: int(row[3].rstrip(",")) for row in rows if "RUNNING" in row}
+        """Return the process id of each program that runs, by name."""
+        return {name: row["pid"] for name, row in self.programs().items() if row["statename"] == "RUNNING"}
 
     def all_running(self) -> bool:
         """Tell whether every process is up."""
@@ -216,4 +227,4 @@ class Pipeline:
     def _answers(self) -> bool:
         if self._process is not None and self._process.poll() is not None:
             pytest.fail((self.run_dir / "run.out").read_text(encoding="utf-8"))
-        return "RUNNING" in self.supervisorctl("status")
+        return bool(self.programs())
