@@ -37,13 +37,14 @@ Result = TypeVar("Result")
 def wait_for(what: str, probe: Callable[[], Result], timeout_s: float = 30.0) -> Result:
     """Return the first true result of a probe; fail with its last one when the time is over."""
     patience = Patience(timeout_s)
-    result = probe()
-    while not result:
+    while True:
+        began_s = time.monotonic()
+        result = probe()
+        if result:
+            return result
         if patience.is_over():
             pytest.fail(f"waited {timeout_s:g} s for {what}; last: {result!r}")
-        time.sleep(0.05)
-        result = probe()
-    return result
+        time.sleep(max(0.05, 2 * (time.monotonic() - began_s)))  # what is waited for has most of the core
 
 
 def require(command: str) -> str:
@@ -142,12 +143,16 @@ class Pipeline:
         )  # fmt: skip
         return done.stdout + done.stderr
 
+    def ask(self, method: str, *arguments: str) -> Any:
+        """Have supervisord do something, by the call that `supervisorctl` makes; return its answer."""
+        control = SupervisorTransport(serverurl=f"unix://{self._control}")
+        with xmlrpc.client.ServerProxy("http://localhost", control) as supervisord:
+            return getattr(supervisord.supervisor, method)(*arguments)
+
     def programs(self) -> dict[str, dict[str, Any]]:
         """Return what supervisord says of each program by name, with its group; nothing while it does not answer."""
-        control = SupervisorTransport(serverurl=f"unix://{self._control}")
         try:
-            with xmlrpc.client.ServerProxy("http://localhost", control) as supervisord:
-                rows: Any = supervisord.supervisor.getAllProcessInfo()
+            rows = self.ask("getAllProcessInfo")
         except (OSError, HTTPException, xmlrpc.client.Error):
             return {}
         return {row["name"] if row["name"] == row["group"] else f"{row['group']}:{row['name']}": row for row in rows}

@@ -139,10 +139,10 @@ class Store:
             found = [s for s in self._series.values() if matches(s.labels)]
             return sorted(found, key=lambda series: sorted(series.labels.items()))
 
-    def samples(self) -> list[StoredSample]:
-        """Return every sample, series by series."""
+    def samples(self, name: str = "") -> list[StoredSample]:
+        """Return every sample, or those of one name, series by series."""
         with self.lock:
-            return [x for s in self.select(lambda _: True) for x in s.samples()]
+            return [x for s in self.select(lambda labels: name in {"", labels.get(NAME)}) for x in s.samples()]
 
     def forget_since(self, received_s: float) -> None:
         """Lose what arrived at `received_s` or later, as a crash does."""

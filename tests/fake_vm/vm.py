@@ -110,9 +110,9 @@ class FakeVm:
         """Crash: lose the samples of the last seconds (None: all), start anew."""
         self.core.forget(last_s)
 
-    def samples(self) -> list[StoredSample]:
-        """Return every (series, millisecond) with its receipts, series by series."""
-        return self.core.store.samples()
+    def samples(self, name: str = "") -> list[StoredSample]:
+        """Return every (series, millisecond) with its receipts, or those of one name, series by series."""
+        return self.core.store.samples(name)
 
     def requests(self) -> list[ImportRequest]:
         """Return the import requests so far, in order of their answers."""

@@ -78,7 +78,7 @@ def main() -> None:
             assert pids == {stage: pipeline.pid(stage) for stage in PROCESSES}, "a hang was taken for a fault"
             names.answering.set()
             wait_for("samples", lambda: arrived(vm), 60)
-            pipeline.supervisorctl("stop", "oracle")
+            pipeline.ask("stopProcess", "oracle")
             wait_for("all of them", lambda: oracle.published(ledger) <= arrived(vm).keys(), 60)
             assert set(arrived(vm).values()) == {1}
             print(f"{len(arrived(vm))} samples, {names.asked} questions, uploader: {pipeline.health()[1]['uploader']}")

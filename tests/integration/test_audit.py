@@ -33,7 +33,7 @@ def test_server_that_accepts_and_forgets_gets_everything_again(run_dir: Path, ha
         vm.script([{"swallow": True, "repeat": SWALLOWED}])
         with pipeline:
             wait_for("the server to behave", lambda: vm.steps_left == 0)
-            pipeline.supervisorctl("stop", "oracle")
+            pipeline.ask("stopProcess", "oracle")
             expected = oracle.published(ledger)
             wait_for("everything at the server", lambda: expected <= arrived(vm).keys(), 60)
             assert "missing at the server, sent again" in pipeline.log("buffer")
@@ -51,7 +51,7 @@ def test_server_that_only_takes_uploads_is_said_to_be_unverifiable(run_dir: Path
         pipeline.add_program("oracle", f"{sys.executable} -m tests.oracle --age 600 --ledger {run_dir / 'ledger'}")
         with pipeline:
             wait_for("samples flowing", lambda: arrived(vm))
-            pipeline.supervisorctl("stop", "oracle")  # the span of its samples is over now
+            pipeline.ask("stopProcess", "oracle")  # the span of its samples is over now
             wait_for(
                 "health to say so", lambda: "not possible" in str(pipeline.health()[1]["uploader"].get("audit")), 60
             )
@@ -70,7 +70,7 @@ def test_real_server_killed_after_its_acknowledgement_gets_its_last_seconds_agai
         wait_for("samples flowing", lambda: len(server.values(name)) > 200)
         server.kill(signal.SIGKILL)
         server.start()
-        pipeline.supervisorctl("stop", "oracle")
+        pipeline.ask("stopProcess", "oracle")
         expected = oracle.published(ledger)
         wait_for("everything at the server", lambda: expected <= server.values(name).keys(), 60)
         assert "the server was restarted" in pipeline.log("buffer")
@@ -101,7 +101,7 @@ def test_server_that_comes_back_with_less_gets_again_what_was_verified(
         if has_backup:
             server.back_up()
             wait_for("samples that are not in the backup", lambda: len(server.values(name)) > 200)
-        pipeline.supervisorctl("stop", "oracle")
+        pipeline.ask("stopProcess", "oracle")
         expected = oracle.published(ledger)
         wait_for("everything verified", lambda: is_verified(pipeline, expected))
         server.roll_back()
@@ -122,9 +122,9 @@ def test_without_the_dedup_flag_a_lost_answer_costs_one_chunk(run_dir: Path, has
             vm.script([{"delay_s": 2}])  # stored after the delay, when nobody waits for the answer any more
             wait_for("the slow answer", lambda: vm.steps_left == 0)
             pipeline.kill("shipper")
-            pipeline.supervisorctl("stop", "oracle")
+            pipeline.ask("stopProcess", "oracle")
             expected = oracle.published(ledger)
             wait_for("everything at the server", lambda: expected <= arrived(vm).keys(), 60)
             name = oracle.METRIC.replace(".", "_")
-            times = [sample.received_count for sample in vm.samples() if sample.name == name]
+            times = [sample.received_count for sample in vm.samples(name)]
             assert max(times) <= 2

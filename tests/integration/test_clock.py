@@ -29,7 +29,7 @@ def shift(run_dir: Path) -> ShiftedClock:
 def times_ms(vm: FakeVm) -> list[int]:
     """Return the timestamps of the oracle's samples at the server."""
     name = oracle.METRIC.replace(".", "_")
-    return [sample.timestamp_ms for sample in vm.samples() if sample.name == name]
+    return [sample.timestamp_ms for sample in vm.samples(name)]
 
 
 def flowing(vm: FakeVm, least: int) -> None:
@@ -52,7 +52,7 @@ def frozen(pipeline: Pipeline, vm: FakeVm) -> bool:
 
 def settle(pipeline: Pipeline, vm: FakeVm, ledger: Path) -> None:
     """Stop the oracle, wait for everything, and count."""
-    pipeline.supervisorctl("stop", "oracle")
+    pipeline.ask("stopProcess", "oracle")
     expected = oracle.published(ledger)
     wait_for("everything at the server", lambda: expected <= arrived(vm).keys(), 60)
     assert {number for number, times in arrived(vm).items() if times != 1} == set()
@@ -105,12 +105,12 @@ def test_clock_that_jumps_back_an_hour(run_dir: Path, shift: ShiftedClock, quick
         with pipeline:
             flowing(vm, 200)
             if stopped:
-                pipeline.supervisorctl("stop", stopped)
+                pipeline.ask("stopProcess", stopped)
             shift.set(-HOUR_MS, synchronised=True)
             before = len(oracle.published(ledger))
             wait_for("samples after the step", lambda: len(oracle.published(ledger)) > before + 100)
             if stopped:
-                pipeline.supervisorctl("start", stopped)
+                pipeline.ask("startProcess", stopped)
             settle(pipeline, vm, ledger)
         assert max(times_ms(vm)) <= time.time_ns() // 1_000_000 + 1_000
         assert min(times_ms(vm)) < time.time_ns() // 1_000_000 - HOUR_MS + 120_000

@@ -142,9 +142,9 @@ def test_what_happens_to_the_recorder_is_seen(run_dir: Path, vm: FakeVm, quick: 
         browser.get(address(pipeline))
         wait_well(browser)
         for stage in ("buffer", "collectors:system"):
-            pipeline.supervisorctl("stop", stage)
+            pipeline.ask("stopProcess", stage)
             wait_told(browser, f"{stage.rpartition(':')[2].capitalize()}: stopped")
-            pipeline.supervisorctl("start", stage)
+            pipeline.ask("startProcess", stage)
             wait_well(browser)
         assert [] == complaints(browser)
         device_gone(pipeline, browser)
@@ -170,7 +170,7 @@ def device_gone(pipeline: Pipeline, browser: Chrome) -> None:
     wait_for("the page to be live", lambda: text(browser, "#connection") == "live")
     wait_for("a kept picture", lambda: browser.execute_script("return localStorage.length"))
     assert {"installabilityErrors": []} == browser.execute_cdp_cmd("Page.getInstallabilityErrors", {})
-    pipeline.supervisorctl("stop", "healthd")
+    pipeline.ask("stopProcess", "healthd")
     for is_opened_again in (False, True):
         if is_opened_again:
             browser.refresh()  # the shell is the browser's, and what was heard last is there
@@ -178,7 +178,7 @@ def device_gone(pipeline: Pipeline, browser: Chrome) -> None:
         assert "not reachable since" in text(browser, "#connection")
         assert browser.execute_script("return document.body.classList.contains('lost')")
         assert text(browser, "#device-tiles dd")
-    pipeline.supervisorctl("start", "healthd")
+    pipeline.ask("startProcess", "healthd")
     wait_for("the device again", lambda: text(browser, "#connection") == "live", 60)
 
 

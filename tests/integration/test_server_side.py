@@ -86,7 +86,7 @@ def test_a_cluster_behind_its_vmauth(run_dir: Path, vm: FakeVm, quick: dict[str,
         try:
             with pipeline:
                 wait_for("samples", lambda: arrived(vm))
-                pipeline.supervisorctl("stop", "oracle")
+                pipeline.ask("stopProcess", "oracle")
                 wait_for("all of them", lambda: oracle.published(ledger) <= arrived(vm).keys())
                 verified = "SELECT count(*) FROM windows WHERE state = 1"
                 wait_for("an audit", lambda: pipeline.rows(verified)[0][0] > 0, 60)

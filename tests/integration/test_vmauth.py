@@ -154,7 +154,7 @@ def test_each_refusal_is_named_and_loses_nothing(
         assert "wrong" not in str(pipeline.health()[1])
         token.write_text(TOKEN, encoding="ascii")
         wait_flowing()
-        pipeline.supervisorctl("stop", "oracle")
+        pipeline.ask("stopProcess", "oracle")
         expected = oracle.published(ledger)
         wait_for("everything at the server", lambda: expected <= arrived(), 60)
     assert dict.fromkeys(expected, 1) == dict(server.values(oracle.METRIC.replace(".", "_")))
