@@ -183,12 +183,13 @@ class AuditOperations:
             "missing at the server, sent again", start_ms=start_ms, series=len(missing), count=requeued
         )
         if not self._recheck.is_known(start_ms):
-            self._report(start_ms, f"{requeued} samples of {len(missing)} series were missing and are sent again")
+            text = f"{requeued} uploaded samples of {len(missing)} series are missing at the server, and are sent again"
+            self._report(start_ms, text)
         self._service.instruments.count("storage.requeued_samples_total", requeued)
         return requeued
 
     def _report(self, start_ms: int, what: str) -> None:
-        self._service.event(Event("samples_missing", f"uploaded, of {_utc(start_ms)}: {what}"))
+        self._service.event(Event("samples_missing", f"five minutes from {_utc(start_ms)}: {what}"))
 
     def _show(self) -> None:
         text = self._store.progress.get_text(WITHHELD) if self._store.withheld else None

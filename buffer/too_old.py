@@ -53,4 +53,4 @@ class TooOld:
         self._service.log.warning("older than the server keeps, in quarantine", count=count, retention=days)
         if not self._reported:
             text = f"samples older than the {days} that the server keeps were not sent; they stay on the device"
-            self._service.event(Event("samples_refused", text))
+            self._service.event(Event("samples_too_old", text))

@@ -12,7 +12,6 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -59,18 +58,6 @@ def get(url: str, timeout_s: float, *, headers: Mapping[str, str] | None = None,
                 return WebPage(response.status, _body(response), cookie)
     except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
         raise WebError(_why(error)) from error
-
-
-def ok_text(url: str, timeout_s: float, *, headers: Mapping[str, str] | None = None, interface: str = "") -> str:
-    """Ask once, as `get`; return the text of a 200.
-
-    Raises:
-        WebError: there is no answer, or one with another status.
-    """
-    answer = get(url, timeout_s, headers=headers, interface=interface)
-    if answer.status != HTTPStatus.OK:
-        raise WebError(f"answers {answer.status}")
-    return answer.text
 
 
 def _dial(parts: SplitResult, port: int, deadline_s: float, interface: str) -> socket.socket:

@@ -112,6 +112,9 @@ KINDS: dict[str, Kind] = {
         WARNING, "Another process keeps a read transaction open: the write-ahead log grows and cannot be emptied."
     ),
     "database_free": Kind(INFO, "The write-ahead log can be emptied again.", clears="database_held"),
+    "database_file_lost": Kind(
+        ERROR, "The database file was deleted or replaced while in use; its content was copied back to its path."
+    ),
     "database_replaced": Kind(ERROR, "A damaged database was renamed, and a new one created."),
     "database_salvaged": Kind(
         INFO, "The readable rows of a damaged database were copied into the new one.", clears="database_replaced"
@@ -125,6 +128,7 @@ KINDS: dict[str, Kind] = {
     "budget_reached": Kind(WARNING, "So much of the data quota (`remote.budget`) is used that some priorities wait."),
     "budget_renewed": Kind(INFO, "All priorities are uploaded again.", clears="budget_reached"),
     "samples_refused": Kind(ERROR, "The server refused samples for good; they stay on the device."),
+    "samples_too_old": Kind(WARNING, "Samples older than the server keeps any were not sent; they stay on the device."),
     "samples_missing": Kind(
         ERROR, "The server does not have samples that it had accepted; the text says what was done about it."
     ),

@@ -30,12 +30,12 @@ class Notify:
         self._is_ready = False
         self._said = ""
 
-    def lives(self) -> None:
+    def ping_watchdog(self) -> None:
         """Say that this process' loop turns, if systemd watches this process itself."""
         if self._is_own:
             self._send("WATCHDOG=1")
 
-    def moving(self, status: str) -> None:
+    def report_progress(self, status: str) -> None:
         """Notify systemd that samples are being committed."""
         words = ["WATCHDOG=1"]
         if not self._is_ready:
@@ -48,7 +48,7 @@ class Notify:
             words.append(f"STATUS={status[:STATUS_CHARACTERS]}")
         self._send("\n".join(words))
 
-    def leave(self) -> None:
+    def disarm_watchdog(self) -> None:
         """Turn systemd's watchdog off: healthd was stopped, the service goes on. STOPPING=1 would end all of it."""
         self._send("WATCHDOG_USEC=0")
 

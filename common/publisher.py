@@ -106,10 +106,6 @@ class Publisher:
             self._enter(kept, timestamp_ms, urgent or is_news, producer or self._producer)
         self._flush()
 
-    def heartbeat(self, heartbeat: wire.Heartbeat) -> None:
-        """Send a heartbeat; it is lost if nobody subscribes, and the next one carries the same."""
-        send_heartbeat(self.socket, heartbeat)
-
     def receive(self) -> None:
         """Handle all messages that arrived on the socket: acks and (un)subscriptions."""
         while True:

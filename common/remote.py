@@ -82,9 +82,14 @@ class Audit:
     query_url: str = key(
         url(optional=True), "", "empty: /api/v1/query of the server in remote.url; a cluster's vmselect"
     )
-    interval_s: float = key(duration(1, 86_400), "1m", "how often a closed span is looked for", name="interval")
+    interval_s: float = key(
+        duration(1, 86_400), "1m", "how often the audit looks for a finished window", name="interval"
+    )
     grace_s: float = key(
-        duration(1, 86_400), "60s", "what was acknowledged this long ago survives the server's death", name="grace"
+        duration(1, 86_400),
+        "60s",
+        "how long after its answer the server is taken to have a sample on disk",
+        name="grace",
     )
 
 
@@ -94,9 +99,12 @@ class Backfill:
 
     enabled: bool = key(boolean(), "true", "false: they stay on the device")
     bandwidth_percent: float = key(
-        number(1, 100, unit="%"), "20%", "share of the measured uplink they may fill", name="bandwidth_limit"
+        number(1, 100, unit="%"),
+        "20%",
+        "share of the measured uplink that the backfill may use",
+        name="bandwidth_limit",
     )
-    requests_per_s: float = key(number(0.01, 1000, unit="/s"), "1/s", "requests with them", name="rate_limit")
+    requests_per_s: float = key(number(0.01, 1000, unit="/s"), "1/s", "requests of the backfill", name="rate_limit")
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ class Service:
         if self.is_orphan:
             self.log.warning("supervisord is gone, ends")
             self.loop.stop()
-        self._notify.lives()
+        self._notify.ping_watchdog()
         self.beat()
 
     def _ignore_subscriptions(self) -> None:

@@ -118,9 +118,12 @@ class Storage:
     )
     commit_samples: int = key(integer(1, 100_000), "1000", "commit at once when this many wait")
     wal_checkpoint_interval_s: float = key(
-        duration(1, 86_400), "1h", "how often the write-ahead log is folded in", name="wal_checkpoint_interval"
+        duration(1, 86_400),
+        "1h",
+        "how often the write-ahead log is copied into the database",
+        name="wal_checkpoint_interval",
     )
-    wal_checkpoint_size_mb: int = key(integer(1, 4096), "64", "fold it in when it exceeds this")
+    wal_checkpoint_size_mb: int = key(integer(1, 4096), "64", "copy it when it exceeds this")
     cache_size: int = key(size(64 * 1024, 1 << 30), "2MB", "SQLite page cache", fixed=True)
     mmap_size: int = key(
         size(0, 1 << 34), "0", "SQLite memory map; resident pages count as this process's memory", fixed=True

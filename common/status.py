@@ -141,7 +141,9 @@ class ShipperStatus:
         _map, "upload interval of each priority in seconds, and which of them are set in remote.priority"
     )
     last_upload_ms: int | None = _field(_number, "last time that the server accepted samples")
-    last_current_ms: int | None = _field(_number, "last time that no sample had waited longer than its lane's interval")
+    last_current_ms: int | None = _field(
+        _number, "last time that something was accepted, or that nothing had waited longer than its lane's interval"
+    )
     metrics_uploaded: int = _field(_number, "samples that the server accepted since the start", default=0)
     upload_failures: int = _field(_number, "requests that failed since the start", default=0)
     pending: list[int] | None = _field(_counts, "samples that are not uploaded, by priority")

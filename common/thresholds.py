@@ -7,7 +7,6 @@ threshold moves both colours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -183,8 +182,3 @@ def is_clear(threshold: Threshold, value: float, at: float) -> bool:
     """Return whether a value has given back enough for its alert to be over."""
     margin = round(CLEARS_AT * at, 9)  # 1.1 times 100 is 110, not a little more
     return value <= at - margin if threshold.above else value >= at + margin
-
-
-def worst(levels: Iterator[str]) -> str:
-    """Return the worst of some levels, ok where there is none."""
-    return max(levels, key=RANKS.__getitem__, default=OK) or OK

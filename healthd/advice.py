@@ -137,7 +137,7 @@ RECORDER = {
     "configuration": Advice(
         "a key of the configuration is wrong, or the page's token file",
         "Processes that need what is wrong have not started. This page shows what is wrong, on this device alone.",
-        "`belabox-metrics check FILE` names each wrong key. Mend them, then restart belabox-metrics.",
+        "`belabox-metrics check FILE` names each wrong key. Fix them, then restart belabox-metrics.",
     ),
     "crashes": Advice(
         "a process has ended by a bug twice or more in ten minutes",
@@ -168,7 +168,7 @@ RECORDER = {
         "Let the token write under this device's `device.id` (vmauth: extra_label); the rest happens by itself.",
     ),
     "duplicate": Advice(
-        "another device sends under this device's id, as of a copied card",
+        "another device sends under this device's id, for example after a card was copied",
         "At the server the samples of both are one: every graph jumps between them.",
         "Give each device its own `device.id` and token.",
     ),
@@ -178,7 +178,7 @@ RECORDER = {
         "Check why the server lost it. Older data is in the folder `archive` beside the database.",
     ),
     "pending": Advice(
-        "more than 5,000 (degraded) or 20,000 (error) samples are overdue",
+        "more samples are overdue than `health.degraded_threshold` or `health.error_threshold` allows",
         "The uplink carries less data than is recorded, or was down for a long time.",
         "Wait for a better uplink; raise remote.budget or the intervals.",
     ),

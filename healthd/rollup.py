@@ -235,10 +235,14 @@ def _uploads(known: Snapshot, limits: Limits, due: int | None, now_s: float) -> 
             yield "uploader", ERROR, "late", text + said
         elif age_s > limits.degraded_age_s:
             yield "uploader", DEGRADED, "late", f"nothing uploaded for {limits.degraded_age_s:g} s{said}"
-    lost = known.buffer.lost_at_server
-    if lost:
-        yield "uploader", DEGRADED, "server_lost", lost
-    elif due is not None and due > limits.error_pending_alone:
+    if known.buffer.lost_at_server:  # what is sent again is overdue by nature: the number says nothing about the uplink
+        yield "uploader", DEGRADED, "server_lost", known.buffer.lost_at_server
+    else:
+        yield from _backlog(limits, due)
+
+
+def _backlog(limits: Limits, due: int | None) -> Iterator[_Found]:
+    if due is not None and due > limits.error_pending_alone:
         yield "uploader", ERROR, "pending", f"more than {limits.error_pending_alone} samples due"
     elif due is not None and due > limits.degraded_pending:
         yield "uploader", DEGRADED, "pending", f"more than {limits.degraded_pending} samples due"

@@ -174,7 +174,7 @@ class Healthd:
     def close(self) -> None:
         """Close the HTTP server and all sockets."""
         if self._service.loop.stopping:  # not by a bug: then systemd watches on until it is back
-            self._notify.leave()
+            self._notify.disarm_watchdog()
         self.listener.close()
         self.feed.close()
         self._socket.close(linger=0)
@@ -218,7 +218,7 @@ class Healthd:
         moves = heard_s is not None and now_s - heard_s <= max(MOVES_S, 3 * health.self_metrics_interval_s)
         buffer = self._verdict.conditions.get("buffer")
         if moves or (buffer is not None and buffer.state == "stopped"):
-            self._notify.moving(f"{self._verdict.status}: {len(self._verdict.reasons)} reasons")
+            self._notify.report_progress(f"{self._verdict.status}: {len(self._verdict.reasons)} reasons")
 
     def _known(self) -> Snapshot:
         return Snapshot(self._started_s, dict(self._heartbeats.beats), self._polling.supervision)

@@ -40,9 +40,6 @@ class BufferConnection:
         run_dir: where `drain.ipc` is.
         stopping: tells whether the process is to end; a wait ends then.
         reply_timeout_s: the longest wait.
-
-    Attributes:
-        ignored: messages that were no reply to what was asked.
     """
 
     def __init__(self, run_dir: Path, stopping: Callable[[], bool], reply_timeout_s: float = REPLY_TIMEOUT_S) -> None:
@@ -50,7 +47,6 @@ class BufferConnection:
         self._stopping = stopping
         self._reply_timeout_s = reply_timeout_s
         self._numbers = count(1)
-        self.ignored = 0
         self._socket = self._connected()
 
     def ask(self, operation: str, **fields: Any) -> dict[str, Any]:
@@ -111,10 +107,7 @@ class BufferConnection:
             reply = wire.unpack(frames[-1])
         except wire.WireError:
             reply = {}
-        if reply.get("id") == number:
-            return reply
-        self.ignored += 1
-        return None
+        return reply if reply.get("id") == number else None
 
 
 def wake_ups(run_dir: Path) -> zmq.Socket[bytes]:

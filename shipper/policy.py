@@ -4,7 +4,7 @@
 |---|---|---|---|---|
 | accepted | none | 4 times larger while behind | degraded when slow; back after 3 good ones | |
 | body refused (400, 413, 422) | none | half, where it was too large | | the upload looks for the sample at fault |
-| try later (429, 503, no answer); not the server | 5, 15, 45, 60 s or what it asks for | small, where no answer came | 3 in a row: degraded; 5 min: offline | after its attempts the chunk is pending again |
+| try later (429, 503, no answer); not the server | the longer of 5, 15, 45, 60 s and Retry-After (at most 1 h) | small, where no answer came | 3 in a row: degraded; 5 min: offline | after its attempts the chunk is pending again |
 | not welcome (401, 404) | 60 s | | the same | the chunk is pending again at once |
 
 Events: a change of mode, a server that is away for a minute, and its return. The time is an argument, monotonic; the

@@ -180,7 +180,8 @@ class DataQuota:
             return
         self._holding = holding
         kind = "budget_reached" if holding else "budget_renewed"
-        waits = f"priority {', '.join(map(str, holding))} waits" if holding else "every priority goes"
+        waiting = " and ".join(map(str, holding))
+        waits = f"samples of priority {waiting} wait" if holding else "all priorities are uploaded"
         self._report.event(Event(kind, f"{self.quota.share:.0%} of the data budget is used; {waits}"))
 
     def configure(self, limits: remote.Budget) -> None:

@@ -107,7 +107,8 @@ class ClockCheck:
         )
         if large != self._is_large:
             self._is_large = large
-            text = f"this clock is {skew.ms / 1000:+.1f} s against that of {self._shown_url}"
+            side = "ahead of" if skew.ms > 0 else "behind"
+            text = f"this clock is {abs(skew.ms) / 1000:.1f} s {side} that of {self._shown_url}"
             self._report.event(Event("clock_skewed" if large else "clock_agrees", text))
 
 

@@ -53,7 +53,6 @@ class WriteAheadLog:
         frames: how many there are.
         pages: page number to where its newest content begins, of those that SQLite would see.
         hidden: the same, of those that SQLite would not see.
-        damaged: frames that could not be read.
     """
 
     def __init__(self, path: Path, first_frame: int = 0) -> None:
@@ -73,7 +72,6 @@ class WriteAheadLog:
             self._salts = max(first, key=first.count, default=(0, 0))
         self.pages: dict[int, int] = {}
         self.hidden: dict[int, int] = {}
-        self.damaged = 0
 
     def frame(self, number: int) -> Frame:
         """Return the header of a frame, counted from 0."""
@@ -95,7 +93,6 @@ class WriteAheadLog:
                 if self._is_good(number, seed, header):
                     found[header.page] = offset
                 else:
-                    self.damaged += 1
                     found = self.hidden
             seed = header.sums
             if number % FRAMES_PER_TURN == 0:

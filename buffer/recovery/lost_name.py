@@ -92,4 +92,4 @@ class LostName:
             "the database file was deleted or replaced while in use", what=what, path=str(self._store.path)
         )
         text = f"{self._store.path.name} was {what} while it is in use; its content is copied back to its path"
-        self._service.event(Event("database_replaced", text))
+        self._service.event(Event("database_file_lost", text))

@@ -174,7 +174,8 @@ class Rescue:
 
     def _report_progress(self, done: Salvage) -> None:
         file, samples = done.path.name, done.progress.samples
-        self._status.salvage = f"{done.percent:.0f} % of {file} is read: {samples} samples, {done.waiting} of them wait"
+        held = f"; waiting: {done.waiting}" if done.waiting else ""
+        self._status.salvage = f"{done.percent:.0f} % of {file} is read, {samples} samples are copied{held}"
         now_s = time.monotonic()
         if now_s - self._reported_s >= REPORT_EVERY_S:
             self._reported_s = now_s

@@ -3,7 +3,7 @@
 A slice that aggregated what it read would write the aggregate of a series again with each of its samples. So samples
 are read first, their aggregates are written once, series by series, and only then they are deleted. Each transaction
 that writes aggregates notes which samples they hold; after a kill it is enough to delete these and no others. What
-comes late has a greater id, what was pending is listed: neither is in the aggregates, and neither is deleted.
+comes late has a greater id, what stays is listed: neither is in the aggregates, and neither is deleted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from buffer.storage.store import Store
 
 MOST_ROWS = 10_000  # samples held in memory, 3 MB: a minute of the busiest device; it ends with a slice
 MOST_KEPT = 500  # ids in the note
-NOTE = "portion"
+NOTE = "portion"  # the name in files that are in use
 
 
 class Downsampling:
@@ -28,7 +28,7 @@ class Downsampling:
         store: the database.
         after: the key.
         end_ms: end of the window.
-        texts_are_due: what has no mean is deleted too.
+        others_are_due: what is in no aggregate is deleted too: texts, and what the server refused.
 
     Attributes:
         after: key of the last sample that was read.
@@ -36,11 +36,11 @@ class Downsampling:
         aggregated, expired: how many samples become aggregates, and how many are only deleted.
     """
 
-    def __init__(self, store: Store, after: Key, end_ms: int, *, texts_are_due: bool) -> None:
+    def __init__(self, store: Store, after: Key, end_ms: int, *, others_are_due: bool) -> None:
         self._store = store
         self._first = self.after = after
         self._end_ms = end_ms
-        self._texts_are_due = texts_are_due
+        self._others_are_due = others_are_due
         self._top = store.samples.greatest_id()
         self._groups = Groups(MINUTE_MS)
         self._rows: list[StoredSample] = []
@@ -73,10 +73,10 @@ class Downsampling:
         return sorted(self._rows)
 
     def _take(self, row: StoredSample) -> None:
-        if not row.fate.is_pending and has_mean(row.value):
+        if row.fate.is_uploaded and has_mean(row.value):
             self._groups.add(row)
             self.aggregated += 1
-        elif not row.fate.is_pending and self._texts_are_due:
+        elif not row.fate.is_pending and self._others_are_due:
             self.expired += 1
         else:
             self._kept.append(row.id)

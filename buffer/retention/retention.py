@@ -34,7 +34,7 @@ class Cutoffs:
         raw_ms: samples become 1-minute aggregates.
         unverified_ms: uploaded samples count as being at the server, whatever the audit says.
         minute_ms: 1-minute aggregates become 5-minute ones.
-        drop_ms: 5-minute aggregates, texts and events are deleted.
+        drop_ms: 5-minute aggregates, texts, refused samples and events are deleted.
     """
 
     raw_ms: int
@@ -87,7 +87,7 @@ class RetentionRound:
         self._is_audited = is_audited
         self._round: Iterator[None] | None = None
         self._last_round: int | None = None
-        self._looked_at: set[tuple[int, bool]] = set()  # window, and whether its texts were due
+        self._looked_at: set[tuple[int, bool]] = set()  # window, and whether all of it was due
         self._looked_at_since_ms = 0
         self.pace = Pace()
 
@@ -142,10 +142,10 @@ class RetentionRound:
     def _is_settled(self, window_ms: int, cutoffs: Cutoffs) -> bool:
         return window_ms < cutoffs.unverified_ms or self._store.windows.is_verified(window_ms)
 
-    def _downsample_window(self, window_ms: int, texts_are_due: bool) -> Iterator[None]:
+    def _downsample_window(self, window_ms: int, others_are_due: bool) -> Iterator[None]:
         after, is_last = samples.before(window_ms), False
         while not is_last:
-            work = Downsampling(self._store, after, window_ms + WINDOW_MS, texts_are_due=texts_are_due)
+            work = Downsampling(self._store, after, window_ms + WINDOW_MS, others_are_due=others_are_due)
             while work.read(self.pace.rows):
                 yield
             after, is_last = work.after, work.is_last

@@ -28,6 +28,8 @@ ARCHIVE_CHECK_MS = 60_000  # the archive's folders: a system call for each of up
 ROOM_SHARE = 0.01  # of max_size is freed beyond what is needed, so that the next time is not the next check
 LOOKS_PER_SLICE = 500  # spans, one index look-up each: 5 ms from a warm cache
 
+_SHED = {"shed_archive": "archive files", "shed_aggregates": "aggregates", "shed_uploaded": "uploaded samples"}
+
 
 class SizeCap:
     """Keep within `storage.max_size`.
@@ -101,7 +103,7 @@ class SizeCap:
         else:
             yield from self._give_up_rows(now_ms)
         self._log.warning("storage.max_size reached", still_too_much=self._is_too_much(), **self._given_up)
-        amounts = ", ".join(f"{count} {what}" for what, count in self._given_up.items())
+        amounts = ", ".join(f"{count:,} {_described(what)}" for what, count in self._given_up.items())
         self._report(Event("samples_given_up", f"storage.max_size was reached; given up: {amounts or 'nothing'}"))
         self._given_up.clear()
 
@@ -190,3 +192,10 @@ class SizeCap:
         if samples:
             self._instruments.count("storage.lost_samples_total", samples, reason=reason, priority=str(priority))
             self._given_up[f"{reason}_p{priority}"] += samples
+
+
+def _described(what: str) -> str:
+    """Say in words what was given up, from its name in the log."""
+    reason, _, priority = what.rpartition("_p")
+    thinned = ", every other one" if reason == "thinned" else ""
+    return _SHED.get(what, f"samples of priority {priority} that no server has{thinned}")

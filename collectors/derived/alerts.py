@@ -120,7 +120,7 @@ def _counts(sample: Sample) -> bool:
 def _event(threshold: Threshold, value: float, at: float, lasted_s: float, *, raised: bool) -> Event:
     number = f"{_words(threshold)}: {value:.4g} {threshold.unit}"
     if not raised:
-        return Event("alert_cleared", f"{number} again", threshold.alert)
+        return Event("alert_cleared", f"{_words(threshold)} is over: {value:.4g} {threshold.unit}", threshold.alert)
     side, held = "above" if threshold.above else "below", f" for {lasted_s:.0f} s" if lasted_s else ""
     return Event("alert_raised", f"{number}, {side} {at:g}{held}", threshold.alert)
 

@@ -59,14 +59,14 @@ def _by_buffer(cut: Cut) -> str:
     packets = [count / PACKET_BYTES for count in cut.buffered]
     waiting = max(packets[-2:])  # one reading before the cut, one after it
     mean, jitter = fmean(packets[:-1]), pstdev(packets[:-1])
-    lines = (
+    thresholds = (
         ("to the minimum", (mean + jitter) * 4),
         ("10 % at a time", max(LEAST_PACKETS, mean + max(3 * jitter, mean))),
         ("100 kbit/s at a time", max(LEAST_PACKETS, mean + 2.5 * jitter)),
     )
-    for step, line in lines:
-        if waiting > max(line, 1):
-            return f"{step}: {waiting:.0f} packets wait to be sent, its line is at {line:.0f}"
+    for step, threshold in thresholds:
+        if waiting > max(threshold, 1):
+            return f"{step}: {waiting:.0f} packets wait to be sent, the threshold is {threshold:.0f}"
     return ""
 
 

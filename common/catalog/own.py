@@ -54,11 +54,19 @@ OWN = (
         "reason priority",
         "Samples no server has, given up to stay within storage.max_size; reason: thinned or size_cap.",
     ),
-    row("storage.upkeep_slice_seconds", HISTOGRAM, "seconds", "task", "What ingest may have waited for upkeep."),
-    row("storage.upkeep_failures_total", COUNTER, "", "task", "Slices of upkeep that failed and are tried again."),
+    row(
+        "storage.upkeep_slice_seconds",
+        HISTOGRAM,
+        "seconds",
+        "task",
+        "Duration of one slice of retention, for which ingest may have waited.",
+    ),
+    row("storage.upkeep_failures_total", COUNTER, "", "task", "Slices of retention that failed and are tried again."),
     row("storage.requeued_samples_total", COUNTER, "", "", "Uploaded samples that were sent again: not at the server."),
     row("storage.lost_at_server_total", COUNTER, "", "", "Samples that the server lost after they were found there."),
-    row("storage.audit_failures_total", COUNTER, "", "", "Spans that the server lost again and again."),
+    row(
+        "storage.audit_failures_total", COUNTER, "", "", "Audit windows that stayed short of samples after all resends."
+    ),
     row("storage.sync_duration_seconds", HISTOGRAM, "seconds", "", "Duration of one sync of the write-ahead log."),
     row(
         "storage.corruptions_total",

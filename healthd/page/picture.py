@@ -51,11 +51,6 @@ def picture(view: View, latest: Latest, device: Mapping[str, str], now_s: float,
     }
 
 
-def worst(verdicts: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the worst of some verdicts, the first of equals."""
-    return max(verdicts, key=lambda verdict: _RANKS[verdict["level"]])
-
-
 def _stream(stream: StreamVerdict, latest: Latest, now_s: float) -> dict[str, Any]:
     return {
         "id": "stream",

@@ -82,7 +82,6 @@ def test_log_is_read_behind_a_damaged_frame(tmp_path: Path) -> None:
         file.write(b"\xff" * 100)
     reader = WriteAheadLog(log)
     list(reader.read())
-    assert reader.damaged in {1, 2}
     assert reader.hidden
     reader.close()
     assert len(rows_in(tmp_path / "m.db", 8)) == 50 * 11
@@ -96,7 +95,7 @@ def test_frames_of_an_earlier_lap_are_not_read(tmp_path: Path) -> None:
     fill(store, 1, first=50)
     reader = WriteAheadLog(tmp_path / "m.db-wal")
     list(reader.read())
-    assert (len(reader.pages) > 0, {}, 0) == (True, reader.hidden, reader.damaged)
+    assert (True, {}) == (len(reader.pages) > 0, reader.hidden)
     assert not reader.has_commit_after(store._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0])
     reader.close()
 

@@ -122,15 +122,15 @@ def test_pending_samples_are_never_touched(store: Store) -> None:
     assert [0, 0, 4, 0] == store.pending.counts
 
 
-def test_refused_samples_become_aggregates_and_texts_stay_to_the_last_tier(store: Store) -> None:
-    """Neither needs an upload; a text has no mean and is deleted after 30 days."""
+def test_refused_samples_and_texts_stay_as_they_are_to_the_last_tier(store: Store) -> None:
+    """A refused sample can be released for 30 days; a text has no mean. Then both are deleted."""
     times_ms = (NOW_MS - 3 * DAY_MS, NOW_MS - 31 * DAY_MS)
     put(store, [Put(time_ms, 5, 1, REFUSED) for time_ms in times_ms])
     put(store, [Put(time_ms, "h265", 2, LOCAL) for time_ms in times_ms])
     verify(store, *times_ms)
     run(retention(store))
-    assert [(times_ms[0], "h265")] == [(row.timestamp_ms, row.value) for row in aged.samples(store)]
-    assert [times_ms[0]] == [row.start_ms for row in aged.aggregates(store)]
+    assert [(times_ms[0], 5), (times_ms[0], "h265")] == [(row.timestamp_ms, row.value) for row in aged.samples(store)]
+    assert [] == aged.aggregates(store)
 
 
 def test_numbers_without_a_mean_are_kept_like_texts(store: Store) -> None:
@@ -246,7 +246,7 @@ def test_what_comes_between_folding_and_deleting_is_neither_lost_nor_counted_twi
 def test_a_sample_that_comes_while_its_window_is_read_waits_for_the_next_round(store: Store) -> None:
     """It is not among those that the mark says were folded; after a kill it would be folded twice."""
     put(store, [Put(OLD_MS + n, n) for n in range(10)])
-    portion = Downsampling(store, samples.before(OLD_MS), NOW_MS, texts_are_due=False)
+    portion = Downsampling(store, samples.before(OLD_MS), NOW_MS, others_are_due=False)
     assert portion.read(4)
     put(store, [Put(OLD_MS + 8, 100, 2)])
     while portion.read(4):
@@ -262,7 +262,7 @@ def test_a_sample_that_comes_while_its_window_is_read_waits_for_the_next_round(s
 def test_folded_samples_are_deleted_in_order_of_id(store: Store) -> None:
     """As long as the greatest is there, no late sample is given the id of one that was folded."""
     put(store, [Put(OLD_MS + 10 - n, n) for n in range(10)])
-    portion = Downsampling(store, samples.before(OLD_MS), NOW_MS, texts_are_due=False)
+    portion = Downsampling(store, samples.before(OLD_MS), NOW_MS, others_are_due=False)
     portion.read(100)
     assert list(range(1, 11)) == [row.id for row in portion.aggregated_rows()]
 
@@ -271,7 +271,7 @@ def test_killed_between_two_series_only_the_first_is_deleted(store: Store) -> No
     """The samples of a series whose aggregate is not written yet are folded in the next round, once."""
     put(store, [Put(OLD_MS + n, n, 1 + n % 3) for n in range(30)])
     verify(store, OLD_MS)
-    portion = Downsampling(store, samples.before(OLD_MS), NOW_MS, texts_are_due=False)
+    portion = Downsampling(store, samples.before(OLD_MS), NOW_MS, others_are_due=False)
     portion.read(100)
     assert portion.write(1)
     assert [1] == [row.series_id for row in aged.aggregates(store)]

@@ -38,4 +38,4 @@ def test_what_is_older_than_the_server_keeps_is_quarantined_and_counted(
     old = [value for (value,) in query(path, "SELECT value FROM samples WHERE chunk = -1 ORDER BY value")]
     assert [3, 4][: 2 * is_settled] == old
     assert 2 * is_settled == instruments.counter("storage.quarantined_total")
-    assert ["samples_refused"] * is_settled == [event.kind for event in events]
+    assert ["samples_too_old"] * is_settled == [event.kind for event in events]

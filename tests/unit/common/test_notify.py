@@ -27,8 +27,8 @@ def test_ready_once_and_alive_each_time(systemd: tuple[socket.socket, str]) -> N
     listener, name = systemd
     notify = Notify({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "180000000"})
     for status in ("ok", "ok", "degraded"):
-        notify.moving(status)
-    notify.leave()
+        notify.report_progress(status)
+    notify.disarm_watchdog()
     said = [listener.recv(4096).decode().split("\n") for _ in range(4)]
     assert ["WATCHDOG=1", "READY=1", "WATCHDOG_USEC=180000000", "STATUS=ok"] == said[0]
     assert [["WATCHDOG=1"], ["WATCHDOG=1", "STATUS=degraded"], ["WATCHDOG_USEC=0"]] == said[1:]
@@ -38,8 +38,8 @@ def test_a_process_of_its_own_unit_is_watched(systemd: tuple[socket.socket, str]
     """It feeds its watchdog from its loop; a process of supervisord's, whose unit it is not, stays silent."""
     listener, name = systemd
     own, other = ({"NOTIFY_SOCKET": name, "WATCHDOG_PID": str(pid)} for pid in (os.getpid(), os.getppid()))
-    Notify(other).lives()
-    Notify(own).lives()
+    Notify(other).ping_watchdog()
+    Notify(own).ping_watchdog()
     listener.setblocking(False)
     assert (b"WATCHDOG=1", None) == (listener.recv(4096), _more(listener))
 
@@ -53,5 +53,5 @@ def _more(listener: socket.socket) -> bytes | None:
 
 def test_without_systemd_nothing_happens(tmp_path: Path) -> None:
     """Neither without a name nor with one that nobody listens at."""
-    Notify({}).moving("ok")
-    Notify({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).moving("ok")
+    Notify({}).report_progress("ok")
+    Notify({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).report_progress("ok")
