@@ -53,6 +53,7 @@ ADVICE: dict[str, str] = {
     "database_held": "End that process, or its transaction (a `sqlite3` prompt that was left open).",
     "database_file_lost": "Find out what deletes or replaces the file; its folder is this program's alone.",
     "database_replaced": "Check the card or drive; the old file is beside the new one.",
+    "samples_damaged": "Check the storage: `dmesg`, and the card or disk itself.",
     "samples_given_up": "Raise storage.max_size, or fix the uplink.",
     "clock_stepped": "Nothing; samples that were not uploaded yet got their right times.",
     "server_away": "In a dead zone: nothing. Otherwise check the server, the token and the links.",

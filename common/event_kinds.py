@@ -119,6 +119,7 @@ KINDS: dict[str, Kind] = {
     "database_salvaged": Kind(
         INFO, "The readable rows of a damaged database were copied into the new one.", clears="database_replaced"
     ),
+    "samples_damaged": Kind(ERROR, "Samples in damaged databases could not be read and are lost; the text says which."),
     "samples_given_up": Kind(ERROR, "The size limit was reached: the least important samples were deleted."),
     "clock_stepped": Kind(WARNING, "The wall clock jumped; timestamps of samples not uploaded yet were corrected."),
     # the delivery

@@ -14,6 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from buffer.recovery import note
+from buffer.recovery.note import Note
+
 KEPT = 2
 LOG, INDEX, JOURNAL, REPORT = "-wal", "-shm", "-journal", ".json"
 
@@ -31,11 +34,12 @@ class Aside:
         self._database = database
         self._prefix = f"{database.name}.corrupt-"
 
-    def move(self, reason: str, *, foreign: bool = False) -> Path:
+    def move(self, reason: str, known: Note = Note(), *, foreign: bool = False) -> Path:  # noqa: B008 - frozen
         """Move the database aside with its log, and return where it is now.
 
         Args:
             reason: what is wrong with it, for the report.
+            known: what is known of it.
             foreign: it is not ours; it will not be salvaged and never be deleted.
 
         Raises:
@@ -44,6 +48,7 @@ class Aside:
         target = self._new_name()
         if foreign:  # first, so that nobody takes it for one to be salvaged
             self.report(target, {"state": FOREIGN, "reason": reason})
+        note.write(target, known)
         # The log last: when a database is not there, its log is a move that was not finished.
         for suffix in (JOURNAL, "", LOG):
             _rename(beside(self._database, suffix), beside(target, suffix))
@@ -64,7 +69,7 @@ class Aside:
         _sync_directory(last.parent)
         return last
 
-    def copy_log(self) -> Path:
+    def copy_log(self, known: Note) -> Path:
         """Copy the log alone, and return whose log it is now.
 
         Raises:
@@ -76,6 +81,7 @@ class Aside:
             shutil.copyfileobj(source, copy)
             copy.flush()
             os.fdatasync(copy.fileno())
+        note.write(target, known)
         unfinished.replace(beside(target, LOG))
         _sync_directory(target.parent)
         return target
@@ -115,7 +121,7 @@ class Aside:
         done = [path for path in self._all() if self._state(path) == SALVAGED]
         dropped = done[: max(0, len(done) - keep)]
         for path in dropped:
-            for suffix in (JOURNAL, "", LOG, INDEX, REPORT):
+            for suffix in (JOURNAL, "", LOG, INDEX, note.SUFFIX, REPORT):
                 beside(path, suffix).unlink(missing_ok=True)
         return dropped
 

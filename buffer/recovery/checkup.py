@@ -8,14 +8,13 @@ always runs. Fails only for reasons outside of the file: no space, no permission
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 from buffer.recovery.aside import Aside
 from buffer.recovery.frames import WriteAheadLog
+from buffer.recovery.note import Note
 from buffer.recovery.pages import FRACTIONS
-from buffer.recovery.salvage import SalvageProgress
 from buffer.storage import database, errors, migrations
 from buffer.storage.store import Store
 from common.events import Event
@@ -44,25 +43,24 @@ def open_store(service: Service) -> Store:
         service.log.warning("finished moving a damaged database", path=str(path), moved_to=str(moved))
     found = _examine(service)
     if isinstance(found, FileVerdict):
-        replace(service, aside, found)
+        replace(service, aside, found, Note())
         found = _new_store(service)
     for path in aside.take_back(database.is_readable):
         service.log.warning("a file that was moved aside can be read by this version", file=path.name)
     return found
 
 
-def replace(service: Service, aside: Aside, verdict: FileVerdict) -> Path:
-    """Move the database aside and report it.
+def replace(service: Service, aside: Aside, verdict: FileVerdict, known: Note) -> None:
+    """Move the database aside with what is known of it, and report it.
 
     Raises:
         OSError: it cannot be moved.
     """
-    moved = aside.move(verdict.reason, foreign=verdict.foreign)
+    moved = aside.move(verdict.reason, known, foreign=verdict.foreign)
     service.instruments.count("storage.corruptions_total", kind="foreign" if verdict.foreign else "database")
     what = "a file that is not ours was moved aside" if verdict.foreign else "a damaged database was moved aside"
     service.log.error(what, reason=verdict.reason, moved_to=str(moved))
     service.event(Event("database_replaced", f"{what}, to {moved.name}: {verdict.reason}"))
-    return moved
 
 
 def _examine(service: Service) -> Store | FileVerdict:
@@ -70,6 +68,8 @@ def _examine(service: Service) -> Store | FileVerdict:
     path = service.config.settings.storage.path
     unclean = database.size(database.log_of(path)) > 0
     try:
+        if unclean and _are_tables_hidden(path):
+            return FileVerdict("its tables are in the log, behind a damaged frame")
         store = _new_store(service)
         try:
             problem = store.find_damage(unclean=unclean)
@@ -102,20 +102,30 @@ def _new_store(service: Service) -> Store:
     return Store(settings.storage, settings.device.id, progress, settings.clock.sync_wait_s)
 
 
+def _are_tables_hidden(path: Path) -> bool:
+    """Return whether the log holds commits behind a damaged frame and nothing is before it: a new file, to SQLite."""
+    connection = database.DatabaseConnection(str(path))
+    try:
+        return migrations.version(connection) == 0 and _hides_commits(path, database.frames_in_log(connection))
+    finally:
+        database.abandon(connection)
+
+
+def _hides_commits(path: Path, valid_frames: int) -> bool:
+    log = WriteAheadLog(database.log_of(path))
+    try:
+        return log.has_commit_after(valid_frames)
+    finally:
+        log.close()
+
+
 def _keep_hidden_commits(service: Service, store: Store) -> None:
     """Copy a log that holds commits SQLite does not see, behind a damaged or torn frame, before it writes over them."""
     path = service.config.settings.storage.path
     valid = store.frames_in_log()
-    log = WriteAheadLog(database.log_of(path))
-    try:
-        if not log.has_commit_after(valid):
-            return
-    finally:
-        log.close()
-    kept = Aside(path).copy_log()
-    with store.transaction():
-        progress = SalvageProgress(first_frame=valid, shared=store.restore.shared_ids())
-        store.restore.save(kept.name, asdict(progress))
+    if not _hides_commits(path, valid):
+        return
+    kept = Aside(path).copy_log(Note(*store.restore.known(), first_frame=valid))
     store.checkpoint()
     service.instruments.count("storage.corruptions_total", kind="log")
     service.log.warning(

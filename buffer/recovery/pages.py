@@ -17,13 +17,12 @@ from buffer.recovery.frames import PAGE_SIZES, WriteAheadLog, is_page_size, open
 
 Value: TypeAlias = int | float | str | bytes | None
 
-INDEX_INNER, TABLE_INNER, INDEX_LEAF, TABLE_LEAF = 2, 5, 10, 13
+INDEX_INNER, TABLE_INNER, INDEX_LEAF, TABLE_LEAF = RECORDS = 2, 5, 10, 13
 FILE_HEADER = 100  # bytes of page 1 before its page header
 FRACTIONS = b"\x40\x20\x20"  # bytes 21-23 of every file
 MAX_PAGES = 1 << 22  # 16 GiB: a header that says more is damaged
 MAX_PAYLOAD = 1 << 20  # the largest sample on the wire has 45 KB
 SAMPLED_PAGES = 64
-MOST_PAGES = 0.75  # of the pages of records that the best of all sizes has
 MAX_CELLS = 65_536 // 2  # a cell has a pointer of two bytes
 MAX_LAYOUTS = 10_000  # a file of ours has a few hundred; garbage has any number
 
@@ -62,7 +61,8 @@ class File:
         stored = int.from_bytes(self._read(2, 16), "big")
         stored = 65_536 if stored == 1 else stored
         sizes = [stored] if is_page_size(stored) else []
-        self.page_bytes = self._likely({*sizes, self.log.page_bytes, *PAGE_SIZES})
+        # A damaged header may say a wrong one.
+        self.page_bytes = max([*sizes, self.log.page_bytes, *PAGE_SIZES], key=self._share_of_records)
         self._layouts: dict[bytes, _Layout | None] = {}
 
     @property
@@ -102,8 +102,8 @@ class File:
             if count <= self.page_bytes // 4 - 2:
                 yield from struct.unpack_from(f">{count}I", contents[0], 8)
 
-    def records(self, content: bytes, number: int, most: int = MAX_CELLS) -> tuple[list[Record], int] | None:
-        """Return the records in a page and how many cannot be read; None for what is no page of records.
+    def records(self, content: bytes, number: int, most: int = MAX_CELLS) -> list[Record] | None:
+        """Return the records in a page that can be read; None for what is no page of records.
 
         Args:
             content: the page.
@@ -113,14 +113,13 @@ class File:
         start = FILE_HEADER if number == 1 else 0
         kind, count = content[start], int.from_bytes(content[start + 3 : start + 5], "big")
         first = start + (12 if kind in {INDEX_INNER, TABLE_INNER} else 8)
-        if kind not in {INDEX_INNER, TABLE_INNER, INDEX_LEAF, TABLE_LEAF} or first + 2 * count > self.page_bytes:
+        if kind not in RECORDS or first + 2 * count > self.page_bytes:
             return None
         if kind == TABLE_INNER:
-            return [], 0
+            return []
         pointers = struct.unpack_from(f">{count}H", content, first)[:: -(-count // most) or 1]
         mask = self.page_bytes - 1  # as SQLite does
-        found = [record for at in pointers if (record := self._record(content, kind, at & mask)) is not None]
-        return found, len(pointers) - len(found)
+        return [record for at in pointers if (record := self._record(content, kind, at & mask)) is not None]
 
     def close(self) -> None:
         """Close both files."""
@@ -135,23 +134,12 @@ class File:
         header = contents[0][:FILE_HEADER] if contents else b""
         return header if header[21:24] == FRACTIONS else b""
 
-    def _likely(self, sizes: set[int]) -> int:
-        """Return the size that pages have: a damaged header may say a wrong one.
-
-        At half of the right size every second page looks like one of records, at twice of it as many as should.
-        """
-        shares = {size: self._share_of_records(size) for size in sorted(sizes)}
-        enough = MOST_PAGES * max(shares.values())
-        return next(size for size, share in shares.items() if share >= enough)
-
     def _share_of_records(self, size: int) -> float:
-        """Return which share of pages from all over the file holds records, if pages had that size."""
+        """Return which share of pages from all over the file holds records that fill it, if pages had that size."""
         pages = 0 if self._fd is None else os.fstat(self._fd).st_size // size
         step = max(1, pages // SAMPLED_PAGES) | 1  # odd: of each two pages of half the size, either one
-        heads = [self._read(5, number * size) for number in range(1, pages, step)]
-        kinds = (INDEX_INNER, TABLE_INNER, INDEX_LEAF, TABLE_LEAF)
-        found = sum(head[:1] != b"" and head[0] in kinds and int.from_bytes(head[3:5], "big") < size for head in heads)
-        return found / max(1, len(heads))
+        contents = [self._read(size, number * size) for number in range(1, pages, step)]
+        return sum(map(_is_filled, contents)) / max(1, len(contents))
 
     def _record(self, content: bytes, kind: int, pointer: int) -> Record | None:
         try:
@@ -193,6 +181,16 @@ class File:
 
     def _read(self, length: int, offset: int) -> bytes:
         return read_at(self._fd, length, offset)
+
+
+def _is_filled(content: bytes) -> bool:
+    """Return whether a page is one of records up to its end, where the first one is put."""
+    kind, count = content[0], int.from_bytes(content[3:5], "big")
+    first = 12 if kind in {INDEX_INNER, TABLE_INNER} else 8
+    if kind not in RECORDS or not count or first + 2 * count > len(content):
+        return False
+    pointers: tuple[int, ...] = struct.unpack_from(f">{count}H", content, first)
+    return len(content) // 2 <= max(pointers) < len(content)
 
 
 def is_overflow(content: bytes) -> bool:

@@ -7,18 +7,18 @@ copies the rows of the old one. Never fails: missing space or permission is repo
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 from buffer import free_space
 from buffer.recovery import checkup
 from buffer.recovery.aside import FOREIGN, SALVAGED, Aside
 from buffer.recovery.lost_name import LostName
-from buffer.recovery.salvage import Salvage, SalvageProgress
+from buffer.recovery.note import Note
+from buffer.recovery.salvage import Salvage
 from buffer.storage import database, errors
 from buffer.storage.store import Store
+from common import catalog
 from common.events import Event
 from common.service import Service
 from common.status import BufferStatus
@@ -28,6 +28,7 @@ REPLACE_EVERY_S = 10.0  # memory or a card that is broken itself damages the nex
 REST = 2.0  # times the length of a slice, then the next: a third of a core
 RETRY_S = 30.0  # while the disk is full
 REPORT_EVERY_S = 10.0
+LOST_WITH_DATABASE = "samples could be read in no damaged file, and are lost"
 
 
 class Rescue:
@@ -49,8 +50,6 @@ class Rescue:
         self._work: Iterator[None] | None = None
         self._closed = False  # given up, and nothing in its place yet
         self._unfinished = True  # there may be something to be salvaged
-        self._moved: Path | None = None  # and its series are not written down yet
-        self._known: dict[int, Any] = {}
         self._last_s = -REPLACE_EVERY_S
         self._reported_s = 0.0
         for kind in ("database", "log", "foreign", "name"):
@@ -109,15 +108,10 @@ class Rescue:
             self._closed = True
         if damage is not None:
             verdict = checkup.FileVerdict(f"{type(damage).__name__}: {damage}")
-            self._moved = checkup.replace(self._service, self._aside, verdict)
-            self._known = self._store.series.known()
+            checkup.replace(self._service, self._aside, verdict, Note(self._store.series.known()))
             self._store.damage = None
         self._store.open()
         self._closed, self._unfinished = False, True
-        if self._moved is not None:
-            with self._store.transaction():
-                self._store.restore.save(self._moved.name, asdict(SalvageProgress()), self._known)
-            self._moved = None
         self._replaced()
 
     def _slice(self) -> None:
@@ -141,9 +135,12 @@ class Rescue:
 
     def _begin(self) -> bool:
         """Start with the newest file that is not salvaged yet; False where there is none."""
-        waiting = self._aside.unfinished() if self._unfinished else []
-        self._unfinished = bool(waiting)
+        if not self._unfinished:
+            return False
+        waiting = self._aside.unfinished()
         if not waiting:
+            self._count_lost()
+            self._unfinished = False
             return False
         path = waiting[-1]
         self._salvage = Salvage(path, self._store, self._has_room)
@@ -157,20 +154,34 @@ class Rescue:
             "state": SALVAGED if done.is_ours else FOREIGN,
             "samples_salvaged": progress.samples,
             "samples_known": progress.known,
-            "samples_lost_estimate": done.lost,
+            "samples_lost_estimate": done.unnamed,
         }
         database.sync_log(self._store.path)  # the report is on the disk at once; the rows have to be there before
         self._aside.report(done.path, report)
         done.finish()
-        self._service.instruments.count("storage.unsalvaged_samples_total", done.lost)
+        self._service.instruments.count("storage.unsalvaged_samples_total", done.unnamed)
         dropped = self._aside.prune()
         self._service.log.warning(
             "salvage is finished", file=done.path.name, **report, deleted=[path.name for path in dropped]
         )
-        lost = f", about {done.lost} could not be read" if done.lost else ""
+        lost = f", about {done.unnamed} more could not be read" if done.unnamed else ""
         text = f"{done.path.name}: {progress.samples} samples were copied, {progress.known} were there already{lost}"
         self._service.event(Event("database_salvaged", text))
         self._forget()
+
+    def _count_lost(self) -> None:
+        """Report the samples that were in the damaged files and could be read in none of them."""
+        with self._store.transaction():
+            lost = self._store.restore.take_lost()
+        if not lost:
+            return
+        for name, samples in lost.items():
+            labels = {"reason": "damaged", "priority": str(catalog.find(name).priority)}
+            self._service.instruments.count("storage.lost_samples_total", samples, **labels)
+        self._service.log.error(LOST_WITH_DATABASE, count=sum(lost.values()), metrics=lost)
+        most = ", ".join(f"{samples} of {name}" for name, samples in Counter(lost).most_common(5))
+        text = f"{sum(lost.values())} samples could be read in no damaged file: {most}"
+        self._service.event(Event("samples_damaged", text))
 
     def _report_progress(self, done: Salvage) -> None:
         file, samples = done.path.name, done.progress.samples

@@ -2,22 +2,25 @@
 
 Reads the damaged file page by page, writes its samples, series, sessions, checkpoints, events and aggregates to the
 store. Pending samples stay pending, uploaded ones stay uploaded, duplicates are dropped. Each slice is one transaction
-that also stores the progress: a kill costs one slice. While the disk is full, it waits.
+that also stores the progress: a kill costs one slice. While the disk is full, it waits. Then the unique index of the
+samples, which stands in other pages than they do, tells which of them were not there to be copied.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from buffer.pace import SLICE_S, Pace
+from buffer.recovery import note
 from buffer.recovery.pages import File
+from buffer.recovery.row_ids import RowIds
 from buffer.recovery.shapes import recognise
 from buffer.recovery.survey import Survey
 from buffer.storage import errors
-from buffer.storage.found import Found, FoundSample
+from buffer.storage.found import Found, FoundEntry, FoundSample
 from buffer.storage.restore import CheckpointMap, Ids, Row
 from buffer.storage.store import Store
 
@@ -27,24 +30,20 @@ class SalvageProgress:
     """How far a salvage has come; kept in the database.
 
     Attributes:
-        first_frame: frames of the log before this one are in the database in use.
-        shared: highest id by table that means the same in both files.
         shift: what is added to ids of checkpoints, None before they are counted.
         last_checkpoint: highest id of a checkpoint in the damaged file.
         done: pages, in the order of `Survey.worthwhile`.
         samples: put back.
         known: samples that were there already.
-        unreadable: rows that were there and could not be read, or not be put back.
+        orphans: rows that could not be put back because their series is lost.
     """
 
-    first_frame: int = 0
-    shared: dict[str, int] = field(default_factory=dict)
     shift: int | None = None
     last_checkpoint: int = 0
     done: int = 0
     samples: int = 0
     known: int = 0
-    unreadable: int = 0
+    orphans: int = 0
 
 
 class Salvage:
@@ -66,13 +65,16 @@ class Salvage:
         self.path = path
         self._store = store
         self._has_room = has_room
-        stored, self._hints = store.restore.load(path.name)
-        self.progress = SalvageProgress(**stored)
+        self._note = note.read(path)
+        stored = store.restore.load(path.name)
+        known = {field.name for field in fields(SalvageProgress)}
+        self.progress = SalvageProgress(**{name: value for name, value in stored.items() if name in known})
         self.waiting: str | None = None
         self.pace = Pace()
-        self._file = File(path, self.progress.first_frame)
+        self._file = File(path, self._note.first_frame)
         self._survey: Survey | None = None
         self._ids = Ids()
+        self._seen = RowIds()
 
     @property
     def percent(self) -> int:
@@ -86,12 +88,15 @@ class Salvage:
         return found > 0 or (self._survey is not None and bool(self._survey.series))
 
     @property
-    def lost(self) -> int:
-        """Estimate how many samples could not be read: each unreadable page held as many as the others."""
+    def unnamed(self) -> int:
+        """Estimate how many samples are lost that no readable index entry names.
+
+        An unreadable page held as many as the others, but not more than there are ids that were not seen.
+        """
         if self._survey is None:
             return 0
         per_page = (self.progress.samples + self.progress.known) / max(1, self._survey.readable)
-        return self.progress.unreadable + round(per_page * self._survey.unreadable)
+        return self.progress.orphans + min(self._seen.holes, round(per_page * self._survey.unreadable))
 
     def work(self) -> Iterator[None]:
         """Salvage the whole file; yield after each slice.
@@ -101,7 +106,7 @@ class Salvage:
             OSError: the file cannot be read.
         """
         yield from self._file.log.read()
-        self._survey = survey = Survey(self._file, self._hints)
+        self._survey = survey = Survey(self._file, self._note)
         yield from survey.read()
         while not self._commit(self._begin):
             yield
@@ -114,6 +119,8 @@ class Salvage:
                 yield from self._put_back(found)
                 found, began_s = [], time.monotonic()
         yield from self._put_back(found)
+        for number in survey.entries():
+            yield from self._note_missing(number)
 
     def finish(self) -> None:
         """Delete the stored progress; the report beside the file marks it as done."""
@@ -126,6 +133,20 @@ class Salvage:
 
     def _put_back(self, found: list[Found]) -> Iterator[None]:
         while not self._commit(lambda: self._slice(found)):
+            yield
+        yield
+
+    def _note_missing(self, number: int) -> Iterator[None]:
+        """Note the entries of an index page whose samples are not here."""
+        entries = [entry for entry in self._rows(number) if isinstance(entry, FoundEntry)]
+        for entry in entries:
+            self._seen.add(entry.id)
+
+        def write() -> None:
+            with self._store.transaction():
+                self._store.restore.missing(entries, self._ids)
+
+        while not self._commit(write):
             yield
         yield
 
@@ -152,7 +173,7 @@ class Salvage:
                     progress.shift = restore.reserve_checkpoints(survey.last_checkpoint + 1)
                     progress.last_checkpoint = survey.last_checkpoint
                 found = survey.series, survey.sessions.values(), survey.clocks.values()
-                self._ids = restore.references(*found, progress.shared)
+                self._ids = restore.references(*found)
                 restore.unknown_checkpoint(self._checkpoints().unknown, self.path.name)
                 restore.save(self.path.name, asdict(progress))
         except errors.Error:
@@ -162,7 +183,7 @@ class Salvage:
 
     def _slice(self, found: list[Found]) -> None:
         progress = self.progress
-        before = progress.samples, progress.known, progress.unreadable
+        before = progress.samples, progress.known, progress.orphans
         try:
             with self._store.transaction():
                 rows, orphans = self._samples(found)
@@ -170,10 +191,10 @@ class Salvage:
                 self._store.restore.others(found, self._ids, self._checkpoints())
                 progress.samples += change.inserted
                 progress.known += len(rows) - change.inserted
-                progress.unreadable += orphans
+                progress.orphans += orphans
                 self._store.restore.save(self.path.name, asdict(progress))
         except errors.Error:
-            progress.samples, progress.known, progress.unreadable = before
+            progress.samples, progress.known, progress.orphans = before
             self._store.rolled_back()
             raise
         for priority, pending in enumerate(change.pending):
@@ -181,19 +202,21 @@ class Salvage:
 
     def _checkpoints(self) -> CheckpointMap:
         progress = self.progress
-        return CheckpointMap(progress.shift or 0, progress.last_checkpoint, progress.shared.get("chunks", 0))
+        return CheckpointMap(progress.shift or 0, progress.last_checkpoint)
 
     def _samples(self, found: list[Found]) -> tuple[list[Row], int]:
-        """Return the rows of samples, and how many there are whose series is lost."""
-        checkpoints = self._checkpoints()
-        rows = [self._ids.row(one, checkpoints) for one in found if isinstance(one, FoundSample)]
-        kept = [row for row in rows if row is not None]
-        return kept, len(rows) - len(kept)
+        """Return the rows of samples, and how many more there are whose series is lost."""
+        checkpoints, rows, orphans = self._checkpoints(), [], 0
+        for one in found:
+            if isinstance(one, FoundSample):
+                row, is_new = self._ids.row(one, checkpoints), self._seen.add(one.id)
+                orphans += row is None and is_new
+                rows += [] if row is None else [row]
+        return rows, orphans
 
     def _rows(self, number: int) -> list[Found]:
         rows: list[Found] = []
         for content in self._file.contents(number):
-            records, unreadable = self._file.records(content, number) or ([], 0)
+            records = self._file.records(content, number) or []
             rows += [found for record in records if (found := recognise(record)) is not None]
-            self.progress.unreadable += unreadable
         return rows

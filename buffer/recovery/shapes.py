@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 from buffer.recovery.pages import Record
@@ -19,6 +20,7 @@ from buffer.storage.found import (
     FoundAggregate,
     FoundCheckpoint,
     FoundClock,
+    FoundEntry,
     FoundEvent,
     FoundSample,
     FoundSeries,
@@ -35,17 +37,18 @@ LARGEST_ID = 1 << 40  # rows of a file that was written at 1,000 samples/s for 3
 
 
 def recognise(record: Record) -> Found | None:
-    """Return the row that a record holds; None for an index entry, another table or damage."""
+    """Return what a record holds; None for another index or table, or damage."""
     rowid, values = record
     if rowid is None:
-        return _aggregate(values) if len(values) == 9 else None
+        reader = _WITHOUT_ROWID.get(len(values))
+        return None if reader is None else reader(values)
     if not 0 < rowid < LARGEST_ID:
         return None
-    reader = _READERS.get(len(values))
-    return None if reader is None else reader(rowid, values)
+    of_row = _READERS.get(len(values))
+    return None if of_row is None else of_row(rowid, values)
 
 
-def _sample(_rowid: int, values: tuple[Any, ...]) -> FoundSample | None:
+def _sample(rowid: int, values: tuple[Any, ...]) -> FoundSample | None:
     _, timestamp_ms, series, value, session, clock, priority, chunk = values
     sound = (
         _is_time(timestamp_ms)
@@ -56,7 +59,13 @@ def _sample(_rowid: int, values: tuple[Any, ...]) -> FoundSample | None:
         and (chunk is None or chunk in {-1, 0} or _is_id(chunk))
         and (isinstance(value, str) or (isinstance(value, (int, float)) and math.isfinite(value)))
     )
-    return FoundSample(timestamp_ms, series, value, session, clock, priority, Fate(chunk)) if sound else None
+    return FoundSample(rowid, timestamp_ms, series, value, session, clock, priority, Fate(chunk)) if sound else None
+
+
+def _entry(values: tuple[Any, ...]) -> FoundEntry | None:
+    timestamp_ms, series, rowid = values
+    sound = _is_time(timestamp_ms) and _is_id(series) and _is_id(rowid)
+    return FoundEntry(timestamp_ms, series, rowid) if sound else None
 
 
 def _series(rowid: int, values: tuple[Any, ...]) -> FoundSeries | None:
@@ -123,4 +132,5 @@ def _is_integer_or_none(value: object) -> bool:
     return value is None or isinstance(value, int)
 
 
+_WITHOUT_ROWID: dict[int, Callable[[tuple[Any, ...]], Found | None]] = {3: _entry, 9: _aggregate}
 _READERS = {8: _sample, 6: _series, 9: _checkpoint, 5: _session, 3: _clock, 7: _event}

@@ -6,18 +6,18 @@ file. So it is read twice: here every page, keeping the small tables; by `salvag
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterator
 
+from buffer.recovery.note import Note
 from buffer.recovery.pages import File, is_overflow
 from buffer.recovery.shapes import recognise
-from buffer.storage.found import FoundCheckpoint, FoundClock, FoundSeries, FoundSession, Identity
+from buffer.storage.found import FoundCheckpoint, FoundClock, FoundEntry, FoundSeries, FoundSession, Identity
 
 PAGES_PER_TURN = 256  # 1 MiB: 5 ms from the page cache, 15 ms from an SD card
 LOOK_AT = 8  # records from all over a page tell what it holds; some may be damaged
 BLOCK_PAGES = 16_384  # 64 MiB
 
-NOTHING, ROWS, FREE = 0, 1, 2
+ROWS, ENTRIES, FREE = 1, 2, 4  # what a page holds, added up
 
 
 class Survey:
@@ -25,7 +25,7 @@ class Survey:
 
     Args:
         file: the file, with its log read.
-        hints: series that were known when it was moved aside, by their ids in it.
+        note: what was known of it when it was moved aside.
 
     Attributes:
         series, sessions, clocks: the rows of these tables, by their ids in that file.
@@ -34,12 +34,11 @@ class Survey:
         unreadable: pages that cannot.
     """
 
-    def __init__(self, file: File, hints: Mapping[int, Identity] = MappingProxyType({})) -> None:
+    def __init__(self, file: File, note: Note) -> None:
         self._file = file
-        self._hints = hints
-        self.series: dict[int, Identity] = {}
-        self.sessions: dict[int, FoundSession] = {}
-        self.clocks: dict[int, FoundClock] = {}
+        self.series: dict[int, Identity] = dict(note.series)
+        self.sessions: dict[int, FoundSession] = {session.rowid: session for session in note.sessions}
+        self.clocks: dict[int, FoundClock] = {clock.id: clock for clock in note.clocks}
         self.last_checkpoint = 0
         self.readable = 0
         self.unreadable = file.missing_pages
@@ -55,7 +54,10 @@ class Survey:
                 self._look_at(number)
             if number % PAGES_PER_TURN == 0:
                 yield
-        self.series = {**self._hints, **self.series}
+
+    def entries(self) -> Iterator[int]:
+        """Yield the pages with entries of the unique index."""
+        return (number for number, kind in enumerate(self._kinds) if kind & ENTRIES)
 
     def worthwhile(self, done: int) -> Iterator[tuple[int, int]]:
         """Yield the pages with rows, each with how many are done after it.
@@ -71,7 +73,7 @@ class Survey:
         for block in reversed(range(0, last, BLOCK_PAGES)):
             for number in range(block + 1, min(block + BLOCK_PAGES, last) + 1):
                 position += 1
-                if self._kinds[number] == ROWS and position > done:
+                if self._kinds[number] & ROWS and position > done:
                     yield number, position
 
     def _look_at(self, number: int) -> None:
@@ -83,17 +85,18 @@ class Survey:
                 readable = readable or is_overflow(content)
                 continue
             readable = True
-            kinds = [type(found) for record in page[0] if (found := recognise(record)) is not None]
+            kinds = [type(found) for record in page if (found := recognise(record)) is not None]
             if set(kinds) & {FoundSeries, FoundSession, FoundClock, FoundCheckpoint}:
                 self._keep(content, number)
-            if set(kinds) - {FoundSeries, FoundSession, FoundClock}:
-                self._kinds[number] = ROWS
+            if set(kinds) - {FoundSeries, FoundSession, FoundClock, FoundEntry}:
+                self._kinds[number] |= ROWS
+            if FoundEntry in kinds:
+                self._kinds[number] |= ENTRIES
         self.readable += readable
         self.unreadable += not readable and (bool(contents) or not self._file.is_log_alone)
 
     def _keep(self, content: bytes, number: int) -> None:
-        records, _ = self._file.records(content, number) or ([], 0)
-        for found in map(recognise, records):
+        for found in map(recognise, self._file.records(content, number) or []):
             if isinstance(found, FoundSeries):
                 self.series[found.id] = found.identity
             elif isinstance(found, FoundSession):

@@ -29,6 +29,7 @@ JUMP_MS = 24 * 60 * 60_000
 JUMP_WAIT_S = 60.0
 SLICE_ROWS = 5_000
 READS, APART_MS = 5, 20
+LAST_STEPS = 8
 _BOOT_ID = clock.boot_id()
 MAX_BUMPS = 50  # milliseconds a moved sample may give way to one that is there
 
@@ -108,6 +109,8 @@ class Clocks:
                 self._offset_ms = offset_ms
             return 0
         first = not self._id
+        # A clock that is set back to what it was is that one to the millisecond: so is a batch that comes again.
+        offset_ms = next((one for one in self.stale.values() if abs(one - offset_ms) <= APART_MS), offset_ms)
         self._connection.execute("INSERT INTO clocks (boot_id, offset_ms) VALUES (?, ?)", (self._boot_id, offset_ms))
         self._id, self._offset_ms = self._connection.last_insert_rowid(), offset_ms
         self.stale = self._other_clocks()
@@ -134,6 +137,15 @@ class Clocks:
         wild = not -PAST_MS <= error_ms <= FUTURE_MS
         return Placed(true_ms, self._id, "clamped" if wild else "rebased")
 
+    def earlier_places(self, placed: Placed) -> list[tuple[int, int]]:
+        """Return where a batch may be stored already: its time by each earlier clock of this boot, and that clock.
+
+        Only where that can be: the batch came again after a step, or there are samples that are not rebased yet.
+        """
+        if placed.clock is None or not (placed.moved == "rebased" or self._to_rebase):
+            return []
+        return [(placed.timestamp_ms - self._offset_ms + offset_ms, one) for one, offset_ms in self.stale.items()]
+
     def against(self, boot_id: str, offset_ms: int) -> int | None:
         """Return by how much a clock of another file has to be moved to the current one, None if it is another boot's.
 
@@ -145,6 +157,11 @@ class Clocks:
         self.check()
         step_ms = self._offset_ms - offset_ms
         return step_ms if abs(step_ms) > STEP_MS else 0
+
+    def steps_ms(self) -> set[int]:
+        """Return by how much samples of this boot may have been moved by its last few steps."""
+        offsets = [self._offset_ms, *list(self.stale.values())[-LAST_STEPS:]]
+        return {one - other for one in offsets for other in offsets if one != other}
 
     @property
     def current(self) -> int:

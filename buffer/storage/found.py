@@ -19,6 +19,7 @@ class Identity(NamedTuple):
 class FoundSample(NamedTuple):
     """A row of `samples`."""
 
+    id: int
     timestamp_ms: int
     series: int
     value: float | str
@@ -26,6 +27,14 @@ class FoundSample(NamedTuple):
     clock: int | None
     priority: int
     fate: Fate
+
+
+class FoundEntry(NamedTuple):
+    """An entry of the unique index of `samples`: there was such a row, whether it can be read or not."""
+
+    timestamp_ms: int
+    series: int
+    id: int
 
 
 class FoundSeries(NamedTuple):
@@ -82,4 +91,6 @@ class FoundAggregate(NamedTuple):
     numbers: tuple[Any, ...]  # min, max, avg, last, last_ms, count
 
 
-Found: TypeAlias = FoundSample | FoundSeries | FoundCheckpoint | FoundSession | FoundClock | FoundEvent | FoundAggregate
+Found: TypeAlias = (
+    FoundSample | FoundEntry | FoundSeries | FoundCheckpoint | FoundSession | FoundClock | FoundEvent | FoundAggregate
+)

@@ -21,6 +21,7 @@ from buffer.storage.found import (
     FoundAggregate,
     FoundCheckpoint,
     FoundClock,
+    FoundEntry,
     FoundEvent,
     FoundSample,
     FoundSession,
@@ -30,7 +31,16 @@ from buffer.storage.series import SeriesIndex
 from common import clock
 from common.sample import PRIORITIES
 
-TABLE = "CREATE TABLE IF NOT EXISTS salvage (name TEXT PRIMARY KEY, progress TEXT NOT NULL, hints TEXT)"
+# A row of `missing` is stored as an entry of the unique index is: found again where this database is damaged itself.
+TABLES = """
+CREATE TABLE IF NOT EXISTS salvage (name TEXT PRIMARY KEY, progress TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS missing (
+    timestamp_ms INTEGER NOT NULL,
+    series_id INTEGER NOT NULL,
+    id INTEGER NOT NULL,           -- of the sample, in the damaged file
+    PRIMARY KEY (timestamp_ms, series_id)
+) WITHOUT ROWID;
+"""
 
 Row = tuple[Any, ...]  # timestamp_ms, series_id, value, session, clock, priority, Fate
 
@@ -53,12 +63,10 @@ class CheckpointMap(NamedTuple):
     Attributes:
         shift: added to them.
         last: highest id of a checkpoint that was found; a higher one was in a part that is lost.
-        shared: ids up to this mean the same in both files.
     """
 
     shift: int
     last: int
-    shared: int
 
     @property
     def unknown(self) -> int:
@@ -67,7 +75,7 @@ class CheckpointMap(NamedTuple):
 
     def map(self, found: Fate) -> Fate:
         """Translate a fate of the damaged file to this one."""
-        if not found.is_uploaded or (found.code or 0) <= self.shared:
+        if not found.is_uploaded:
             return found
         return uploaded_in(min(self.shift + (found.code or 0), self.unknown))
 
@@ -80,29 +88,22 @@ class Ids:
         series: id here, and whether it is of text; None where that is not known.
         sessions, clocks: id here.
         steps_ms: by how much pending samples of an earlier clock of this boot have to be moved.
-        shared: highest id by table that means the same in both files.
     """
 
     series: dict[int, tuple[int, bool]] = field(default_factory=dict)
     sessions: dict[int, int] = field(default_factory=dict)
     clocks: dict[int, int] = field(default_factory=dict)
     steps_ms: dict[int, int] = field(default_factory=dict)
-    shared: dict[str, int] = field(default_factory=dict)
 
     def series_id(self, old: int, *, is_text: bool) -> int | None:
         """Return the series of a sample, None where it is lost or does not fit the sample."""
         known = self.series.get(old)
-        if known is not None:
-            return known[0] if known[1] == is_text else None
-        return old if old <= self.shared.get("series", 0) else None
+        return known[0] if known is not None and known[1] == is_text else None
 
-    def session(self, old: int | None) -> int | None:
-        """Return a session, None where it is lost."""
-        return old if old is not None and old <= self.shared.get("sessions", 0) else self.sessions.get(old or 0)
-
-    def clock(self, old: int | None) -> int | None:
-        """Return a clock, None where it is lost."""
-        return old if old is not None and old <= self.shared.get("clocks", 0) else self.clocks.get(old or 0)
+    def entry(self, found: FoundEntry) -> tuple[int, int, int] | None:
+        """Return the key of an entry of the unique index here, None where its series is lost."""
+        known = self.series.get(found.series)
+        return None if known is None else (found.timestamp_ms, known[0], found.id)
 
     def row(self, sample: FoundSample, checkpoints: CheckpointMap) -> Row | None:
         """Return the row of a sample, None where its series is lost."""
@@ -110,7 +111,7 @@ class Ids:
         if series is None:
             return None
         step_ms = self.steps_ms.get(sample.clock or 0, 0) if sample.fate.is_pending else 0
-        references = self.session(sample.session), self.clock(sample.clock)
+        references = self.sessions.get(sample.session or 0), self.clocks.get(sample.clock or 0)
         became = checkpoints.map(sample.fate)
         return sample.timestamp_ms + step_ms, series, sample.value, *references, sample.priority, became
 
@@ -130,35 +131,69 @@ class Restore:
         self._clocks = clocks
         self._windows = AuditWindows(connection)
 
-    def load(self, name: str) -> tuple[dict[str, Any], dict[int, Identity]]:
-        """Return how far the salvage of a file has come, and the series that were known when it was moved aside."""
-        query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'salvage'"
-        row: Any = None
-        if self._connection.execute(query).get:
-            row = self._connection.execute("SELECT progress, hints FROM salvage WHERE name = ?", (name,)).fetchone()
-        progress, hints = row or (None, None)
-        known = {int(series): Identity(*identity) for series, identity in json.loads(hints or "{}").items()}
-        return json.loads(progress or "{}"), known
+    def load(self, name: str) -> dict[str, Any]:
+        """Return how far the salvage of a file has come."""
+        if not self._has_begun():
+            return {}
+        found: Any = self._connection.execute("SELECT progress FROM salvage WHERE name = ?", (name,)).get
+        return dict(json.loads(found or "{}"))
 
-    def save(self, name: str, progress: Mapping[str, Any], hints: Mapping[int, Any] | None = None) -> None:
+    def save(self, name: str, progress: Mapping[str, Any]) -> None:
         """Store the progress of a file's salvage."""
-        self._connection.execute(TABLE)
+        self._connection.execute(TABLES)
         self._connection.execute(
-            "INSERT INTO salvage (name, progress, hints) VALUES (?1, ?2, ?3) "
-            "ON CONFLICT (name) DO UPDATE SET progress = ?2, hints = ifnull(?3, hints)",
-            (name, json.dumps(progress), json.dumps(hints) if hints else None),
+            "INSERT INTO salvage (name, progress) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET progress = ?2",
+            (name, json.dumps(progress)),
         )
 
     def forget(self, name: str) -> None:
         """Delete the stored progress of a file's salvage."""
-        self._connection.execute(TABLE)
+        self._connection.execute(TABLES)
         self._connection.execute("DELETE FROM salvage WHERE name = ?", (name,))
 
-    def shared_ids(self) -> dict[str, int]:
-        """Return the highest ids in use: what a copy of this database made now shares with it."""
-        tables = {"series": "series", "sessions": "sessions", "clocks": "clocks", "chunks": "upload_checkpoints"}
-        query = "SELECT ifnull(max(rowid), 0) FROM {}"
-        return {name: int(self._connection.execute(query.format(table)).get) for name, table in tables.items()}
+    def missing(self, entries: Iterable[FoundEntry], ids: Ids) -> None:
+        """Note the samples that an index of a damaged file names and that are not here; another file may have them."""
+        keys = [key for entry in entries if (key := ids.entry(entry)) is not None]
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO missing SELECT ?1, ?2, ?3 "
+            "WHERE NOT EXISTS (SELECT 1 FROM samples WHERE timestamp_ms = ?1 AND series_id = ?2)",
+            keys,
+        )
+
+    def take_lost(self) -> dict[str, int]:
+        """Return how many samples no damaged file had, by metric, and forget them."""
+        if not self._has_begun():
+            return {}
+        for step_ms in (0, *self._clocks().steps_ms()):
+            self._connection.execute(
+                "DELETE FROM missing WHERE EXISTS (SELECT 1 FROM samples "
+                "WHERE samples.timestamp_ms = missing.timestamp_ms + ? AND samples.series_id = missing.series_id)",
+                (step_ms,),
+            )
+        query = "SELECT metric_name, count(*) FROM missing JOIN series ON series.id = series_id GROUP BY 1"
+        lost: list[Any] = self._connection.execute(query).fetchall()
+        self._connection.execute("DELETE FROM missing")
+        return dict(lost)
+
+    def _has_begun(self) -> bool:
+        query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'missing'"
+        return bool(self._connection.execute(query).get)
+
+    def known(self) -> tuple[dict[int, Identity], list[FoundSession], list[FoundClock]]:
+        """Return all series, by their ids, sessions and clocks: what samples refer to."""
+        series, sessions, clocks = [
+            list[Any](self._connection.execute(f"SELECT {columns}"))
+            for columns in (
+                "id, metric_name, device_id, tags, value_type FROM series",
+                "rowid, id, start_time, end_time, status, metadata FROM sessions",
+                "id, boot_id, offset_ms FROM clocks",
+            )
+        ]
+        return (
+            {number: Identity(name, device, tags, bool(kind)) for number, name, device, tags, kind in series},
+            [FoundSession(rowid, tuple(columns)) for rowid, *columns in sessions],
+            [FoundClock(*row) for row in clocks],
+        )
 
     def reserve_checkpoints(self, count: int) -> int:
         """Keep ids of checkpoints free; return the one before the first of them."""
@@ -182,10 +217,9 @@ class Restore:
         series: Mapping[int, Identity],
         sessions: Iterable[FoundSession],
         clocks: Iterable[FoundClock],
-        shared: dict[str, int],
     ) -> Ids:
         """Write series, sessions and clocks; return what their ids are here."""
-        ids = Ids(shared=shared)
+        ids = Ids()
         for old, one in series.items():
             entry = self._series.find(one.name, one.device_id, json.loads(one.tags), is_text=one.is_text)
             ids.series[old] = entry.id, one.is_text
@@ -216,14 +250,14 @@ class Restore:
     def others(self, found: Iterable[Found], ids: Ids, checkpoints: CheckpointMap) -> None:
         """Write checkpoints, events and aggregates."""
         for row in found:
-            if isinstance(row, FoundCheckpoint) and row.id > checkpoints.shared:
+            if isinstance(row, FoundCheckpoint):
                 self._connection.execute(
                     "INSERT OR IGNORE INTO upload_checkpoints (id, batch_id, chunk_index, first_uploaded_timestamp, "
                     "last_uploaded_timestamp, upload_time, metrics_count) VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (checkpoints.map(uploaded_in(row.id)).code, *row[1:]),
                 )
             elif isinstance(row, FoundEvent):
-                self._event(row, ids.session(row.session))
+                self._event(row, ids.sessions.get(row.session or 0))
             elif isinstance(row, FoundAggregate) and (series := ids.series_id(row.series, is_text=False)) is not None:
                 self._connection.execute(
                     "INSERT OR IGNORE INTO aggregates (width_ms, start_ms, series_id, min, max, avg, last, last_ms, "

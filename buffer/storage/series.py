@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from buffer.storage.found import Identity
 from common import catalog
 
 MAX_KNOWN = 20_000  # series kept in memory, about 15 MB; a device has 300, a confused producer any number
@@ -66,12 +67,12 @@ class SeriesIndex:
             known = self._by_id[series_id] = self._read(series_id)
         return known
 
-    def known(self) -> dict[int, tuple[str, str, str, bool]]:
-        """Return what is known without SQLite: name, device, tags as text and whether it is of text, by row."""
+    def known(self) -> dict[int, Identity]:
+        """Return what is known without SQLite, by row."""
         found = [(series, False) for series in self._by_id.values()]  # asked for by the drain: numbers
         found += [(series, identity[3]) for identity, series in self._by_identity.items()]
         return {
-            series.id: (series.name, series.device_id, canonical_tags(series.tags), is_text)
+            series.id: Identity(series.name, series.device_id, canonical_tags(series.tags), is_text)
             for series, is_text in found
         }
 

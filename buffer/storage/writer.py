@@ -137,12 +137,22 @@ class SampleWriter:
             if placed.moved:
                 entered.moved[placed.moved] += len(batch.samples)
             entered.samples += len(batch.samples)
+            earlier = self.clocks.earlier_places(placed)
             for sample in batch.samples:
                 if is_event(sample) or is_session(sample):
                     self._enter_special(sample, placed, entered)
                 else:
-                    rows.append(self._row(sample, placed))
+                    row = self._row(sample, placed)
+                    rows += [] if self._is_at_one_of(earlier, row) else [row]
         return rows
+
+    def _is_at_one_of(self, places: list[tuple[int, int]], row: _Row) -> bool:
+        """Return whether a sample is stored at one of some times, by the clock that goes with it or by none."""
+        query = (
+            "SELECT 1 FROM samples WHERE timestamp_ms = ? AND series_id = ? AND value IS ? AND ifnull(clock, ?4) = ?4"
+        )
+        keys = [(at_ms, row.series_id, row.value, number) for at_ms, number in places]
+        return any(self._connection.execute(query, key).fetchone() for key in keys)
 
     def _row(self, sample: Sample, placed: Placed) -> _Row:
         is_text = isinstance(sample.value, str)

@@ -52,7 +52,7 @@ OWN = (
         COUNTER,
         "",
         "reason priority",
-        "Samples no server has, given up to stay within storage.max_size; reason: thinned or size_cap.",
+        "Samples no server has: thinned or size_cap, to stay within storage.max_size; damaged: with a database.",
     ),
     row(
         "storage.upkeep_slice_seconds",
@@ -76,7 +76,7 @@ OWN = (
         "Files moved aside: database, log (a copy), foreign; name: deleted in use.",
     ),
     row("storage.salvaged_samples_total", COUNTER, "", "", "Samples put back from damaged files."),
-    row("storage.unsalvaged_samples_total", COUNTER, "", "", "Samples lost in damaged files, estimated."),
+    row("storage.unsalvaged_samples_total", COUNTER, "", "", "Lost samples that damaged files do not name, estimated."),
     row("storage.reserve_used_total", COUNTER, "", "", "Times the reserve was given up for critical samples."),
     row("storage.flash_bytes_written_total", COUNTER, "bytes", "", "Bytes this process made the kernel write."),
     row("uploader.metrics_uploaded_total", COUNTER, "", "", "Samples the server accepted."),

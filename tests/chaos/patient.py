@@ -80,6 +80,11 @@ class Patient:
             and not buffer.rescue._aside.unfinished()
         )
 
+    def counted_lost(self) -> float:
+        """Return how many samples were counted as lost, each by its name."""
+        counter = self.process.instruments.counter
+        return sum(counter("storage.lost_samples_total", reason="damaged", priority=str(one)) for one in PRIORITIES)
+
     def turn(self) -> None:
         """Let the buffer and the producer do what is due, once."""
         self.process.loop.turn()
@@ -127,19 +132,24 @@ class Patient:
         self.buffer.checkpoints.checkpoint()
 
     def drain_everything(self) -> None:
-        """Lease and mark until nothing is pending.
+        """Lease and mark until nothing is pending; damage that only a lease meets is replaced first.
 
         Raises:
             AssertionError: it does not end.
         """
         patience = Patience(WAIT_S)
-        for priority in PRIORITIES:
-            while (lease := self.ask(op="lease", priority=priority, max_samples=5_000, before_ms=None)).get("lease"):
-                assert not patience.is_over(), f"still leases: {lease['lease']}"
-                samples = sum(len(group[3]) for group in lease["groups"])
-                self.ask(op="done", lease=lease["lease"], upto=samples, batch_id="all", chunk_index=0)
+        while any("error" in self._drain(priority, patience) for priority in PRIORITIES):
+            self.wait_until("what a lease met is replaced, and salvaged", self.is_well)
         assert [0] * len(PRIORITIES) == self.ask(op="stats", intervals_s=[0, 0, 0, 0])["pending"]
         assert [] == self.bad_answers
+
+    def _drain(self, priority: int, patience: Patience) -> dict[str, Any]:
+        """Lease and mark what is pending of a priority; return the answer that is no lease."""
+        while (lease := self.ask(op="lease", priority=priority, max_samples=5_000, before_ms=None)).get("lease"):
+            assert not patience.is_over(), f"still leases: {lease['lease']}"
+            samples = sum(len(group[3]) for group in lease["groups"])
+            self.ask(op="done", lease=lease["lease"], upto=samples, batch_id="all", chunk_index=0)
+        return lease
 
     def look_at_everything(self) -> None:
         """Have SQLite look at every page; what it finds is noticed as it would be when the page is needed."""
@@ -167,5 +177,5 @@ class Patient:
         return {
             "set_aside": len(aside),
             "salvaged": instruments.counter("storage.salvaged_samples_total"),
-            "lost": instruments.counter("storage.unsalvaged_samples_total"),
+            "lost": instruments.counter("storage.unsalvaged_samples_total") + self.counted_lost(),
         }

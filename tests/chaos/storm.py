@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from buffer.recovery.rescue import LOST_WITH_DATABASE
 from common.publisher import LOST_WITH_PROCESS
 from tests import log_server, oracle
 from tests.chaos.deliveries import Deliveries
@@ -146,8 +147,10 @@ def _counted(pipeline: Pipeline) -> Counter[str]:
     """Return how many samples of the oracle the device says it lost, by reason, from its logs and database."""
     counted: Counter[str] = Counter()
     for line in _log_lines(pipeline, "buffer"):
+        if line.get("msg") == LOST_WITH_DATABASE:
+            counted["lost with a damaged database"] += int(line["metrics"].get(oracle.METRIC, 0))
         if line.get("msg") == "salvage is finished":
-            counted["unreadable in a damaged database"] += int(line["samples_lost_estimate"])
+            counted["perhaps lost with a damaged database"] += int(line["samples_lost_estimate"])
     for line in _log_lines(pipeline, "oracle"):
         if line.get("msg") == LOST_WITH_PROCESS:
             counted["lost with its process, not spooled"] += int(line["count"])

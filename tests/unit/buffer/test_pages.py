@@ -30,7 +30,7 @@ def rows_in(path: Path, columns: int) -> list[Record]:
         record
         for number in range(1, file.pages + 1)
         for content in file.contents(number)
-        for record in (file.records(content, number) or ([], 0))[0]
+        for record in file.records(content, number) or []
         if len(record.values) == columns and record.rowid is not None
     ]
     file.close()

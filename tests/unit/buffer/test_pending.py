@@ -332,6 +332,25 @@ def test_what_the_server_may_have_keeps_its_time(store: Store, monkeypatch: pyte
     assert abs(second.timestamp_ms - wall_ms - 3_600_000) < 100
 
 
+@pytest.mark.parametrize("is_sent", [False, True])
+def test_a_batch_that_comes_again_right_after_a_step_is_stored_once(store: Store, is_sent: bool) -> None:
+    """Whether the first is still to be rebased, or keeps the time that it was sent by; there and back again."""
+    now, shift_ms = clocks.now(), [0]
+
+    def read() -> clocks.ClockReading:
+        return replace(now, wall_ms=now.wall_ms + shift_ms[0])
+
+    own = store._writer.clocks = clocks.Clocks(store._connection, 0, read)
+    sample = replace(batch(("m", 7), at_ms=now.wall_ms), boottime_ms=now.boottime_ms, boot_id=now.boot_id)
+    store.write([sample])
+    if is_sent:
+        store.pending.keep_times(store.pending.rows(NORMAL, LATEST_MS, 1))
+    for shift_ms[0] in (365 * 86_400_000, 1):
+        assert (0, 1) == store.write([sample])[:2]
+        own.rebase()
+    assert [(now.wall_ms, 7)] == store._connection.execute("SELECT timestamp_ms, value FROM samples").fetchall()
+
+
 def test_the_clocks_are_read_at_one_instant(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine the process may be put aside between the two; its samples would be dated by that."""
     boottimes = iter((0, 2_000, 2_000, 2_001))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from buffer.recovery.salvage import Salvage, SalvageProgress
-from buffer.storage import fate
-from buffer.storage.restore import CheckpointMap, Ids
+from buffer.recovery import note
+from buffer.recovery.note import Note
+from buffer.recovery.salvage import Salvage
 from buffer.storage.store import Store
 from common.sample import NORMAL, Batch, Sample
 from tests.unit.buffer.databases import DEVICE, NOW_MS, storage
@@ -92,7 +91,7 @@ def test_everything_is_put_back_in_its_state(old: Path, fresh: Store) -> None:
     salvage = salvaged(old, fresh)
     assert sorted([*expected, *mine], key=str) == states(fresh)
     assert [before + after for before, after in zip(pending, [0, 0, 40, 0], strict=True)] == fresh.pending.counts
-    assert (1100, 0, 0) == (salvage.progress.samples, salvage.progress.known, salvage.lost)
+    assert (1100, 0, 0) == (salvage.progress.samples, salvage.progress.known, salvage.unnamed)
     assert [(50,)] == fresh._connection.execute("SELECT count(*) FROM metrics WHERE session_id = 's1'").fetchall()
     for table, rows in (("events", 1), ("aggregates", 1)):
         assert rows == fresh._connection.execute(f"SELECT count(*) FROM {table}").get
@@ -157,20 +156,7 @@ def test_samples_of_a_lost_series_are_counted_as_lost(old: Path, fresh: Store) -
     connection.commit()
     connection.close()
     salvage = salvaged(old, fresh)
-    assert (1000, 100) == (salvage.progress.samples, salvage.lost)
-
-
-def test_what_both_files_share_keeps_its_ids(old: Path) -> None:
-    """A copy of the log alone refers to series that are in the database in use, not in the copy."""
-    store = Store(storage(old), DEVICE)
-    with store.transaction():
-        store.restore.save("copy.db", asdict(SalvageProgress(first_frame=7, shared=store.restore.shared_ids())))
-    progress = SalvageProgress(**store.restore.load("copy.db")[0])
-    assert (7, {"series": 11, "sessions": 1, "clocks": 1, "chunks": 2}) == (progress.first_frame, progress.shared)
-    ids = Ids(shared=progress.shared)
-    assert (11, None) == (ids.series_id(11, is_text=False), ids.series_id(12, is_text=False))
-    known = [CheckpointMap(99, 5, 2).map(fate.uploaded_in(number)) for number in (2, 3)]
-    assert [fate.uploaded_in(2), fate.uploaded_in(102)] == known
+    assert (1000, 100) == (salvage.progress.samples, salvage.unnamed)
 
 
 def test_pages_that_a_copied_log_does_not_have_are_not_counted_as_lost(tmp_path: Path) -> None:
@@ -181,9 +167,8 @@ def test_pages_that_a_copied_log_does_not_have_are_not_counted_as_lost(tmp_path:
     fill(store, 1, first=200)
     log = tmp_path / "metrics.db.corrupt-1-wal"
     log.write_bytes((tmp_path / "metrics.db-wal").read_bytes())
-    with store.transaction():
-        store.restore.save("metrics.db.corrupt-1", asdict(SalvageProgress(shared=store.restore.shared_ids())))
+    note.write(tmp_path / "metrics.db.corrupt-1", Note(*store.restore.known()))
     salvage = salvaged(tmp_path / "metrics.db.corrupt-1", store)
-    assert 0 == salvage.lost
+    assert 0 == salvage.unnamed
     assert salvage.progress.known >= 11
     store.close()
