@@ -31,6 +31,7 @@ class Device:
             "STORAGE__COMMIT_INTERVAL": "200ms",
             "REMOTE__URL": url,
             "REMOTE__UPLOAD_INTERVAL": "1s",
+            "REMOTE__BACKFILL__RATE_LIMIT": "20/s",
             "REMOTE__RETRY__INITIAL_BACKOFF": "200ms",
             "REMOTE__RETRY__MAX_BACKOFF": "1s",
             "LOGGING__LEVEL": "debug",

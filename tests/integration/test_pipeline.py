@@ -150,20 +150,14 @@ def test_every_recipe_of_the_operator_works(run_dir: Path, quick: dict[str, str]
         wait_for("all stages", pipeline.all_running)
 
 
-def test_run_directory_is_private(run_dir: Path, quick: dict[str, str]) -> None:
-    """Nobody else can reach a socket, the spool, the database or a log."""
+def test_run_directory_is_private_and_for_one_run(run_dir: Path, quick: dict[str, str]) -> None:
+    """Nobody else can reach a socket, the spool, the database or a log; a second run says how to end the first."""
     with Pipeline(run_dir, environment={**quick, "SERVER": "none"}) as pipeline:
         wait_for("all stages", pipeline.all_running)
         wait_for("the database", pipeline.database.exists)
         assert oct(0o700) == oct(run_dir.stat().st_mode & 0o777)
         exposed = [path for path in run_dir.rglob("*") if path.lstat().st_mode & 0o077 and path.name != "run.out"]
         assert exposed == []
-
-
-def test_second_run_in_the_same_folder_is_refused(run_dir: Path, quick: dict[str, str]) -> None:
-    """It says that one is running and how to end it, and leaves that one alone."""
-    with Pipeline(run_dir, environment={**quick, "SERVER": "none"}) as pipeline:
-        wait_for("all stages", pipeline.all_running)
         done = subprocess.run(
             [str(ROOT / "deploy" / "run.sh")],
             env={"PATH": "/usr/bin:/bin", "RUN_DIR": str(run_dir), "PYTHON": sys.executable},

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-import pytest
-
 from tests import oracle
 from tests.chaos.deliveries import Deliveries
 from tests.chaos.device import Device
@@ -26,17 +24,17 @@ CLEAN = {"lost": 0, "doubled": 0, "quarantined": 0}
 def test_a_portal_that_opens_and_closes_takes_nothing(run_dir: Path) -> None:
     """With a token for writing alone: at each closing what is marked uploaded is what is at the server."""
     with set_up(run_dir, require("victoria-metrics"), write_only=True) as (device, server, way):
-        assert closings(device, server, way, random.Random(1), 15.0) > 3
+        assert closings(device, server, way, random.Random(1), 8.0) > 1
         account = settled(device, server)
     assert account.pop("published") > 500
     assert CLEAN == account
 
 
-@pytest.mark.parametrize("status", [400, 404, 413, 502])
-def test_one_bad_backend_of_two_costs_nothing(run_dir: Path, status: int) -> None:
-    """Every second upload meets a page; nothing is quarantined, everything arrives."""
+def test_one_bad_backend_of_two_costs_nothing(run_dir: Path) -> None:
+    """Every second upload meets a page of one status or another; nothing is quarantined, everything arrives."""
     with set_up(run_dir, require("victoria-metrics"), write_only=False) as (device, server, way):
-        bad_backend(device, way, status, 5.0)
+        for status in (400, 404, 413, 502):
+            bad_backend(device, way, status, 2.0)
         account = settled(device, server)
     assert account.pop("published") > 100
     assert CLEAN == account
