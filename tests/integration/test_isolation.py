@@ -6,10 +6,11 @@ import json
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
@@ -22,6 +23,7 @@ from tests.harness import require, wait_for
 DEVICES = [f"box-{number:03}" for number in range(100)]
 REFUSED = {400, 401}  # vmauth 1.79 says 400 to a token that it does not know, newer ones 401
 NOW_MS = 1_795_000_000_000
+Form = list[tuple[str, str]]
 
 
 class Fleet:
@@ -84,52 +86,63 @@ class Fleet:
         except URLError:
             return 0, ""
 
-    def write(self, device: str, claimed: str) -> int:
-        """Write one sample with a device's token that claims to be of another."""
-        metric = {"__name__": "tried", "device_id": claimed, "by": device}
-        line = json.dumps({"metric": metric, "values": [1], "timestamps": [NOW_MS]})
-        return self.ask("/api/v1/import", self.token(device), line.encode())
+    def write(self, device: str, claimed: Iterable[str], path: str = "/api/v1/import") -> int:
+        """Write with a device's token a sample for each device that it claims to be."""
+        metrics = [{"__name__": "tried", "by": device}]
+        metrics += [{"__name__": "claimed", "by": device, "as": name, "device_id": name} for name in claimed]
+        lines = [json.dumps({"metric": metric, "values": [1], "timestamps": [NOW_MS]}) for metric in metrics]
+        return self.ask(path, self.token(device), "\n".join(lines).encode())
 
-    def seen(self, token: str, path: str, form: dict[str, str] | None = None) -> set[str]:
-        """Return the devices in an answer; a form goes in the body."""
-        status, text = self.answer(path, token, urlencode(form).encode() if form else None)
+    def seen(self, token: str, path: str, form: Form, *, in_body: bool = True) -> set[str]:
+        """Return the devices in an answer to a form, which goes in the body or in the URL."""
+        asked = urlencode(form)
+        body = asked.encode() if in_body else None
+        status, text = self.answer(path if in_body else f"{path}?{asked}", token, body)
         assert status == 200, text
         return set(re.findall(r'"device_id":"([^"]*)"', text))
 
 
 @pytest.fixture
 def hundred(run_dir: Path, server: RealServer) -> Iterator[Fleet]:
-    """A hundred devices of a list, with a sample each, written in another's name."""
+    """A hundred devices of a list."""
     made = Fleet(run_dir, server.url)
     (run_dir / "list").write_text("# the boxes\n" + "\n".join(DEVICES), encoding="utf-8")
     assert 0 == made.call("add", "--list", f"{run_dir}/list", "--out", f"{run_dir}/devices")
     made.start()
-    for number, device in enumerate(DEVICES):
-        assert 204 == made.write(device, DEVICES[(number + 1) % len(DEVICES)])
-    wait_for("all samples", lambda: len(server.values("tried")) > 0, 60)
     yield made
     made.stop()
 
 
-def test_each_device_sees_and_writes_its_own_alone(hundred: Fleet, server: RealServer) -> None:
-    """Whatever it claims to be, and by whichever way it asks, also with filters of its own in a form."""
-    with urlopen(f"{server.url}/api/v1/export?match[]=tried", timeout=20) as answer:
-        lines = [json.loads(line)["metric"] for line in answer]
-    assert {(device, device) for device in DEVICES} == {(line["device_id"], line["by"]) for line in lines}
-    at = f"&time={NOW_MS // 1000}"
+def written(server: RealServer) -> list[dict[str, str]]:
+    """Return the labels of each series that was written in a name."""
+    with urlopen(f"{server.url}/api/v1/export?match[]=claimed", timeout=20) as answer:
+        return [json.loads(line)["metric"] for line in answer]
+
+
+def test_each_of_them_sees_and_writes_its_own_alone(hundred: Fleet, server: RealServer) -> None:
+    """A hundred by a hundred: whoever it claims to be, and whomever it asks for, by name or with filters of its own."""
+    for device in DEVICES:
+        assert 204 == hundred.write(device, DEVICES)
+    count = f"{server.url}/api/v1/query?query=count(claimed)&time={NOW_MS // 1000}"
+    wait_for("all samples", lambda: f'"{len(DEVICES) ** 2}"' in urlopen(count, timeout=20).read().decode(), 60)
+    series = written(server)
+    assert {(by, by, name) for by in DEVICES for name in DEVICES} == {
+        (m["device_id"], m["by"], m["as"]) for m in series
+    }
+    selectors = [f'tried{{device_id="{name}"}}' for name in DEVICES]
+    at = ("time", str(NOW_MS // 1000))
+    all_of_them = f'{{device_id=~"{"|".join(DEVICES)}"}}'
+    filters = [("extra_filters", all_of_them), ("extra_filters[]", all_of_them)]
     for number, device in enumerate(DEVICES):
-        token, other = hundred.token(device), DEVICES[number - 1]
-        assert {device} == hundred.seen(token, f"/api/v1/query?query=tried{at}")
-        assert {device} == hundred.seen(token, "/api/v1/export?match[]=tried")
-        theirs = f'{{device_id="{other}"}}'
-        assert set() == hundred.seen(token, f"/api/v1/query?query={quote('tried' + theirs)}{at}")
-        for name in ("extra_filters[]", "extra_filters", "extra_label"):
-            given = f"device_id={other}" if name == "extra_label" else theirs
-            asked = f"/api/v1/query?query=tried{at}&{name}={quote(given)}"
-            assert hundred.seen(token, asked) <= {device}
-            form = {"query": "tried", "time": str(NOW_MS // 1000), name: given}
-            assert hundred.seen(token, "/api/v1/query", form) <= {device}
-            assert hundred.seen(token, "/api/v1/export", {"match[]": "tried", name: given}) <= {device}
+        token, other = hundred.token(device), [("extra_label", f"device_id={DEVICES[number - 1]}")]
+        assert {device} == hundred.seen(token, "/api/v1/query", [("query", "tried"), at], in_body=False)
+        assert {device} == hundred.seen(token, "/api/v1/query", [("query", f"tried{all_of_them}"), at])
+        assert {device} == hundred.seen(token, "/api/v1/export", [("match[]", selector) for selector in selectors])
+        for own, in_body in product((other, filters), (True, False)):
+            assert hundred.seen(token, "/api/v1/query", [("query", "tried"), at, *own], in_body=in_body) <= {device}
+            assert hundred.seen(token, "/api/v1/export", [("match[]", "tried"), *own], in_body=in_body) <= {device}
+    assert 204 == hundred.write(DEVICES[0], DEVICES, f"/api/v1/import?extra_label=device_id={DEVICES[1]}")
+    assert {(by, by) for by in DEVICES} == {(m["device_id"], m["by"]) for m in written(server)}
 
 
 def test_what_a_token_opens_ends_with_it(hundred: Fleet) -> None:
@@ -141,10 +154,10 @@ def test_what_a_token_opens_ends_with_it(hundred: Fleet) -> None:
         assert 400 <= hundred.ask(path, first) < 500, path
     assert 0 == hundred.call("rotate", gone, "--out", f"{hundred.folder}/devices")
     hundred.reload()
-    wait_for("the new token", lambda: hundred.write(gone, gone) == 204, 10)
+    wait_for("the new token", lambda: hundred.write(gone, [gone]) == 204, 10)
     assert 200 == hundred.ask("/api/v1/query?query=tried", first)
     for name, token in ((f"{gone}~old", first), (gone, hundred.token(gone))):
         assert 0 == hundred.call("revoke", name)
         hundred.reload()
         wait_for("the refusal", lambda: hundred.ask("/api/v1/query?query=tried", token) in REFUSED, 10)  # noqa: B023
-    assert 204 == hundred.write(stays, stays)
+    assert 204 == hundred.write(stays, [stays])
