@@ -1,4 +1,6 @@
-"""A clean Debian with systemd as its first process, in a container of systemd-nspawn; the network is this machine's.
+"""A clean Debian with systemd as its first process, in a container of systemd-nspawn.
+
+The network is this machine's, or a cable to this machine and nothing else.
 
 Reads: Debian's archive, through debootstrap. Needs root, debootstrap and systemd-nspawn (`systemd-container`).
 """
@@ -19,8 +21,9 @@ import pytest
 from tests.harness import ROOT, wait_for
 
 SUITE = "bookworm"  # what BELABOX's images of today are beside; its Python is 3.11
-PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,sudo"
+PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,sudo,curl,iproute2"
 BUILD_S, BOOT_S = 900, 60
+HOST, ADDRESS, INSIDE = "10.93.7.1", "10.93.7.2", "cable0"
 PROGRAMS = ("debootstrap", "systemd-nspawn", "nsenter")
 
 
@@ -39,7 +42,9 @@ def copy_tree(folder: Path) -> None:
 
 
 @contextmanager
-def clean_machine(run_dir: Path, prepare: Callable[[Machine], None] = lambda _: None) -> Iterator[Machine]:
+def clean_machine(
+    run_dir: Path, prepare: Callable[[Machine], None] = lambda _: None, *, has_cable: bool = False
+) -> Iterator[Machine]:
     """Give a clean machine that has started, with this tree and its packages; `prepare` is called before it starts."""
     if lacking := missing():
         pytest.skip(f"A REAL MACHINE WAS NOT TRIED, it needs: {', '.join(lacking)}")
@@ -50,7 +55,7 @@ def clean_machine(run_dir: Path, prepare: Callable[[Machine], None] = lambda _: 
          "--dest", str(run_dir / "wheels"), "-r", str(ROOT / "requirements.lock")],
         check=True, timeout=300,
     )  # fmt: skip
-    made = Machine(run_dir / "machine")
+    made = Machine(run_dir / "machine", has_cable=has_cable)
     try:
         made.build(run_dir / "wheels")
         prepare(made)
@@ -66,10 +71,12 @@ class Machine:
 
     Args:
         root: of its files; made by `build`.
+        has_cable: it has a network of its own, ADDRESS, in which this machine is HOST.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, has_cable: bool = False) -> None:
         self.root = root
+        self._cable = f"bm{os.getpid()}" if has_cable else ""
         self._container: subprocess.Popen[bytes] | None = None
 
     def build(self, wheels: Path) -> None:
@@ -84,10 +91,15 @@ class Machine:
     def boot(self) -> None:
         """Start it and wait until its systemd has nothing left to do."""
         self._container = subprocess.Popen(
-            ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", f"--directory={self.root}"],
+            ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", f"--directory={self.root}",
+             *([f"--network-veth-extra={self._cable}:{INSIDE}"] if self._cable else [])],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         wait_for("its systemd", lambda: "running" in self.try_run("systemctl", "is-system-running"), BOOT_S)
+        if self._cable:
+            for end, address, run in ((self._cable, HOST, _here), (INSIDE, ADDRESS, self.run)):
+                run("ip", "address", "add", f"{address}/24", "dev", end)
+                run("ip", "link", "set", end, "up")
 
     def run(self, *command: str, timeout_s: float = 300.0) -> str:
         """Run a command as its root; return what it says. Fails where the command does."""
@@ -120,3 +132,7 @@ class Machine:
             ["nsenter", f"--target={self._leader()}", "--all", "--root", "--wd", *environment, *command],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s, check=False,
         )  # fmt: skip
+
+
+def _here(*command: str) -> None:
+    subprocess.run(command, check=True, timeout=30)

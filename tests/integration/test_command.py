@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import gzip
 import os
 import re
 import shlex
@@ -14,15 +14,15 @@ import subprocess
 import venv
 from contextlib import closing
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 
+from tests import own_documents
 from tests.free_port import free_port
 from tests.harness import ROOT, wait_for
 
-# Of a stream, which this pipeline does not have: tests/unit/healthd/test_session_report.py.
-NOT_HERE = {"report", "report --last"}
+# Of a stream, which this pipeline does not have: tests/unit/healthd/test_session_report.py; of a fleet: test_join.py.
+NOT_HERE = {"report", "report --last", "join"}
 PACKAGES = ("buffer", "collectors", "common", "deploy", "healthd", "shipper", "tests")
 
 
@@ -87,8 +87,7 @@ def test_a_clone_in_an_odd_folder_runs_and_obeys_every_command(clone: Path) -> N
                 capture_output=True, text=True, check=False, timeout=60,
             )  # fmt: skip
             assert (0, True) == (done.returncode, bool(done.stdout)), (line, done.stdout, done.stderr)
-        with urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-            assert "processes" in json.load(answer)
+        type_what_is_documented(clone, port)
         assert 0 == make(clone, "stop")[0]
         assert 0 == running.wait(60)
         assert "rehearsed" not in (clone / "out").read_text(encoding="utf-8")
@@ -97,6 +96,28 @@ def test_a_clone_in_an_odd_folder_runs_and_obeys_every_command(clone: Path) -> N
             os.killpg(running.pid, signal.SIGKILL)
             running.wait()
         print((clone / "out").read_text(encoding="utf-8")[-2000:])
+
+
+def type_what_is_documented(clone: Path, port: int) -> None:
+    """Run the other commands of the documents: in the folder of the clone, an operator's in the run directory."""
+    archive = clone / "run/archive/2025-10-11"
+    archive.mkdir(parents=True, exist_ok=True)
+    for name, content in {
+        "metrics-12.db": (clone.parent / "copy of it.db").read_bytes(),
+        "events-12.log": b"{}",
+    }.items():
+        (archive / f"{name}.gz").write_bytes(gzip.compress(content))
+    server = re.findall(r"http://127\.0\.0\.1:(\d+)", (clone / "out").read_text(encoding="utf-8"))[0]
+    for page, command, test in own_documents.commands():
+        if test == own_documents.HERE and "belabox-metrics" not in command:
+            typed = command.replace("127.0.0.1:9100", f"127.0.0.1:{port}").replace(
+                "127.0.0.1:8428", f"127.0.0.1:{server}"
+            )
+            done = subprocess.run(
+                ["/bin/sh", "-ec", typed], cwd=clone if page == "README.md" else clone / "run", env=environment(clone),
+                capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            assert 0 == done.returncode, (typed, done.stderr)
 
 
 def documented(clone: Path) -> list[tuple[str, ...]]:

@@ -14,7 +14,7 @@ import pytest
 
 from collectors import registry
 from common import config
-from tests import requirements_page
+from tests import own_documents, requirements_page
 from tests.harness import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("common/*.md")])
@@ -161,3 +161,10 @@ def imports(file: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
     return found | {name.partition(".")[0] for name in found if not name.startswith(("http", "urllib."))}
+
+
+def test_every_documented_command_is_run_by_a_test() -> None:
+    """`python -m tests.own_documents` prints by which."""
+    listed = list(own_documents.commands())
+    assert len(listed) > 60
+    assert [] == [command for command in listed if not (ROOT / command.test.partition(",")[0]).is_file()]
