@@ -87,8 +87,14 @@ def joined(machine: Machine, run_dir: Path) -> None:
     (token,) = re.findall("bearer_token: (.*)", (run_dir / "auth.yml").read_text(encoding="utf-8"))
     serve = fleet(run_dir, "serve", "--listen", listen, "--packages", f"{run_dir}/packages")
     with running(serve), FakeVm(host=HOST, port=port, token=token) as vm:
+        wait_for("the service", lambda: b"#!/bin/sh" in curl(f"http://{listen}/join"))
         print(machine.run("sh", "-c", line))
         wait_for("its samples", lambda: any(sample.labels.get("device_id") == "box-1" for sample in vm.samples()), 60)
+
+
+def curl(url: str) -> bytes:
+    """Return what is at a URL, nothing while nobody listens there."""
+    return subprocess.run(["curl", "-fsS", url], capture_output=True, check=False, timeout=30).stdout
 
 
 def trust(home: Path, certificate: Path) -> None:
