@@ -10,17 +10,17 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from common import atomic_file
+
 FILE = "session-id"
 
 
 def publish(run_dir: Path, session_id: str) -> None:
     """Write the id of the stream that runs; "" where none does."""
     file = run_dir / FILE
-    begun = file.with_suffix(".new")
     with suppress(OSError):
         if session_id:
-            begun.write_text(session_id, encoding="ascii")
-            begun.replace(file)
+            atomic_file.write(file, session_id)
         else:
             file.unlink(missing_ok=True)
 

@@ -8,6 +8,7 @@ Fails: a busy port is reported and tried again; if the new token cannot be used,
 
 from __future__ import annotations
 
+from common import atomic_file
 from common.config import ConfigError
 from common.service import Service
 from common.settings import Health
@@ -55,7 +56,7 @@ class Listener:
             self._process.failed(f"cannot listen on {where}, trying again: {error.strerror or error}")
             return
         self._process.worked()
-        self._write_address(self._server.address)
+        atomic_file.write(self._address_file, f"{self._server.address}\n")
         self._process.log.info("listening", address=self._server.address)
 
     def reopen(self, view: View) -> None:
@@ -95,13 +96,6 @@ class Listener:
         device = {"id": settings.device.id, "name": settings.device.name}
         door = Access(token, self._process.run_dir / CODE_FILE, self._process.log)
         return Endpoints(view, history, device, door)
-
-    def _write_address(self, address: str) -> None:
-        """Write the address in one step, so that nobody reads half of it."""
-        fresh = self._address_file.with_suffix(".new")
-        fresh.write_text(f"{address}\n", encoding="ascii")
-        fresh.chmod(0o600)
-        fresh.replace(self._address_file)
 
 
 def _first_token(health: Health) -> tuple[TokenFile | None, tuple[str, ...]]:

@@ -15,13 +15,12 @@ Boards boot with a wrong clock and are put right later, so a period's end is not
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common import remote
+from common import atomic_file, remote
 from common.events import Event
 from common.sample import HIGH, LOW, NORMAL
 from shipper.http.meter import Meter
@@ -199,7 +198,7 @@ class DataQuota:
             for period, account in self.quota.accounts.items()
         }
         try:
-            _write(self._file, json.dumps({"version": VERSION, **periods}).encode())
+            atomic_file.write(self._file, json.dumps({"version": VERSION, **periods}), durable=True)
             self._changed = False
         except OSError as error:
             self._report.log.throttled_warning("budget", "budget not written", file=str(self._file), error=str(error))
@@ -228,14 +227,3 @@ def _accounts(document: Any) -> dict[str, Account]:
             raise ValueError(f"{period}: {document[period]!r}")
         accounts[period] = Account(used, current)
     return accounts
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Replace a file as a whole; after a power loss it is the old one or the new one."""
-    replacement = file.with_name(f"{file.name}.new")
-    descriptor = os.open(replacement, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(descriptor)
-    replacement.replace(file)

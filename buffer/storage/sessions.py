@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from common import atomic_file
 from common.sample import Sample
 
 SAMPLE = "session"
@@ -148,8 +149,5 @@ def _parse(text: object) -> Session | None:
 
 
 def _write(file: Path, session: Session) -> None:
-    """Write a session's file at once or not at all."""
     content = session._asdict() | {"metadata": json.loads(session.metadata)}
-    unfinished = file.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    unfinished.replace(file)
+    atomic_file.write(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n", mode=0o644)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from collectors.srt.connection import SrtConnection
 from collectors.srt.handshake import Negotiated
+from common import atomic_file
 from common.untrusted import UntrustedError, integer, json_object
 
 FILE = "srt-handshake.json"
@@ -56,7 +57,5 @@ class Kept:
             "latency_ms": negotiated.latency_ms,
             "window_packets": negotiated.window_packets,
         }
-        begun = file.with_suffix(".new")
         with suppress(OSError):
-            begun.write_text(json.dumps(content), encoding="ascii")
-            begun.replace(file)
+            atomic_file.write(file, json.dumps(content))
