@@ -6,20 +6,19 @@ import os
 from pathlib import Path
 
 
-def write(file: Path, text: str, *, mode: int = 0o600, durable: bool = False) -> None:
-    """Write a file beside the one of that name, then rename it.
+def write(file: Path, text: str, *, durable: bool = False) -> None:
+    """Write a file of mode 0600 beside the one of that name, then rename it.
 
     Args:
         file: what is replaced; its folder is there.
         text: the new content.
-        mode: of the new file, before the umask.
         durable: after a power loss too it is the old one or the new one; costs two syncs.
 
     Raises:
         OSError: it cannot be written; the old file is as it was.
     """
     fresh = file.with_name(f"{file.name}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()

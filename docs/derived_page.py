@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from collectors.derived import scores, stream_state
 from collectors.derived.heard import LEAST_S, STALE_SPACINGS
 from collectors.derived.session_numbers import HELD_S
-from common import thresholds
+from common import stream_states, thresholds
 from common.thresholds import CLEARS_AT, THRESHOLDS, Alerts, Threshold
 
 _PERCENT = {"loss", "drops"}
@@ -68,11 +68,11 @@ the stream exist only while it is live, and use only samples since then. Generat
 
 | state | when |
 |---|---|
-| {stream_state.IDLE} {stream_state.NAMES[stream_state.IDLE]} (absent) | no stream has run since the collector started |
-| {stream_state.STARTING} {stream_state.NAMES[stream_state.STARTING]} | belacoder runs, and the receiver has not answered it yet |
-| {stream_state.LIVE} {stream_state.NAMES[stream_state.LIVE]} | the receiver has answered; without a view of the packets: frames come, or {stream_state.UNKNOWN_S:g} s have passed |
-| {stream_state.ENDING} {stream_state.NAMES[stream_state.ENDING]} | belacoder is gone and srtla_send still runs: belaUI starts it again after 2 s |
-| {stream_state.ENDED} {stream_state.NAMES[stream_state.ENDED]} | both are gone (`stopped`), or belacoder stayed away for {stream_state.ENDED_S:g} s: `cut_off` if the receiver did not answer before, else `crashed` |
+| {stream_states.IDLE} {stream_states.NAMES[stream_states.IDLE]} (absent) | no stream has run since the collector started |
+| {stream_states.STARTING} {stream_states.NAMES[stream_states.STARTING]} | belacoder runs, and the receiver has not answered it yet |
+| {stream_states.LIVE} {stream_states.NAMES[stream_states.LIVE]} | the receiver has answered; without a view of the packets: frames come, or {stream_state.UNKNOWN_S:g} s have passed |
+| {stream_states.ENDING} {stream_states.NAMES[stream_states.ENDING]} | belacoder is gone and srtla_send still runs: belaUI starts it again after 2 s |
+| {stream_states.ENDED} {stream_states.NAMES[stream_states.ENDED]} | both are gone (`stopped`), or belacoder stayed away for {stream_state.ENDED_S:g} s: `cut_off` if the receiver did not answer before, else `crashed` |
 
 ## Scores (`collectors/derived/scores.py`)
 

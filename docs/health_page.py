@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from common import status
+from common import status, stream_states
 from common.status import BufferStatus, ShipperStatus, SourceStatus
 from healthd import advice
 from healthd.advice import Advice
-from healthd.stream import STATES
 
 _SHIPPER, _BUFFER = status.fields_of(ShipperStatus), status.fields_of(BufferStatus)
 _SOURCE = status.fields_of(SourceStatus)
@@ -24,7 +23,7 @@ FIELDS: Mapping[str, str] = {
     "mode": _SHIPPER["mode"],
     "budget": _SHIPPER["budget"],
     "reasons": "why the status is not ok, the gravest first: `part`, `severity`, `text`, `since`, `meaning`, `advice`",
-    "stream.state": f"{', '.join(STATES)}, or unknown",
+    "stream.state": f"{', '.join(stream_states.NAMES)}, or unknown",
     "stream.status": "ok, degraded, error, or idle while there is nothing to judge",
     "stream.text": "the verdict's sentence",
     "stream.since": "since when the stream has this status",

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from common.settings import Settings
-from common.thresholds import DEGRADED, ERROR, OK
+from common.thresholds import DEGRADED, ERROR, OK, RANKS
 from healthd.heartbeats import COLLECTED, Beat
 from healthd.page.tile import Tile
 from healthd.programs import OFF, Condition, Snapshot, conditions, is_collector
@@ -23,7 +23,6 @@ DEGRADED_INTERVALS, ERROR_INTERVALS = 2, 20  # of remote.upload_interval
 SILENT_COLLECTS = 3  # collect intervals without a sample
 
 _BAD = frozenset({DEGRADED, ERROR})
-_RANKS = {OK: 0, DEGRADED: 1, ERROR: 2}
 
 _Found = tuple[str, str, str, str]  # part, severity, rule, text
 
@@ -152,7 +151,7 @@ def assess(
     dates = {(reason.part, reason.rule): reason.since_s for reason in before.reasons} if before else {}
     reasons = tuple(
         Reason(part, severity, rule, text, dates.get((part, rule), now_s))
-        for part, severity, rule, text in sorted(found, key=lambda reason: (-_RANKS[reason[1]], reason))
+        for part, severity, rule, text in sorted(found, key=lambda reason: (-RANKS[reason[1]], reason))
     )
     return Verdict(worst(reasons), reasons, states, collectors, due)
 
@@ -160,7 +159,7 @@ def assess(
 def worst(reasons: tuple[Reason, ...], *parts: str) -> str:
     """Return the worst severity among reasons, of all parts or of some."""
     severities = [reason.severity for reason in reasons if not parts or reason.part in parts]
-    return max(severities, key=_RANKS.__getitem__, default=OK)
+    return max(severities, key=RANKS.__getitem__, default=OK)
 
 
 def title(reason: Reason) -> str:

@@ -11,7 +11,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from common import thresholds
+from common import stream_states, thresholds
+from common.stream_states import CRASHED, CUT_OFF, ENDED, ENDING, LIVE, STARTING, STOPPED
 from common.thresholds import DEGRADED, ERROR, OK, Alerts
 from healthd import advice
 from healthd.page import links
@@ -20,12 +21,9 @@ from healthd.page.tile import IDLE, Tile
 from healthd.page.tiles import Tiles
 from healthd.page.wording import lasting
 
-# The values of stream.state; the derived collector decides it.
-STATES = ("idle", "starting", "live", "ending", "ended")
-STARTING, LIVE, ENDING, ENDED = 1, 2, 3, 4
 STARTING_S = 15.0  # until the receiver should have answered
 _SIGNS_OF_LIFE = ("srt.uptime_seconds", "encoder.bitrate_bits_per_second")
-_ENDS = {"stopped": "it was stopped", "crashed": "the encoder died", "cut_off": "the connection was lost"}
+_ENDS = {STOPPED: "it was stopped", CRASHED: "the encoder died", CUT_OFF: "the connection was lost"}
 
 
 class StreamReason(NamedTuple):
@@ -50,7 +48,7 @@ class StreamVerdict(NamedTuple):
     """The verdict on the stream, with the numbers beneath it.
 
     Attributes:
-        state: a word of `STATES`, or unknown.
+        state: one of `stream_states.NAMES`, or unknown.
         level: ok, degraded, error or idle.
         title, text: one short sentence, and one with more in it.
         since_ms: since when the first reason holds, or the state; Unix milliseconds, None where that is not known.
@@ -102,7 +100,7 @@ def assess(
     reasons = _dated(found, wall_ms, before)
     rows_of_links = tuple(links.links(latest, now_s, judged=live)) if runs else ()
     level, title, text, since_ms = _sentence(row, runs, reasons, latest, now_s)
-    state = STATES[int(row.value)] if row is not None else "live" if runs else STATES[0]
+    state = stream_states.NAMES[int(row.value)] if row is not None else "live" if runs else "idle"
     return StreamVerdict(state, level, title, text, since_ms, reasons, shown, device, rows_of_links)
 
 
@@ -120,7 +118,7 @@ def _of_state(row: Value | None, latest: Latest, wall_ms: int) -> Iterator[_Foun
         yield "not_answered", ERROR, "srt", "The receiver has not answered", row.since_ms
     elif row.value == ENDING:
         yield "ending", ERROR, "encoder", "The encoder is gone", row.since_ms
-    elif row.value == ENDED and (how := _session(latest).get("how", "")) in {"crashed", "cut_off"}:
+    elif row.value == ENDED and (how := _session(latest).get("how", "")) in {CRASHED, CUT_OFF}:
         lasted_s = _session(latest)["lasted_s"]
         after = f" after {lasting(lasted_s)}" if lasted_s is not None else ""
         yield how, ERROR, "stream", f"The stream has broken off{after}", row.since_ms

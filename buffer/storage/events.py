@@ -17,7 +17,7 @@ from common.sample import Sample, Tags
 
 TOTAL = "events_total"
 
-_INSERT = (
+INSERT = (
     "INSERT INTO events (timestamp_ms, kind, severity, source, text, session) SELECT ?1, ?2, ?3, ?4, ?5, ?6 "
     "WHERE NOT EXISTS (SELECT 1 FROM events WHERE timestamp_ms = ?1 AND kind = ?2 AND source = ?4 AND text = ?5)"
 )
@@ -74,7 +74,7 @@ class EventTable:
         if labels is None or not isinstance(sample.value, str):
             return None
         kind, severity, source = labels
-        self._connection.execute(_INSERT, (timestamp_ms, kind, severity, source, sample.value, session))
+        self._connection.execute(INSERT, (timestamp_ms, kind, severity, source, sample.value, session))
         if not self._connection.changes():
             return False
         if clock is not None:

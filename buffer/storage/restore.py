@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from buffer.storage import fate
+from buffer.storage import events, fate, writer
 from buffer.storage.audit_windows import AuditWindows
 from buffer.storage.clocks import Clocks
 from buffer.storage.fate import Fate, uploaded_in
@@ -278,19 +278,10 @@ class Restore:
         return int(self._connection.execute("SELECT id FROM clocks WHERE boot_id = ? AND offset_ms = ?", key).get)
 
     def _event(self, found: FoundEvent, session: int | None) -> None:
-        self._connection.execute(
-            "INSERT INTO events (timestamp_ms, kind, severity, source, text, session) SELECT ?1, ?2, ?3, ?4, ?5, ?6 "
-            "WHERE NOT EXISTS "
-            "(SELECT 1 FROM events WHERE timestamp_ms = ?1 AND kind = ?2 AND source = ?4 AND text = ?5)",
-            (*found[:5], session),
-        )
+        self._connection.execute(events.INSERT, (*found[:5], session))
 
     def _insert(self, rows: Sequence[Row]) -> int:
-        return self._changes(
-            "INSERT OR IGNORE INTO samples (timestamp_ms, series_id, value, session, clock, priority, chunk) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            rows,
-        )
+        return self._changes(writer.INSERT, rows)
 
     def _settle(self, keys: Sequence[Row]) -> int:
         where = f"timestamp_ms = ? AND series_id = ? AND priority = ? AND {fate.IS_PENDING}"

@@ -150,4 +150,4 @@ def _parse(text: object) -> Session | None:
 
 def _write(file: Path, session: Session) -> None:
     content = session._asdict() | {"metadata": json.loads(session.metadata)}
-    atomic_file.write(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n", mode=0o644)
+    atomic_file.write(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -17,13 +17,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from collectors.derived import scores, stream_state
+from collectors.derived import scores
 from collectors.derived.alerts import AlertStates
 from collectors.derived.bitrate_rules import Cut, reason
 from collectors.derived.heard import Heard
 from collectors.derived.scores import Inputs
 from collectors.host import Host
-from common import clock
+from common import clock, stream_states
 from common.changes import Glimpse
 from common.events import Event
 from common.keys import boolean, duration, key, number, shared
@@ -72,7 +72,7 @@ def hear(samples: Sequence[Sample], timestamp_ms: int, _producer: str, state: St
     """Take in what was committed; what was measured before the stream is live tells nothing of it."""
     for sample in samples:
         if sample.name == STATE:
-            _follow(sample.value == stream_state.LIVE, timestamp_ms, state)
+            _follow(sample.value == stream_states.LIVE, timestamp_ms, state)
     is_live = state.live_ms is not None and timestamp_ms >= state.live_ms
     counted = METRICS if is_live else _JUDGED_ALWAYS
     judged = [sample for sample in samples if sample.name in counted]

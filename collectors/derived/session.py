@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from collectors import belabox
-from collectors.derived import stream_state
 from collectors.derived.heard import Heard
 from collectors.derived.session_numbers import COMPLETED, StreamSession
 from collectors.derived.stream_state import Observation, StreamState
 from collectors.host import Host
 from collectors.process_table import ProcessTable, RunningProcess
-from common import clock, running_session
+from common import clock, running_session, stream_states
 from common.events import Event
 from common.keys import boolean, duration, key
 from common.sample import Sample
@@ -46,9 +45,9 @@ AVERAGED = {
 DATA = "srtla.link_bytes_total"
 LIFE_SIGNS = ("srt.connected", "encoder.frame_rate")
 HOW = {
-    stream_state.STOPPED: "the stream was stopped",
-    stream_state.CRASHED: "the encoder is gone and was not started again",
-    stream_state.CUT_OFF: "the connection was lost and the encoder was not started again",
+    stream_states.STOPPED: "the stream was stopped",
+    stream_states.CRASHED: "the encoder is gone and was not started again",
+    stream_states.CUT_OFF: "the connection was lost and the encoder was not started again",
 }
 
 
@@ -98,10 +97,10 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
     """Yield which state the stream is in, and which session runs."""
     yield from watch(host, config, state)
     wait_s = 0.0 if state.stream.runs else REPEATED_S
-    if state.stream.state != stream_state.IDLE and host.now_s - state.told_s > wait_s:
+    if state.stream.state != stream_states.IDLE and host.now_s - state.told_s > wait_s:
         state.told_s = host.now_s
         yield Sample("stream.state", state.stream.state)
-    if state.session is not None and state.stream.state != stream_state.ENDING:
+    if state.session is not None and state.stream.state != stream_states.ENDING:
         yield Sample("session.info", 1, {"session_id": state.session.id})
         yield Sample("session.duration_seconds", round((clock.wall_ms() - state.session.start_ms) / 1000, 1))
 
@@ -148,11 +147,11 @@ def _signs(state: State, now_s: float) -> tuple[bool | None, bool | None]:
 def _follow_live(state: State, now_ms: int) -> None:
     """Note from when to when the stream is live; a new start has heard nothing yet."""
     session = state.session
-    if state.stream.state == stream_state.STARTING:
+    if state.stream.state == stream_states.STARTING:
         state.heard = Heard(LIFE_SIGNS)
     if session is None:
         return
-    if state.stream.state == stream_state.LIVE:
+    if state.stream.state == stream_states.LIVE:
         session.live_ms.append((now_ms, None))
     elif session.live_ms and session.live_ms[-1][1] is None:
         session.live_ms[-1] = session.live_ms[-1][0], session.last_ms
@@ -182,12 +181,12 @@ def _begin(host: Host, encoder: RunningProcess, boot_id: str) -> StreamSession:
 
 def _gone(session: StreamSession, state: State, now_s: float) -> Iterator[Sample | Event]:
     """Yield the end, or that the encoder is gone while the sender stays; a stop takes both within a moment."""
-    if state.stream.state == stream_state.ENDING:
+    if state.stream.state == stream_states.ENDING:
         if not state.announced and now_s - state.stream.since_s >= ENDING_S:
             state.announced = True
             text = f"{session.program.name} has ended while srtla_send still runs; belaUI starts it again after 2 s"
             yield Event("stream_interrupted", text)
-    elif state.stream.state == stream_state.ENDED:
+    elif state.stream.state == stream_states.ENDED:
         session.how = state.stream.how
         state.session, state.ended = None, (session, now_s)
         yield _sample(session, state.boot_id)

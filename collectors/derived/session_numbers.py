@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from collectors.derived import stream_state
 from collectors.process_table import RunningProcess
+from common import stream_states
 from common.sample import Sample
 
 ACTIVE, COMPLETED, FAILED = "active", "completed", "failed"  # as the table `sessions` has it
@@ -44,7 +44,7 @@ class StreamSession:
         program: the encoder.
         last_ms: when the encoder was seen last.
         restarts: encoders that followed the first one.
-        how: how it ended, see `stream_state`.
+        how: how it ended, see `stream_states`.
         live_ms: spans in which it was live: begin, and end or None.
         means: over these, of what was measured in them.
         data_bytes: of the stream over each link, both ways, by interface.
@@ -65,7 +65,7 @@ class StreamSession:
     @property
     def status(self) -> str:
         """What its row calls it: active, completed or failed."""
-        return ACTIVE if not self.how else COMPLETED if self.how == stream_state.STOPPED else FAILED
+        return ACTIVE if not self.how else COMPLETED if self.how == stream_states.STOPPED else FAILED
 
     def add(self, name: str, value: float, at_ms: int) -> None:
         """Add a reading to its mean."""

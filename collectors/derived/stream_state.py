@@ -9,15 +9,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# The values of stream.state.
-IDLE, STARTING, LIVE, ENDING, ENDED = range(5)
-NAMES = ("idle", "starting", "live", "ending", "ended")
+from common.stream_states import CRASHED, CUT_OFF, ENDED, ENDING, IDLE, LIVE, STARTING, STOPPED
 
 ENDED_S = 15.0  # belaUI starts belacoder again after 2 s: until then it is the same stream
 UNKNOWN_S = 10.0  # where nothing tells of connection and frames, a stream is live so long after its start
-
-# How a stream ended: key of `healthd`'s texts, and what the session's row calls it.
-STOPPED, CRASHED, CUT_OFF = "stopped", "crashed", "cut_off"
 
 
 class Observation(NamedTuple):

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 
 import pytest
 
-from collectors.derived import bitrate_rules, derived, scores, stream_state
+from collectors.derived import bitrate_rules, derived, scores
 from collectors.derived.bitrate_rules import Cut
 from collectors.derived.heard import Heard
 from collectors.derived.scores import PARTS, Inputs
 from collectors.host import Host
-from common import clock
+from common import clock, stream_states
 from common.events import Event
 from common.sample import Sample
 
-LIVE, ENDED = {"stream.state": stream_state.LIVE}, {"stream.state": stream_state.ENDED}
+LIVE, ENDED = {"stream.state": stream_states.LIVE}, {"stream.state": stream_states.ENDED}
 WELL = {
     "srt.connected": 1, "srt.packet_loss_percent": 0.0, "srt.rtt_ms": 60.0, "srt.latency_ms": 2000,
     "srt.bitrate_bits_per_second": 6_200_000, "srt.retransmit_percent": 1.0,

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from collectors.derived import session, stream_state
+from collectors.derived import session
 from collectors.derived.session_numbers import HELD_S, StreamSession
 from collectors.host import Host
 from collectors.process_table import RunningProcess
-from common import clock, running_session
+from common import clock, running_session, stream_states
 from common.events import Event
 from common.sample import Sample
 
@@ -49,7 +49,7 @@ class Board:
         """Let the receiver answer, and look."""
         session.hear([Sample("srt.connected", 1)], clock.wall_ms(), "srt", self.state)
         self.look()
-        assert self.state.stream.state == stream_state.LIVE
+        assert self.state.stream.state == stream_states.LIVE
 
     def look(self, after_s: float = 1.0) -> tuple[list[dict[str, Any]], list[str]]:
         """Let some time pass and look; return what was said of sessions, and the kinds of events."""

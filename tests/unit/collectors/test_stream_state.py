@@ -6,20 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.derived.stream_state import (
-    CRASHED,
-    CUT_OFF,
-    ENDED,
-    ENDED_S,
-    ENDING,
-    IDLE,
-    LIVE,
-    STARTING,
-    STOPPED,
-    UNKNOWN_S,
-    Observation,
-    StreamState,
-)
+from collectors.derived.stream_state import ENDED_S, UNKNOWN_S, Observation, StreamState
+from common.stream_states import CRASHED, CUT_OFF, ENDED, ENDING, IDLE, LIVE, STARTING, STOPPED
 
 LOOK_S = 1.0
 

@@ -10,12 +10,12 @@ from common import atomic_file
 
 
 @pytest.mark.parametrize("durable", [False, True])
-def test_a_file_is_replaced_with_the_mode_asked_for(tmp_path: Path, durable: bool) -> None:
+def test_a_file_is_replaced_and_its_owner_alone_reads_it(tmp_path: Path, durable: bool) -> None:
     """A longer old content leaves nothing behind, nor does the file beside it."""
     file = tmp_path / "state.json"
     file.write_text("something longer", encoding="ascii")
-    atomic_file.write(file, "näher", mode=0o640, durable=durable)
-    assert ("näher", 0o640) == (file.read_text(encoding="utf-8"), file.stat().st_mode & 0o777)
+    atomic_file.write(file, "näher", durable=durable)
+    assert ("näher", 0o600) == (file.read_text(encoding="utf-8"), file.stat().st_mode & 0o777)
     assert [file] == list(tmp_path.iterdir())
 
 

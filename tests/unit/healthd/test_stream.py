@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.sample import Batch, Sample
+from common.stream_states import ENDED, ENDING, LIVE, STARTING
 from common.thresholds import RANKS, Alerts
 from healthd import advice, stream
 from healthd.page.latest import Latest
-from healthd.stream import ENDED, ENDING, LIVE, STARTING, STARTING_S, StreamVerdict
+from healthd.stream import STARTING_S, StreamVerdict
 from tests.unit.healthd.build import NOW_S, WALL_MS
 from tests.unit.healthd.test_picture import STREAM
 
