@@ -337,7 +337,7 @@ points = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(points, st.randoms(use_true_random=False))
 def test_folding_in_any_pieces_and_order_equals_the_definition(
     found: list[tuple[int, int, float]], rng: random.Random

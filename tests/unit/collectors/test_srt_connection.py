@@ -7,7 +7,7 @@ import struct
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.srt.connection import SILENT_S, Measured, SrtConnection
@@ -203,7 +203,6 @@ def test_a_flood_of_lies_takes_no_room() -> None:
     assert seen.losses.reported <= WINDOW
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.binary(max_size=120)), max_size=20))
 def test_any_bytes_are_taken(packets: list[tuple[bool, bytes]]) -> None:
     """Whatever is on the port: no error, no negative number."""

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.srt.filters import KEEPALIVE, REG1, REG2, REG3, REG_ERR, REG_NGP
@@ -294,7 +294,6 @@ def test_a_packet_counts_on_the_interface_of_the_route() -> None:
     assert (ANOTHER, 11) == (link.interface, link.packets.sent)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.binary(max_size=60)), max_size=30))
 def test_any_bytes_are_taken(packets: list[tuple[bool, bytes]]) -> None:
     """Whatever crosses the port."""
