@@ -9,7 +9,7 @@ samples, which stands in other pages than they do, tells which of them were not 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -110,17 +110,8 @@ class Salvage:
         yield from survey.read()
         while not self._commit(self._begin):
             yield
-        found: list[Found] = []
-        began_s = time.monotonic()
-        for number, position in survey.worthwhile(self.progress.done):
-            found += self._rows(number)
-            self.progress.done = position
-            if len(found) >= self.pace.rows or time.monotonic() - began_s > SLICE_S / 2:
-                yield from self._put_back(found)
-                found, began_s = [], time.monotonic()
-        yield from self._put_back(found)
-        for number in survey.entries():
-            yield from self._note_missing(number)
+        yield from self._in_slices(survey.worthwhile(self.progress.done), self._put_back)
+        yield from self._in_slices(((page, self.progress.done) for page in survey.entries()), self._note_missing)
 
     def finish(self) -> None:
         """Delete the stored progress; the report beside the file marks it as done."""
@@ -131,24 +122,35 @@ class Salvage:
         """Close the file."""
         self._file.close()
 
-    def _put_back(self, found: list[Found]) -> Iterator[None]:
-        while not self._commit(lambda: self._slice(found)):
+    def _in_slices(self, pages: Iterable[tuple[int, int]], write: Callable[[list[Found]], None]) -> Iterator[None]:
+        """Read pages, and write what is found in transactions of the right length.
+
+        Args:
+            pages: their numbers, each with how many are done after it.
+            write: takes what is found.
+        """
+        found: list[Found] = []
+        began_s = time.monotonic()
+        for number, position in pages:
+            found += self._rows(number)
+            self.progress.done = position
+            if len(found) >= self.pace.rows or time.monotonic() - began_s > SLICE_S / 2:
+                yield from self._committed(found, write)
+                found, began_s = [], time.monotonic()
+        yield from self._committed(found, write)
+
+    def _committed(self, found: list[Found], write: Callable[[list[Found]], None]) -> Iterator[None]:
+        while not self._commit(lambda: write(found)):
             yield
         yield
 
-    def _note_missing(self, number: int) -> Iterator[None]:
-        """Note the entries of an index page whose samples are not here."""
-        entries = [entry for entry in self._rows(number) if isinstance(entry, FoundEntry)]
+    def _note_missing(self, found: list[Found]) -> None:
+        """Note the entries of the unique index whose samples are not here."""
+        entries = [entry for entry in found if isinstance(entry, FoundEntry)]
         for entry in entries:
             self._seen.add(entry.id)
-
-        def write() -> None:
-            with self._store.transaction():
-                self._store.restore.missing(entries, self._ids)
-
-        while not self._commit(write):
-            yield
-        yield
+        with self._store.transaction():
+            self._store.restore.missing(entries, self._ids)
 
     def _commit(self, action: Callable[[], None]) -> bool:
         """Do one transaction; False when there is no room for it at the moment."""
@@ -181,7 +183,7 @@ class Salvage:
             progress.shift = None if progress.done == 0 else progress.shift
             raise
 
-    def _slice(self, found: list[Found]) -> None:
+    def _put_back(self, found: list[Found]) -> None:
         progress = self.progress
         before = progress.samples, progress.known, progress.orphans
         try:

@@ -23,6 +23,7 @@ class Ledger:
         stored: how often each number is in the database.
         arrived: the times of each number at the server.
         counted: samples that the device says it lost, by reason.
+        perhaps: more samples of any metric that it says it may have lost: no index named them.
         events, events_arrived: in the database, and at the log server.
         deliveries: what the server took.
     """
@@ -33,6 +34,7 @@ class Ledger:
     stored: Counter[int] = field(default_factory=Counter)
     arrived: dict[int, list[int]] = field(default_factory=dict)
     counted: Counter[str] = field(default_factory=Counter)
+    perhaps: int = 0
     events: set[tuple[str, ...]] = field(default_factory=set)
     events_arrived: set[tuple[str, ...]] = field(default_factory=set)
 
@@ -62,11 +64,17 @@ class Ledger:
         return self.events - self.events_arrived
 
     @property
+    def difference(self) -> int:
+        """How many more samples are lost than counted, or below 0 fewer: published less what arrived and is counted."""
+        more = len(self.lost) - self.counted.total()
+        return more - min(max(0, more), self.perhaps)
+
+    @property
     def unexplained(self) -> int:
-        """How many samples and events are lost, doubled or at a wrong time without a reason that was counted."""
+        """How many samples and events are doubled, at a wrong time, or lost without being counted, or not and are."""
         flips = sum(count for kind, count in self.faults.items() if kind.startswith("bit flip"))
-        wrong = len(self.lost) + len(self.doubled) + len(self.misdated) + len(self.events_lost)
-        return max(0, wrong - self.counted.total() - PER_FLIP * flips)
+        wrong = abs(self.difference) + len(self.doubled) + len(self.misdated) + len(self.events_lost)
+        return max(0, wrong - PER_FLIP * flips)
 
     @property
     def resend_ratio(self) -> float:
@@ -84,7 +92,8 @@ class Ledger:
         yield f"lost         {_some(self.lost)}, events {len(self.events_lost)}"
         yield f"doubled      {_some(self.doubled)}"
         yield f"wrong time   {_some(self.misdated)}"
-        yield f"counted      {self.counted.total()} {dict(self.counted)}"
+        yield f"counted      {self.counted.total()} {dict(self.counted)}, perhaps {self.perhaps} more"
+        yield f"difference   {self.difference}: published, less what arrived, less what is counted"
         yield f"unexplained  {self.unexplained}"
         yield (
             f"sent again   {sent.again} of {sent.samples} samples, {sent.again_bytes / 1000:.1f} of "

@@ -93,19 +93,21 @@ def rage(faults: Faults, ledger: Ledger, dice: random.Random, duration_s: float)
 
 def account(around: World, ledger: Ledger, file: Path) -> None:
     """Stop the oracle, wait until everything has arrived or the time is over, and count."""
-    pipeline, patience = around.pipeline, Patience(SETTLE_S)
+    pipeline, patience, was_calm = around.pipeline, Patience(SETTLE_S), False
     pipeline.supervisorctl("start", "all")
     pipeline.supervisorctl("stop", "oracle")
     ledger.published = oracle.published_ms(file)
     while True:
         ledger.arrived = _arrived(around.server)
         ledger.events, ledger.events_arrived = _events(pipeline), _at_log_server(around.logs)
-        ledger.counted = _counted(pipeline)
+        ledger.counted, ledger.perhaps = _counted(pipeline, ledger.lost), _perhaps(pipeline)
         rows = pipeline.rows("SELECT metric_value FROM metrics WHERE metric_name = ?", oracle.METRIC)
         ledger.stored = Counter(int(row[0]) for row in rows)
         is_settled = not ledger.events_lost and not ledger.lost & ledger.stored.keys()
-        if (is_settled and not _is_salvaging(pipeline)) or patience.is_over():
+        is_calm = is_settled and not _is_salvaging(pipeline)
+        if (is_calm and was_calm) or patience.is_over():  # what is lost is counted a moment after the salvage
             break
+        was_calm = is_calm
         time.sleep(2)
 
 
@@ -143,20 +145,24 @@ def _at_log_server(logs: log_server.LogServer) -> set[tuple[str, ...]]:
     }
 
 
-def _counted(pipeline: Pipeline) -> Counter[str]:
+def _counted(pipeline: Pipeline, lost: set[int]) -> Counter[str]:
     """Return how many samples of the oracle the device says it lost, by reason, from its logs and database."""
     counted: Counter[str] = Counter()
     for line in _log_lines(pipeline, "buffer"):
         if line.get("msg") == LOST_WITH_DATABASE:
             counted["lost with a damaged database"] += int(line["metrics"].get(oracle.METRIC, 0))
-        if line.get("msg") == "salvage is finished":
-            counted["perhaps lost with a damaged database"] += int(line["samples_lost_estimate"])
     for line in _log_lines(pipeline, "oracle"):
         if line.get("msg") == LOST_WITH_PROCESS:
             counted["lost with its process, not spooled"] += int(line["count"])
-    query = "SELECT count(*) FROM samples JOIN series ON series.id = series_id WHERE chunk = -1 AND metric_name = ?"
-    counted["in quarantine"] = int((pipeline.rows(query, oracle.METRIC) or [(0,)])[0][0])
+    query = "SELECT value FROM samples JOIN series ON series.id = series_id WHERE chunk = -1 AND metric_name = ?"
+    counted["in quarantine"] = len(lost & {int(value) for (value,) in pipeline.rows(query, oracle.METRIC)})
     return +counted
+
+
+def _perhaps(pipeline: Pipeline) -> int:
+    """Return how many samples damaged files may have held that nothing names."""
+    lines = [line for line in _log_lines(pipeline, "buffer") if line.get("msg") == "salvage is finished"]
+    return sum(int(line["samples_lost_estimate"]) for line in lines)
 
 
 def _log_lines(pipeline: Pipeline, name: str) -> Iterator[dict[str, Any]]:
