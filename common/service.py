@@ -179,7 +179,7 @@ class Service:
             quiet_s=self.quiet_s,
             state=state,
             error=self._error,
-            facts=status.to_wire(self.status),
+            status=status.to_wire(self.status),
             readings=self.instruments.readings(),
         )
         socket = self.publisher.socket if self.publisher else self._status

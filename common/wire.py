@@ -66,7 +66,7 @@ class Heartbeat:
         quiet_s: longest silence to expect before the next one (an upload that may block says so first).
         state: "running" or "stopping".
         error: the last error (error, error_type, timestamp_ms), gone once the same work succeeds again.
-        facts: what `/health` shows of this process, by name.
+        status: what `/health` shows of this process, by name.
         readings: its instruments, each ``[kind, name, tags, value]``; a histogram's value is
             ``[upper bounds, cumulative counts (one more than bounds, the last for +Inf), sum]``.
     """
@@ -80,7 +80,7 @@ class Heartbeat:
     quiet_s: float = 0.0
     state: str = "running"
     error: Mapping[str, Any] | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    status: Mapping[str, Any] = field(default_factory=dict)
     readings: Sequence[Sequence[Any]] = ()
 
 
@@ -189,7 +189,7 @@ def decode_heartbeat(payload: bytes) -> Heartbeat:
     _require(heartbeat.state in STATES and isinstance(heartbeat.error, (dict, type(None))), "state, error")
     _require(_is_count(heartbeat.timestamp_ms) and _is_count(heartbeat.started_ms), "times")
     _require(_is_seconds(heartbeat.interval_s) and _is_seconds(heartbeat.quiet_s), "interval, quiet")
-    _require(isinstance(heartbeat.facts, dict) and isinstance(heartbeat.readings, list), "facts, readings")
+    _require(isinstance(heartbeat.status, dict) and isinstance(heartbeat.readings, list), "status, readings")
     return heartbeat
 
 

@@ -76,7 +76,7 @@ class Beat:
     @property
     def kind(self) -> str:
         """The kind that the process reports: collector, buffer, shipper or healthd; "" if it reports none."""
-        kind = self.said.facts.get("kind")
+        kind = self.said.status.get("kind")
         return kind if isinstance(kind, str) else ""
 
     @property
@@ -104,8 +104,8 @@ class Heartbeats:
         if len(frames) != 2 or frames[0] != wire.STATUS_TOPIC:
             raise wire.WireError("frames", f"{len(frames)} frames")
         said = wire.decode_heartbeat(frames[1])
-        if not all(isinstance(fact, str) for fact in said.facts):
-            raise wire.WireError("shape", "facts")
+        if not all(isinstance(name, str) for name in said.status):
+            raise wire.WireError("shape", "status")
         if said.process not in self.beats and len(self.beats) >= MAX_PROCESSES:
             raise wire.WireError("range", f"more than {MAX_PROCESSES} processes")
         self.beats[said.process] = _beat(said, self.beats.get(said.process), now_s)
@@ -127,7 +127,7 @@ def _beat(said: wire.Heartbeat, old: Beat | None, now_s: float) -> Beat:
         restarts += bool(epochs)
         epochs = (*epochs, said.epoch)[-EPOCHS_KEPT:]
     started_s = old.started_s if old and same_start else now_s - _age_s(said)
-    sources = status.read(CollectorStatus, said.facts).sources
+    sources = status.read(CollectorStatus, said.status).sources
     return Beat(said, now_s, started_s, epochs, restarts, _happened_s(said, sources, old, now_s), sources)
 
 
@@ -139,7 +139,7 @@ def _age_s(said: wire.Heartbeat) -> float:
 
 def _times(said: wire.Heartbeat, sources: Mapping[str, SourceStatus]) -> dict[str, object]:
     """Return the fields ``last_…_ms`` of a heartbeat and of its sources."""
-    own = {field: value for field, value in said.facts.items() if field.startswith("last_") and field.endswith("_ms")}
+    own = {field: value for field, value in said.status.items() if field.startswith("last_") and field.endswith("_ms")}
     return {**own, **{f"{name}.{COLLECTED}": source.last_collection_ms for name, source in sources.items()}}
 
 

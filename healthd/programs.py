@@ -58,7 +58,7 @@ class Snapshot:
 
     def _reported(self, name: str) -> Mapping[str, Any]:
         beat = self.beats.get(name)
-        return beat.said.facts if beat is not None else {}
+        return beat.said.status if beat is not None else {}
 
     def is_news(self, beat: Beat) -> bool:
         """Return whether a heartbeat is newer than the last answer of supervisord."""

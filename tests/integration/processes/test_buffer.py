@@ -326,7 +326,7 @@ def test_a_database_that_refuses_pauses_the_buffer_and_loses_nothing(run_dir: Pa
         serve(
             producer.publisher,
             "the pause",
-            lambda: ears.wait_for("any").facts.get("paused") and producer.publisher.unacked_samples > 0,
+            lambda: ears.wait_for("any").status.get("paused") and producer.publisher.unacked_samples > 0,
         )
         said = ears.wait_for("the error", lambda said: said.error is not None)
         assert said.error is not None
@@ -335,7 +335,7 @@ def test_a_database_that_refuses_pauses_the_buffer_and_loses_nothing(run_dir: Pa
         assert 0 < unacked <= 2_900
         hold_back(running.pid, resource.RLIM_INFINITY)
         producer.settle()
-        ears.wait_for("all is well", lambda said: said.error is None and said.facts.get("paused") is None)
+        ears.wait_for("all is well", lambda said: said.error is None and said.status.get("paused") is None)
         assert 0 == running.stop()
     assert [(3_000, 3_000)] == query(database(run_dir), COUNTED)
 
@@ -350,11 +350,11 @@ def test_another_writer_pauses_the_buffer_which_names_it(run_dir: Path) -> None:
             serve(
                 producer.publisher,
                 "the pause",
-                lambda: f"(process {pid})" in str(ears.wait_for("any").facts.get("paused")),
+                lambda: f"(process {pid})" in str(ears.wait_for("any").status.get("paused")),
             )
             assert 0 < producer.publisher.unacked_samples <= 2_900
         producer.settle()
-        ears.wait_for("all is well", lambda said: said.error is None and said.facts.get("paused") is None)
+        ears.wait_for("all is well", lambda said: said.error is None and said.status.get("paused") is None)
     assert [(3_000, 3_000)] == query(database(run_dir), COUNTED)
 
 
@@ -379,10 +379,10 @@ def test_a_full_disk_pauses_the_buffer_and_loses_nothing(run_dir: Path) -> None:
                     *(Sample("m", number + label / 100, {"l": f"{label}"}) for label in range(20)),
                     at_ms=NOW_MS + number,
                 )
-            serve(producer.publisher, "the pause", lambda: ears.wait_for("any").facts.get("paused"))
+            serve(producer.publisher, "the pause", lambda: ears.wait_for("any").status.get("paused"))
             subprocess.run(["mount", "-o", "remount,size=200m", folder], check=True)
             producer.settle()
-            ears.wait_for("all is well", lambda said: said.facts.get("paused") is None)
+            ears.wait_for("all is well", lambda said: said.status.get("paused") is None)
             assert 0 == running.stop()
         assert [(100 + 2_000 * 20,) * 2] == query(path, COUNTED)
     finally:
@@ -415,11 +415,11 @@ def test_the_heartbeat_tells_sizes_and_backlog(run_dir: Path) -> None:
         producer.numbers(range(7))
         producer.settle()
     with buffer(run_dir) as running, Ears(run_dir) as ears:
-        said = ears.wait_for("the backlog", lambda said: said.facts.get("pending") == [0, 0, 7, 0])
-        facts = said.facts
-        assert ("buffer", NOW_MS, None) == (facts["kind"], facts["oldest_pending_ms"], facts["paused"])
-        assert facts["wal_size_bytes"] > 0
-        assert facts["free_bytes"] > 0
+        said = ears.wait_for("the backlog", lambda said: said.status.get("pending") == [0, 0, 7, 0])
+        status = said.status
+        assert ("buffer", NOW_MS, None) == (status["kind"], status["oldest_pending_ms"], status["paused"])
+        assert status["wal_size_bytes"] > 0
+        assert status["free_bytes"] > 0
         assert 7 == reading(said, "storage.metrics_pending_upload")
         assert running.pid == said.pid
 

@@ -32,12 +32,12 @@ class Others:
     """The other processes: their heartbeats, sent from a thread until they are silenced.
 
     Attributes:
-        facts: by process, what it says of itself; take one out and it is silent.
+        status: by process, what it says of itself; take one out and it is silent.
         errors: by process, the error it reports.
     """
 
     def __init__(self, run_dir: Path) -> None:
-        self.facts: dict[str, dict[str, Any]] = {
+        self.status: dict[str, dict[str, Any]] = {
             "buffer": {"kind": "buffer", "pending": [0, 0, 3, 0]},
             "shipper": {"kind": "shipper", "due": [0, 0, 0, 0], "last_upload_ms": None},
             "cpu": {"kind": "collector"},
@@ -54,16 +54,16 @@ class Others:
         socket_ = connect(self._run_dir, "health.ipc")
         while not self._stop.wait(INTERVAL_S):
             socket_.send_multipart([wire.STATUS_TOPIC, b"garbage"])
-            for process, facts in list(self.facts.items()):
-                send_heartbeat(socket_, self._heartbeat(process, dict(facts)))
+            for process, status in list(self.status.items()):
+                send_heartbeat(socket_, self._heartbeat(process, dict(status)))
         socket_.close(linger=0)
 
-    def _heartbeat(self, process: str, facts: dict[str, Any]) -> wire.Heartbeat:
+    def _heartbeat(self, process: str, status: dict[str, Any]) -> wire.Heartbeat:
         now_ms = clock.wall_ms()
         current = {"last_current_ms": now_ms} if process == "shipper" else {}
         error = self.errors.get(process)
         source = {"interval_s": 10.0, "last_collection_ms": now_ms, "error": error}
-        sources = {"sources": {process: source}} if facts["kind"] == "collector" else {}
+        sources = {"sources": {process: source}} if status["kind"] == "collector" else {}
         return wire.Heartbeat(
             process=process,
             pid=os.getpid(),
@@ -72,7 +72,7 @@ class Others:
             timestamp_ms=now_ms,
             interval_s=INTERVAL_S,
             error=None if error is None else {"error": error, "error_type": "Error", "timestamp_ms": now_ms},
-            facts={**facts, **current, **sources},
+            status={**status, **current, **sources},
             readings=[["counter", "collector.metrics_collected_total", {"collector": process}, 5]],
         )
 
@@ -174,7 +174,7 @@ def test_health_follows_the_pipeline(run_dir: Path, others: Others) -> None:
         assert {"cpu": "ok", "memory": "ok"} == {name: it["status"] for name, it in report["collectors"].items()}
         assert (503, 200) == (healthd.get("/health/ready")[0], healthd.get("/health/live")[0])
 
-        others.facts["shipper"]["last_upload_ms"] = clock.wall_ms()
+        others.status["shipper"]["last_upload_ms"] = clock.wall_ms()
         wait_for("readiness", lambda: healthd.get("/health/ready")[0] == 200, 10)
 
         others.errors["cpu"] = "no such sensor"
@@ -182,17 +182,17 @@ def test_health_follows_the_pipeline(run_dir: Path, others: Others) -> None:
         assert [("cpu", "no such sensor")] == [(reason["part"], reason["text"]) for reason in report["reasons"]]
         assert (200, 503) == (healthd.get("/health")[0], healthd.get("/health/ready")[0])
 
-        shipper = others.facts.pop("shipper")
+        shipper = others.status.pop("shipper")
         report = healthd.wait_for_status("error")
         assert ["shipper", "cpu"] == [reason["part"] for reason in report["reasons"]]
         assert (503, 503) == (healthd.get("/health")[0], healthd.get("/health/ready")[0])
 
         del others.errors["cpu"]
-        others.facts["shipper"] = shipper
+        others.status["shipper"] = shipper
         healthd.wait_for_status("ok")
         assert 200 == healthd.get("/health/ready")[0]
 
-        others.facts.clear()
+        others.status.clear()
         wait_for("silence", lambda: healthd.health()["processes"]["buffer"]["state"] == "silent", 10)
         refused = 'healthd_refused_heartbeats_total{reason="'
         wait_for("what was refused to be counted", lambda: refused in healthd.get("/metrics")[1], 10)
@@ -266,7 +266,7 @@ def test_a_busy_port_is_waited_for(run_dir: Path, others: Others) -> None:
             config.write_text(
                 "health: {port: 0, path: /status, degraded_threshold: {pending_metrics: 1}}\n", encoding="ascii"
             )
-            others.facts["shipper"]["due"] = [0, 2, 0, 0]
+            others.status["shipper"]["due"] = [0, 2, 0, 0]
             healthd.process.send_signal(signal.SIGHUP)
             wait_for("the new path", lambda: healthd.get("/status")[0] == 200, 20)
             wait_for("the new threshold", lambda: "more than 1 samples due" in healthd.get("/status")[1], 10)

@@ -140,16 +140,16 @@ def test_a_bad_file_on_sighup_keeps_the_old_configuration(run_dir: Path) -> None
     """A reload is refused as a whole, with every error in the log, and nothing of it takes effect."""
     path = config_file(run_dir, "collectors: {memory: {interval: 41s}}\n")
     with memory(run_dir, None, "--config", path) as running, Ears(run_dir) as ears:
-        assert 41.0 == ears.wait_for("the start").facts["sources"]["memory"]["interval_s"]
+        assert 41.0 == ears.wait_for("the start").status["sources"]["memory"]["interval_s"]
         config_file(run_dir, "collectors: {memory: {interval: 42s}}\nlogging: {level: loud}\nhealth: {port: x}\n")
         running.send(signal.SIGHUP)
         line = running.wait_for_line("reload refused, the old configuration stays in force")
         assert 2 == len(line["errors"])
-        assert 41.0 == ears.wait_for("after the refusal").facts["sources"]["memory"]["interval_s"]
+        assert 41.0 == ears.wait_for("after the refusal").status["sources"]["memory"]["interval_s"]
         config_file(run_dir, "collectors: {memory: {interval: 43s}}\nlogging: {output: /proc/absent/x}\n")
         running.send(signal.SIGHUP)
         running.wait_for_line("reload refused, the old configuration stays in force", 2)
-        assert 41.0 == ears.wait_for("after the second refusal").facts["sources"]["memory"]["interval_s"]
+        assert 41.0 == ears.wait_for("after the second refusal").status["sources"]["memory"]["interval_s"]
         assert 0 == running.stop()
 
 
@@ -163,7 +163,7 @@ def test_a_good_file_on_sighup_takes_effect(run_dir: Path) -> None:
         config_file(run_dir, "collectors: {memory: {interval: 100ms}}\nlogging: {level: debug}\n")
         running.send(signal.SIGHUP)
         running.wait_for_line("reloaded")
-        said = ears.wait_for("the new interval", lambda said: said.facts["sources"]["memory"]["interval_s"] == 0.1)
+        said = ears.wait_for("the new interval", lambda said: said.status["sources"]["memory"]["interval_s"] == 0.1)
         assert epoch == said.epoch
         wait_for("more collects", lambda: taken.take() >= 4)
         running.wait_for_line("collected once")
@@ -222,13 +222,13 @@ def test_a_run_directory_that_others_can_enter_is_closed(run_dir: Path) -> None:
 
 
 def test_a_heartbeat_says_who_and_how_it_is(run_dir: Path) -> None:
-    """Name, pid, epoch, times, intervals, facts and instruments are the process's own."""
+    """Name, pid, epoch, times, intervals, status and instruments are the process's own."""
     before_ms = int(time.time() * 1000)
     with memory(run_dir) as running, Ears(run_dir) as ears, RawBuffer(run_dir) as taken:
         wait_for("a batch", taken.take)
         said = ears.wait_for(
             "the first collect is counted",
-            lambda said: said.facts["sources"]["memory"]["last_collection_ms"] is not None,
+            lambda said: said.status["sources"]["memory"]["last_collection_ms"] is not None,
         )
         assert ("memory", running.pid, "running", 0.2, 0.0, None) == (
             said.process, said.pid, said.state, said.interval_s, said.quiet_s, said.error,

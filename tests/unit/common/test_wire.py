@@ -296,7 +296,7 @@ def test_a_heartbeat_comes_back_as_it_was() -> None:
         ("shape", {"state": "asleep"}),
         ("shape", {"state": ["running"]}),
         ("shape", {"error": "it broke"}),
-        ("shape", {"facts": []}),
+        ("shape", {"status": []}),
         ("shape", {"readings": {}}),
     ],
 )

@@ -40,7 +40,7 @@ def heartbeat(process: str = "cpu", **fields: Any) -> wire.Heartbeat:
         "interval_s": 2.0,
         **fields,
     }
-    given["facts"] = {"kind": KINDS.get(process, "collector"), **given.get("facts", {})}
+    given["status"] = {"kind": KINDS.get(process, "collector"), **given.get("status", {})}
     return wire.Heartbeat(**given)
 
 
@@ -52,15 +52,15 @@ def beat(
     Args:
         process: its name.
         age_s: when it was received.
-        ages_s: by fact ``last_…_ms``, when that was.
+        ages_s: by field ``last_…_ms``, when that was.
         restarts: starts seen beyond the first.
         fields: of the heartbeat.
     """
     ages_s = ages_s or {}
-    times = {fact: WALL_MS - int(age * 1000) for fact, age in ages_s.items()}
-    said = heartbeat(process, **{**fields, "facts": {**times, **fields.get("facts", {})}})
-    happened_s = {fact: NOW_S - age for fact, age in ages_s.items()}
-    sources = status.read(CollectorStatus, said.facts).sources
+    times = {name: WALL_MS - int(age * 1000) for name, age in ages_s.items()}
+    said = heartbeat(process, **{**fields, "status": {**times, **fields.get("status", {})}})
+    happened_s = {name: NOW_S - age for name, age in ages_s.items()}
+    sources = status.read(CollectorStatus, said.status).sources
     return Beat(said, NOW_S - age_s, NOW_S - UPTIME_S, (said.epoch,), restarts, happened_s, sources)
 
 
@@ -68,16 +68,16 @@ def collector(process: str = "cpu", *, collected_s: float | None = 5.0, **fields
     """Return the heartbeat of a collector with one source of its name, whose interval is 10 s; `source`: its fields."""
     collected_ms = None if collected_s is None else WALL_MS - int(collected_s * 1000)
     source = {"enabled": True, "interval_s": 10.0, "last_collection_ms": collected_ms, **fields.pop("source", {})}
-    made = beat(process, facts={"sources": {process: source}, **fields.pop("facts", {})}, **fields)
+    made = beat(process, status={"sources": {process: source}, **fields.pop("status", {})}, **fields)
     happened_s = {} if collected_s is None else {f"{process}.last_collection_ms": NOW_S - collected_s}
     return replace(made, happened_s={**made.happened_s, **happened_s})
 
 
 def shipper(*, current_s: float | None = 5.0, due: Sequence[int] | None = (0, 1, 2, 3), **fields: Any) -> Beat:
     """Return the shipper's heartbeat."""
-    facts = {**({} if due is None else {"due": list(due)}), **fields.pop("facts", {})}
+    status = {**({} if due is None else {"due": list(due)}), **fields.pop("status", {})}
     ages_s = {"last_upload_ms": 7.0, **({} if current_s is None else {"last_current_ms": current_s})}
-    return beat("shipper", ages_s=ages_s, facts=facts, **fields)
+    return beat("shipper", ages_s=ages_s, status=status, **fields)
 
 
 def known(*beats: Beat, supervision: Supervision | None = None, without: Sequence[str] = ()) -> Snapshot:

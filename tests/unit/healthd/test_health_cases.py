@@ -13,18 +13,18 @@ from tests.unit.healthd.build import LIMITS, NOW_S, WALL_MS, beat, known, progra
 from tests.unit.healthd.test_report import report, view
 
 GIVEN: dict[str, Snapshot] = {
-    "the clock is 10 s ahead": known(shipper(facts={"skew_ms": 10_000})),
-    "the clock is 10 s behind": known(shipper(facts={"skew_ms": -10_000})),
-    "wrong token": known(shipper(facts={"refusal": "HTTP 401 Unauthorized"})),
-    "token without the right to write": known(shipper(facts={"refusal": "HTTP 403 Forbidden"})),
-    "wrong path": known(shipper(facts={"refusal": "HTTP 404 Not Found"})),
-    "captive portal": known(shipper(facts={"refusal": "a web page answered, not the server"})),
+    "the clock is 10 s ahead": known(shipper(status={"skew_ms": 10_000})),
+    "the clock is 10 s behind": known(shipper(status={"skew_ms": -10_000})),
+    "wrong token": known(shipper(status={"refusal": "HTTP 401 Unauthorized"})),
+    "token without the right to write": known(shipper(status={"refusal": "HTTP 403 Forbidden"})),
+    "wrong path": known(shipper(status={"refusal": "HTTP 404 Not Found"})),
+    "captive portal": known(shipper(status={"refusal": "a web page answered, not the server"})),
     "dead zone of ten minutes": known(shipper(current_s=600.0, due=[0, 0, 900, 0], error={"error": "timed out"})),
-    "the server came late": known(shipper(facts={"skew_ms": None})),
+    "the server came late": known(shipper(status={"skew_ms": None})),
     "a collector is off": known(supervision=supervision(program("gps", "EXITED", exit_status=3))),
     "a collector was stopped": known(supervision=supervision(program("cpu", "STOPPED")), without=["cpu"]),
     "the buffer is gone": known(beat("buffer", age_s=60)),
-    "the disk is full": known(beat("buffer", facts={"paused": "database or disk is full"})),
+    "the disk is full": known(beat("buffer", status={"paused": "database or disk is full"})),
 }
 
 

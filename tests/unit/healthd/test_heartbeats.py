@@ -51,8 +51,8 @@ GARBAGE = {
     "pid is true": raw(pid=True),
     "unknown state": raw(state="asleep"),
     "error is text": raw(error="oops"),
-    "facts is a list": raw(facts=[]),
-    "a fact without a name": raw(facts={b"\xff": 1}),
+    "status is a list": raw(status=[]),
+    "a field without a name": raw(status={b"\xff": 1}),
     "readings is a map": raw(readings={}),
     "endless interval": raw(interval_s=float("inf")),
     "no interval": raw(interval_s=float("nan")),
@@ -94,7 +94,7 @@ def test_any_value_in_any_field_is_taken_or_refused(field: str, value: Any) -> N
         assert isinstance(one.is_stale(NOW_S), bool)
         assert all(isinstance(reading, Reading) for reading in readings(one))
         for kind in status.STATUSES:
-            status.read(kind, one.said.facts)
+            status.read(kind, one.said.status)
 
 
 @settings(max_examples=300)
@@ -151,9 +151,9 @@ def test_a_process_is_as_old_as_the_kernel_says() -> None:
 def test_dates_of_facts_do_not_follow_the_wall_clock() -> None:
     """A step of the wall clock by a year between two heartbeats moves no `last_…_ms`."""
     year_ms = 365 * 86_400_000
-    before = heartbeat(facts={"last_collection_ms": WALL_MS - 3_000})
-    stepped = heartbeat(timestamp_ms=WALL_MS + year_ms, facts={"last_collection_ms": WALL_MS - 3_000})
-    collected_before_the_step = heartbeat(timestamp_ms=WALL_MS + year_ms, facts={"last_collection_ms": WALL_MS})
+    before = heartbeat(status={"last_collection_ms": WALL_MS - 3_000})
+    stepped = heartbeat(timestamp_ms=WALL_MS + year_ms, status={"last_collection_ms": WALL_MS - 3_000})
+    collected_before_the_step = heartbeat(timestamp_ms=WALL_MS + year_ms, status={"last_collection_ms": WALL_MS})
     assert {"last_collection_ms": NOW_S - 3} == heard((NOW_S, before)).happened_s
     assert {"last_collection_ms": NOW_S - 3} == heard((NOW_S, before), (NOW_S + 2, stepped)).happened_s
     after = heard((NOW_S, before), (NOW_S + 2, collected_before_the_step)).happened_s["last_collection_ms"]
@@ -162,17 +162,17 @@ def test_dates_of_facts_do_not_follow_the_wall_clock() -> None:
 
 def test_a_new_start_may_report_what_was_long_ago() -> None:
     """A shipper that starts with the last upload of its predecessor dates it by its own clock."""
-    old = heartbeat("shipper", facts={"last_upload_ms": None})
-    new = heartbeat("shipper", epoch="e2", facts={"last_upload_ms": WALL_MS - 600_000})
+    old = heartbeat("shipper", status={"last_upload_ms": None})
+    new = heartbeat("shipper", epoch="e2", status={"last_upload_ms": WALL_MS - 600_000})
     assert {"last_upload_ms": NOW_S - 599} == heard((NOW_S, old), (NOW_S + 1, new)).happened_s
 
 
 def test_facts_of_another_type_are_absent() -> None:
     """Text is no number, a bool is none, and one bad priority spoils the counts."""
     confused = {"free_bytes": "1", "wal_size_bytes": True, "paused": 5, "pending": [1, 2, 3, None]}
-    one = known(beat("buffer", facts=confused)).buffer
+    one = known(beat("buffer", status=confused)).buffer
     assert [None] * 4 == [one.free_bytes, one.wal_size_bytes, one.paused, one.pending]
-    assert [1, 2, 3, 4] == known(beat("buffer", facts={"pending": [1, 2, 3, 4]})).buffer.pending
+    assert [1, 2, 3, 4] == known(beat("buffer", status={"pending": [1, 2, 3, 4]})).buffer.pending
 
 
 def test_a_reading_that_is_none_costs_itself_alone() -> None:

@@ -295,9 +295,9 @@ ENDPOINTS = {
 @pytest.mark.parametrize("case", ENDPOINTS)
 def test_endpoints(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each endpoint has its status code for each status of the whole, and JSON or text in it."""
-    facts, uploaded, expected = ENDPOINTS[case]
+    status, uploaded, expected = ENDPOINTS[case]
     monkeypatch.setattr("time.monotonic", lambda: NOW_S)
-    endpoints = endpoints_of(view(facts, uploaded=uploaded))
+    endpoints = endpoints_of(view(status, uploaded=uploaded))
     answers = {path: ask(endpoints, path) for path in expected}
     assert expected == {path: one.status for path, one in answers.items()}
     for one in answers.values():

@@ -44,7 +44,7 @@ def latest(values: Mapping[str, float], heard_s: float = NOW_S - 1) -> Latest:
 
 def view(verdict: Verdict | None = None, made_s: float = NOW_S, seen: Latest | None = None) -> View:
     """Return the view of a healthy pipeline and of what was heard, or with another verdict."""
-    healthy = known(shipper(facts={"mode": "realtime", "pending": [0, 1, 2, 3]}))
+    healthy = known(shipper(status={"mode": "realtime", "pending": [0, 1, 2, 3]}))
     said = stream.assess(seen or Latest(), Alerts(), NOW_S, WALL_MS)
     return View(healthy, verdict or assess(healthy, LIMITS, NOW_S), made_s, True, True, True, "/health", said)
 

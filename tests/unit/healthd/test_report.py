@@ -19,16 +19,16 @@ from tests.unit.healthd.build import LIMITS, NOW_S, WALL_MS, beat, collector, kn
 LOCAL = "2026-11-18T11:06:40.000Z"
 
 
-def view(facts: Snapshot, **fields: Any) -> View:
+def view(status: Snapshot, **fields: Any) -> View:
     """What the loop would have made of it."""
     lines = replace(LIMITS, uploads=fields.get("uploads", True))
     given = {"uploads": True, "uploaded": True, "clock_synchronised": None, "path": "/health", **fields}
-    return View(known=facts, verdict=assess(facts, lines, NOW_S), made_s=NOW_S, **given)
+    return View(known=status, verdict=assess(status, lines, NOW_S), made_s=NOW_S, **given)
 
 
-def report(facts: Snapshot, **fields: Any) -> dict[str, Any]:
+def report(status: Snapshot, **fields: Any) -> dict[str, Any]:
     """The report as a client decodes it."""
-    decoded = json.loads(json.dumps(health(view(facts, **fields), NOW_S, WALL_MS), allow_nan=False))
+    decoded = json.loads(json.dumps(health(view(status, **fields), NOW_S, WALL_MS), allow_nan=False))
     assert isinstance(decoded, dict)
     return decoded
 
@@ -39,7 +39,7 @@ def test_everything_known_is_reported() -> None:
     said = known(
         collector(readings=counted, restarts=2),
         shipper(
-            facts={
+            status={
                 "mode": "realtime", "endpoint": "http://vm/api/v1/import", "skew_ms": -1200, "metrics_uploaded": 99,
                 "upload_failures": 3, "pending": [1, 2, 3, 4], "retry_queue_size": 0,
                 "backoff_until_ms": WALL_MS + 5000, "budget": {"holding": [3]},
@@ -47,7 +47,7 @@ def test_everything_known_is_reported() -> None:
         ),
         beat(
             "buffer",
-            facts={
+            status={
                 "database_size_bytes": 4096, "wal_size_bytes": 0, "pending": [1, 2, 3, 5], "free_bytes": 10**9,
                 "oldest_pending_ms": WALL_MS - 60_000, "paused": None,
             },
@@ -120,17 +120,17 @@ def _values(tree: Any) -> list[Any]:
 
 
 def test_what_is_not_known_is_null() -> None:
-    """Before the first heartbeat every fact is null and no number is made up."""
+    """Before the first heartbeat every field is null and no number is made up."""
     made = report(Snapshot(NOW_S, {}))
-    facts = {key: made[key] for key in ("uploader", "storage", "processes", "mode", "budget")}
-    assert {None, "starting"} == set(_values(facts))
+    status = {key: made[key] for key in ("uploader", "storage", "processes", "mode", "budget")}
+    assert {None, "starting"} == set(_values(status))
     assert ({}, None, None) == (made["collectors"], made["time"]["skew_ms"], made["time"]["ntp_synced"])
 
 
 @pytest.mark.parametrize("value", ["soon", -1, 2**63, 1e300, True, None, []])
 def test_a_time_that_is_none_is_null(value: Any) -> None:
-    """A fact that is no time of this century does not cost the report."""
-    said = known(shipper(facts={"backoff_until_ms": value}), beat("buffer", facts={"oldest_pending_ms": value}))
+    """A time that is none of this century does not cost the report."""
+    said = known(shipper(status={"backoff_until_ms": value}), beat("buffer", status={"oldest_pending_ms": value}))
     made = report(said)
     assert (None, None) == (made["uploader"]["backoff_until"], made["storage"]["oldest_metric_timestamp"])
 
@@ -215,5 +215,5 @@ def _paths(tree: dict[str, Any], path: str = "") -> set[str]:
 
 def test_every_field_is_on_its_page() -> None:
     """What /health says is documented, and nothing else is."""
-    made = report(known(shipper(facts={"budget": {"daily": {}}})))
+    made = report(known(shipper(status={"budget": {"daily": {}}})))
     assert set(health_page.FIELDS) == _paths(made)

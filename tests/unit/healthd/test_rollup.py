@@ -46,17 +46,17 @@ ROWS: dict[str, tuple[Snapshot, str, list[tuple[str, str]]]] = {
     "20,000 due": (known(shipper(due=[20_000, 0, 0, 0])), "degraded", [("uploader", "degraded")]),
     "20,001 due": (known(shipper(due=[20_001, 0, 0, 0])), "error", [("uploader", "error")]),
     "pending by the buffer where the shipper does not say": (
-        known(shipper(due=None), beat("buffer", facts={"pending": [0, 0, 20_001, 0]})),
+        known(shipper(due=None), beat("buffer", status={"pending": [0, 0, 20_001, 0]})),
         "error",
         [("uploader", "error")],
     ),
     "pending by the buffer does not count where the shipper says": (
-        known(beat("buffer", facts={"pending": [0, 0, 20_001, 0]})),
+        known(beat("buffer", status={"pending": [0, 0, 20_001, 0]})),
         "ok",
         [],
     ),
     "a due count that is no count is none": (
-        known(shipper(facts={"due": [20_001, None, "x", 0]})),
+        known(shipper(status={"due": [20_001, None, "x", 0]})),
         "ok",
         [],
     ),
@@ -88,7 +88,7 @@ ROWS: dict[str, tuple[Snapshot, str, list[tuple[str, str]]]] = {
     "the shipper said goodbye": (known(shipper(state="stopping")), "error", [("shipper", "error")]),
     "the buffer reports an error": (known(beat("buffer", error=ERROR_DETAILS)), "degraded", [("buffer", "degraded")]),
     "the buffer takes nothing": (
-        known(beat("buffer", facts={"paused": "disk full"})),
+        known(beat("buffer", status={"paused": "disk full"})),
         "degraded",
         [("storage", "degraded")],
     ),
@@ -151,15 +151,15 @@ ROWS: dict[str, tuple[Snapshot, str, list[tuple[str, str]]]] = {
 @pytest.mark.parametrize("row", ROWS)
 def test_each_row_gives_its_status_and_reasons(row: str) -> None:
     """Every row of the decision gives exactly its status and reasons, boundaries included."""
-    facts, status, reasons = ROWS[row]
-    verdict = assess(facts, LIMITS, NOW_S)
+    snapshot, status, reasons = ROWS[row]
+    verdict = assess(snapshot, LIMITS, NOW_S)
     assert (status, reasons) == (verdict.status, [(reason.part, reason.severity) for reason in verdict.reasons])
 
 
 def test_without_uploads_nothing_is_late() -> None:
     """With remote.enabled false neither ages nor pending samples nor the shipper's absence count."""
-    facts = known(shipper(current_s=9999, due=[99_999, 0, 0, 0]), without=["shipper"])
-    assert Verdict().reasons == assess(facts, replace(LIMITS, uploads=False), NOW_S).reasons
+    status = known(shipper(current_s=9999, due=[99_999, 0, 0, 0]), without=["shipper"])
+    assert Verdict().reasons == assess(status, replace(LIMITS, uploads=False), NOW_S).reasons
 
 
 @pytest.mark.parametrize(("age_s", "expected"), [(10.0, "ok"), (10.1, "error")])
@@ -257,8 +257,8 @@ def test_heartbeats_and_supervisord_make_one_state(row: str) -> None:
     """The newer of heartbeat and supervisord decides what a process is doing."""
     supervised, spoke, state, trouble = STATES[row]
     beats = {} if spoke is None else {"cpu": spoke}
-    facts = Snapshot(NOW_S - UPTIME_S, beats, supervised)
-    assert Condition(state, trouble) == assess(facts, LIMITS, NOW_S).conditions["cpu"]
+    status = Snapshot(NOW_S - UPTIME_S, beats, supervised)
+    assert Condition(state, trouble) == assess(status, LIMITS, NOW_S).conditions["cpu"]
 
 
 def test_a_program_removed_from_supervisord_is_forgotten() -> None:
@@ -281,9 +281,9 @@ def test_a_reason_keeps_its_date_while_it_holds() -> None:
 
 def test_late_uploads_say_why() -> None:
     """The reason for late uploads carries what the shipper reports."""
-    facts = known(shipper(current_s=61, error={"error": "401 Unauthorized"}))
+    status = known(shipper(current_s=61, error={"error": "401 Unauthorized"}))
     expected = Reason("uploader", "degraded", "late", "nothing uploaded for 60 s: 401 Unauthorized", NOW_S)
-    assert (expected,) == assess(facts, LIMITS, NOW_S).reasons
+    assert (expected,) == assess(status, LIMITS, NOW_S).reasons
 
 
 @pytest.mark.parametrize(

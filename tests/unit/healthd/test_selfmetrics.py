@@ -15,9 +15,9 @@ from healthd.selfmetrics import readings, samples
 from tests.unit.healthd.build import LIMITS, NOW_S, beat, collector, known, program, shipper, supervision
 
 
-def published(facts: Snapshot, proc: Path) -> list[Sample]:
+def published(status: Snapshot, proc: Path) -> list[Sample]:
     """What healthd would publish."""
-    return list(samples(readings(facts, assess(facts, LIMITS, NOW_S), proc)))
+    return list(samples(readings(status, assess(status, LIMITS, NOW_S), proc)))
 
 
 def of(found: list[Sample], name: str) -> dict[tuple[str, ...], object]:
@@ -55,8 +55,8 @@ def test_a_process_that_is_not_running_has_no_readings(tmp_path: Path) -> None:
         "stopped": known(collector(state="stopping", readings=counted)),
         "fatal": known(collector(readings=counted), supervision=supervision(program("cpu", "FATAL"))),
     }
-    for facts in down.values():
-        found = published(facts, tmp_path)
+    for status in down.values():
+        found = published(status, tmp_path)
         assert 0 == of(found, "process.up")[("cpu",)]
         assert {} == of(found, "collector.metrics_collected_total")
         assert ("cpu",) not in of(found, "process.resident_bytes")

@@ -199,6 +199,6 @@ def test_what_is_off_is_tried_at_a_reload(tmp_path: Path) -> None:
     """It may be enabled now; an operator's stop holds."""
     supervisor = FakeSupervisor()
     conditions = {"cpu": Condition(OFF), "disk": Condition("stopped"), "nobody": Condition(OFF)}
-    facts = known(supervision=supervision(program("cpu", "EXITED"), program("disk", "STOPPED")))
-    Watchdog(supervisor, print, tmp_path).start_off(facts, conditions)
+    status = known(supervision=supervision(program("cpu", "EXITED"), program("disk", "STOPPED")))
+    Watchdog(supervisor, print, tmp_path).start_off(status, conditions)
     assert ["start collectors:cpu"] == supervisor.told

@@ -110,8 +110,8 @@ def test_who_was_never_heard_of_is_ended_too(play: Play) -> None:
     supervisor = FakeSupervisor()
     watchdog = Watchdog(supervisor, lambda _: None, play.proc)
     for second in range(6):
-        facts = known(supervision=supervision(program("cpu")), without=("cpu",))
-        watchdog.look(facts, {"cpu": SILENT}, NOW_S + second, acts=True)
+        status = known(supervision=supervision(program("cpu")), without=("cpu",))
+        watchdog.look(status, {"cpu": SILENT}, NOW_S + second, acts=True)
     assert ["kill collectors:cpu"] == supervisor.told
 
 

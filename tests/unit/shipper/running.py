@@ -25,7 +25,7 @@ class Running:
     stub: StubBuffer
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """What `/health` would show."""
         return to_wire(self.process.status)
 
@@ -33,7 +33,7 @@ class Running:
         """Turn the loop until a probe is true."""
         deadline_s = time.monotonic() + timeout_s
         while not probe():
-            assert time.monotonic() < deadline_s, f"waited {timeout_s:g} s for {what}: {self.facts}"
+            assert time.monotonic() < deadline_s, f"waited {timeout_s:g} s for {what}: {self.status}"
             self.process.loop.turn()
 
     def for_a_while(self, seconds: float) -> None:

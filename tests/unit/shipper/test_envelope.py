@@ -118,7 +118,7 @@ def test_samples_arrive_and_are_marked(receiver: Receiver, start: Start) -> None
     running.until("all of them", lambda: len(running.stub.uploaded) == 120)
     assert list(range(120)) == receiver.values
     assert {"/api/v1/metrics"} == set(receiver.paths)
-    assert receiver.url + "/metrics" == running.facts["endpoint"]
+    assert receiver.url + "/metrics" == running.status["endpoint"]
 
 
 def test_a_part_that_was_received_is_marked_and_the_rest_is_sent_again(receiver: Receiver, start: Start) -> None:
@@ -139,7 +139,7 @@ def test_an_answer_without_a_count_that_fits_is_no_delivery(
     """It is tried again until there is one."""
     receiver.answer = lambda _: (status, answer)
     running = start(rows(5), **keys(receiver))
-    running.until("two attempts", lambda: running.facts["upload_failures"] >= 2)
+    running.until("two attempts", lambda: running.status["upload_failures"] >= 2)
     assert [] == running.stub.uploaded
     receiver.answer = None
     running.until("all of them", lambda: len(running.stub.uploaded) == 5)

@@ -57,8 +57,8 @@ def test_a_new_day_begins_with_nothing_used() -> None:
     budget = Quota(Limits(daily=1000, monthly=10_000))
     budget.spend(1000, NOON_S)
     budget.spend(0, NOON_S + DAY_S / 2)
-    facts = budget.usage(NOON_S + DAY_S / 2)
-    assert (0, 1000, []) == (facts[DAILY]["used"], facts[MONTHLY]["used"], facts["holding"])
+    status = budget.usage(NOON_S + DAY_S / 2)
+    assert (0, 1000, []) == (status[DAILY]["used"], status[MONTHLY]["used"], status["holding"])
 
 
 @pytest.mark.parametrize(

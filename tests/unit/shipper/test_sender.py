@@ -43,9 +43,9 @@ def test_an_outage_leads_to_degraded_and_back(vm: FakeVm, start: Start) -> None:
     vm.set_state(down=503)
     running = start(rows(300), **AUTO)
     feed(running)
-    running.until("degraded", lambda: running.facts["mode"] == "degraded")
+    running.until("degraded", lambda: running.status["mode"] == "degraded")
     vm.set_state(down=None)
-    running.until("the way back", lambda: running.facts["mode"] == "realtime")
+    running.until("the way back", lambda: running.status["mode"] == "realtime")
     running.until("the rest", lambda: set(range(300)) <= set(running.stub.uploaded))
     assert [("realtime", "degraded"), ("degraded", "realtime")] == changes(running)
     assert (1, 1, 0) == tuple(running.counter("mode_changes", mode=m) for m in ("realtime", "degraded", "offline"))
@@ -57,9 +57,9 @@ def test_a_long_outage_is_offline_until_the_first_upload(vm: FakeVm, start: Star
     vm.set_state(down=503)
     running = start(rows(10), remote__mode="auto", remote__upload_interval="200ms")
     feed(running)
-    running.until("offline", lambda: running.facts["mode"] == "offline")
+    running.until("offline", lambda: running.status["mode"] == "offline")
     vm.set_state(down=None)
-    running.until("the way back", lambda: running.facts["mode"] == "realtime")
+    running.until("the way back", lambda: running.status["mode"] == "realtime")
     assert [("degraded", "offline"), ("offline", "degraded"), ("degraded", "realtime")] == changes(running)[1:]
 
 
@@ -68,8 +68,8 @@ def test_fixed_degraded_sends_p0_and_p1_in_large_chunks(vm: FakeVm, start: Start
     running = start([*rows(500, priority=1), *rows(5, priority=2), *rows(5, priority=3)], remote__mode="degraded")
     running.until("P1", lambda: len(running.stub.uploaded) == 500)
     running.stage.look()
-    assert ([500], "degraded") == ([request.samples for request in vm.requests()], running.facts["mode"])
-    assert ([0, 0, 5, 5], [0, 0, 0, 0]) == (running.facts["pending"], running.facts["due"])
+    assert ([500], "degraded") == ([request.samples for request in vm.requests()], running.status["mode"])
+    assert ([0, 0, 5, 5], [0, 0, 0, 0]) == (running.status["pending"], running.status["due"])
 
 
 def test_fixed_offline_says_nothing_to_the_server(vm: FakeVm, start: Start) -> None:
@@ -80,8 +80,8 @@ def test_fixed_offline_says_nothing_to_the_server(vm: FakeVm, start: Start) -> N
     running.stage.look()
     running.stage.compare_clocks()
     running.stage.audit()
-    assert ([], None) == (vm.requests(), running.facts["skew_ms"])
-    assert ([3, 3, 3, 3], [0, 0, 0, 0]) == (running.facts["pending"], running.facts["due"])
+    assert ([], None) == (vm.requests(), running.status["skew_ms"])
+    assert ([3, 3, 3, 3], [0, 0, 0, 0]) == (running.status["pending"], running.status["due"])
 
 
 def test_p0_whose_wake_up_was_lost_is_found_in_the_backlog(vm: FakeVm, start: Start, stub: BoundBuffer) -> None:
@@ -120,7 +120,7 @@ def test_old_samples_are_fresh_to_nobody_who_kept_them(vm: FakeVm, start: Start)
     running.for_a_while(0.2)
     running.stage.look()
     assert ([10, 11, 12, 13, 14], 5) == (running.stub.uploaded, len(running.stub.pending))
-    assert [0, 0, 0, 0] == running.facts["due"]
+    assert [0, 0, 0, 0] == running.status["due"]
 
 
 def test_a_budget_is_exceeded_by_one_chunk_at_most_and_p0_still_goes(
@@ -128,36 +128,36 @@ def test_a_budget_is_exceeded_by_one_chunk_at_most_and_p0_still_goes(
 ) -> None:
     """Counted by the kernel, headers and all; who waits for the period's end is not late."""
     running = start(rows(20_000, priority=1), remote__budget__daily="40KB", remote__chunk_bytes="4KiB")
-    running.until("the limit", lambda: running.facts["budget"]["holding"] == [1, 2, 3])
+    running.until("the limit", lambda: running.status["budget"]["holding"] == [1, 2, 3])
     running.for_a_while(0.2)
-    assert 40 * 1024 <= running.facts["budget"]["daily"]["used"] < 40 * 1024 + 4096 + 2000
+    assert 40 * 1024 <= running.status["budget"]["daily"]["used"] < 40 * 1024 + 4096 + 2000
     assert sum(request.body_bytes for request in vm.requests()) < 40 * 1024
     stub.push(Row("alert", NOW_MS, -1, {}, 0))
     running.until("P0", lambda: -1 in running.stub.uploaded)
     running.stage.look()
-    assert [0, 0, 0, 0] == running.facts["due"]
-    assert running.facts["pending"][1] > 0
+    assert [0, 0, 0, 0] == running.status["due"]
+    assert running.status["pending"][1] > 0
     assert {"budget_reached"} == set(running.events())
 
 
 def test_near_the_limit_nothing_is_asked(vm: FakeVm, start: Start) -> None:
     """Neither the time nor what the server has."""
     running = start(rows(2000, priority=1), remote__budget__daily="6KB", remote__chunk_bytes="1KiB")
-    running.until("the limit", lambda: running.facts["budget"]["holding"] == [1, 2, 3])
-    spent = running.facts["budget"]["daily"]["used"]
+    running.until("the limit", lambda: running.status["budget"]["holding"] == [1, 2, 3])
+    spent = running.status["budget"]["daily"]["used"]
     running.stage.compare_clocks()
     running.stage.audit()
     running.stage.look()
-    assert spent == pytest.approx(running.facts["budget"]["daily"]["used"], abs=200)
+    assert spent == pytest.approx(running.status["budget"]["daily"]["used"], abs=200)
 
 
 def test_another_budget_holds_at_once(vm: FakeVm, start: Start, environment: Callable[..., None]) -> None:
     """A reload with more lets go what waited."""
     running = start(rows(3000, priority=1), remote__budget__monthly="8KB", remote__chunk_bytes="1KiB")
-    running.until("the limit", lambda: running.facts["budget"]["holding"] == [1, 2, 3])
+    running.until("the limit", lambda: running.status["budget"]["holding"] == [1, 2, 3])
     reload(running, environment, remote__budget__monthly="8MB")
     running.until("all of them", lambda: len(running.stub.uploaded) == 3000)
-    assert running.facts["budget"]["monthly"]["used"] > 8 * 1024
+    assert running.status["budget"]["monthly"]["used"] > 8 * 1024
 
 
 def test_what_was_used_is_written_down(run_dir: Path, vm: FakeVm, start: Start) -> None:
@@ -166,11 +166,11 @@ def test_what_was_used_is_written_down(run_dir: Path, vm: FakeVm, start: Start) 
     running.until("all of them", lambda: len(running.stub.uploaded) == 100)
     running.stage._quota.settle()
     running.stage._quota.save()
-    used = running.facts["budget"]["daily"]["used"]
+    used = running.status["budget"]["daily"]["used"]
     assert 0o600 == (run_dir / "budget.json").stat().st_mode & 0o777
     running.process.close()
     again = start(remote__budget__daily="1MB")
-    assert used <= again.facts["budget"]["daily"]["used"] < used + 1000
+    assert used <= again.status["budget"]["daily"]["used"] < used + 1000
 
 
 @pytest.mark.parametrize(

@@ -65,14 +65,14 @@ def test_an_outage_is_waited_out(vm: FakeVm, start: Start) -> None:
     vm.set_state(down=503)
     running = start(rows(100), remote__retry__max_attempts="10")
     running.until("three attempts", lambda: len(vm.requests()) == 3)
-    assert 100 == running.facts["retry_queue_size"]
-    assert running.facts["backoff_until_ms"] > time.time() * 1000
+    assert 100 == running.status["retry_queue_size"]
+    assert running.status["backoff_until_ms"] > time.time() * 1000
     assert running.process._error is not None
     assert "http_503" in running.process._error["error"]
     vm.set_state(down=None)
     running.until("the rest", lambda: len(running.stub.uploaded) == 100)
     assert [] == running.stub.released
-    assert (0, None) == (running.facts["retry_queue_size"], running.facts["backoff_until_ms"])
+    assert (0, None) == (running.status["retry_queue_size"], running.status["backoff_until_ms"])
     assert running.process._error is None
     assert 3 == running.counter("upload_failures", reason="http_503")
 
@@ -173,33 +173,33 @@ def test_a_sample_that_is_taken_at_the_second_trial_is_uploaded(
 def test_facts_and_counters_say_what_was_done(vm: FakeVm, start: Start) -> None:
     """Everything that `/health` and the exposition show."""
     running = start(rows(60))
-    running.until("the end", lambda: len(running.stub.uploaded) == 60 and running.facts["due"] is not None)
+    running.until("the end", lambda: len(running.stub.uploaded) == 60 and running.status["due"] is not None)
     now_ms = time.time() * 1000
-    facts = running.facts
+    status = running.status
     assert ("shipper", "realtime", True, vm.import_url) == (
-        facts["kind"], facts["mode"], facts["enabled"], facts["endpoint"]
+        status["kind"], status["mode"], status["enabled"], status["endpoint"]
     )  # fmt: skip
-    assert (60, 0) == (facts["metrics_uploaded"], facts["upload_failures"])
-    assert facts["last_upload_ms"] == pytest.approx(now_ms, abs=5000)
-    assert facts["last_current_ms"] >= facts["last_upload_ms"]
-    assert [0, 0, 0, 0] == facts["due"]
+    assert (60, 0) == (status["metrics_uploaded"], status["upload_failures"])
+    assert status["last_upload_ms"] == pytest.approx(now_ms, abs=5000)
+    assert status["last_current_ms"] >= status["last_upload_ms"]
+    assert [0, 0, 0, 0] == status["due"]
     assert sum(request.body_bytes for request in vm.requests()) == running.counter("bytes_sent")
 
 
 def test_the_backlog_and_its_age_are_reported(start: Start) -> None:
     """In an empty lane nothing is old."""
     running = start(rows(5), remote__url="http://127.0.0.1:9/api/v1/import")
-    running.until("a failure", lambda: running.facts["upload_failures"])
-    current_ms = running.facts["last_current_ms"]
+    running.until("a failure", lambda: running.status["upload_failures"])
+    current_ms = running.status["last_current_ms"]
     past_ms = round(time.time() * 1000) - 90_000
     running.stub.pending += [row._replace(timestamp_ms=past_ms) for row in rows(2, priority=1)]
     running.stage.look()
-    assert [0, 2, 0, 0] == running.facts["due"]
+    assert [0, 2, 0, 0] == running.status["due"]
     readings = running.process.instruments.readings()
     ages = {tags["priority"]: age_s for _, name, tags, age_s in readings if "lane_age" in name}
     assert pytest.approx(90, abs=5) == ages.pop("1")
     assert {"0": 0.0, "2": 0.0, "3": 0.0} == ages
-    assert current_ms == running.facts["last_current_ms"]
+    assert current_ms == running.status["last_current_ms"]
 
 
 def test_a_round_is_one_line_and_its_chunks_are_for_developers(vm: FakeVm, start: Start) -> None:
@@ -219,7 +219,7 @@ def test_each_attempt_of_a_retry_is_a_line_and_its_repetition_in_a_minute_is_not
     """With what an operator needs."""
     vm.set_state(down=503)
     running = start(rows(5), remote__retry__max_attempts="3")
-    running.until("five failures", lambda: running.facts["upload_failures"] == 5)
+    running.until("five failures", lambda: running.status["upload_failures"] == 5)
     lines = running.log("failed")
     assert [1, 2, 3] == [line["attempt"] for line in lines]
     line = lines[0]
@@ -257,7 +257,7 @@ def test_a_buffer_that_was_started_anew_is_greeted_and_its_lease_is_dropped(vm: 
     """What it did not hear of is sent again."""
     vm.script([{"status": 503}])
     running = start(rows(10))
-    running.until("a retry", lambda: running.facts["retry_queue_size"] == 10)
+    running.until("a retry", lambda: running.status["retry_queue_size"] == 10)
     running.stub.forget_leases()
     running.until("all of them", lambda: len(running.stub.uploaded) == 10)
     assert running.log("a lease is void, the buffer was restarted")
@@ -279,7 +279,7 @@ def test_switched_off_it_stays_up_and_ships_nothing(vm: FakeVm, start: Start) ->
     running = start(rows(10), remote__enabled="false")
     running.for_a_while(0.1)
     assert ([], 0) == (vm.requests(), running.stub.hellos)
-    assert (False, "disabled") == (running.facts["enabled"], running.facts["mode"])
+    assert (False, "disabled") == (running.status["enabled"], running.status["mode"])
 
 
 def test_a_reload_changes_the_server(vm: FakeVm, start: Start, environment: Callable[..., None]) -> None:
@@ -290,17 +290,17 @@ def test_a_reload_changes_the_server(vm: FakeVm, start: Start, environment: Call
         remote__retry__initial_backoff="60s",
         remote__retry__max_backoff="60s",
     )
-    running.until("a failure", lambda: running.facts["backoff_until_ms"])
+    running.until("a failure", lambda: running.status["backoff_until_ms"])
     reload(running, environment, remote__url=vm.import_url)
     running.until("all of them", lambda: len(running.stub.uploaded) == 10)
-    assert vm.import_url == running.facts["endpoint"]
+    assert vm.import_url == running.status["endpoint"]
     assert 2 == running.stub.hellos
 
 
 def test_the_lanes_are_shown_and_which_of_them_are_set_by_themselves(start: Start) -> None:
     """Such a lane wins over the upload interval."""
     running = start(remote__upload_interval="6s", remote__priority__low="1m")
-    assert {"critical": 0, "high": 2, "normal": 6, "low": 60, "set": ["low"]} == running.facts["lanes"]
+    assert {"critical": 0, "high": 2, "normal": 6, "low": 60, "set": ["low"]} == running.status["lanes"]
 
 
 def test_a_reload_can_switch_it_on(vm: FakeVm, start: Start, environment: Callable[..., None]) -> None:
@@ -308,7 +308,7 @@ def test_a_reload_can_switch_it_on(vm: FakeVm, start: Start, environment: Callab
     running = start(rows(10), remote__enabled="false")
     reload(running, environment, remote__enabled="true")
     running.until("all of them", lambda: len(running.stub.uploaded) == 10)
-    assert (True, "realtime") == (running.facts["enabled"], running.facts["mode"])
+    assert (True, "realtime") == (running.status["enabled"], running.status["mode"])
 
 
 def test_without_a_token_that_can_be_used_nothing_is_sent(vm: FakeVm, start: Start) -> None:
@@ -337,18 +337,18 @@ def test_the_token_is_sent_and_never_shown(
         running.until("all of them", lambda: len(running.stub.uploaded) == 10)
     finally:
         vm.core.token = None
-    assert running.facts["upload_failures"] == 4  # the reset of a used connection is none
+    assert running.status["upload_failures"] == 4  # the reset of a used connection is none
     assert "bearer" in {request.headers["authorization"].lower() for request in vm.requests()}
     assert SECRET not in (run_dir / "log").read_text(encoding="utf-8")
-    assert SECRET not in str(shown) + str(running.facts)
+    assert SECRET not in str(shown) + str(running.status)
 
 
 def test_the_clock_is_compared_after_the_first_uploads(vm: FakeVm, start: Start) -> None:
     """At the start, with the server's own health page."""
     vm.set_state(date_skew_s=60)
     running = start(rows(1))
-    running.until("a skew", lambda: running.facts["skew_ms"] is not None)
-    assert running.facts["skew_ms"] == pytest.approx(-60_000, abs=600)
+    running.until("a skew", lambda: running.status["skew_ms"] is not None)
+    assert running.status["skew_ms"] == pytest.approx(-60_000, abs=600)
     running.until("the upload", lambda: [0] == running.stub.uploaded)
 
 
@@ -360,7 +360,7 @@ def test_the_clock_is_not_compared_while_the_server_is_in_trouble(
     monkeypatch.setattr(Transport, "get", lambda _self, url, _timeout_s: asked.append(url))
     vm.set_state(down=503)
     running = start(rows(1), remote__retry__initial_backoff="30s", remote__retry__max_backoff="30s")
-    running.until("a failure", lambda: running.facts["backoff_until_ms"])
+    running.until("a failure", lambda: running.status["backoff_until_ms"])
     running.stage.compare_clocks()
     assert [] == asked
 
@@ -373,7 +373,7 @@ def test_samples_that_the_server_would_drop_as_from_the_future_wait(
     monkeypatch.setattr("shipper.service.FIRST_SKEW_S", 0.0)
     vm.set_state(date_skew_s=-3 * 86_400)
     running = start([])
-    running.until("a skew", lambda: running.facts["skew_ms"] is not None)
+    running.until("a skew", lambda: running.status["skew_ms"] is not None)
     running.stub.pending += rows(3)
     running.stage._server.sender._queues.send_all(time.monotonic())
     running.for_a_while(0.5)

@@ -115,7 +115,7 @@ def checked(process: Service, client: HttpClient, remote_url: str) -> ClockCheck
 def test_a_skew_is_reported(
     vm: FakeVm, start_process: Callable[..., Service], open_client: Callable[..., HttpClient]
 ) -> None:
-    """As a fact, as a gauge and, being large, as a warning that names both URLs and the server."""
+    """In the status, as a gauge and, being large, as a warning that names both URLs and the server."""
     vm.set_state(date_skew_s=-10)
     process = start_process()
     checked(process, open_client(), vm.import_url)
