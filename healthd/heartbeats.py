@@ -49,7 +49,7 @@ class Beat:
     """The latest heartbeat of a process.
 
     Attributes:
-        said: the heartbeat.
+        heartbeat: its content.
         received_s: when it came; this and all times here are CLOCK_MONOTONIC of this process.
         started_s: when the process began.
         epochs: its starts seen here, the latest last.
@@ -58,7 +58,7 @@ class Beat:
         sources: of a collector, the status of each of its sources by name.
     """
 
-    said: wire.Heartbeat
+    heartbeat: wire.Heartbeat
     received_s: float
     started_s: float
     epochs: tuple[str, ...]
@@ -68,21 +68,21 @@ class Beat:
 
     def is_stale(self, now_s: float) -> bool:
         """Tell whether the next heartbeat should have come long ago; after a goodbye, whether it should have ended."""
-        if self.said.state == STOPPING:
+        if self.heartbeat.state == STOPPING:
             return now_s - self.received_s > ENDS_S
-        interval_s = self.said.interval_s
-        return now_s - self.received_s > max(STALE_INTERVALS * interval_s, self.said.quiet_s + interval_s)
+        interval_s = self.heartbeat.interval_s
+        return now_s - self.received_s > max(STALE_INTERVALS * interval_s, self.heartbeat.quiet_s + interval_s)
 
     @property
     def kind(self) -> str:
         """The kind that the process reports: collector, buffer, shipper or healthd; "" if it reports none."""
-        kind = self.said.status.get("kind")
+        kind = self.heartbeat.status.get("kind")
         return kind if isinstance(kind, str) else ""
 
     @property
     def error(self) -> str | None:
         """The last error, None after the same work has succeeded."""
-        return None if self.said.error is None else str(self.said.error.get("error"))
+        return None if self.heartbeat.error is None else str(self.heartbeat.error.get("error"))
 
 
 class Heartbeats:
@@ -103,48 +103,50 @@ class Heartbeats:
         """
         if len(frames) != 2 or frames[0] != wire.STATUS_TOPIC:
             raise wire.WireError("frames", f"{len(frames)} frames")
-        said = wire.decode_heartbeat(frames[1])
-        if not all(isinstance(name, str) for name in said.status):
+        heartbeat = wire.decode_heartbeat(frames[1])
+        if not all(isinstance(name, str) for name in heartbeat.status):
             raise wire.WireError("shape", "status")
-        if said.process not in self.beats and len(self.beats) >= MAX_PROCESSES:
+        if heartbeat.process not in self.beats and len(self.beats) >= MAX_PROCESSES:
             raise wire.WireError("range", f"more than {MAX_PROCESSES} processes")
-        self.beats[said.process] = _beat(said, self.beats.get(said.process), now_s)
+        self.beats[heartbeat.process] = _beat(heartbeat, self.beats.get(heartbeat.process), now_s)
 
 
 def readings(beat: Beat) -> Iterator[Reading]:
     """Yield the instruments in a heartbeat; a malformed one is skipped, the others are kept."""
-    for raw in beat.said.readings:
+    for raw in beat.heartbeat.readings:
         reading = _reading(raw)
         if reading is not None:
             yield reading
 
 
-def _beat(said: wire.Heartbeat, old: Beat | None, now_s: float) -> Beat:
-    same_start = old is not None and old.said.epoch == said.epoch
+def _beat(heartbeat: wire.Heartbeat, old: Beat | None, now_s: float) -> Beat:
+    same_start = old is not None and old.heartbeat.epoch == heartbeat.epoch
     epochs = old.epochs if old else ()
     restarts = old.restarts if old else 0
-    if said.epoch not in epochs:
+    if heartbeat.epoch not in epochs:
         restarts += bool(epochs)
-        epochs = (*epochs, said.epoch)[-EPOCHS_KEPT:]
-    started_s = old.started_s if old and same_start else now_s - _age_s(said)
-    sources = status.read(CollectorStatus, said.status).sources
-    return Beat(said, now_s, started_s, epochs, restarts, _happened_s(said, sources, old, now_s), sources)
+        epochs = (*epochs, heartbeat.epoch)[-EPOCHS_KEPT:]
+    started_s = old.started_s if old and same_start else now_s - _age_s(heartbeat)
+    sources = status.read(CollectorStatus, heartbeat.status).sources
+    return Beat(heartbeat, now_s, started_s, epochs, restarts, _happened_s(heartbeat, sources, old, now_s), sources)
 
 
-def _age_s(said: wire.Heartbeat) -> float:
+def _age_s(heartbeat: wire.Heartbeat) -> float:
     """Return how long a process runs: by the kernel, or else by its own wall clock."""
-    used = procfs.usage(said.pid)
-    return used.age_s if used else max(0, said.timestamp_ms - said.started_ms) / 1000
+    used = procfs.usage(heartbeat.pid)
+    return used.age_s if used else max(0, heartbeat.timestamp_ms - heartbeat.started_ms) / 1000
 
 
-def _times(said: wire.Heartbeat, sources: Mapping[str, SourceStatus]) -> dict[str, object]:
+def _times(heartbeat: wire.Heartbeat, sources: Mapping[str, SourceStatus]) -> dict[str, object]:
     """Return the fields ``last_…_ms`` of a heartbeat and of its sources."""
-    own = {field: value for field, value in said.status.items() if field.startswith("last_") and field.endswith("_ms")}
+    own = {
+        field: value for field, value in heartbeat.status.items() if field.startswith("last_") and field.endswith("_ms")
+    }
     return {**own, **{f"{name}.{COLLECTED}": source.last_collection_ms for name, source in sources.items()}}
 
 
 def _happened_s(
-    said: wire.Heartbeat, sources: Mapping[str, SourceStatus], old: Beat | None, now_s: float
+    heartbeat: wire.Heartbeat, sources: Mapping[str, SourceStatus], old: Beat | None, now_s: float
 ) -> dict[str, float]:
     """Date the fields ``last_…_ms``.
 
@@ -152,16 +154,16 @@ def _happened_s(
     between them, whatever the wall clock says.
     """
     dates = {}
-    before = _times(old.said, old.sources) if old is not None else {}
-    for field, raw in _times(said, sources).items():
+    before = _times(old.heartbeat, old.sources) if old is not None else {}
+    for field, raw in _times(heartbeat, sources).items():
         value = _number(raw)
         if value is None:
             continue
         if old is not None and field in old.happened_s and before.get(field) == value:
             dates[field] = old.happened_s[field]
             continue
-        age_s = max(0.0, (said.timestamp_ms - value) / 1000)
-        if old is not None and old.said.epoch == said.epoch:
+        age_s = max(0.0, (heartbeat.timestamp_ms - value) / 1000)
+        if old is not None and old.heartbeat.epoch == heartbeat.epoch:
             age_s = min(age_s, now_s - old.received_s)
         dates[field] = now_s - age_s
     return dates

@@ -44,7 +44,7 @@ class Polling:
 
     def look(self, beats: Mapping[str, Beat], now_s: float) -> None:
         """Ask supervisord if a poll is due or a process has changed."""
-        heard = {name: (beat.said.pid, beat.said.state) for name, beat in beats.items()}
+        heard = {name: (beat.heartbeat.pid, beat.heartbeat.state) for name, beat in beats.items()}
         news = heard != self._heard or self._has_lost_one() or self._is_contradicted(beats)
         if now_s >= self._next_s or (self._answers and news):
             self._heard = heard
@@ -68,7 +68,7 @@ class Polling:
         return asked is not None and any(
             one.state not in supervisor.UP
             and (beat := beats.get(one.name)) is not None
-            and beat.said.state == heartbeats.RUNNING
+            and beat.heartbeat.state == heartbeats.RUNNING
             and beat.received_s > asked.polled_s
             for one in asked.programs.values()
         )

@@ -58,7 +58,7 @@ class Snapshot:
 
     def _reported(self, name: str) -> Mapping[str, Any]:
         beat = self.beats.get(name)
-        return beat.said.status if beat is not None else {}
+        return beat.heartbeat.status if beat is not None else {}
 
     def is_news(self, beat: Beat) -> bool:
         """Return whether a heartbeat is newer than the last answer of supervisord."""
@@ -118,21 +118,21 @@ def _was_removed(name: str, condition: Condition, known: Snapshot) -> bool:
 def _condition(name: str, known: Snapshot, now_s: float) -> Condition:
     beat, program = known.beats.get(name), known.program(name)
     if program is None:
-        if known.was_off(name) and (beat is None or beat.said.state == heartbeats.STOPPING):
+        if known.was_off(name) and (beat is None or beat.heartbeat.state == heartbeats.STOPPING):
             return Condition(OFF)
         return _by_heartbeat(beat, now_s) if beat else _unheard(known.started_s, now_s, _MISSING)
-    reports = beat is not None and beat.said.state == heartbeats.RUNNING and known.is_news(beat)
+    reports = beat is not None and beat.heartbeat.state == heartbeats.RUNNING and known.is_news(beat)
     if program.state not in supervisor.UP and not reports:
         return _down(program)
-    if beat is None or (beat.said.pid != program.pid and beat.received_s < program.changed_s):
+    if beat is None or (beat.heartbeat.pid != program.pid and beat.received_s < program.changed_s):
         return _unheard(max(known.started_s, program.changed_s), now_s, _SILENT)
     if beat.is_stale(now_s):
         return _SILENT
-    return Condition(beat.said.state)
+    return Condition(beat.heartbeat.state)
 
 
 def _by_heartbeat(beat: Beat, now_s: float) -> Condition:
-    if beat.said.state == heartbeats.STOPPING:
+    if beat.heartbeat.state == heartbeats.STOPPING:
         return Condition("stopped", "stopped")
     return _SILENT if beat.is_stale(now_s) else Condition("running")
 

@@ -199,7 +199,7 @@ def _process(name: str, view: View, now_s: float) -> dict[str, Any]:
 
 
 def _pid(supervised: int | None, beat: Beat | None) -> int | None:
-    return supervised or (beat.said.pid if beat else None)
+    return supervised or (beat.heartbeat.pid if beat else None)
 
 
 def _rfc3339(value: float | None) -> str | None:

@@ -195,7 +195,7 @@ def _lateness(name: str, beat: Beat, now_s: float) -> str | None:
     interval_s, collected_s = beat.sources[name].interval_s, beat.happened_s.get(f"{name}.{COLLECTED}")
     if interval_s is None or collected_s is None:
         return None
-    limit_s = SILENT_COLLECTS * interval_s + beat.said.interval_s
+    limit_s = SILENT_COLLECTS * interval_s + beat.heartbeat.interval_s
     return f"has collected nothing for {limit_s:g} s" if now_s - collected_s > limit_s else None
 
 

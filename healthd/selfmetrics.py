@@ -60,7 +60,7 @@ def _all(known: Snapshot, verdict: Verdict, proc: Path) -> Iterator[Reading]:
             continue
         yield Reading("counter", "process.restarts_total", program, beat.restarts)
         if runs:
-            yield from _used(beat.said.pid, program, proc)
+            yield from _used(beat.heartbeat.pid, program, proc)
             yield from heartbeats.readings(beat)
 
 

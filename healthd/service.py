@@ -206,8 +206,8 @@ class Healthd:
         gone = set()
         for name, beat in self._heartbeats.beats.items():
             condition = self._verdict.conditions.get(name)
-            restarted = self._epochs.get(name, beat.said.epoch) != beat.said.epoch
-            self._epochs[name] = beat.said.epoch
+            restarted = self._epochs.get(name, beat.heartbeat.epoch) != beat.heartbeat.epoch
+            self._epochs[name] = beat.heartbeat.epoch
             if restarted or (condition is not None and condition.trouble):
                 gone |= {name, *beat.sources}
         return gone

@@ -117,7 +117,7 @@ class Watchdog:
         """Report when a process has died without announcing its end, and when it runs again."""
         name, beat, before = program.name, known.beats.get(program.name), self._pids.get(program.name)
         gone = before is not None and program.pid != before
-        announced = beat is not None and beat.said.pid == before and beat.said.state == "stopping"
+        announced = beat is not None and beat.heartbeat.pid == before and beat.heartbeat.state == "stopping"
         is_off = program.state == supervisor.EXITED and program.exit_status == EXIT_OFF
         if gone and not announced and not is_off and program.state not in {supervisor.STOPPED, supervisor.STOPPING}:
             self._down.add(name)
@@ -128,7 +128,7 @@ class Watchdog:
             self._pids[name] = program.pid
         elif gone:
             del self._pids[name]
-        heard = beat is not None and beat.said.pid == program.pid and beat.said.state == "running"
+        heard = beat is not None and beat.heartbeat.pid == program.pid and beat.heartbeat.state == "running"
         if name in self._down and heard:
             self._down.discard(name)
             self._report(Event("process_back", f"{name} runs again", name))
@@ -138,7 +138,7 @@ class Watchdog:
         if condition.state != "silent" or program.state != supervisor.RUNNING:
             self._silences.pop(name, None)
             return
-        unheard = beat is None or beat.said.pid != program.pid
+        unheard = beat is None or beat.heartbeat.pid != program.pid
         silence = self._silences.get(name)
         if silence is None or silence.pid != program.pid:
             silence = self._silences[name] = Silence(program.pid, now_s, now_s)

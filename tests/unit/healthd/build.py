@@ -83,7 +83,7 @@ def shipper(*, current_s: float | None = 5.0, due: Sequence[int] | None = (0, 1,
 def known(*beats: Beat, supervision: Supervision | None = None, without: Sequence[str] = ()) -> Snapshot:
     """Return a healthy pipeline with two collectors, changed by some heartbeats."""
     healthy = (beat("buffer"), shipper(), beat("healthd"), collector("cpu"), collector("memory"))
-    all_beats = {one.said.process: one for one in (*healthy, *beats)}
+    all_beats = {one.heartbeat.process: one for one in (*healthy, *beats)}
     return Snapshot(
         NOW_S - UPTIME_S, {name: one for name, one in all_beats.items() if name not in without}, supervision
     )

@@ -94,7 +94,7 @@ def test_any_value_in_any_field_is_taken_or_refused(field: str, value: Any) -> N
         assert isinstance(one.is_stale(NOW_S), bool)
         assert all(isinstance(reading, Reading) for reading in readings(one))
         for kind in status.STATUSES:
-            status.read(kind, one.said.status)
+            status.read(kind, one.heartbeat.status)
 
 
 @settings(max_examples=300)
