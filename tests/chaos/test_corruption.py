@@ -32,7 +32,7 @@ from tests.harness import ROOT, wait_for
 
 __all__ = ["folder"]
 
-CASES = int(os.environ.get("CORRUPTIONS", "20"))
+CASES = int(os.environ.get("CORRUPTIONS", "10"))
 FIRST_SEED = 10_000
 REAL_CASES = 8
 ROWS, BATCH_ROWS = 30_000, 1_000

@@ -60,7 +60,7 @@ def test_a_migration_survives_kill_9_at_any_moment(path: Path, ddl: str, found: 
         make(file, ddl, rows)
     assert found == opened(whole)
     kills = 0
-    while not killed_migration(path, chance.uniform(0, 0.03)) and kills < 20:
+    while not killed_migration(path, chance.uniform(0, 0.03)) and kills < 10:
         kills += 1
     print(f"{kills} kills")
     opened(path)

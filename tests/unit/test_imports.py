@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from tests.harness import ROOT
@@ -34,6 +35,7 @@ BOUNDARIES = {Path("collectors/schedule.py"), Path("healthd/http.py")}
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
+@cache
 def parsed(path: Path) -> ast.Module:
     """Return a file's syntax tree."""
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))

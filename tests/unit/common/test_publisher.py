@@ -143,7 +143,7 @@ def test_what_was_published_without_a_buffer_arrives_once_there_is_one(run_dir: 
 
 def test_a_reader_that_stops_costs_nothing_and_acks_make_room(run_dir: Path, make: Make) -> None:
     """What a full pipe refuses is sent once it is read again: every batch exactly once, without a timer."""
-    count = 8_000
+    count = 4_000
     producer = make()
     with RawBuffer(run_dir, queue=10) as buffer:
         serve(producer, "the subscription", lambda: not buffer.take() and producer._subscribed)

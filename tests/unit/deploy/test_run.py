@@ -142,8 +142,9 @@ def test_the_key_in_a_servers_url_is_not_printed(place: Path) -> None:
 
 def test_mistakes_are_refused_with_a_sentence(place: Path) -> None:
     """A word that is not understood never starts a pipeline."""
-    assert (0, True) == (run(place, "--help")[0], "usage: deploy/run.sh" in run(place, "--help")[1])
-    assert (64, True) == (run(place, "start")[0], "unexpected 'start'" in run(place, "start")[1])
+    for expected, word, argument in ((0, "usage: deploy/run.sh", "--help"), (64, "unexpected 'start'", "start")):
+        code, said = run(place, argument)
+        assert (expected, True) == (code, word in said), said
     assert not (place / "r").exists()
     for expected, word, environment in (
         (64, "invalid choice: 'heet'", {"DEMO": "--seed 1 --episode heet"}),

@@ -81,7 +81,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.sampled_from(sorted(asdict(heartbeat()))), ANYTHING)
 def test_any_value_in_any_field_is_taken_or_refused(field: str, value: Any) -> None:
     """Whatever a field holds, a heartbeat is judged without another exception than `WireError`."""
