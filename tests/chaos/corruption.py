@@ -29,6 +29,7 @@ from common.sample import Batch, Sample
 from common.settings import Storage
 from tests.chaos import damage
 from tests.chaos.patient import Patient
+from tests.patience import Patience
 from tests.scratch import scratch
 
 DEVICE = "belabox-001"
@@ -192,8 +193,11 @@ def in_a_process(seed: int, flip: Flip | None = None) -> dict[str, Any]:
     child = multiprocessing.get_context("fork").Process(target=_child, args=(seed, flip, writer))
     child.start()
     writer.close()
+    patience = Patience(CASE_S)
     try:
-        result: dict[str, Any] = reader.recv() if reader.poll(CASE_S) else {"failed": f"hangs for {CASE_S:g} s"}
+        while not (is_done := reader.poll(1)) and not patience.is_over():
+            pass
+        result: dict[str, Any] = reader.recv() if is_done else {"failed": f"hangs for {CASE_S:g} s"}
     except EOFError:
         result = {"failed": "died"}
     if "hangs" in result.get("failed", ""):
