@@ -10,6 +10,9 @@ GROWTH = 4
 MAX_CHUNK_SAMPLES = 25_000  # with their lease about 10 MB of memory; twice as many are no faster and save 5 %
 BYTES_MARGIN = 0.8  # of the byte cap: the next samples may not compress as well as the last
 KEPT = 0.8  # of what was measured, with each upload: about the last five count, large ones more
+SMALL_BYTES = 2048  # at 8 KiB/s, the EDGE of a crowded field, they take a quarter of a second
+LATENCY_GROWTH = 1.25  # with each small body that took longer
+LEAST_SHARE = 0.1  # of an upload's duration is what its bytes took, however small it is
 REQUEST_SHARE = 0.25  # of lane P1's interval, for one request with old samples: what is urgent waits for its end
 
 
@@ -51,22 +54,33 @@ class ChunkSize:
 
 @dataclass(frozen=True)
 class Uplink:
-    """How fast uploads go: bytes over time, of bodies that the server took.
+    """How fast uploads go: bytes over time, of bodies that the server took, without its latency.
 
     The sum of both is kept, not of their quotient: a small body says how far away the server is, only a
-    large one how wide the way.
+    large one how wide the way. A server that takes seconds for each request would else never get a large one.
+
+    Attributes:
+        bytes, duration_s: of the last uploads; of the duration what the bytes took.
+        sample_bytes: of the last one.
+        latency_s: what an upload takes without its bytes: the quickest small one, forgotten slowly; None before one.
     """
 
     bytes: float = 0.0
     duration_s: float = 0.0
     sample_bytes: float = 0.0
+    latency_s: float | None = None
 
     def measured(self, samples: int, body_bytes: int, duration_s: float) -> Uplink:
         """Return the measurement with one more upload."""
+        latency_s = self.latency_s
+        if body_bytes <= SMALL_BYTES:
+            latency_s = min(duration_s, duration_s if latency_s is None else latency_s * LATENCY_GROWTH)
+        took_s = max(duration_s - (latency_s or 0.0), LEAST_SHARE * duration_s, 1e-6)
         return Uplink(
             KEPT * self.bytes + body_bytes,
-            KEPT * self.duration_s + max(duration_s, 1e-6),
+            KEPT * self.duration_s + took_s,
             body_bytes / samples if samples else self.sample_bytes,
+            latency_s,
         )
 
     @property

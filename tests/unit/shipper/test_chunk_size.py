@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.remote import Backfill, Priority, Remote
-from shipper.chunk_size import MAX_CHUNK_SAMPLES, ChunkSize, Uplink
+from shipper.chunk_size import LATENCY_GROWTH, MAX_CHUNK_SAMPLES, ChunkSize, Uplink
 
 
 def test_chunks_grow_while_behind() -> None:
@@ -77,10 +77,11 @@ def test_a_size_that_was_refused_is_tried_again_after_a_while() -> None:
 
 
 def test_the_uplink_is_measured_by_what_is_large() -> None:
-    """A small body shows how far away the server is."""
+    """A small body shows how far away the server is: what a large one takes more is for its bytes."""
     uplink = Uplink().measured(100, 500, 0.1)
-    assert 5000 == uplink.bytes_per_s
-    assert uplink.measured(100, 200_000, 2.0).bytes_per_s == pytest.approx(100_000, rel=0.05)
+    assert 0.1 == uplink.latency_s
+    assert uplink.measured(100, 190_000, 2.0).bytes_per_s == pytest.approx(100_000, rel=0.01)
+    assert 0.1 * LATENCY_GROWTH == pytest.approx(uplink.measured(100, 500, 5.0).latency_s or 0.0)
 
 
 def test_the_uplink_is_forgotten() -> None:
@@ -113,18 +114,21 @@ def test_while_nothing_is_known_little_is_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("expected", "remote", "sample_bytes", "bytes_per_s", "least_s"),
+    ("expected", "remote", "sample_bytes", "bytes_per_s", "latency_s"),
     [
         # At 10 KB/s and 5 bytes a sample 2.5 s are 5,000 samples, a quarter of lane P1's interval.
         (5000, Remote(), 5, 10_000, 0.0),
         # A month's backlog does not take a month.
         (MAX_CHUNK_SAMPLES, Remote(), 3, 1e7, 0.0),
-        # A long round trip does not make chunks smaller than the first one.
-        (50, Remote(priority=Priority(high_s=1.0)), 3, 1e9, 2.0),
+        # Neither does one of two hours where each request takes seconds; its bytes have the same share of time.
+        (MAX_CHUNK_SAMPLES, Remote(), 3, 1e7, 3.0),
+        (5000, Remote(), 5, 10_000, 3.0),
+        # What a request takes anyway does not make it smaller than the first one.
+        (107, Remote(priority=Priority(high_s=1.0)), 3, 1e9, 2.0),
     ],
 )
 def test_a_request_with_old_samples_does_not_keep_p1_waiting(
-    expected: int, remote: Remote, sample_bytes: int, bytes_per_s: float, least_s: float
+    expected: int, remote: Remote, sample_bytes: int, bytes_per_s: float, latency_s: float
 ) -> None:
     """It is as large as what fits a quarter of P1's interval."""
     uplink = Uplink()
@@ -132,6 +136,6 @@ def test_a_request_with_old_samples_does_not_keep_p1_waiting(
     for _ in range(8):
         samples = uplink.fitting(size.samples, remote)
         body_bytes = sample_bytes * samples
-        uplink = uplink.measured(samples, body_bytes, max(body_bytes / bytes_per_s, least_s))
+        uplink = uplink.measured(samples, body_bytes, latency_s + body_bytes / bytes_per_s)
         size = size.grown(samples, body_bytes, remote.chunk_bytes)
-    assert expected == pytest.approx(uplink.fitting(size.samples, remote), abs=5)
+    assert expected == pytest.approx(uplink.fitting(size.samples, remote), rel=0.05)
