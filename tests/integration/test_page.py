@@ -115,8 +115,8 @@ def what_happened_then(browser: Chrome) -> None:
     wait_for("plots", lambda: browser.execute_script("return document.querySelectorAll('polyline').length > 5"))
     colour = "return document.querySelector('#links tbody button').className.split(' ').pop()"
     links = f"#plots .{browser.execute_script(colour)} > span:first-child"
-    named = {one.text.strip() for one in browser.find_elements(By.CSS_SELECTOR, links)}
-    assert {text(browser, "#links tbody button")} == named
+    named = "return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent.trim())"
+    assert {text(browser, "#links tbody button")} == set(browser.execute_script(named, links))
     show(browser, "events")
     event = wait_for("events", lambda: browser.find_elements(By.CSS_SELECTOR, "#events [data-moment]"))[0]
     at = event.text
@@ -126,11 +126,26 @@ def what_happened_then(browser: Chrome) -> None:
     browser.find_element(By.ID, "cursor").send_keys(Keys.ARROW_LEFT * 30)
     assert not text(browser, "#moment").startswith(at)
     assert values != text(browser, "#plots figcaption")
-    before = text(browser, "#range")
+    for move in (pinch, drag):
+        before = text(browser, "#range")
+        move(browser)
+        wait_for("a shorter time", lambda: text(browser, "#range") != before)  # noqa: B023 - asked at once
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= DESKTOP[0]
+
+
+def pinch(browser: Chrome) -> None:
+    """Spread two fingers on the newest part of a plot."""
+    box = browser.execute_script("return document.querySelector('#plots figure > svg').getBoundingClientRect()")
+    x, y = box["right"] - 25, box["y"] + box["height"] / 2
+    for kind, apart in (("touchStart", 8), ("touchMove", 12), ("touchMove", 16), ("touchEnd", 0)):
+        points = [{"x": x + side * apart, "y": y, "id": side + 1} for side in (-1, 1)] if apart else []
+        browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
+def drag(browser: Chrome) -> None:
+    """Draw with a mouse over a time in a plot."""
     drawing = browser.find_element(By.CSS_SELECTOR, "#plots figure > svg")
     ActionChains(browser).move_to_element(drawing).click_and_hold().move_by_offset(120, 0).release().perform()
-    wait_for("a shorter time", lambda: text(browser, "#range") != before)
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= DESKTOP[0]
 
 
 def test_what_happens_to_the_recorder_is_seen(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:

@@ -7,6 +7,7 @@ import { tick, withUnit } from "./words.js";
 
 const HEIGHT = 150;
 const EDGE = { left: 4, right: 6, top: 16, bottom: 20 };
+const FRESH_MS = 20_000;
 const TICK_PX = 84; // room for one time on the axis
 const NAMESPACE = "http://www.w3.org/2000/svg";
 const SEVERITIES = { warning: "degraded", error: "error", critical: "error" };
@@ -72,12 +73,18 @@ export class Plot {
   }
 
   valueAt(line, ms) {
-    if (ms === null) return line.points.length ? mean(line.points[line.points.length - 1]) : null;
+    if (ms === null) return this.newest(line);
     let best = null;
     for (const point of line.points) {
       if (!best || Math.abs(point[0] - ms) < Math.abs(best[0] - ms)) best = point;
     }
     return best && Math.abs(best[0] - ms) <= this.reach(line) ? mean(best) : null;
+  }
+
+  // One that is as old as a link that went down is none.
+  newest(line) {
+    const last = line.points[line.points.length - 1];
+    return last && this.view.end_ms - last[0] <= Math.max(FRESH_MS, this.reach(line)) ? mean(last) : null;
   }
 
   isSeen(point) {
