@@ -61,9 +61,9 @@ def stamp(at_s: float) -> int:
 
 def left(at_s: float, payload: bytes, length: int, interface: int) -> SentPackets:
     """Return a data packet that has left over a link, by its payload and the length of all of it."""
-    return SentPackets([stamp(at_s)], [interface], list(struct.unpack_from("=I", payload)), [length])
+    return SentPackets([stamp(at_s)], [interface], struct.unpack_from(">I", payload), [length])
 
 
 def answered(at_s: float, payload: bytes, interface: int) -> Answers:
     """Return an answer that has come over a link, by its payload."""
-    return Answers([stamp(at_s)], [interface], [struct.unpack_from("=10I", payload, 4)])
+    return Answers([stamp(at_s)], [interface], [struct.unpack_from(">10I", payload, 4)])

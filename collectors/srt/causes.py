@@ -58,7 +58,8 @@ def _silent(tap: Tap, bond: Bond, now_s: float) -> list[str]:
 def _lossy(tap: Tap, bond: Bond, now_s: float, slow: set[str]) -> list[str]:
     """Name links that lose packets; what waits in a queue is reported lost too and comes later."""
     links = {address: link for address, link in tap.links.items() if address not in slow}
-    shares = {address: link.packets.recent_loss_percent(now_s, tap.is_reported) for address, link in links.items()}
+    reported = tap.connection.losses.among
+    shares = {address: link.packets.recent_loss_percent(now_s, reported) for address, link in links.items()}
     lossy = {address: share for address, share in shares.items() if share is not None and share >= LOSS_PERCENT}
     return [f"{bond.called(address)} loses {share:.0f} %" for address, share in lossy.items()]
 

@@ -7,7 +7,9 @@ Source: include/uapi/linux/if_packet.h (tpacket2_hdr, sockaddr_ll), RFC 791; srt
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+import sys
+from array import array
+from collections.abc import Sequence
 from itertools import compress
 from typing import NamedTuple
 
@@ -15,24 +17,28 @@ from collectors.srt.ring import DATA_AT
 
 _LENGTH, _STAMP, _INTERFACE = 4, 16, 36
 _SOURCE, _TARGET, _PAYLOAD = DATA_AT + 12, DATA_AT + 16, DATA_AT + 28
-_ANSWERED = range(_PAYLOAD + 4, _PAYLOAD + 44, 4)  # the numbers of ten packets
+_ANSWERED, _NAMED = _PAYLOAD + 4, struct.Struct(">10I")  # the numbers of ten packets
 _STAMPED, _TIME = struct.Struct("=Q"), struct.Struct("=II")
 
 
 class SentPackets(NamedTuple):
-    """Data packets of all links in the order in which they left.
+    """Data packets of a link in the order in which they left.
 
     Attributes:
         stamps: when, see `seconds`.
         interfaces: index of the interface that each was seen on.
-        numbers: their first words as this machine reads them.
+        numbers: their first words.
         lengths: of the whole IP packets, bytes.
     """
 
-    stamps: list[int]
-    interfaces: list[int]
-    numbers: list[int]
-    lengths: list[int]
+    stamps: Sequence[int]
+    interfaces: Sequence[int]
+    numbers: Sequence[int]
+    lengths: Sequence[int]
+
+    def which(self, flags: Sequence[bool]) -> SentPackets:
+        """Return some of them, by a flag for each."""
+        return self if all(flags) else SentPackets(*(list(compress(column, flags)) for column in self))
 
 
 class Answers(NamedTuple):
@@ -40,48 +46,56 @@ class Answers(NamedTuple):
 
     Attributes:
         stamps, interfaces: as for `SentPackets`.
-        named: the ten numbers, as this machine reads them.
+        named: the ten numbers.
     """
 
-    stamps: list[int]
-    interfaces: list[int]
-    named: list[tuple[int, ...]]
+    stamps: Sequence[int]
+    interfaces: Sequence[int]
+    named: Sequence[tuple[int, ...]]
 
-    def which(self, wanted: Iterable[bool]) -> Answers:
+    def which(self, flags: Sequence[bool]) -> Answers:
         """Return some of them, by a flag for each."""
-        flags = list(wanted)
+        if all(flags):
+            return self
         stamps, interfaces = (list(compress(column, flags)) for column in (self.stamps, self.interfaces))
         return Answers(stamps, interfaces, list(compress(self.named, flags)))
 
 
-class Columns:
-    """Some frames of a ring.
-
-    Args:
-        frames: the frames.
-        frame_bytes: length of each.
+class AnswerColumns(NamedTuple):
+    """Answers of several links.
 
     Attributes:
-        sources, targets: addresses, as this machine reads their bytes.
+        answers: as they came.
+        sources, targets: their addresses, as this machine reads the bytes.
     """
 
-    def __init__(self, frames: memoryview, frame_bytes: int) -> None:
-        self._words, self._step = frames.cast("I"), frame_bytes // 4
-        self._stamps = frames.cast("Q")[_STAMP // 8 :: frame_bytes // 8].tolist()
-        self._interfaces = self._column(_INTERFACE)
-        self.sources, self.targets = self._column(_SOURCE), self._column(_TARGET)
+    answers: Answers
+    sources: Sequence[int]
+    targets: Sequence[int]
 
-    def sent(self) -> SentPackets:
-        """Return them as data packets."""
-        return SentPackets(self._stamps, self._interfaces, self._column(_PAYLOAD), self._column(_LENGTH))
 
-    def answers(self) -> Answers:
-        """Return them as answers."""
-        named = zip(*(self._column(at) for at in _ANSWERED), strict=True)
-        return Answers(self._stamps, self._interfaces, list(named))
+def sent_packets(frames: memoryview, frame_bytes: int) -> SentPackets:
+    """Return the data packets in some frames of a ring."""
+    numbers = _column(frames, frame_bytes, _PAYLOAD)
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    stamps, interfaces = _stamps(frames, frame_bytes), _column(frames, frame_bytes, _INTERFACE)
+    return SentPackets(stamps, interfaces, numbers, _column(frames, frame_bytes, _LENGTH))
 
-    def _column(self, at: int) -> list[int]:
-        return self._words[at // 4 :: self._step].tolist()
+
+def answer_columns(frames: memoryview, frame_bytes: int) -> AnswerColumns:
+    """Return the answers in some frames of a ring."""
+    named = [_NAMED.unpack_from(frames, at) for at in range(_ANSWERED, len(frames), frame_bytes)]
+    answers = Answers(_stamps(frames, frame_bytes), _column(frames, frame_bytes, _INTERFACE), named)
+    return AnswerColumns(answers, *(_column(frames, frame_bytes, at) for at in (_SOURCE, _TARGET)))
+
+
+def _stamps(frames: memoryview, frame_bytes: int) -> array[int]:
+    return array("Q", frames.cast("Q")[_STAMP // 8 :: frame_bytes // 8].tobytes())
+
+
+def _column(frames: memoryview, frame_bytes: int, at: int) -> array[int]:
+    return array("I", frames.cast("I")[at // 4 :: frame_bytes // 4].tobytes())
 
 
 def seconds(stamp: int) -> float:

@@ -170,9 +170,12 @@ class SrtConnection:
         self._acks.clear()
         self.readings.clear()
 
-    def is_acknowledged(self, number: int) -> bool | None:
-        """Return whether the receiver has acknowledged a packet, None before it acknowledges anything."""
-        return None if self.acked is None else distance(number, self.acked) - 1 < SEQUENCES // 2
+    def in_doubt(self, numbers: Sequence[int]) -> list[int]:
+        """Return those of some packets that were reported lost, or that come after what is acknowledged."""
+        acked, losses = self.acked, self.losses
+        if acked is None or not numbers or 0 < distance(max(numbers), acked) < SEQUENCES // 2:
+            return losses.among(numbers)
+        return [number for number in numbers if losses.has(number) or distance(acked, number) < SEQUENCES // 2]
 
     def waiting_packets(self) -> int | None:
         """Return how many packets were sent and are not acknowledged yet, to a precision of about 16."""

@@ -14,14 +14,13 @@ from collectors import belabox, mpp
 from collectors.host import Host, unsigned
 from collectors.srt.bond import Bond
 from collectors.srt.causes import cause
-from collectors.srt.connection import ControllerInput
 from collectors.srt.controller import LEAST_BPS, Controller, ControllerDecision
 from collectors.srt.tap import Tap
 from common.events import Event
 
 AT_ONCE_S = 2.0  # a fall within so long is one cut
 KEPT_S = 5.0
-KEPT_LOOKS = 20  # ten seconds: more than the controller's averages reach back
+KEPT_SPANS = 20  # ten seconds: more than the controller's averages reach back
 CLEAR_S = 0.4  # until the next look: a link that has gone is silent for long enough then
 GRAVEST = ("to the minimum", "10 % at a time", "100 kbit/s at a time")
 
@@ -33,10 +32,10 @@ class _Set(NamedTuple):
     bps: int
 
 
-class _Look(NamedTuple):
-    """What the controller had before it between two looks, what was sent, and what was set before, None if unknown."""
+class _Span(NamedTuple):
+    """The time between two looks: its end, what was sent in it, and what was set at its begin, None if unknown."""
 
-    readings: list[ControllerInput]
+    until_s: float
     sent_bps: float
     bps: int | None
 
@@ -60,40 +59,54 @@ class Cuts:
     def __init__(self) -> None:
         self.count = 0
         self._controller = Controller(2000)
-        self._is_new = True
         self._sent: tuple[float, int] | None = None
         self._set: deque[_Set] = deque()
-        self._looks: deque[_Look] = deque(maxlen=KEPT_LOOKS)
+        self._is_set: int | None = None
+        self._spans: deque[_Span] = deque(maxlen=KEPT_SPANS)
         self._decisions: deque[ControllerDecision] = deque()
         self._floor: int | None = None
         self._named: ControllerDecision | None = None
         self._waiting: _Waiting | None = None
 
+    def is_due(self, host: Host, tap: Tap, cut_percent: float, now_s: float) -> bool:
+        """Take in what the encoder is set to; return whether the packets have to be read now.
+
+        They have to where the bitrate has fallen by so much at once, where the cause of a cut is waited for, and where
+        the kernel does not tell what is set.
+        """
+        session = mpp.encoding(host, belabox.ENCODERS)
+        is_set = self._is_set = mpp.number(session, "bitrate") if session is not None else None
+        before = self._set[-1].bps if is_set and self._set else None
+        self._spans.append(_Span(now_s, self._rate(tap, now_s), before))
+        if is_set:
+            self._set.append(_Set(now_s, is_set))
+        return not is_set or self._waiting is not None or self._has_fallen(is_set, cut_percent, now_s)
+
     def look(
         self, host: Host, tap: Tap, bond: Bond, latency_ms: float | None, cut_percent: float, now_s: float
     ) -> Iterator[Event]:
-        """Follow the controller, and yield an event if the bitrate has been lowered by so much at once.
+        """Yield an event if the bitrate has been lowered by so much at once; `is_due` has been asked at this time.
 
         Args:
-            host: where to read what the encoder is set to, and its limits.
-            tap: the packets; their readings are taken.
+            host: where to read the limits of the bitrate.
+            tap: the packets, which have been read; their readings are taken where the controller is followed.
             bond: the links.
             latency_ms: in force.
             cut_percent: by how much it has to fall.
             now_s: wall clock, seconds.
         """
-        rate = self._rate(tap, now_s)
-        readings = list(tap.connection.readings)
-        tap.connection.readings.clear()
-        session = mpp.encoding(host, belabox.ENCODERS)
-        is_set = mpp.number(session, "bitrate") if session is not None else None
-        self._prepare(host, latency_ms, is_set, rate)
-        self._looks.append(_Look(readings, rate, self._set[-1].bps if is_set and self._set else None))
+        is_set = self._is_set
+        if not self._spans:
+            return  # another connection has only just begun
         if not is_set or self._has_fallen(is_set, cut_percent, now_s):
-            self._follow()
-        if is_set:
-            self._controller.bitrate = is_set
-        self._remember(is_set, now_s)
+            self._prepare(host, latency_ms, self._spans[-1].sent_bps)
+            self._follow(tap)
+        if not is_set:
+            self._set += (_Set(decision.at_s, decision.now) for decision in self._decisions if self._is_later(decision))
+            self._set.append(_Set(now_s, self._controller.bitrate))
+        for kept in (self._set, self._decisions):
+            while kept and now_s - kept[0].at_s > KEPT_S:
+                kept.popleft()
         if self._waiting is not None and now_s - self._waiting.found_s >= CLEAR_S:
             _, at_s, text, first = self._waiting
             self._waiting = None
@@ -102,24 +115,29 @@ class Cuts:
         if self._waiting is None:
             self._judge(tap, bond, cut_percent, now_s)
 
-    def _follow(self) -> None:
-        """Follow the controller over what was kept, at the bitrates at which it began each look."""
-        for look in self._looks:
-            if look.bps is not None:
-                self._controller.bitrate = look.bps
-            self._decisions += self._controller.follow(look.readings, look.sent_bps)
-        self._looks.clear()
-
-    def _prepare(self, host: Host, latency_ms: float | None, is_set: int | None, rate: float) -> None:
+    def _prepare(self, host: Host, latency_ms: float | None, sent_bps: float) -> None:
         controller = self._controller
         if latency_ms is not None:
             controller.latency_ms = latency_ms
         limits = [unsigned(line) for line in (host.trusted_text(belabox.BITRATES) or "").split()]
         if len(limits) == 2 and limits[0] and limits[1]:
             controller.least, controller.most = limits[0], limits[1]
-        if self._is_new and rate and not is_set:
-            controller.bitrate = max(controller.least, int(rate)) if rate > 2 * LEAST_BPS else controller.least
-        self._is_new = self._is_new and not (rate or is_set)
+        if not controller.bitrate and sent_bps:
+            controller.bitrate = max(controller.least, int(sent_bps)) if sent_bps > 2 * LEAST_BPS else controller.least
+
+    def _follow(self, tap: Tap) -> None:
+        """Follow the controller over what was kept, at the bitrates at which it began each span."""
+        readings = tap.connection.readings
+        for span in self._spans:
+            if span.bps is not None:
+                self._controller.bitrate = span.bps
+            due = [reading for reading in readings if reading.at_s <= span.until_s]
+            for _ in due:
+                readings.popleft()
+            self._decisions += self._controller.follow(due, span.sent_bps)
+        self._spans.clear()
+        if self._is_set:
+            self._controller.bitrate = self._is_set
 
     def _rate(self, tap: Tap, now_s: float) -> float:
         """Return what the encoder has sent for the first time since the last look, bits per second."""
@@ -128,16 +146,6 @@ class Cuts:
         if before is None or now_s <= before[0] or tap.connection.packet_bytes is None:
             return 0.0
         return (first - before[1]) * tap.connection.packet_bytes * 8 / (now_s - before[0])
-
-    def _remember(self, is_set: int | None, now_s: float) -> None:
-        if is_set:
-            self._set.append(_Set(now_s, is_set))
-        else:
-            self._set += (_Set(decision.at_s, decision.now) for decision in self._decisions if self._is_later(decision))
-            self._set.append(_Set(now_s, self._controller.bitrate))
-        for kept in (self._set, self._decisions):
-            while kept and now_s - kept[0].at_s > KEPT_S:
-                kept.popleft()
 
     def _is_later(self, decision: ControllerDecision) -> bool:
         return not self._set or decision.at_s > self._set[-1].at_s

@@ -78,8 +78,8 @@ def control(
     )
 
 
-def uplinks(srtla_port: int) -> bytes:
-    """Return the program that picks the header of each data packet that leaves for the receiver."""
+def uplink(address: str, srtla_port: int) -> bytes:
+    """Return the program that picks the header of each data packet that leaves over a link for the receiver."""
     return assemble(
         [
             *_udp(),
@@ -87,6 +87,8 @@ def uplinks(srtla_port: int) -> bytes:
             Step(JUMP_EQUAL, srtla_port, otherwise="drop"),
             Step(LOAD_BYTE, PACKET_TYPE),
             Step(JUMP_EQUAL, OUTGOING, otherwise="drop"),
+            Step(LOAD_WORD, _SOURCE),
+            Step(JUMP_EQUAL, _number(address), otherwise="drop"),
             Step(LOAD_WORD, _PAYLOAD),
             Step(JUMP_SET, CONTROL_BIT, "drop", "header"),
             *_ends(),

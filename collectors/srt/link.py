@@ -8,7 +8,8 @@ Sources: srtla_rec.c (register_packet, conn_reg), srtla_send.c (connection_house
 from __future__ import annotations
 
 import math
-from itertools import compress, islice
+from bisect import bisect
+from collections.abc import Sequence
 
 from collectors.srt.columns import Answers, SentPackets, seconds
 from collectors.srt.filters import KEEPALIVE, REG1, REG2, REG3, REG_ERR, REG_NAK, REG_NGP
@@ -45,25 +46,19 @@ class Link:
         self._down_at_s = math.inf
         self._answered_s: float | None = None
         self._sent_when_answered = 0
+        self._last: Sequence[int] = ()  # when the last packets have left
         self._registration_attempts = 0
         self._seen_s = 0.0
 
-    def send(self, packets: SentPackets, flags: list[bool]) -> None:
-        """Take in data packets that left.
-
-        Args:
-            packets: of all links.
-            flags: for each whether it is this link's.
-        """
-        if set(compress(packets.interfaces, flags)) != {self.interface}:
-            rows = zip(flags, packets.interfaces, packets.stamps, strict=True)
-            flags = [is_own and self._is_on_route(interface, seconds(stamp)) for is_own, interface, stamp in rows]
-        owed = ACKED - (self.packets.sent - self._sent_when_answered)  # the packet after which an answer is owed
-        sent = self.packets.send(packets, flags)
-        if sent:
-            self._seen_s = seconds(packets.stamps[len(flags) - 1 - flags[::-1].index(True)])
-        if 0 <= owed < sent:
-            self._wait(seconds(next(islice(compress(packets.stamps, flags), owed, None))), SILENT_S)
+    def send(self, packets: SentPackets) -> None:
+        """Take in data packets that left over it, or seem to."""
+        if packets.interfaces.count(self.interface) < len(packets.interfaces):
+            seen = zip(packets.interfaces, packets.stamps, strict=True)
+            packets = packets.which([self._is_on_route(interface, seconds(stamp)) for interface, stamp in seen])
+        if packets.stamps:
+            self.packets.send(packets)
+            self._seen_s, self._last = seconds(packets.stamps[-1]), packets.stamps
+            self._owe()
 
     def ask(self, at_s: float, payload: bytes, interface: int) -> None:
         """Take in a keepalive or registration that left."""
@@ -95,15 +90,19 @@ class Link:
     def acknowledge(self, answers: Answers) -> None:
         """Take in the receiver's answers to data packets of this link."""
         if answers.interfaces.count(self.interface) < len(answers.interfaces):
-            answers = answers.which(interface == self.interface for interface in answers.interfaces)
+            answers = answers.which([interface == self.interface for interface in answers.interfaces])
         if answers.stamps:
             self.packets.acknowledge(answers)
             self.hear(seconds(answers.stamps[-1]))
 
     def hear(self, at_s: float) -> None:
         """Take in that something of the receiver has come over this link."""
+        if self._answered_s is not None and at_s <= self._answered_s:
+            return
         self._answered_s, self._waits_since_s, self._down_at_s = at_s, None, math.inf
-        self._sent_when_answered = self.packets.sent
+        later = len(self._last) - bisect(self._last, at_s, key=seconds)
+        self._sent_when_answered = self.packets.sent - later
+        self._owe()
         self._registration_attempts = 0
         self.refused = False
 
@@ -142,7 +141,7 @@ class Link:
         """Take in that packets were missed: what is compared with each other begins again."""
         self.packets.begin()
         self._waits_since_s = self._asked = None
-        self._down_at_s, self._sent_when_answered = math.inf, self.packets.sent
+        self._down_at_s, self._sent_when_answered, self._last = math.inf, self.packets.sent, ()
 
     def _is_on_route(self, interface: int, at_s: float) -> bool:
         """Return whether a packet counts: on the link's interface or, if it has moved, another; not once more below."""
@@ -170,6 +169,12 @@ class Link:
         if payload[: len(asked)] == asked[: len(payload)]:
             self.trips.add(at_s, at_s - asked_s)
             self._asked = None
+
+    def _owe(self) -> None:
+        """Take in that an answer is owed, from when so many packets have left that one answer names them."""
+        owed = self._sent_when_answered + ACKED - (self.packets.sent - len(self._last))
+        if 0 <= owed < len(self._last):
+            self._wait(seconds(self._last[owed]), SILENT_S)
 
     def _wait(self, since_s: float, silent_s: float) -> None:
         """Take in that an answer is owed since then."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 SEQUENCES = 1 << 31  # numbers wrap here
 WINDOW = 1 << 15  # more than libsrt's largest flow window of 25,600 packets
@@ -39,6 +39,11 @@ class LossReports:
     def has(self, number: int) -> bool:
         """Return whether a packet was reported lost, one of the last `WINDOW` sent."""
         return bool(self._flags[number % WINDOW])
+
+    def among(self, numbers: Sequence[int]) -> list[int]:
+        """Return those of some packets that were reported lost."""
+        flags = self._flags
+        return [number for number in numbers if flags[number % WINDOW]]
 
     def is_copy(self, payload: bytes) -> bool:
         """Return whether a report has come before, over another link; remember it."""

@@ -3,46 +3,44 @@
 The receiver answers every ten data packets it has got over a link with their numbers. A packet that no answer names is
 lost on the link if the receiver has reported it lost too, or acknowledges nothing any more. So a packet that only came
 later than its neighbours over a quicker link is not lost, for it is named after all, and an answer that was lost itself
-costs nothing. Source: srtla_rec.c (register_packet), srtla_send.c (handle_srtla_data).
+costs nothing. Nearly all packets are neither reported nor in doubt: only of the others it is looked up whether an
+answer names them. Source: srtla_rec.c (register_packet), srtla_send.c (handle_srtla_data).
 """
 
 from __future__ import annotations
 
-import math
-import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, compress
+from itertools import chain
 
 from collectors.srt.columns import Answers, SentPackets, seconds
+from collectors.srt.loss_reports import SEQUENCES, distance
 from collectors.srt.round_trips import RoundTrips
 
 ACKED = 10  # packets that one answer names
 RECENT_S = 1.1  # two batches
-LOSS_S = 3.5  # over packets sent in so long, the newest of which have had the time to be answered; at least
+LOSS_S = 3.0  # over packets sent in so long, the newest of which have had the time to be answered; at least
 MIN_SENT = 50  # packets, in no more than
 KEPT_S = 45.0
 SHORTEST_FATE_S, LONGEST_FATE_S = 0.6, 15.0  # after which a packet without an answer has none coming: ten are one
-MAX_UNANSWERED = 1 << 14  # packets remembered
+MAX_UNJUDGED = 1 << 14  # packets remembered
 MOST_TRIPS = 3  # that are worked out of a look's answers
 
 _STEP_S = 0.5  # between two batches
 
-Judge = Callable[[int], bool]
+Doubt = Callable[[Sequence[int]], list[int]]
 
 
 @dataclass(slots=True)
 class _Batch:
-    """The packets of one look, as far as they are not judged.
+    """The packets and answers of one look; once it is judged, only what is counted.
 
     Attributes:
         until_s: when it ended.
         sent, sent_bytes, acked: what had left until then, and arrived.
-        packets: all links' packets, and for each whether it is one of these.
-        unanswered: numbers that no answer names.
-        again: likewise of those that left twice.
+        packets: as they left.
+        answered: numbers that answers named, and those that they named once more.
         lost: numbers of those that are lost, once they have been judged.
     """
 
@@ -50,25 +48,23 @@ class _Batch:
     sent: int = 0
     sent_bytes: int = 0
     acked: int = 0
-    packets: list[tuple[SentPackets, list[bool]]] = field(default_factory=list)
-    unanswered: set[int] = field(default_factory=set)
-    again: set[int] = field(default_factory=set)
+    packets: list[SentPackets] = field(default_factory=list)
+    answered: list[set[int]] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
 
-    def sent_s(self, number: int) -> float:
-        """Return when one of the packets left."""
-        for packets, flags in self.packets:
-            at = -1
-            with suppress(ValueError):  # not among these
-                while not flags[at := packets.numbers.index(number, at + 1)]:
-                    pass
-                return seconds(packets.stamps[at])
-        return math.inf
+    def numbers(self) -> Sequence[int]:
+        """Return the numbers of its packets."""
+        if len(self.packets) == 1:
+            return self.packets[0].numbers
+        return list(chain.from_iterable(sent.numbers for sent in self.packets))
 
-    def judge(self, is_lost: Judge) -> None:
-        """Put those that have no answer coming among the lost, or forget them."""
-        self.lost = [number for number in (*self.unanswered, *self.again) if is_lost(socket.ntohl(number))]
-        self.packets, self.unanswered, self.again = [], set(), set()
+    def sent_s(self, number: int) -> list[float]:
+        """Return when a packet left, for each time it did."""
+        return [
+            seconds(sent.stamps[sent.numbers.index(number)])
+            for sent in self.packets
+            for _ in range(sent.numbers.count(number))
+        ]
 
 
 class PacketFates:
@@ -86,28 +82,26 @@ class PacketFates:
     def __init__(self, trips: RoundTrips) -> None:
         self.sent = self.sent_bytes = self.acked = 0
         self._trips = trips
-        self._batches: list[_Batch] = []  # those that are judged first
-        self._judged = 0
-        self._now = _Batch()
+        self.begin()
 
     def begin(self) -> None:
         """Forget the packets of the connection before: those that were under way when it ended are not lost."""
-        self._batches.clear()
+        self._batches: list[_Batch] = []  # those that are judged first
         self._judged = 0
         self._now = _Batch()
+        self._first: int | None = None
+        self._newest = 0
 
-    def send(self, packets: SentPackets, flags: list[bool]) -> int:
-        """Take in those of some packets that left over this link; return how many."""
-        now, numbers = self._now, list(compress(packets.numbers, flags))
-        before = len(now.unanswered)
-        now.unanswered.update(numbers)
-        now.packets.append((packets, flags))
-        if len(now.unanswered) - before < len(numbers):
-            counts = Counter(chain.from_iterable(compress(sent.numbers, own) for sent, own in now.packets))
-            now.again.update(number for number in numbers if counts[number] > 1)
-        self.sent += len(numbers)
-        self.sent_bytes += sum(compress(packets.lengths, flags))
-        return len(numbers)
+    def send(self, packets: SentPackets) -> None:
+        """Take in packets that left over this link."""
+        if self._first is None:
+            self._first = self._newest = packets.numbers[0]
+        for number in (packets.numbers[-1], max(packets.numbers)):  # it may have been sent again, or they wrap
+            if distance(self._newest, number) < SEQUENCES // 2:
+                self._newest = number
+        self._now.packets.append(packets)
+        self.sent += len(packets.numbers)
+        self.sent_bytes += sum(packets.lengths)
 
     def acknowledge(self, answers: Answers) -> None:
         """Take in answers; some of them are also round trips, from the sending of the last packet that one names."""
@@ -117,23 +111,28 @@ class PacketFates:
             self._time(stamp, named[-1], waiting)
         numbers = list(chain.from_iterable(answers.named))
         once = set(numbers)
-        twice = len(once) < len(numbers)
-        self._arrive(once, waiting)
-        if twice:
-            self._arrive({number for number, count in Counter(numbers).items() if count > 1}, waiting)
+        self.acked = min(self.sent, self.acked + self._of_this_link(numbers, once))
+        for batch in self._batches:
+            if batch.lost and not once.isdisjoint(batch.lost):
+                found = once.intersection(batch.lost)
+                batch.lost = [number for number in batch.lost if number not in found]
+                once -= found
+        self._now.answered.append(once)
+        if len(once) < len(numbers):
+            self._now.answered.append({number for number, count in Counter(numbers).items() if count > 1})
 
-    def close_batch(self, now_s: float, is_lost: Judge) -> None:
+    def close_batch(self, now_s: float, in_doubt: Doubt) -> None:
         """End a batch of sent packets, and judge those that have had the time to be answered.
 
         Args:
             now_s: seconds.
-            is_lost: tells for the number of a packet without an answer whether it is lost.
+            in_doubt: returns those of some numbers that are lost unless an answer names them.
         """
         batches = self._batches
         now, self._now = self._now, _Batch()
         now.until_s, now.sent, now.sent_bytes, now.acked = now_s, self.sent, self.sent_bytes, self.acked
         batches.append(now)
-        self._judge(now_s - self._longest_fate_s(now_s), is_lost)
+        self._judge(now_s - self._longest_fate_s(now_s), in_doubt)
         if self._judged and now_s - batches[0].until_s > KEPT_S:
             del batches[0]
             self._judged -= 1
@@ -159,17 +158,22 @@ class PacketFates:
         sent, lost = self.window()
         return round(100 * lost / sent, 2) if sent >= MIN_SENT else None
 
-    def recent_loss_percent(self, now_s: float, is_reported: Judge) -> float | None:
+    def recent_loss_percent(self, now_s: float, reported: Doubt) -> float | None:
         """Return what share of the last second's packets was reported lost and not named yet.
 
         It is quicker than `loss_percent`, and takes what is only late for lost. None where too little was sent.
+
+        Args:
+            now_s: seconds.
+            reported: returns those of some numbers that the receiver has reported lost.
         """
         first = next((batch for batch in self._batches if now_s - batch.until_s <= RECENT_S), None)
         if first is None or self.sent - first.sent < MIN_SENT // 2:
             return None
         fresh = [batch for batch in self._batches if batch.until_s > first.until_s]
-        waiting = chain.from_iterable((*batch.unanswered, *batch.again) for batch in fresh)
-        lost = sum(len(batch.lost) for batch in fresh) + sum(is_reported(socket.ntohl(number)) for number in waiting)
+        answered = set[int]().union(*chain.from_iterable(batch.answered for batch in fresh))
+        waiting = reported([number for batch in fresh for number in batch.numbers() if number not in answered])
+        lost = sum(len(batch.lost) for batch in fresh) + len(waiting)
         return min(100.0, 100 * lost / (self.sent - first.sent))
 
     def delivered_bps(self, now_s: float) -> int | None:
@@ -183,30 +187,19 @@ class PacketFates:
 
     def _time(self, stamp: int, number: int, waiting: Sequence[_Batch]) -> None:
         """Take in a round trip; of which of two an answer tells is unknown (Karn's rule)."""
-        found = [batch for batch in waiting if number in batch.unanswered]
-        if len(found) == 1 and number not in found[0].again:
-            at_s = seconds(stamp)
-            lasted_s = at_s - found[0].sent_s(number)
-            if lasted_s > 0:
-                self._trips.add(at_s, lasted_s)
+        left_s = [sent_s for batch in waiting for sent_s in batch.sent_s(number)]
+        at_s = seconds(stamp)
+        if len(left_s) == 1 and at_s > left_s[0]:
+            self._trips.add(at_s, at_s - left_s[0])
 
-    def _arrive(self, numbers: set[int], waiting: Sequence[_Batch]) -> None:
-        """Take in packets that have arrived, each once; two of a number are two that left."""
-        for batch in self._batches:
-            for number in numbers.intersection(batch.lost) if batch.lost else ():
-                batch.lost.remove(number)
-                numbers.discard(number)
-                self.acked += 1
-        *before, now = waiting
-        for unanswered in (*chain.from_iterable((batch.unanswered, batch.again) for batch in before), now.again):
-            if not unanswered.isdisjoint(numbers):
-                named = unanswered & numbers
-                unanswered.difference_update(named)
-                numbers -= named
-                self.acked += len(named)
-        count = len(now.unanswered)
-        now.unanswered.difference_update(numbers)
-        self.acked += count - len(now.unanswered)
+    def _of_this_link(self, numbers: Sequence[int], once: Collection[int]) -> int:
+        """Return how many of some numbers that an answer names can have left here since the connection began."""
+        if self._first is None:
+            return 0
+        first, newest = self._first, self._newest
+        if first <= min(once) and max(once) <= newest:
+            return len(numbers)
+        return sum(distance(first, number) <= distance(first, newest) for number in numbers)
 
     def _longest_fate_s(self, now_s: float) -> float:
         """Return how long an answer may take: twice the round trip, and until ten packets have come together."""
@@ -217,13 +210,25 @@ class PacketFates:
         wait_s = 1.5 * self._trips.slowest_s(now_s) + 1.5 * ACKED * spacing_s + 0.2
         return min(LONGEST_FATE_S, max(SHORTEST_FATE_S, wait_s))
 
-    def _judge(self, until_s: float, is_lost: Judge) -> None:
+    def _judge(self, until_s: float, in_doubt: Doubt) -> None:
         """Judge the batches until a time, and more where they are too many."""
-        waiting = sum(len(batch.unanswered) for batch in self._batches[self._judged :])
-        while self._judged < len(self._batches):
-            batch = self._batches[self._judged]
-            if batch.until_s > until_s and waiting <= MAX_UNANSWERED:
+        batches = self._batches
+        waiting = sum(len(sent.numbers) for batch in batches[self._judged :] for sent in batch.packets)
+        while self._judged < len(batches):
+            batch = batches[self._judged]
+            if batch.until_s > until_s and waiting <= MAX_UNJUDGED:
                 break
-            waiting -= len(batch.unanswered)
-            batch.judge(is_lost)
+            numbers = batch.numbers()
+            waiting -= len(numbers)
+            answered = list(chain.from_iterable(later.answered for later in (*batches[self._judged :], self._now)))
+            batch.lost = [number for number in in_doubt(numbers) if not _has_answer(number, answered)]
+            batch.packets, batch.answered = [], []
             self._judged += 1
+
+
+def _has_answer(number: int, answered: Iterable[set[int]]) -> bool:
+    """Return whether an answer names a packet; it is then not there for another packet of the same number."""
+    found = next((numbers for numbers in answered if number in numbers), None)
+    if found is not None:
+        found.discard(number)
+    return found is not None

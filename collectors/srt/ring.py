@@ -128,6 +128,9 @@ class Ring:
 class Counter:
     """How many packets a program matches; they are counted by the kernel and thrown away.
 
+    Attributes:
+        total: since the start, at the last `read`.
+
     Raises:
         OSError: as for `Ring`.
     """
@@ -138,9 +141,10 @@ class Counter:
         self.total = 0
 
     def read(self) -> int:
-        """Return how many there were since the start."""
-        self.total += _statistics(self._socket)[0]
-        return self.total
+        """Return how many there were since the last call."""
+        fresh = _statistics(self._socket)[0]
+        self.total += fresh
+        return fresh
 
     def close(self) -> None:
         """Stop counting."""

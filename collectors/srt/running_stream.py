@@ -25,6 +25,7 @@ from collectors.srt.telemetry import LinkNumbers
 RECONNECT_S = 15.0  # belaUI starts belacoder again after 2 s; later it is another stream
 REST_S = 5.0
 SOON_S, LATER_S = 0.5, 0.01  # a look; what clocks and timers may be off by
+PACKETS_S = 1.0  # between two looks at the packets, where nothing happens: each costs more than what it finds
 KNOWN_S = 30.0  # the programs of a stream that runs are looked for so rarely
 KEPT_STARTS, KEPT_S = 64, 10.0  # packets from before the stream's programs were found
 
@@ -64,7 +65,7 @@ class State:
         self._table = ProcessTable(belabox.ENCODERS | belabox.SENDERS)
         self._begins: list[Packet] = []
         self._seen_s: float | None = None
-        self._looked_s = 0.0
+        self._looked_s = self._drained_s = self._drained_wall_s = 0.0
         self._handshake: Kept | None = None
 
     @property
@@ -76,8 +77,8 @@ class State:
     def rest_s(self) -> float | None:
         """How long it needs no look: while no stream runs, or until a silence that has begun is too long; else None."""
         if self.tap is not None:
-            left_s = self.tap.overdue_at_s - time.time()
-            return left_s + LATER_S if 0 <= left_s < SOON_S else None
+            left_s = self.tap.overdue_at_s(self._drained_wall_s) - time.time()
+            return max(0.0, left_s) + LATER_S if left_s < SOON_S else None
         return REST_S if self.descriptors and self.encoder is None and not self._begins else None
 
     def has_changed(self, host: Host, wall_s: float) -> bool:
@@ -91,6 +92,18 @@ class State:
                 return True
             self._seen_s = host.now_s
         return self.sender is not None and not _runs(host, self.sender.program)
+
+    def has_packets_due(self, host: Host, wall_s: float) -> bool:
+        """Return whether to read the tap at this turn: something is lost, or silent for too long, or has not begun."""
+        tap = self.tap
+        if (
+            tap is None
+            or tap.is_troubled
+            or not self.was_connected
+            or host.now_s - self._drained_s > PACKETS_S - SOON_S / 2
+        ):
+            return True
+        return tap.overdue_at_s(self._drained_wall_s) <= wall_s
 
     def is_due(self, host: Host, wall_s: float) -> bool:
         """Return whether to look for the stream's programs at a collect: rarely where packets would tell of others."""
@@ -119,11 +132,12 @@ class State:
             self.tap.follow(addresses)
         self.bond.follow(host, addresses, self.tap)
 
-    def drain(self, wall_s: float) -> None:
+    def drain(self, host: Host, wall_s: float) -> None:
         """Read the tap; keep what the handshake said for the next process, or take it over from the last one."""
         if self.tap is None:
             return
         self._begins.clear()
+        self._drained_s, self._drained_wall_s = host.now_s, wall_s
         self.tap.drain(wall_s)
         if self._handshake is None:
             self._handshake = Kept(self.run_dir)

@@ -28,6 +28,7 @@ from collectors.host import Host
 from collectors.srt import bond, connection_samples, stats_file, telemetry
 from collectors.srt.running_stream import State
 from collectors.srt.sender import SrtlaSender
+from collectors.srt.tap import Tap
 from collectors.srt.telemetry import LinkReport
 from common.changes import Glimpse
 from common.events import Event
@@ -44,7 +45,7 @@ class Config:
 
     enabled: bool = key(boolean(), "true", "collect it")
     interval_s: float = key(duration(0.1, 86_400), "5s", "time between two collects", name="interval")
-    watch_interval_s: float = key(duration(0.1, 2), "500ms", "how often it reads the tap", name="watch_interval")
+    watch_interval_s: float = key(duration(0.1, 2), "500ms", "how often it looks for changes", name="watch_interval")
     tap: bool = key(boolean(), "true", "look at packet headers, with CAP_NET_RAW")
     control_socket: str = key(
         text(), "/tmp/srtla.sock", "control socket of irlserver's srtla_send, if its command line does not say"  # noqa: S108 - its default
@@ -60,7 +61,8 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
     if state.is_due(host, wall_s):
         state.look(host, may_tap=_may_tap(host, config))
     state.follow_list(host)
-    state.drain(wall_s)
+    _may_be_cut(host, config, state, wall_s)
+    state.drain(host, wall_s)
     yield from _ask_sender(host, config, state)
     if state.encoder is not None:
         yield from _connection(host, config, state, wall_s)
@@ -72,10 +74,12 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
 def watch(host: Host, config: Config, state: State) -> Iterator[Event | Sample | Glimpse]:
     """Read the tap, and yield an event when the connection or a link goes or comes; and what cannot wait."""
     wall_s = time.time()
+    if not (_may_be_cut(host, config, state, wall_s) or state.has_packets_due(host, wall_s)):
+        return
     if state.has_changed(host, wall_s):
         state.look(host, may_tap=_may_tap(host, config))
     state.follow_list(host)
-    state.drain(wall_s)
+    state.drain(host, wall_s)
     if state.tap is not None:
         was_connected = state.was_connected
         yield from _changes(wall_s, state)
@@ -90,12 +94,22 @@ def _may_tap(host: Host, config: Config) -> bool:
     return config.tap and (host.root == Path("/") or TAPS_ANY_ROOT)
 
 
+def _follows(state: State) -> Tap | None:
+    """Return the tap where the controller can be followed: by an engine of other rules it is not known why."""
+    return None if state.encoder is None or state.encoder.name == belabox.RESIDENT else state.tap
+
+
+def _may_be_cut(host: Host, config: Config, state: State, wall_s: float) -> bool:
+    tap = _follows(state)
+    return tap is not None and state.cuts.is_due(host, tap, config.cut_percent, wall_s)
+
+
 def _cuts(host: Host, config: Config, state: State, wall_s: float) -> Iterator[Event]:
-    """Yield an event if the bitrate was lowered; by an engine whose rules are not belacoder's it is not known why."""
-    if state.tap is None or state.encoder is None or state.encoder.name == belabox.RESIDENT:
-        return
-    latency_ms = state.tap.connection.negotiated.latency_ms or belabox.option(host, state.encoder, "-l")
-    yield from state.cuts.look(host, state.tap, state.bond, latency_ms, config.cut_percent, wall_s)
+    """Yield an event if the bitrate was lowered."""
+    tap = _follows(state)
+    if tap is not None and state.encoder is not None:
+        latency_ms = tap.connection.negotiated.latency_ms or belabox.option(host, state.encoder, "-l")
+        yield from state.cuts.look(host, tap, state.bond, latency_ms, config.cut_percent, wall_s)
 
 
 def _ask_sender(host: Host, config: Config, state: State) -> Iterator[Event]:

@@ -14,18 +14,19 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 
 from collectors.srt import filters
-from collectors.srt.columns import Columns, seconds
+from collectors.srt.columns import answer_columns
 from collectors.srt.connection import SrtConnection
 from collectors.srt.link import Link
 from collectors.srt.ring import Counter, Packet, Ring, native
+from collectors.srt.uplink import Uplink
 
 LOOPBACK = "lo"
 ACK_BYTES = 72  # of IP, a full acknowledgement of SRT
-CONTROL_FRAMES, CONTROL_FRAME_BYTES = 512, 512  # about 30 a second, 300 where much is lost
-HEADER_FRAMES, HEADER_FRAME_BYTES = 8192, 128  # 23 Mbit/s for four seconds
+CONTROL_FRAMES, CONTROL_FRAME_BYTES = 1024, 512  # about 30 a second, 300 where much is lost
 ANSWER_FRAMES, ANSWER_FRAME_BYTES = 1024, 256  # likewise
 START_FRAMES = 256
-SAMPLES = 40  # of the packets of a look: more often than belacoder's controller looks
+TROUBLE_PERCENT = 2
+SAMPLES = 60  # of the packets of a look: more often than belacoder's controller looks
 
 _HEADERS = 28  # IPv4 without options, and UDP
 _PORTS = struct.Struct(">HH")
@@ -69,6 +70,7 @@ class Tap:
         links: by source address.
         missed: packets the tap itself missed since the start.
         missed_now: and whether it did at the last `drain`: then nothing can be said that is counted.
+        is_troubled: much was reported lost between the last two.
 
     Raises:
         OSError: no right to it.
@@ -79,10 +81,9 @@ class Tap:
         self.connection = SrtConnection()
         self.links: dict[str, Link] = {}
         self.missed = 0
-        self.missed_now = False
-        self._by_number: dict[int, Link] = {}
-        self._acks: dict[str, tuple[tuple[int, str], Counter]] = {}  # by link: its place, and SRT's acknowledgements
-        self._received: dict[str, int] = {}
+        self.missed_now = self.is_troubled = False
+        self._drained_s = math.inf
+        self._uplinks: dict[int, Uplink] = {}  # by source address, as this machine reads its bytes
         self._loopback = socket.if_nametoindex(LOOPBACK)
         self._receiver: int | None = None  # its address, as this machine reads the bytes
         self._listens_to: tuple[str | None, int | None, bool] = None, None, True
@@ -91,7 +92,6 @@ class Tap:
                 opened.enter_context(closing(Ring(program, frame_bytes, frames)))
                 for program, frame_bytes, frames in (
                     (filters.control(self._loopback, srt_port, srtla_port), CONTROL_FRAME_BYTES, CONTROL_FRAMES),
-                    (filters.uplinks(srtla_port), HEADER_FRAME_BYTES, HEADER_FRAMES),
                     (filters.answers(srtla_port), ANSWER_FRAME_BYTES, ANSWER_FRAMES),
                 )
             ]
@@ -102,18 +102,22 @@ class Tap:
                 for again in (False, True)
             )
             self._opened = opened.pop_all()
-        self._control, self._headers, self._answers = self._rings
-        self.follow(addresses)
+        self._control, self._answers = self._rings
+        try:
+            self.follow(addresses)
+        except BaseException:
+            self.close()
+            raise
 
     def follow(self, addresses: Sequence[str]) -> None:
         """Begin with links that are new, forget those that are gone."""
         for address in [address for address in self.links if address not in addresses]:
-            del self._by_number[native(address)]
             del self.links[address]
-            self._forget_acks(address)
+            self._uplinks.pop(native(address)).close()
         for address in addresses:
             if address not in self.links:
-                self.links[address] = self._by_number[native(address)] = Link()
+                uplink = self._uplinks[native(address)] = Uplink(address, self.ports[1])
+                self.links[address] = uplink.link
 
     def drain(self, now_s: float) -> None:
         """Take in what has come.
@@ -121,7 +125,7 @@ class Tap:
         Args:
             now_s: wall clock, seconds.
         """
-        begun = self.connection.begun
+        begun, before = self.connection.begun, self._counted()
         shows_data = self._take_sent()
         self._take_answers()
         for packet in self._control.packets():
@@ -130,7 +134,7 @@ class Tap:
         if self.connection.begun != begun:
             for link in self.links.values():
                 link.packets.begin()
-        missed = sum(ring.lost() for ring in self._rings)
+        missed = sum(ring.lost() for ring in (*self._rings, *(uplink.ring for uplink in self._uplinks.values())))
         self.missed_now = missed > 0
         if missed:
             self.missed += missed
@@ -138,13 +142,11 @@ class Tap:
             for link in self.links.values():
                 link.miss()
         self._listen(shows_data=shows_data)
-        fresh = {address: self._count_acks(address, link) for address, link in self.links.items()}
-        for address, link in self.links.items():
-            if fresh[address]:
-                link.hear(now_s)
-            elif any(fresh.values()) and self._received.get(address):
-                link.lack()
-            link.packets.close_batch(now_s, self._is_lost)
+        sent, reported = (now - then for now, then in zip(self._counted(), before, strict=True))
+        self.is_troubled = 100 * reported > TROUBLE_PERCENT * sent
+        self._hear_acks(now_s)
+        for link in self.links.values():
+            link.packets.close_batch(now_s, self._in_doubt)
 
     def take(self, packet: Packet) -> None:
         """Take in one control packet."""
@@ -153,14 +155,12 @@ class Tap:
         srt_port, srtla_port = self.ports
         if target_port == srtla_port and is_outgoing:
             source, self._receiver = _ADDRESSES.unpack_from(data, 12)
-            link = self._by_number.get(source)
-            if link is not None:
-                link.ask(at_s, data[_HEADERS:], interface)
+            if source in self._uplinks:
+                self._uplinks[source].link.ask(at_s, data[_HEADERS:], interface)
         elif source_port == srtla_port and not is_outgoing:
             source, target = _ADDRESSES.unpack_from(data, 12)
-            link = self._by_number.get(target)
-            if link is not None and source == self._receiver:
-                link.answer(at_s, data[_HEADERS:], interface)
+            if target in self._uplinks and source == self._receiver:
+                self._uplinks[target].link.answer(at_s, data[_HEADERS:], interface)
         elif interface == self._loopback:
             is_from_encoder = target_port == srt_port
             if is_from_encoder or source_port == srt_port:
@@ -173,7 +173,9 @@ class Tap:
 
     def sent(self) -> tuple[int, int]:
         """Return how many packets the encoder has sent since the start: first time, and again."""
-        return self._first.read(), self._again.read()
+        for counter in (self._first, self._again):
+            counter.read()
+        return self._first.total, self._again.total
 
     def window(self) -> tuple[int, int]:
         """Return how many packets left over all links in the last seconds, and how many of them are lost."""
@@ -182,20 +184,16 @@ class Tap:
 
     def received_bytes(self, address: str) -> int:
         """Return the bytes of SRT's acknowledgements that have come over a link since the start."""
-        return self._received.get(address, 0) * ACK_BYTES
-
-    def is_reported(self, number: int) -> bool:
-        """Return whether the receiver has reported a packet lost."""
-        return self.connection.losses.has(number)
+        return self._uplinks[native(address)].acks * ACK_BYTES
 
     def receiver(self) -> str | None:
         """Return the receiver's address, None before anything was sent to it."""
         return None if self._receiver is None else socket.inet_ntoa(self._receiver.to_bytes(4, sys.byteorder))
 
-    @property
-    def overdue_at_s(self) -> float:
-        """When the first link, or the connection, is silent for too long unless something comes."""
-        return min(self.connection.silent_at_s, *(link.down_at_s for link in self.links.values()), math.inf)
+    def overdue_at_s(self, after_s: float) -> float:
+        """Return when the next link, or the connection, is silent for too long unless something comes."""
+        times_s = self.connection.silent_at_s, *(link.down_at_s for link in self.links.values())
+        return min((at_s for at_s in times_s if at_s > after_s), default=math.inf)
 
     def close(self) -> None:
         """Give up the sockets."""
@@ -203,30 +201,29 @@ class Tap:
         self._opened.close()
 
     def _take_sent(self) -> bool:
-        """Take in the data packets that have left; return whether a link that is known carried any."""
-        is_known = False
-        for view in self._headers.blocks():
-            columns = Columns(view, HEADER_FRAME_BYTES)
-            packets, sources = columns.sent(), columns.sources
-            for source in self._by_number.keys() & sources:
-                self._by_number[source].send(packets, list(map(source.__eq__, sources)))
-                self._receiver = columns.targets[sources.index(source)]
-            step = 1 + len(sources) // SAMPLES
-            picked = [at for at in range(len(sources) - 1, -1, -step) if sources[at] in self._by_number]
-            if picked:
-                is_known = True
-                numbers = [(seconds(packets.stamps[at]), socket.ntohl(packets.numbers[at])) for at in reversed(picked)]
-                self.connection.send(numbers, packets.lengths[-1] - _HEADERS)
-        return is_known
+        """Take in the data packets that have left; return whether there were any."""
+        found: list[tuple[float, int]] = []
+        length = 0
+        for uplink in self._uplinks.values():
+            some, payload_bytes = uplink.take_sent(SAMPLES // len(self._uplinks) + 1)
+            if some:
+                found += some
+                length, self._receiver = payload_bytes, uplink.receiver
+        if found:
+            self.connection.send(sorted(found), length)
+        return bool(found)
 
     def _take_answers(self) -> None:
         for view in self._answers.blocks():
-            columns = Columns(view, ANSWER_FRAME_BYTES)
-            answers = columns.answers()
-            if set(columns.sources) != {self._receiver}:
+            answers, sources, targets = answer_columns(view, ANSWER_FRAME_BYTES)
+            if set(sources) != {self._receiver}:
                 continue  # until the kernel leaves out what is of strangers
-            for target in self._by_number.keys() & columns.targets:
-                self._by_number[target].acknowledge(answers.which(map(target.__eq__, columns.targets)))
+            for target in self._uplinks.keys() & targets:
+                self._uplinks[target].link.acknowledge(answers.which([one == target for one in targets]))
+
+    def _counted(self) -> tuple[int, int]:
+        """Return how many packets have left over the links, and how many were reported lost."""
+        return sum(link.packets.sent for link in self.links.values()), self.connection.losses.reported
 
     def _listen(self, *, shows_data: bool) -> None:
         """Have the kernel leave out what is known to be of strangers, or to be seen on the links."""
@@ -237,31 +234,20 @@ class Tap:
             self._answers.filter(filters.answers(self.ports[1], receiver))
             self._listens_to = wanted
 
-    def _is_lost(self, number: int) -> bool:
-        """Return whether a packet that no link's answer names is lost: only its own answer may be."""
-        connection = self.connection
-        if connection.losses.has(number):
-            return True
-        if not connection.losses.lost and self._again.total:
-            return True  # a receiver that reports no losses: what is missing is sent again nevertheless
-        return connection.is_acknowledged(number) is False
+    def _in_doubt(self, numbers: Sequence[int]) -> list[int]:
+        """Return those of some packets that are lost unless a link's answer names them."""
+        if not self.connection.losses.lost and self._again.total:
+            return list(numbers)  # a receiver that reports no losses: what is missing is sent again nevertheless
+        return self.connection.in_doubt(numbers)
 
-    def _count_acks(self, address: str, link: Link) -> int:
-        """Count SRT's acknowledgements over a link since the last look, on the interface that it is on."""
+    def _hear_acks(self, now_s: float) -> None:
+        """Count SRT's acknowledgements, which go over all links: one that has none while others have is silent."""
         receiver = self.receiver()
-        if not link.interface or receiver is None:
-            return 0
-        place = link.interface, receiver
-        known, counter = self._acks.get(address, (None, None))
-        if counter is None or known != place:
-            self._forget_acks(address)
-            self._acks[address] = place, Counter(filters.srt_acks(address, self.ports[1], receiver, link.interface))
-            return 0
-        before = counter.total
-        fresh = counter.read() - before
-        self._received[address] = self._received.get(address, 0) + fresh
-        return fresh
-
-    def _forget_acks(self, address: str) -> None:
-        if address in self._acks:
-            self._acks.pop(address)[1].close()
+        fresh = {address: uplink.count_acks(receiver) for address, uplink in self._uplinks.items()}
+        at_s = now_s - (now_s - min(self._drained_s, now_s)) * 2 / 3  # when is not counted: soon after the last look
+        self._drained_s = now_s
+        for address, uplink in self._uplinks.items():
+            if fresh[address]:
+                uplink.link.hear(at_s)
+            elif uplink.acks and any(fresh.values()):
+                uplink.link.lack()

@@ -53,7 +53,7 @@ SRT = (
         GAUGE,
         "percent",
         "",
-        "Share that no link delivered, of what was sent in 3.5 s; without bonded links: that was reported lost.",
+        "Share that no link delivered, of what was sent in 3 s; without bonded links: that was reported lost.",
         HIGH,
     ),
     row(
@@ -117,7 +117,7 @@ SRTLA = (
         GAUGE,
         "percent",
         "interface ip",
-        "Share that did not arrive, of what was sent in 3.5 s; only from packet headers.",
+        "Share that did not arrive, of what was sent in 3 s; only from packet headers.",
         HIGH,
     ),
     row("srtla.link_packets_sent_total", COUNTER, "", "interface ip", "Data packets sent over the link.", HIGH),

@@ -86,8 +86,9 @@ class Simulation:
         self.patch("time.time", lambda: WALL_S + self.now_s)
         self.patch("time.time_ns", lambda: int((WALL_S + self.now_s) * 1e9))
         wire = Wire(lambda: WALL_S + self.now_s)
-        self.patch("collectors.srt.tap.Ring", wire.ring)
-        self.patch("collectors.srt.tap.Counter", wire.counter)
+        for module in ("tap", "uplink"):
+            self.patch(f"collectors.srt.{module}.Ring", wire.ring)
+            self.patch(f"collectors.srt.{module}.Counter", wire.counter)
         self.patch("collectors.srt.srt.TAPS_ANY_ROOT", True)
         for module in ("scene", "programs", "packets"):
             self.patch(f"tests.demo.{module}.TARGET_BPS", TARGET_BPS)

@@ -109,6 +109,8 @@ class PlayedRing:
     def blocks(self) -> Iterator[memoryview]:
         """Give it as frames of the kernel's."""
         waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
         frames = bytearray(self._frame_bytes * len(waiting))
         for at, (seen, count) in enumerate(waiting):
             begin = at * self._frame_bytes
@@ -141,9 +143,9 @@ class PlayedCounter:
         self._count += kept(self._program, seen) > 0
 
     def read(self) -> int:
-        """Return how many there were since the start."""
-        self.total = self._count
-        return self.total
+        """Return how many there were since the last call."""
+        fresh, self.total = self._count - self.total, self._count
+        return fresh
 
     def close(self) -> None:
         """Stop counting."""

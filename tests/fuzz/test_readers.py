@@ -172,13 +172,13 @@ def test_packets_of_anybody_are_taken_or_left() -> None:
         at_s = number / 100
         connection.take(at_s, payload[:64], len(payload), is_from_encoder=number % 2 == 0)
         padded = payload.ljust(44, b"\0")
-        link.send(srt_packets.left(at_s, padded, len(payload), 1), [True])
+        link.send(srt_packets.left(at_s, padded, len(payload), 1))
         link.acknowledge(srt_packets.answered(at_s, padded, 1))
         link.ask(at_s, payload, 1)
         link.answer(at_s, payload, 1)
         if number % 50 == 0:
             connection.is_connected(at_s)
-            link.packets.close_batch(at_s, lambda _: False)
+            link.packets.close_batch(at_s, connection.in_doubt)
             link.trips.median_ms(at_s)
 
     for number in rounds(3 * ROUNDS, 0.05):

@@ -16,7 +16,7 @@ import pytest
 from collectors.host import Host
 from collectors.process_table import ProcessTable
 from collectors.srt import srt
-from collectors.srt.tap import HEADER_FRAMES
+from collectors.srt.uplink import HEADER_FRAMES
 from tests.bonding.play import Play
 from tests.bonding.srtla import Path
 

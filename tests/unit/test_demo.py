@@ -150,7 +150,7 @@ def test_the_packets_say_what_the_scene_says() -> None:
         elif target_port == RECEIVER_PORT and packet[28] & 0x80:
             links[source].ask(now_s, packet[28:], 1)
         elif target_port == RECEIVER_PORT:
-            links[source].send(srt_packets.left(now_s, packet[28:], len(packet), 1), [True])
+            links[source].send(srt_packets.left(now_s, packet[28:], len(packet), 1))
         elif packet[28:30] == SRTLA_ACK.to_bytes(2, "big"):
             links[target].acknowledge(srt_packets.answered(now_s, packet[28:], 1))
         else:
@@ -162,7 +162,7 @@ def test_the_packets_say_what_the_scene_says() -> None:
         packets.play(scene, now_s, 0.01)
         if step % 50 == 0:
             for link in links.values():
-                link.packets.close_batch(now_s, seen.losses.has)
+                link.packets.close_batch(now_s, seen.in_doubt)
     assert seen.is_connected(now_s)
     assert Negotiated(LATENCY_MS, 8192) == seen.negotiated
     assert seen.measured(now_s).rtt_ms == max(link.rtt_ms for link in scene.links) + 4
