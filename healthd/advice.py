@@ -107,7 +107,7 @@ STREAM = {
     "low_bitrate": Advice(
         "see the alert in docs/derived.md",
         "The network carries less than the configured bitrate: the picture is coarse.",
-        "Move to better signal, or add a link. The event bitrate_cut names the rule that lowered it.",
+        "Move to better signal, or add a link. Its event says why it was lowered.",
     ),
     "overheating": Advice(
         "see the alert in docs/derived.md",
