@@ -81,6 +81,7 @@ add_release() { # a folder of its own, complete before anything refers to it
     for part in common collectors buffer shipper healthd deploy supervisord.conf requirements.lock docs README.md SECURITY.md CHANGELOG.md LICENSE; do
         run cp -R "$HERE/$part" "$RELEASE/$part"
     done
+    run rm -rf "$RELEASE/deploy/docker" # the server's, with its secrets where this is one
     run python3 -m venv "$RELEASE/.venv"
     run "$RELEASE/.venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes \
         ${WHEELS:+--no-index --find-links "$WHEELS"} -r "$RELEASE/requirements.lock"

@@ -56,6 +56,7 @@ add_wheels() { # add_wheels PYTHON_VERSION
     # Scripts that name this machine's interpreter, tests, and programs that nothing here calls: half of the size.
     rm -rf "${target:?}/bin" "$target/apsw/sqlite_extra_binaries" "$target/apsw/tests" "$target/supervisor/tests" \
         "$target/supervisor/scripts" "$target/zmq/tests"
+    find "$target" -name RECORD -delete # has the sums of those scripts, which are others for each interpreter's path
     find "$target" -type f -exec chmod 644 {} +
 }
 
@@ -72,6 +73,8 @@ add_documents() {
     cp "$HERE"/docs/*.md "$HERE"/docs/*.png "$DOC/docs/"
     cp "$HERE/common/PROTOCOL.md" "$DOC/docs/"
     cp -R "$HERE/deploy/docker" "$DOC/docker"
+    # What a server made there has its secrets.
+    sed -n 's|^/deploy/docker/||p' "$HERE/.gitignore" | while read -r made; do rm -rf "${DOC:?}/docker/$made"; done
     { printf 'Upstream-Name: belabox-metrics\n\n'; cat "$HERE/LICENSE"; } >"$DOC/copyright"
     cp "$HERE/CHANGELOG.md" "$DOC/docs/"
     debian_changelog | gzip -9n >"$DOC/changelog.gz"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import site
 import subprocess
 import sys
+import venv
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +18,7 @@ from common import VERSION
 from tests.fake_vm import FakeVm
 from tests.free_port import free_port
 from tests.harness import ROOT, require, wait_for
-from tests.install.machine import Machine, clean_machine
+from tests.install.machine import Machine, clean_machine, copy_tree
 from tests.install.test_machine import INSTALL, UNITS, active, confined, more, times_ms
 
 pytestmark = pytest.mark.timeout(600)  # each package is fetched, compressed and looked at as a whole
@@ -27,11 +29,11 @@ SO = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
 DEPLOY = ("sh", "/root/source/deploy/deb/receive.sh")  # as `make deploy` has it run
 
 
-def built(tree: Path, arch: str, output: Path) -> Path:
+def built(tree: Path, arch: str, output: Path, python: Path = Path(sys.executable)) -> Path:
     """Build the package of a tree; return its file."""
     output.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
-        [str(tree / "deploy/deb/build.sh"), arch, str(output)], env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable,
+        [str(tree / "deploy/deb/build.sh"), arch, str(output)], env={"PATH": "/usr/bin:/bin", "PYTHON": str(python),
         "SOURCE_DATE_EPOCH": "1700000000"}, check=True, timeout=300, capture_output=True, text=True,
     )  # fmt: skip
     return Path(done.stdout.splitlines()[-1])
@@ -81,9 +83,22 @@ def test_it_is_what_debian_expects(package: tuple[str, Path]) -> None:
 
 
 def test_the_same_tree_gives_the_same_package(package: tuple[str, Path], tmp_path: Path) -> None:
-    """Byte for byte: who has the tag can tell whether a package is what it says."""
+    """Byte for byte, in another folder, by another interpreter, and with a server's secrets beside it."""
     arch, file = package
-    assert file.read_bytes() == built(ROOT, arch, tmp_path / "again").read_bytes()
+    copy_tree(tmp_path / "clone")
+    secrets = [tmp_path / "clone/deploy/docker" / name for name in (".env", "auth/auth.yml", "devices/box-1/api-token")]
+    for secret in secrets:
+        secret.parent.mkdir(parents=True, exist_ok=True)
+        secret.write_text("secret", encoding="ascii")
+    assert file.read_bytes() == built(tmp_path / "clone", arch, tmp_path / "again", other_python(tmp_path)).read_bytes()
+
+
+def other_python(folder: Path) -> Path:
+    """Return an interpreter in another place, with the same packages."""
+    venv.create(folder / "venv", symlinks=True)
+    (found,) = (folder / "venv/lib").glob("python3*/site-packages")
+    (found / "here.pth").write_text("\n".join(site.getsitepackages()), encoding="utf-8")
+    return folder / "venv/bin/python"
 
 
 @pytest.fixture

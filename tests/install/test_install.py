@@ -91,6 +91,7 @@ def test_from_installation_to_removal(device: Device, vm: FakeVm) -> None:
     wait_for("uploads", vm.samples)
     said = device.install(umask=0)
     assert "releases/2" in said
+    assert not (device.prefix / "deploy/docker").exists()  # where this machine is a server too, its secrets are there
     modes = {path: path.stat().st_mode for path in device.releases.rglob("*") if not path.is_symlink()}
     assert [] == [path for path, mode in modes.items() if mode & 0o022 or not mode & 0o004]
     link = device.root / "usr/local/bin/belabox-metrics"
@@ -142,7 +143,15 @@ def test_the_scripts_are_sound() -> None:
     """`shellcheck` has nothing to say."""
     scripts = [
         str(ROOT / "deploy" / name)
-        for name in ("install.sh", "run.sh", "belabox-metrics", "docker/up.sh", "release.sh")
+        for name in (
+            "install.sh",
+            "run.sh",
+            "belabox-metrics",
+            "docker/up.sh",
+            "release.sh",
+            "fleet/join.sh",
+            "deb/build.sh",
+        )
     ]
     done = subprocess.run([require("shellcheck"), *scripts], capture_output=True, text=True, timeout=60, check=False)
     assert "" == done.stdout
