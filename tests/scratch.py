@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+MEMORY = Path("/dev/shm")  # a tmpfs, as /run is on a device
+
 
 @contextmanager
-def scratch() -> Iterator[Path]:
+def scratch(place: Path = Path("/tmp")) -> Iterator[Path]:
     """Give a folder with a short path: a Unix socket's name holds 107 bytes."""
-    folder = Path(tempfile.mkdtemp(prefix="bm-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="bm-", dir=place))
     try:
         yield folder
     finally:

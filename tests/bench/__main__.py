@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.bench import body, daily, figures, footprint, page, storage, target, throughput
+from tests.bench import body, figures, footprint, page, storage, target, throughput
 from tests.bench.figures import Figure
 from tests.scratch import scratch
 
@@ -64,7 +64,6 @@ def measure(folder: Path, size: Size, seconds: float, server: str) -> Iterator[F
         plain_mib = footprint.plain(folder, url)
         with footprint.default(folder, url) as run:
             yield from footprint.figures(folder, url, run, seconds, plain_mib)
-            yield from daily.figures(run.pids().values(), url, seconds)
             yield from _loaded(folder, size, server)
             yield from run.memory()
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collectors import registry
-from tests.bench import peers, usage
+from tests.bench import daily, peers, usage
 from tests.bench.figures import Figure
 from tests.bench.usage import Use, Watch
 from tests.harness import Pipeline, wait_for
+from tests.scratch import MEMORY, scratch
 
 BESIDE = frozenset({"demo", "server"})  # started by the same supervisord
 WARM_UP_S = 20.0  # first chunks, first scrape
@@ -72,9 +73,13 @@ def figures(folder: Path, url: str, run: Default, seconds: float, plain_mib: flo
             yield from _pair(theirs.use(), before, pair.tally())
         else:
             yield Figure("vmagent and node_exporter", 0, "measured", "", f"not installed: {', '.join(peers.missing())}")
+    rest = daily.watch(run.pids().values(), url, seconds)
+    yield from daily.figures(rest, "at rest", seconds, "300")
     began_s = time.monotonic()
     with _run(folder / "stream", url, {"DEMO": "--seed 1"}) as pipeline:
         yield from _watched(pipeline, "stream playing", seconds, ("1.0", "", "100"))
+        both = daily.watch(_pids(pipeline).values(), url, seconds)  # the other one uploads to the same server
+        yield from daily.figures(both._replace(wire=both.wire - rest.wire), "stream playing", seconds, "800")
         yield from _memory(pipeline, "stream playing", began_s)
     with _run(folder / "busy", url, BUSY) as pipeline:
         yield from _watched(pipeline, "every source each 0.7 s", seconds / 2, ("2", "", ""))
@@ -115,8 +120,17 @@ def _pair(use: Use, before: peers.Tally, after: peers.Tally) -> Iterator[Figure]
 
 @contextmanager
 def _run(folder: Path, url: str, environment: Mapping[str, str]) -> Iterator[Pipeline]:
-    """Give a pipeline that has uploaded something and come to rest."""
-    with Pipeline(folder, f"{url}/api/v1/import", environment) as pipeline:
+    """Give a pipeline that has uploaded something and come to rest.
+
+    Its files are where a device has them: sockets and spools in memory, database and logs on the disk.
+    """
+    folder.mkdir()
+    own = {"BELABOX_STORAGE__PATH": str(folder / "metrics.db"), "LOG_DIR": str(folder / "log")}
+    with (
+        scratch(MEMORY if MEMORY.is_dir() else folder.parent) as run_dir,
+        Pipeline(run_dir, f"{url}/api/v1/import", {**own, **environment}) as pipeline,
+    ):
+        pipeline.database = folder / "metrics.db"
         wait_for("an upload", lambda: _stored(pipeline, "chunk > 0"), 60)
         time.sleep(WARM_UP_S)
         yield pipeline
