@@ -8,9 +8,12 @@ BIN := $(VENV)/bin
 # blank or a quote in them harms nothing.
 COMMAND := $(BIN)/belabox-metrics
 export RUN_DIR CONFIG FILE
+# Hundreds of processes are started: they compile once.
+unexport PYTHONDONTWRITEBYTECODE
 # Most tests wait for processes, so a few at once share a core well. One is given out at a time, the long ones first:
-# nobody is left with a queue of them at the end.
+# nobody is left with a queue of them at the end. Unit tests wait for nothing.
 JOBS ?= 6
+unit: JOBS = $(shell nproc)
 # RESULTS=folder keeps what `python -m tests.summary folder` prints.
 PYTEST = pytest -n $(JOBS) --maxschedchunk 1 --durations 10 $(if $(RESULTS),--junitxml $(RESULTS)/$@.xml)
 

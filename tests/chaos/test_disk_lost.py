@@ -20,7 +20,7 @@ from buffer.storage import database
 from tests import oracle
 from tests.chaos.disks import fill, folder, patient, small_disk, stored
 from tests.chaos.failing_disk import READ, SYNC, WRITE, failing_disk
-from tests.harness import ROOT, wait_for
+from tests.harness import HANGS_S, ROOT, wait_for
 
 __all__ = ["folder"]
 
@@ -123,12 +123,12 @@ def settle(processes: list[subprocess.Popen[bytes]], database: Path, ledger: Pat
     so_far = oracle.published(ledger)
     wait_for("the ledger so far", lambda: so_far <= stored(database, oracle.METRIC).keys(), 60)
     processes[1].send_signal(signal.SIGTERM)
-    assert processes[1].wait(10) == 0
+    assert processes[1].wait(HANGS_S) == 0
     expected = oracle.published(ledger)
     wait_for("the whole ledger", lambda: expected <= stored(database, oracle.METRIC).keys(), 60)
     assert {1} == set(stored(database, oracle.METRIC).values())
     processes[0].send_signal(signal.SIGTERM)
-    assert processes[0].wait(10) == 0
+    assert processes[0].wait(HANGS_S) == 0
 
 
 @contextmanager

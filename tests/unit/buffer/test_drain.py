@@ -237,7 +237,7 @@ def test_a_buffer_that_ends_takes_the_mark_of_what_is_under_way(
     running.process.terminate()
     wait_for("its end to begin", lambda: shipper.ask("lease", priority=2, max_samples=1).get("error") == "closing")
     assert {"marked": 20} == accounted(shipper.done(lease, 20))
-    assert 0 == running.process.wait(10)
+    assert 0 == running.wait()
     pending = query(run_dir / "metrics.db", "SELECT count(*) FROM metrics WHERE uploaded = 0 AND metric_name = 'm'")
     assert [(30,)] == pending
 

@@ -13,6 +13,7 @@ import zmq
 
 from common import loop as module
 from common.loop import Loop, Timer
+from tests.patience import Patience
 
 pytestmark = pytest.mark.usefixtures("own_signals")
 
@@ -185,11 +186,11 @@ def test_sighup_asks_for_a_reload_at_once(loop: Loop) -> None:
     loop.every(3600.0, nothing, first_s=3600)
     timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGHUP))
     timer.start()
-    began_s = time.monotonic()
+    patience = Patience(0.5)
     loop.run()
     timer.join()
     assert ["reloaded"] == story
-    assert time.monotonic() - began_s < 0.5
+    assert not patience.is_over()
 
 
 def test_sighup_before_the_loop_runs_is_not_deadly(loop: Loop) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from shipper.http.interrupt import DeadlineOver, Interrupted, interruptible
+from tests.patience import Patience
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
 
@@ -54,21 +55,21 @@ def after(delay_s: float, act: Callable[[], object]) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_end_ends_the_call(noted: list[int], number: int) -> None:
     """At once, and the loop is told."""
-    before, began_s = handlers(), time.monotonic()
+    before, patience = handlers(), Patience(1)
     after(0.05, lambda: os.kill(os.getpid(), number))
     with pytest.raises(Interrupted):
         interruptible(lambda: time.sleep(30), 30, running)
-    assert time.monotonic() - began_s < 1
+    assert not patience.is_over()
     assert [number] == noted
     assert before == handlers()
 
 
 def test_a_call_has_a_deadline() -> None:
     """However it spends its time."""
-    before, began_s = handlers(), time.monotonic()
+    before, patience = handlers(), Patience(1)
     with pytest.raises(DeadlineOver):
         interruptible(many_short_waits, 0.05, running)
-    assert time.monotonic() - began_s < 1
+    assert not patience.is_over()
     assert before == handlers()
 
 
@@ -106,12 +107,13 @@ def test_an_alarm_of_somebody_else_still_comes() -> None:
     ours, (left_s, again_s) = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
     signal.signal(signal.SIGALRM, lambda _number, _frame: came.append(time.monotonic()))
     try:
-        began_s = time.monotonic()
+        patience, began_s = Patience(1), time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, 0.2)
         interruptible(lambda: time.sleep(0.05), 30, running)
-        while not came and time.monotonic() - began_s < 5:
+        while not came and not patience.is_over():
             time.sleep(0.01)
     finally:
         signal.signal(signal.SIGALRM, ours)
         signal.setitimer(signal.ITIMER_REAL, left_s, again_s)
-    assert 0.15 < came[0] - began_s < 1
+    assert came
+    assert 0.15 < came[0] - began_s

@@ -16,6 +16,7 @@ from shipper.http.transport import Transport, open_transport
 from shipper.sender import FUTURE_MS, taken_ms
 from shipper.service import Shipper
 from tests.fake_vm import FakeVm
+from tests.patience import Patience
 from tests.unit.shipper.running import Running, Start, reload
 from tests.unit.shipper.stub import NOW_MS, BoundBuffer, Row, StubBuffer, rows
 
@@ -34,12 +35,10 @@ def test_p0_is_shipped_as_it_is_committed(vm: FakeVm, start: Start, stub: BoundB
     """Nobody waits for a lane's interval."""
     running = start(rows(1, priority=0))
     running.until("the first", lambda: running.stub.uploaded == [0])
-    began_s = time.monotonic()
+    patience = Patience(5)
     stub.push(Row("alert", NOW_MS, 7, {}, 0))
     running.until("the pushed one", lambda: running.stub.uploaded == [0, 7])
-    took_s = time.monotonic() - began_s
-    print(f"P0 took {took_s * 1000:.0f} ms")
-    assert took_s < 5
+    assert not patience.is_over()
 
 
 def test_p0_goes_between_two_chunks_of_a_long_lane(vm: FakeVm, start: Start, stub: BoundBuffer) -> None:
