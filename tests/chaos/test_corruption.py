@@ -33,7 +33,7 @@ __all__ = ["folder"]
 
 CASES = int(os.environ.get("CORRUPTIONS", "10"))
 FIRST_SEED = 10_000
-REAL_CASES = 8
+REAL_CASES = 4
 ROWS, BATCH_ROWS = 30_000, 1_000
 FIRST_MS = 1_760_000_000_000
 

@@ -9,7 +9,7 @@ from tests.harness import require
 from tests.scratch import scratch
 
 SEED = 20251011  # another storm: make chaos SEED=… MINUTES=…
-DURATION_S = 45.0
+DURATION_S = 25.0
 # They take minutes to heal: a window is audited when it is over. test_audit.py has them, and `make chaos`.
 SLOW = ("server backup", "server rollback", "server wipe")
 

@@ -32,9 +32,7 @@ def clone(run_dir: Path) -> Path:
     folder = run_dir / "the box's clone"
     folder.mkdir()
     for name in PACKAGES:
-        shutil.copytree(
-            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "fixtures", "node_modules")
-        )
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("fixtures", "node_modules"))
     for name in ("Makefile", "supervisord.conf", "requirements.lock", "requirements-dev.lock"):
         shutil.copy2(ROOT / name, folder / name)
     venv.create(folder / ".venv", symlinks=True)

@@ -19,7 +19,7 @@ from tests.harness import ROOT
 from tests.unit.buffer.aged import DAY_MS, HOUR_MS, MINUTE_MS, NOW_MS, PENDING, UPLOADED, Put, put, verify
 from tests.unit.buffer.databases import storage
 
-KILLS = int(os.environ.get("KILLS", "10"))  # `make chaos` does more
+KILLS = int(os.environ.get("KILLS", "6"))  # `make chaos` does more
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
 
 

@@ -146,23 +146,23 @@ def test_then_aggregates_then_what_the_server_has_then_pending_ones(cap: Cap) ->
     verified_ms, unverified_ms = NOW_MS - DAY_MS, NOW_MS - 2 * DAY_MS
     rows = [Aggregate(FIVE_MINUTES_MS, index * FIVE_MINUTES_MS, 1, 0, 0, 0, 0, 0, 1) for index in range(2000)]
     cap.store.aggregates.merge(rows)
-    put(cap.store, series_of(1, 5000, start_ms=verified_ms, every_ms=50, became=UPLOADED))
-    put(cap.store, series_of(2, 5000, start_ms=unverified_ms, every_ms=50, became=UPLOADED))
-    put(cap.store, series_of(3, 5000, start_ms=unverified_ms - DAY_MS))
-    verify(cap.store, *(verified_ms + offset for offset in range(0, 5000 * 50, MINUTE_MS)))
+    put(cap.store, series_of(1, 3000, start_ms=verified_ms, every_ms=50, became=UPLOADED))
+    put(cap.store, series_of(2, 3000, start_ms=unverified_ms, every_ms=50, became=UPLOADED))
+    put(cap.store, series_of(3, 3000, start_ms=unverified_ms - DAY_MS))
+    verify(cap.store, *(verified_ms + offset for offset in range(0, 3000 * 50, MINUTE_MS)))
     seen = []
     for _ in range(60):
         cap.step_within(0.97)
         counts = left(cap.store)
         seen.append((len(aged.aggregates(cap.store)), counts[1], counts[2], counts[3]))
-        if counts[3] < 5000:
+        if counts[3] < 3000:
             break
-    whole = (2000, 5000, 5000, 5000)
+    whole = (2000, 3000, 3000, 3000)
     for state in seen:
         touched = [index for index in range(4) if state[index] < whole[index]]
         assert all(state[index] == 0 for index in touched[:-1]), state
     assert (0, 0, 0) == seen[-1][:3]
-    assert (2000, 10_000) == (cap.shed("aggregates"), cap.shed("uploaded"))
+    assert (2000, 6000) == (cap.shed("aggregates"), cap.shed("uploaded"))
     assert 0 == cap.lost("size_cap", 1) == cap.lost("size_cap", 2)
 
 
@@ -190,7 +190,7 @@ def test_samples_kept_here_alone_are_lost_when_they_go(cap: Cap) -> None:
 def test_a_higher_priority_is_not_touched_before_a_lower_one_is_gone(cap: Cap) -> None:
     """P3, then P2, then P1, P0 last; the pending counts follow, and everything is counted."""
     for priority in range(4):
-        put(cap.store, series_of(priority, 4000))
+        put(cap.store, series_of(priority, 2000))
     states = []
     for _ in range(80):
         cap.step_within(0.93)
@@ -199,11 +199,11 @@ def test_a_higher_priority_is_not_touched_before_a_lower_one_is_gone(cap: Cap) -
         states.append(cap.store.pending.counts[:])
         for priority in range(4):
             lost = cap.lost("thinned", priority) + cap.lost("size_cap", priority)
-            assert 4000 - counts[priority] == lost
+            assert 2000 - counts[priority] == lost
     for state in states:
-        touched = [priority for priority in (3, 2, 1, 0) if state[priority] < 4000]
+        touched = [priority for priority in (3, 2, 1, 0) if state[priority] < 2000]
         assert all(state[priority] == 0 for priority in touched[:-1]), state
-    assert any(0 < state[1] < 4000 for state in states)
+    assert any(0 < state[1] < 2000 for state in states)
 
 
 def test_pending_samples_are_thinned_before_any_is_deleted(cap: Cap) -> None:
