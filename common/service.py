@@ -85,7 +85,7 @@ class Service:
         self._reporters: dict[str, Reporter] = {}
         self._status: zmq.Socket[bytes] | None = None
         self.epoch = clock.new_epoch()
-        self._parent = os.getppid() if "SUPERVISOR_ENABLED" in os.environ else None
+        self._parent = _supervisord()
 
     @property
     def is_orphan(self) -> bool:
@@ -232,6 +232,22 @@ class Service:
         for step in self._on_reload:
             step(loaded)
         self.log.info("reloaded", config=str(self._file or "defaults"))
+
+
+def _supervisord() -> int | None:
+    """Return the process id of the supervisord that started this process, None without one.
+
+    One that died before this process had begun is not the parent any more: process 1 is, which is no supervisord.
+    """
+    if "SUPERVISOR_ENABLED" not in os.environ:
+        return None
+    parent = os.getppid()
+    if parent != 1:
+        return parent
+    try:
+        return parent if b"supervisord" in Path("/proc/1/cmdline").read_bytes() else 0
+    except OSError:
+        return parent
 
 
 def options_parser(program: str, text: str) -> argparse.ArgumentParser:
