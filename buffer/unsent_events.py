@@ -97,7 +97,7 @@ class UnsentEvents:
         kept = [upto for upto, sent_ms in acks if sent_ms < newest_ms - int(1000 * float(request["grace_s"]))]
         with self._store.transaction():
             self._store.progress.set(STARTS, " ".join([start, *known][:KNOWN_STARTS]))
-            if acks and known:
+            if acks:
                 self._rewind(max(kept, default=self._get(VERIFIED)))
         return {}
 

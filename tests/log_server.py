@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from typing import Any
+from urllib.parse import unquote
 
 from tests.http_server import serving
 
@@ -50,10 +52,12 @@ class LogServer:
         self.started_s, self.is_up = int(time.time()), True
 
     def answer(self, path: str) -> bytes:
-        """Answer a question: when it was started, and how many lines it has, each once."""
+        """Answer a question: when it was started, and how many lines it has of a span, each once."""
         if path == "/metrics":
             return b"vm_app_start_timestamp %d\n" % self.started_s
-        return b'{"events":"%d"}\n' % len({(line["_time"], line["_msg"]) for line in self.lines if "_msg" in line})
+        first, last = re.findall(r"([0-9-]+T[0-9:.]+)Z", unquote(path)) or ("", "~")
+        lines = [line for line in self.lines if "_msg" in line and first <= line["_time"].split("+")[0] <= last]
+        return b'{"events":"%d"}\n' % len({(line["_time"], line["_msg"]) for line in lines})
 
     def take(self, path: str, headers: dict[str, str], body: bytes) -> int:
         """Take a request; return its status."""
