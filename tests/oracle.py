@@ -29,6 +29,7 @@ class Oracle:
     ) -> None:
         self._publisher = running.publishes()
         self._ledger = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._pause = pause(ledger)
         self._tried = os.open(ledger.with_suffix(".tried"), os.O_RDWR | os.O_CREAT, 0o600)
         self._next = int(os.pread(self._tried, 20, 0) or b"0")
         self._numbers_per_step = numbers_per_step
@@ -38,6 +39,8 @@ class Oracle:
 
     def step(self) -> None:
         """Publish one batch of numbers, each a series' sample of its own, and put them into the ledger."""
+        if self._pause.exists():
+            return
         timestamp_ms, true_ms = clock.wall_ms() - self._age_ms, time.time_ns() // 1_000_000 - self._age_ms
         if self._last_ms - STEP_MS < timestamp_ms <= self._last_ms:  # one value per series and millisecond
             timestamp_ms = self._last_ms + 1
@@ -48,6 +51,11 @@ class Oracle:
         samples = [Sample(METRIC, number, {"slot": str(slot)}) for slot, number in enumerate(numbers)]
         self._publisher.publish(samples, timestamp_ms)
         os.write(self._ledger, b"".join(b"%d %d\n" % (number, true_ms) for number in numbers))
+
+
+def pause(ledger: Path) -> Path:
+    """Return the file beside a ledger that makes the oracle publish no more, and deliver what it has."""
+    return ledger.with_suffix(".pause")
 
 
 def published(ledger: Path) -> set[int]:

@@ -146,8 +146,18 @@ class Clocks:
             return []
         return [(placed.timestamp_ms - self._offset_ms + offset_ms, one) for one, offset_ms in self.stale.items()]
 
-    def against(self, boot_id: str, offset_ms: int) -> int | None:
+    def is_alike(self, clock_id: int) -> bool:
+        """Return whether a clock is the current one, or was set as that is."""
+        return clock_id == self._id or abs(self.stale.get(clock_id, 0) - self._offset_ms) <= APART_MS
+
+    def against(self, boot_id: str, offset_ms: int, others_ms: Collection[int] = ()) -> int | None:
         """Return by how much a clock of another file has to be moved to the current one, None if it is another boot's.
+
+        Args:
+            boot_id: of that clock.
+            offset_ms: of that clock.
+            others_ms: the offsets of all clocks in that file. One that was set as the current one is stands for it:
+                they were not read in the same millisecond, and what was moved there was moved by the difference there.
 
         Raises:
             apsw.Error: there was no current clock yet and it could not be written.
@@ -155,7 +165,8 @@ class Clocks:
         if boot_id != self._boot_id:
             return None
         self.check()
-        step_ms = self._offset_ms - offset_ms
+        alike_ms = min(others_ms, key=lambda one: abs(one - self._offset_ms), default=self._offset_ms)
+        step_ms = (alike_ms if abs(alike_ms - self._offset_ms) <= APART_MS else self._offset_ms) - offset_ms
         return step_ms if abs(step_ms) > STEP_MS else 0
 
     def steps_ms(self) -> set[int]:

@@ -6,7 +6,7 @@ Every method joins the transaction that is open, and doing it twice changes noth
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -216,7 +216,7 @@ class Restore:
         self,
         series: Mapping[int, Identity],
         sessions: Iterable[FoundSession],
-        clocks: Iterable[FoundClock],
+        clocks: Collection[FoundClock],
     ) -> Ids:
         """Write series, sessions and clocks; return what their ids are here."""
         ids = Ids()
@@ -226,7 +226,8 @@ class Restore:
         for session in sessions:
             ids.sessions[session.rowid] = self._session(session)
         for found in clocks:
-            step_ms = self._clocks().against(found.boot_id, found.offset_ms)
+            others_ms = [one.offset_ms for one in clocks if one.boot_id == found.boot_id]
+            step_ms = self._clocks().against(found.boot_id, found.offset_ms, others_ms)
             if step_ms is not None:
                 ids.clocks[found.id], ids.steps_ms[found.id] = self._clocks().current, step_ms
             else:

@@ -115,7 +115,7 @@ class SampleWriter:
     def _insert_later(self, row: _Row) -> bool:
         """On a key collision with another sample, insert the row up to 50 ms later; return whether it was inserted.
 
-        A redelivery has the value and the clock of the sample that is there, or that was moved.
+        A redelivery has the value of the sample that is there, or that was moved, and its clock or one set as it was.
         """
         query = "SELECT value, clock FROM samples WHERE timestamp_ms = ? AND series_id = ?"
         for bump_ms in range(MAX_BUMPS):
@@ -124,7 +124,7 @@ class SampleWriter:
             if there is None:
                 self._connection.execute(INSERT, later)
                 return True
-            is_same_clock = row.clock is None or there[1] is None or there[1] == row.clock
+            is_same_clock = row.clock is None or there[1] is None or self.clocks.is_alike(there[1])
             if there[0] == row.value and is_same_clock:
                 return False
         return False

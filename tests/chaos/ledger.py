@@ -89,7 +89,7 @@ class Ledger:
         yield f"published    {len(self.published)}, events {len(self.events)}"
         yield f"stored       {len(self.published.keys() & self.stored.keys())}"
         yield f"arrived      {len(self.published.keys() & self.arrived.keys())}, events {len(self.events_arrived)}"
-        yield f"lost         {_some(self.lost)}, events {len(self.events_lost)}"
+        yield f"lost         {_some(self.lost)}, events {_some(self.events_lost)}"
         yield f"doubled      {_some(self.doubled)}"
         yield f"wrong time   {_some(self.misdated)}"
         yield f"counted      {self.counted.total()} {dict(self.counted)}, perhaps {self.perhaps} more"
@@ -103,6 +103,6 @@ class Ledger:
         yield f"ratio        {self.resend_ratio:.2f} bytes for one that was missing, budget {WORTH_IT}"
 
 
-def _some(numbers: set[int]) -> str:
+def _some(numbers: set[int] | set[tuple[str, ...]]) -> str:
     """Return how many there are, and the first of them."""
     return f"{len(numbers)} {sorted(numbers)[:5]}" if numbers else "0"

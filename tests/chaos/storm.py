@@ -92,12 +92,12 @@ def rage(faults: Faults, ledger: Ledger, dice: random.Random, duration_s: float)
 
 
 def account(around: World, ledger: Ledger, file: Path) -> None:
-    """Stop the oracle, wait until everything has arrived or the time is over, and count."""
+    """Let the oracle publish no more, wait until everything has arrived or the time is over, and count."""
     pipeline, patience, was_calm = around.pipeline, Patience(SETTLE_S), False
     pipeline.supervisorctl("start", "all")
-    pipeline.supervisorctl("stop", "oracle")
-    ledger.published = oracle.published_ms(file)
+    oracle.pause(file).touch()
     while True:
+        ledger.published = oracle.published_ms(file)
         ledger.arrived = _arrived(around.server)
         ledger.events, ledger.events_arrived = _events(pipeline), _at_log_server(around.logs)
         ledger.counted, ledger.perhaps = _counted(pipeline, ledger.lost), _perhaps(pipeline)
@@ -108,7 +108,8 @@ def account(around: World, ledger: Ledger, file: Path) -> None:
         if (is_calm and was_calm) or patience.is_over():  # what is lost is counted a moment after the salvage
             break
         was_calm = is_calm
-        time.sleep(2)
+        print(f"to arrive: {len(ledger.lost)} samples, {len(ledger.events_lost)} events", flush=True)
+        time.sleep(10)
 
 
 def _is_salvaging(pipeline: Pipeline) -> bool:

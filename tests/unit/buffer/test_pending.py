@@ -332,6 +332,33 @@ def test_what_the_server_may_have_keeps_its_time(store: Store, monkeypatch: pyte
     assert abs(second.timestamp_ms - wall_ms - 3_600_000) < 100
 
 
+def test_an_uploaded_batch_that_comes_again_after_two_steps_is_stored_once(store: Store) -> None:
+    """By a clock that was set forth and back: it is another row in `clocks`, and the same time."""
+    now, shift_ms = clocks.now(), [0]
+
+    def read() -> clocks.ClockReading:
+        return replace(now, wall_ms=now.wall_ms + shift_ms[0])
+
+    own = store._writer.clocks = clocks.Clocks(store._connection, 0, read)
+    sample = replace(batch(("m", 7), at_ms=now.wall_ms), boottime_ms=now.boottime_ms, boot_id=now.boot_id)
+    store.write([sample])
+    store.pending.mark_uploaded(NORMAL, store.pending.rows(NORMAL, LATEST_MS, 1), "b", 0)
+    for shift_ms[0] in (365 * 86_400_000, 1):
+        own.check()
+        own.rebase()
+    assert (0, 1) == store.write([sample])[:2]
+
+
+def test_a_clock_of_another_file_is_moved_by_the_difference_there(store: Store) -> None:
+    """Its clocks were not read in the same millisecond as those here: a redelivery would be stored beside."""
+    now, year_ms = clocks.now(), 365 * 86_400_000
+    own = clocks.Clocks(store._connection, 0, lambda: now)
+    there_ms = [now.offset_ms - 1, now.offset_ms + year_ms]
+    assert -year_ms - 1 == own.against(now.boot_id, there_ms[1], there_ms)
+    assert -year_ms == own.against(now.boot_id, there_ms[1], there_ms[1:])
+    assert 0 == own.against(now.boot_id, there_ms[0], there_ms)
+
+
 @pytest.mark.parametrize("is_sent", [False, True])
 def test_a_batch_that_comes_again_right_after_a_step_is_stored_once(store: Store, is_sent: bool) -> None:
     """Whether the first is still to be rebased, or keeps the time that it was sent by; there and back again."""
