@@ -64,6 +64,11 @@ def test_what_is_sent_twice_counts_once(file: Path) -> None:
     ]
 
 
+def test_an_outage_is_tried_with_the_name_of_the_requirement_documents() -> None:
+    """`docker stop victoriametrics`, as MILESTONE-2 has it."""
+    assert "victoriametrics" == services(SINGLE)["victoriametrics"]["container_name"]
+
+
 def test_a_cluster_behind_its_vmauth(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
     """The cluster's addresses and its tokens: everything arrives once, and the audit is answered."""
     users = (DOCKER / "auth.cluster.example.yml").read_text(encoding="utf-8")
