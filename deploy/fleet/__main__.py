@@ -3,7 +3,7 @@
 Reads and writes: vmauth's configuration (`deploy/docker/auth/auth.yml`), and `deploy/docker/invitations/`.
 Emits: for each device that is added a folder with its token (mode 0600) and its configuration; with --invite a line,
 which is pasted on the machine and makes that device of it.
-Fails: an id that is none, or is there already: exit 64, and nothing is changed.
+Fails: an id that is none, or is there already, a file that cannot be read: exit 64, and nothing is changed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     try:
         auth = VmauthFile(options.auth)
         return _COMMANDS[options.command](auth, options)
-    except MistakeError as error:
+    except (MistakeError, OSError) as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
 
@@ -60,15 +60,17 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("devices", nargs="+", metavar="ID")
     for command in (add, invite, rotate):
         _add_path(command, "--out", "devices", "folder for what each device gets")
-    serve = commands.add_parser(
-        "serve", help="give invited machines what they get, over HTTP; a proxy before it has the TLS"
-    )
-    serve.add_argument("--listen", default="127.0.0.1:8600", metavar="HOST:PORT", help="default: 127.0.0.1:8600")
-    serve.add_argument("--proxied", action="store_true", help="X-Forwarded-For is the proxy's own word")
-    _add_path(serve, "--packages", "packages", "folder with the Debian packages for machines that have none")
+    serve = commands.add_parser("serve", help="give invited machines what they get; a proxy before it has the TLS")
+    _add_serve(serve)
     for command in (add, invite, rotate, revoke, serve):
         _add_path(command, "--invitations", "invitations", "folder of the invitations")
     return parser
+
+
+def _add_serve(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument("--listen", default="127.0.0.1:8600", metavar="HOST:PORT", help="default: 127.0.0.1:8600")
+    serve.add_argument("--proxied", action="store_true", help="X-Forwarded-For is the proxy's own word")
+    _add_path(serve, "--packages", "packages", "folder with the Debian packages for machines that have none")
 
 
 def _add_path(parser: argparse.ArgumentParser, name: str, path: str, text: str) -> None:
