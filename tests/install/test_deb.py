@@ -18,10 +18,10 @@ from common import VERSION
 from tests.fake_vm import FakeVm
 from tests.free_port import free_port
 from tests.harness import ROOT, require, wait_for
-from tests.install.machine import Machine, clean_machine, copy_tree
+from tests.install.machine import BUILD_S, Machine, clean_machine, copy_tree
 from tests.install.test_machine import INSTALL, UNITS, active, confined, more, times_ms
 
-pytestmark = pytest.mark.timeout(600)  # each package is fetched, compressed and looked at as a whole
+pytestmark = pytest.mark.timeout(2 * BUILD_S)  # each package is fetched, compressed and looked at as a whole
 
 PREFIX = "usr/lib/belabox-metrics"
 NEWER = f"{VERSION}+1"
@@ -34,7 +34,7 @@ def built(tree: Path, arch: str, output: Path, python: Path = Path(sys.executabl
     output.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
         [str(tree / "deploy/deb/build.sh"), arch, str(output)], env={"PATH": "/usr/bin:/bin", "PYTHON": str(python),
-        "SOURCE_DATE_EPOCH": "1700000000"}, check=True, timeout=300, capture_output=True, text=True,
+        "SOURCE_DATE_EPOCH": "1700000000"}, check=True, timeout=BUILD_S, capture_output=True, text=True,
     )  # fmt: skip
     return Path(done.stdout.splitlines()[-1])
 
