@@ -7,7 +7,7 @@ the last seconds once the bitrate has fallen. Elsewhere the controller is follow
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from collectors import belabox, mpp
@@ -21,6 +21,8 @@ from common.events import Event
 AT_ONCE_S = 2.0  # a fall within so long is one cut
 KEPT_S = 5.0
 KEPT_SPANS = 20  # ten seconds: more than the controller's averages reach back
+LATE_S = 0.6  # a look, and a little: a bitrate may have been set so long before it is seen
+NEAR_S = 0.3  # a fast step and the next one
 CLEAR_S = 0.4  # until the next look: a link that has gone is silent for long enough then
 GRAVEST = ("to the minimum", "10 % at a time", "100 kbit/s at a time")
 
@@ -167,7 +169,8 @@ class Cuts:
         if not self._has_fallen(now, cut_percent, now_s):
             return
         high = max(self._recent(now_s), key=lambda one: (one.bps, one.at_s))
-        decision = self._decision(high.at_s)
+        since_s = high.at_s - LATE_S
+        decision = decisive([one for one in self._decisions if one.at_s >= since_s], high.bps * (1 - cut_percent / 100))
         if self._named is not None and (decision is None or _gravity(decision) >= _gravity(self._named)):
             return  # the same fall goes on
         self._floor, self._named = now, decision
@@ -176,11 +179,6 @@ class Cuts:
         at_s = now_s if decision is None else decision.at_s
         self._waiting = _Waiting(now_s, at_s, text, cause(tap, bond, now_s))
 
-    def _decision(self, since_s: float) -> ControllerDecision | None:
-        """Return the first of the gravest decisions since the bitrate was high; a look may have seen it set later."""
-        fitting = [one for one in self._decisions if one.at_s >= since_s - 0.6 and one.now < one.before]
-        return min(fitting, key=_gravity, default=None)
-
     def _why(self, decision: ControllerDecision | None, before: int, now: int) -> str:
         limit = self._controller.most
         if limit < before and now <= limit:
@@ -188,6 +186,23 @@ class Cuts:
         return (
             f"{decision.rule}: {decision.why}" if decision is not None else "no rule of its controller was seen to fit"
         )
+
+
+def decisive(decisions: Iterable[ControllerDecision], cut_bps: float) -> ControllerDecision | None:
+    """Return the decision that made a fall a cut: the gravest of those just before it had fallen so far.
+
+    A fall in many small steps is a cut when they have added up, two seconds after the first of them.
+
+    Args:
+        decisions: of the fall, the first one first.
+        cut_bps: what it has fallen to, or below.
+    """
+    lowered = [decision for decision in decisions if decision.now < decision.before]
+    if not lowered:
+        return None
+    last = next((decision for decision in lowered if decision.now <= cut_bps), lowered[-1])
+    near = [decision for decision in lowered if last.at_s - NEAR_S <= decision.at_s <= last.at_s]
+    return min(near, key=lambda decision: (_gravity(decision), -decision.at_s))
 
 
 def _gravity(decision: ControllerDecision) -> int:

@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 
 from collectors.srt.connection import ControllerInput
-from collectors.srt.controller import Controller
+from collectors.srt.controller import Controller, ControllerDecision
+from collectors.srt.cuts import decisive
 from tests.bonding.srt import TICK_S
 from tests.bonding.srt import Controller as Model
 
@@ -55,3 +56,31 @@ def test_a_gap_is_another_time() -> None:
     followed.bitrate = MOST
     followed.follow([ControllerInput(0.0, 60.0, 40), ControllerInput(1.0, 60.0, 40)], 5_000_000)
     assert [] == followed.follow([ControllerInput(100.0, 60.0, 40)], 5_000_000)
+
+
+SLOW, FAST, LEAST_AT_ONCE = "100 kbit/s at a time", "10 % at a time", "to the minimum"
+
+
+def fall(rule: str, at_s: float, *rates: int) -> list[ControllerDecision]:
+    """Return decisions that lower the bitrate, one every fifth of a second."""
+    return [
+        ControllerDecision(at_s + 0.2 * at, rule, "", before, now)
+        for at, (before, now) in enumerate(pairwise(rates))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("decisions", "expected"),
+    [
+        (fall(SLOW, 0.0, *range(6_000_000, 4_600_000, -100_000)), 2.2),  # the twelfth
+        (fall(FAST, 0.0, 6_000_000, 5_300_000, 4_670_000, 4_103_000), 0.2),
+        (fall(SLOW, 0.0, 6_000_000, 5_900_000) + fall(LEAST_AT_ONCE, 0.4, 5_900_000, 500_000), 0.4),
+        (fall(FAST, 0.0, 6_000_000, 5_300_000) + fall(SLOW, 0.4, *range(5_300_000, 4_500_000, -100_000)), 1.2),
+        (fall(SLOW, 0.0, 500_000, 500_000), None),
+        ([], None),
+    ],
+)
+def test_a_cut_is_when_the_steps_have_added_up(decisions: list[ControllerDecision], expected: float | None) -> None:
+    """By the gravest rule of the fall; what lowers nothing is none."""
+    found = decisive(decisions, 4_800_000)
+    assert expected == (None if found is None else pytest.approx(found.at_s))
