@@ -21,6 +21,7 @@ from common.events import Event
 AT_ONCE_S = 2.0  # a fall within so long is one cut
 KEPT_S = 5.0
 KEPT_SPANS = 20  # ten seconds: more than the controller's averages reach back
+SLIP_S = 0.1  # of the controller as it is followed
 LATE_S = 0.6  # a look, and a little: a bitrate may have been set so long before it is seen
 NEAR_S = 0.3  # a fast step and the next one
 CLEAR_S = 0.4  # until the next look: a link that has gone is silent for long enough then
@@ -156,11 +157,13 @@ class Cuts:
         """Return what it was set to within the time of one cut."""
         return [one for one in self._set if now_s - one.at_s <= AT_ONCE_S + 0.5]
 
-    def _has_fallen(self, now: int, cut_percent: float, now_s: float) -> bool:
-        """Return whether a bitrate is a cut, or a deeper one than the last."""
+    def _cut_bps(self, cut_percent: float, now_s: float) -> float:
+        """Return what is a cut, or a deeper one than the last, that or less."""
         high = max((one.bps for one in self._recent(now_s)), default=0)
-        least = high if self._floor is None else min(high, self._floor)
-        return bool(now) and now <= least * (1 - cut_percent / 100)
+        return (high if self._floor is None else min(high, self._floor)) * (1 - cut_percent / 100)
+
+    def _has_fallen(self, now: int, cut_percent: float, now_s: float) -> bool:
+        return bool(now) and now <= self._cut_bps(cut_percent, now_s)
 
     def _judge(self, tap: Tap, bond: Bond, cut_percent: float, now_s: float) -> None:
         now = self._set[-1].bps
@@ -169,8 +172,7 @@ class Cuts:
         if not self._has_fallen(now, cut_percent, now_s):
             return
         high = max(self._recent(now_s), key=lambda one: (one.bps, one.at_s))
-        since_s = high.at_s - LATE_S
-        decision = decisive([one for one in self._decisions if one.at_s >= since_s], high.bps * (1 - cut_percent / 100))
+        decision = self._decision(high, self._cut_bps(cut_percent, now_s))
         if self._named is not None and (decision is None or _gravity(decision) >= _gravity(self._named)):
             return  # the same fall goes on
         self._floor, self._named = now, decision
@@ -178,6 +180,12 @@ class Cuts:
         text = f"from {high.bps / 1e6:.1f} to {now / 1e6:.1f} Mbit/s; {self._why(decision, high.bps, now)}"
         at_s = now_s if decision is None else decision.at_s
         self._waiting = _Waiting(now_s, at_s, text, cause(tap, bond, now_s))
+
+    def _decision(self, high: _Set, cut_bps: float) -> ControllerDecision | None:
+        """Return the decision since the last look that did not show the cut, or else since the bitrate was high."""
+        before_s = max((one.at_s for one in self._set if one.bps > cut_bps), default=high.at_s)
+        fresh = [one for one in self._decisions if one.at_s >= before_s - SLIP_S]
+        return decisive(fresh or [one for one in self._decisions if one.at_s >= high.at_s - LATE_S], cut_bps)
 
     def _why(self, decision: ControllerDecision | None, before: int, now: int) -> str:
         limit = self._controller.most

@@ -1,4 +1,4 @@
-"""The tap on real interfaces: those that stand on others show a packet several times, and it counts once.
+"""The tap on real interfaces: of any kind; those that stand on others show a packet several times, and it counts once.
 
 Needs root: each test has network namespaces of its own.
 """
@@ -6,6 +6,7 @@ Needs root: each test has network namespaces of its own.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import socket
 import struct
@@ -21,18 +22,22 @@ from collectors.srt.packet_fates import ACKED
 from collectors.srt.tap import Tap
 from tests import srt_packets
 
-HERE, THERE = "10.9.0.2", "10.9.0.1"
+HERE, THERE = ("10.9.0.2", "10.9.0.3"), "10.9.0.1"  # two links share the interface
 SRT_PORT, SRTLA_PORT = 9000, 5000
 NEW_NETWORK = 0x4000_0000  # CLONE_NEWNET
 LIBC = ctypes.CDLL(None, use_errno=True)
+TUN_SET, TUN_ALONE = 0x400454CA, 0x1001  # TUNSETIFF; IFF_TUN, IFF_NO_PI
 PACKETS, LENGTH = 40, 1332
 
-# On `low`, one end of a cable: what carries the address is called `uplink0`.
+# On `low`, one end of a cable: what carries the addresses is called `uplink0`.
 STACKS = {
     "cable": "ip link set low name uplink0",
     "bridge": "ip link add uplink0 type bridge; ip link set low master uplink0 up",
     "macvlan": "ip link set low up; ip link add uplink0 link low type macvlan mode bridge",
 }
+
+
+UP = "; ".join([*(f"ip address add {address}/24 dev uplink0" for address in HERE), "ip link set uplink0 up"])
 
 
 @contextmanager
@@ -62,7 +67,7 @@ def test_a_packet_counts_once(stack: str) -> None:
     with namespace() as there, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver, namespace():
         far = f"/proc/{os.getpid()}/fd/{there}"
         run(f"ip link add low type veth peer name far netns {far}; {STACKS[stack]}")
-        run(f"ip address add {HERE}/24 dev uplink0; ip link set uplink0 up")
+        run(UP)
         run(f"nsenter --net={far} sh -ec 'ip address add {THERE}/24 dev far; ip link set far up'")
         receiver.bind((THERE, SRTLA_PORT))
         receiver.settimeout(5)
@@ -75,10 +80,51 @@ def test_a_packet_counts_once(stack: str) -> None:
         play(respond)
 
 
+def test_an_interface_without_ethernet() -> None:
+    """A tun shows IP alone, as PPP and WireGuard do."""
+    with namespace(), open("/dev/net/tun", "r+b", buffering=0) as tun:  # noqa: PTH123 - no file
+        fcntl.ioctl(tun, TUN_SET, struct.pack("16sH", b"uplink0", TUN_ALONE))
+        run(UP)
+
+        def respond(answer: Callable[[bytes], bytes | None]) -> None:
+            packet = tun.read(2048)
+            while packet[0] >> 4 != 4:  # IPv6 looks for routers
+                packet = tun.read(2048)
+            if said := answer(packet[28:]):
+                tun.write(reply(packet, said))
+
+        play(respond)
+
+
+def reply(packet: bytes, payload: bytes) -> bytes:
+    """Return an IP packet that answers another one."""
+    length = 28 + len(payload)
+    head = struct.pack(">BBHHHBBH", 0x45, 0, length, 0, 0, 64, 17, 0) + packet[16:20] + packet[12:16]
+    total = sum(struct.unpack(">10H", head))
+    total = (total & 0xFFFF) + (total >> 16)
+    head = head[:10] + struct.pack(">H", 0xFFFF & ~((total & 0xFFFF) + (total >> 16))) + head[12:]
+    return head + packet[22:24] + packet[20:22] + struct.pack(">HH", length - 20, 0) + payload
+
+
 def play(respond: Callable[[Callable[[bytes], bytes | None]], None]) -> None:
-    """Send over the link, have the other end respond to each packet, and see what the tap has seen."""
-    tap = Tap(SRT_PORT, SRTLA_PORT, [HERE])
-    link, arrived = tap.links[HERE], []
+    """Send over both links, have the other end respond to each packet, and see what the tap has seen."""
+    tap = Tap(SRT_PORT, SRTLA_PORT, HERE)
+    for first, address in enumerate(HERE):
+        send(address, range(first * PACKETS, (first + 1) * PACKETS), respond)
+    now_s = time.time()
+    tap.drain(now_s)
+    tap.close()
+    for link in tap.links.values():
+        assert socket.if_nametoindex("uplink0") == link.interface
+        packets = link.packets
+        assert (PACKETS, PACKETS * (28 + LENGTH), PACKETS) == (packets.sent, packets.sent_bytes, packets.acked)
+        assert (True, 1) == (link.is_up(now_s), link.registrations)
+        assert 0 < (link.trips.median_ms(now_s) or 0) < 5_000
+
+
+def send(address: str, numbers: range, respond: Callable[[Callable[[bytes], bytes | None]], None]) -> None:
+    """Register a link and send packets over it, as srtla_send does, to a receiver that answers."""
+    arrived: list[int] = []
 
     def answer(packet: bytes) -> bytes | None:
         if packet[0] & 0x80:
@@ -87,23 +133,13 @@ def play(respond: Callable[[Callable[[bytes], bytes | None]], None]) -> None:
         return None if len(arrived) % ACKED else srt_packets.answer(arrived[-ACKED:])
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.bind((HERE, 0))
+        sender.bind((address, 0))
         sender.settimeout(5)
         sender.sendto(struct.pack(">H", REG2), (THERE, SRTLA_PORT))
         respond(answer)
         sender.recv(2048)
-        for number in range(PACKETS):
+        for number in numbers:
             sender.sendto(srt_packets.data(number).ljust(LENGTH, b"\0"), (THERE, SRTLA_PORT))
             respond(answer)
-        for _ in range(PACKETS // ACKED):
+        for _ in range(len(numbers) // ACKED):
             sender.recv(2048)
-    tap.drain(time.time())
-    tap.close()
-    assert socket.if_nametoindex("uplink0") == link.interface
-    assert (PACKETS, PACKETS * (28 + LENGTH), PACKETS) == (
-        link.packets.sent,
-        link.packets.sent_bytes,
-        link.packets.acked,
-    )
-    assert (True, 1) == (link.is_up(time.time()), link.registrations)
-    assert 0 < (link.trips.median_ms(time.time()) or 0) < 5_000
