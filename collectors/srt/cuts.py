@@ -68,6 +68,7 @@ class Cuts:
         self._spans: deque[_Span] = deque(maxlen=KEPT_SPANS)
         self._decisions: deque[ControllerDecision] = deque()
         self._floor: int | None = None
+        self._fell_s = 0.0
         self._named: ControllerDecision | None = None
         self._waiting: _Waiting | None = None
 
@@ -167,10 +168,12 @@ class Cuts:
 
     def _judge(self, tap: Tap, bond: Bond, cut_percent: float, now_s: float) -> None:
         now = self._set[-1].bps
-        if self._floor is not None and now > self._floor * (1 + cut_percent / 100):
-            self._floor = self._named = None  # it has risen again: the next fall is another one
+        has_risen = self._floor is not None and now > self._floor * (1 + cut_percent / 100)
+        if has_risen or now_s - self._fell_s > KEPT_S:
+            self._floor = self._named = None  # the next fall is another one
         if not self._has_fallen(now, cut_percent, now_s):
             return
+        self._fell_s = now_s
         high = max(self._recent(now_s), key=lambda one: (one.bps, one.at_s))
         decision = self._decision(high, self._cut_bps(cut_percent, now_s))
         if self._named is not None and (decision is None or _gravity(decision) >= _gravity(self._named)):
