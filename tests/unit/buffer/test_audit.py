@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -386,3 +387,91 @@ def test_a_restarted_server_is_held_to_all_again(desk: Desk) -> None:
     desk.starts.restarted({"started_s": 1, "started_ms": 1000, "grace_s": 60, "missing": None})
     one_more(desk)
     assert {"requeued": 10 * SERIES} == desk.compare(SERIES, there=5)
+
+
+def test_what_is_counted_and_withheld_is_told_from_the_start(desk: Desk) -> None:
+    """A counter that is not there before its first count has no rate; what a server keeps is known after a restart."""
+    counted = {str(row[1]) for row in desk._process.instruments.readings()}
+    assert {"storage.requeued_samples_total", "storage.audit_failures_total"} <= counted
+    learned(desk)
+    assert 1 == desk.counter("audit_failures_total")
+    status = BufferStatus()
+    AuditOperations(cast("Service", desk._process), desk.store, desk.recheck, status)
+    assert desk.status.withheld == status.withheld is not None
+
+
+def test_the_rests_and_tries_are_as_long_as_they_are_said_to_be(desk: Desk) -> None:
+    """In graces: 1, 5, 15, then 60 each; a series is sent twice, a whole window seven times."""
+    assert (2, (1, 5, 15, 60), 7) == (MAX_RESENDS, RESTS, MAX_TRIES)
+    desk.compare(SERIES)
+    desk.upload()
+    desk.compare(SERIES)
+    desk.now_s += GRACE_S  # to the second
+    assert desk.next_window()["start_ms"] == desk.start_ms
+
+
+def test_half_of_the_series_is_most_of_a_window(desk: Desk) -> None:
+    """From there on it is the server that is broken, not a series that it drops."""
+    for missing, rests in ((SERIES // 2, True), (SERIES // 2 - 1, False)):
+        desk.compare(missing)
+        desk.upload()
+        answer = desk.compare(missing)
+        assert ({"requeued": 0} if rests else {"requeued": missing}) == answer
+        desk.now_s += GRACE_S
+        desk.upload()
+        while desk.state not in {audit_windows.VERIFIED, audit_windows.DIFFERS}:
+            desk.compare(0)
+            desk.now_s += GRACE_S
+        one_more(desk, samples=1)
+        desk.store._connection.execute("DELETE FROM windows WHERE start_ms < ?", (desk.start_ms,))
+
+
+def test_what_is_missing_is_an_event_that_says_of_when(desk: Desk) -> None:
+    """And how many samples of how many series."""
+    desk.compare(2)
+    (event,) = desk.events
+    at = datetime.fromtimestamp(desk.start_ms / 1000, timezone.utc)
+    assert f"five minutes from {at:%Y-%m-%d %H:%M:%S UTC}: 2 uploaded samples of 2 series are missing" in event.text
+
+
+def test_one_resend_that_helped_speaks_for_the_next_windows(desk: Desk) -> None:
+    """They are not held up for a trial; one that needed none says nothing of it."""
+    desk.compare(0)
+    one_more(desk, samples=1)
+    one_more(desk, samples=1)
+    assert {"requeued": 2} == desk.compare(2)
+    assert {"requeued": 0} == desk.compare(2)  # nothing was sent again with success before
+    desk.upload()
+    desk.next_window()
+    assert {"requeued": 0} == desk.compare(0)
+    one_more(desk, samples=1)
+    assert {"requeued": 2} == desk.compare(2)
+    assert {"requeued": 2} == desk.compare(2)
+
+
+def test_a_series_that_is_whole_again_leaves_the_others_withheld(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """What a server keeps is forgotten for that series alone, and a line says so."""
+    caplog.set_level("INFO")
+    learned(desk)
+    one_more(desk)
+    assert {"requeued": 0} == desk.compare(SERIES - 1, there=5)
+    assert "stores all accepted samples again" in caplog.text
+    desk.next_window()
+    assert "dedup" in str(desk.status.withheld)
+    caplog.clear()
+    one_more(desk, samples=1)
+    desk.compare(0)
+    assert "stores all accepted samples again" not in caplog.text
+
+
+def test_a_rest_is_reported_once_in_a_row(desk: Desk) -> None:
+    """It says that the server keeps nothing; the next one is the same trouble."""
+    desk.compare(SERIES)
+    desk.upload()
+    for _ in range(3):
+        desk.compare(SERIES)
+        desk.now_s += RESTS[-1] * GRACE_S
+        desk.compare(SERIES)
+        desk.upload()
+    kept_nothing = [event for event in desk.events if "keeps nothing" in event.text]
+    assert ["samples_missing"] == [event.kind for event in kept_nothing]
