@@ -10,7 +10,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "buffer/storage/audit_windows.py": ("tests/unit/buffer/test_audit.py", "tests/unit/buffer/test_pending.py"),
     "buffer/storage/pending.py": ("tests/unit/buffer/test_pending.py",),
     "buffer/storage/clocks.py": ("tests/integration/processes/test_buffer.py", "tests/unit/buffer/test_pending.py"),
-    "buffer/drain.py": ("tests/unit/buffer/test_drain.py",),
+    "buffer/drain.py": ("tests/integration/processes/test_drain.py",),
     "common/outbox.py": ("tests/unit/common/test_outbox.py",),
     "buffer/too_old.py": ("tests/unit/buffer/test_too_old.py",),
     "shipper/audit.py": ("tests/unit/shipper/test_audit.py",),
