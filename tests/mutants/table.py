@@ -7,7 +7,7 @@ from __future__ import annotations
 
 MODULES: dict[str, tuple[str, ...]] = {
     "buffer/audit.py": ("tests/unit/buffer/test_audit.py", "tests/unit/buffer/test_recheck.py"),
-    "buffer/storage/audit_windows.py": ("tests/unit/buffer/test_audit.py", "tests/unit/buffer/test_pending.py"),
+    "buffer/storage/audit_windows.py": ("tests/unit/buffer/test_audit_windows.py", "tests/unit/buffer/test_audit.py"),
     "buffer/storage/pending.py": ("tests/unit/buffer/test_pending.py",),
     "buffer/storage/clocks.py": ("tests/integration/processes/test_buffer.py", "tests/unit/buffer/test_pending.py"),
     "buffer/drain.py": ("tests/integration/processes/test_drain.py",),
