@@ -12,7 +12,7 @@ export RUN_DIR CONFIG FILE
 unexport PYTHONDONTWRITEBYTECODE
 # Most tests wait for processes, so a few at once share a core well. One is given out at a time, the long ones first:
 # nobody is left with a queue of them at the end. Unit tests wait for nothing.
-JOBS ?= 5
+JOBS ?= 6
 unit: JOBS = $(shell nproc)
 # RESULTS=folder keeps what `python -m tests.summary folder` prints.
 PYTEST = pytest -n $(JOBS) --maxschedchunk 1 --durations 10 $(if $(RESULTS),--junitxml $(RESULTS)/$@.xml)
