@@ -29,7 +29,7 @@ export function tick(ms, stepMs) {
     return moment.toLocaleDateString([], { day: "numeric", month: "short" });
   }
   const seconds = stepMs < 60_000 ? { second: "2-digit" } : {};
-  return moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", ...seconds });
+  return moment.toLocaleTimeString([], { hour: "numeric", minute: "2-digit", ...seconds });
 }
 
 export function withUnit(value, unit) {
