@@ -6,6 +6,7 @@ result for the same row changes nothing. Fails with apsw.Error, and nothing is c
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -178,10 +179,12 @@ class Pending:
     def requeue_series(self, start_ms: int, series_ids: Iterable[int]) -> int:
         """Make the uploaded samples of some series in an audit window pending again; return how many.
 
-        Joins the transaction that is open, as does `requeue_chunks`.
+        Joins the transaction that is open, as does `requeue_chunks`. The window is read once, not once for each series:
+        the index is by time.
         """
-        where = f"timestamp_ms >= ? AND timestamp_ms < ? AND series_id = ? AND {fate.IS_UPLOADED}"
-        return self._requeue(where, [(start_ms, start_ms + WINDOW_MS, series_id) for series_id in series_ids])
+        span = "timestamp_ms >= ? AND timestamp_ms < ?"
+        where = f"{span} AND series_id IN (SELECT value FROM json_each(?)) AND {fate.IS_UPLOADED}"
+        return self._requeue(where, [(start_ms, start_ms + WINDOW_MS, json.dumps(list(series_ids)))])
 
     def requeue_chunks(self, extents: Iterable[Extent]) -> int:
         """Make the samples of some chunks pending again; return how many."""
@@ -201,7 +204,7 @@ class Pending:
             found += self._connection.execute(query, bounds).fetchall()  # type: ignore[arg-type]
         return found
 
-    def _requeue(self, where: str, bindings: Iterable[tuple[int | None, ...]]) -> int:
+    def _requeue(self, where: str, bindings: Iterable[tuple[int | str | None, ...]]) -> int:
         """Make samples pending again; they belong to no clock any more: they keep the time they were sent by."""
         times_ms: list[int] = []
         update = f"UPDATE samples SET chunk = NULL, clock = NULL WHERE {where} RETURNING priority, timestamp_ms"
