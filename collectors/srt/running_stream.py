@@ -129,7 +129,10 @@ class State:
         addresses = sender.addresses(host, self.sender)
         self.numbers.follow(addresses)
         if self.tap is not None:
-            self.tap.follow(addresses)
+            try:
+                self.tap.follow(addresses)
+            except OSError as error:
+                host.fault("packet tap", error.strerror or "no memory")
         self.bond.follow(host, addresses, self.tap)
 
     def drain(self, host: Host, wall_s: float) -> None:

@@ -22,10 +22,11 @@ from collectors.srt.uplink import Uplink
 
 LOOPBACK = "lo"
 ACK_BYTES = 72  # of IP, a full acknowledgement of SRT
-CONTROL_FRAMES, CONTROL_FRAME_BYTES = 1024, 512  # about 30 a second, 300 where much is lost
+CONTROL_FRAMES, CONTROL_FRAME_BYTES = 512, 512  # about 30 a second, 300 where much is lost
 ANSWER_FRAMES, ANSWER_FRAME_BYTES = 1024, 256  # likewise
 START_FRAMES = 256
 TROUBLE_PERCENT = 2
+MOST_LINKS = 16  # srtla_rec takes 8 in a group, its forks 16; each has a ring of half a megabyte
 SAMPLES = 60  # of the packets of a look: more often than belacoder's controller looks
 
 _HEADERS = 28  # IPv4 without options, and UDP
@@ -110,7 +111,12 @@ class Tap:
             raise
 
     def follow(self, addresses: Sequence[str]) -> None:
-        """Begin with links that are new, forget those that are gone."""
+        """Begin with links that are new, forget those that are gone.
+
+        Raises:
+            OSError: the kernel has no memory for another ring.
+        """
+        addresses = addresses[:MOST_LINKS]
         for address in [address for address in self.links if address not in addresses]:
             del self.links[address]
             self._uplinks.pop(native(address)).close()

@@ -19,7 +19,7 @@ import pytest
 
 from collectors.srt.filters import REG2, REG3
 from collectors.srt.packet_fates import ACKED
-from collectors.srt.tap import Tap
+from collectors.srt.tap import MOST_LINKS, Tap
 from tests import srt_packets
 
 HERE, THERE = ("10.9.0.2", "10.9.0.3"), "10.9.0.1"  # two links share the interface
@@ -94,6 +94,17 @@ def test_an_interface_without_ethernet() -> None:
                 tun.write(reply(packet, said))
 
         play(respond)
+
+
+def test_a_list_without_end() -> None:
+    """Of it no more links are looked at than a receiver takes; those that are left make room for others."""
+    listed = [f"10.8.0.{at}" for at in range(1, 201)]
+    with namespace():
+        tap = Tap(SRT_PORT, SRTLA_PORT, listed)
+        assert listed[:MOST_LINKS] == list(tap.links)
+        tap.follow(listed[10:])
+        assert set(listed[10 : 10 + MOST_LINKS]) == tap.links.keys()
+        tap.close()
 
 
 def reply(packet: bytes, payload: bytes) -> bytes:
