@@ -137,14 +137,17 @@ class Clocks:
         wild = not -PAST_MS <= error_ms <= FUTURE_MS
         return Placed(true_ms, self._id, "clamped" if wild else "rebased")
 
-    def earlier_places(self, placed: Placed) -> list[tuple[int, int]]:
-        """Return where a batch may be stored already: its time by each earlier clock of this boot, and that clock.
+    def earlier_places(self, placed: Placed) -> dict[int, set[int]]:
+        """Return where a batch may be stored already: its time by each earlier time of this boot, and these clocks.
 
         Only where that can be: the batch came again after a step, or there are samples that are not rebased yet.
         """
-        if placed.clock is None or not (placed.moved == "rebased" or self._to_rebase):
-            return []
-        return [(placed.timestamp_ms - self._offset_ms + offset_ms, one) for one, offset_ms in self.stale.items()]
+        places: dict[int, set[int]] = {}
+        if placed.clock is not None and (placed.moved == "rebased" or self._to_rebase):
+            for one, offset_ms in self.stale.items():
+                if not self.is_alike(one):
+                    places.setdefault(placed.timestamp_ms - self._offset_ms + offset_ms, set()).add(one)
+        return places
 
     def is_alike(self, clock_id: int) -> bool:
         """Return whether a clock is the current one, or was set as that is."""

@@ -27,6 +27,7 @@ INSERT = (
     "INSERT OR IGNORE INTO samples (timestamp_ms, series_id, value, session, clock, priority, chunk) "
     "VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
+AT = "SELECT value, clock FROM samples WHERE timestamp_ms = ? AND series_id = ?"
 EXACT_FLOAT = 2.0**53  # whole floats below it are stored as integers: 1-6 bytes instead of 8
 
 
@@ -117,10 +118,9 @@ class SampleWriter:
 
         A redelivery has the value of the sample that is there, or that was moved, and its clock or one set as it was.
         """
-        query = "SELECT value, clock FROM samples WHERE timestamp_ms = ? AND series_id = ?"
         for bump_ms in range(MAX_BUMPS):
             later = row._replace(timestamp_ms=row.timestamp_ms + bump_ms)
-            there: Any = self._connection.execute(query, (later.timestamp_ms, later.series_id)).fetchone()
+            there: Any = self._connection.execute(AT, (later.timestamp_ms, later.series_id)).fetchone()
             if there is None:
                 self._connection.execute(INSERT, later)
                 return True
@@ -146,13 +146,13 @@ class SampleWriter:
                     rows += [] if self._is_at_one_of(earlier, row) else [row]
         return rows
 
-    def _is_at_one_of(self, places: list[tuple[int, int]], row: _Row) -> bool:
-        """Return whether a sample is stored at one of some times, by the clock that goes with it or by none."""
-        query = (
-            "SELECT 1 FROM samples WHERE timestamp_ms = ? AND series_id = ? AND value IS ? AND ifnull(clock, ?4) = ?4"
-        )
-        keys = [(at_ms, row.series_id, row.value, number) for at_ms, number in places]
-        return any(self._connection.execute(query, key).fetchone() for key in keys)
+    def _is_at_one_of(self, places: dict[int, set[int]], row: _Row) -> bool:
+        """Return whether a sample is stored at one of some times, by a clock that goes with it or by none."""
+        for at_ms, clocks in places.items():
+            there: Any = self._connection.execute(AT, (at_ms, row.series_id)).fetchone()
+            if there is not None and there[0] == row.value and (there[1] is None or there[1] in clocks):
+                return True
+        return False
 
     def _row(self, sample: Sample, placed: Placed) -> _Row:
         is_text = isinstance(sample.value, str)
