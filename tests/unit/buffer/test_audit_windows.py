@@ -68,12 +68,14 @@ def test_what_is_in_files_on_devices_stays_so() -> None:
 
 def test_what_is_pending_again_or_deleted_is_subtracted_from_its_window(table: Table) -> None:
     """Never below nothing; of what is deleted, what was uploaded counts."""
-    table.windows.uploaded([0, 1, W, W + 1], now_ms=7)
+    table.windows.uploaded([0, 1, W, W + 1, W + 2], now_ms=7)
     table.windows.not_uploaded([0])
-    assert [(1,), (2,)] == table.all("samples")
+    assert [(1,), (3,)] == table.all("samples")
     table.windows.not_uploaded([0, 1])
-    assert [(0,), (2,)] == table.all("samples")
-    table.windows.deleted(StoredSample(0, W + at, 1, 1.0, None, None, 2, UPLOADED if at else PENDING) for at in (0, 1))
+    assert [(0,), (3,)] == table.all("samples")
+    table.windows.deleted(
+        StoredSample(0, W + at, 1, 1.0, None, None, 2, UPLOADED if at else PENDING) for at in range(3)
+    )
     assert [(0,), (1,)] == table.all("samples")
 
 
