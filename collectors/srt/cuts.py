@@ -21,9 +21,7 @@ from common.events import Event
 AT_ONCE_S = 2.0  # a fall within so long is one cut
 KEPT_S = 5.0
 KEPT_SPANS = 20  # ten seconds: more than the controller's averages reach back
-SLIP_S = 0.1  # of the controller as it is followed
-LATE_S = 0.6  # a look, and a little: a bitrate may have been set so long before it is seen
-NEAR_S = 0.3  # a fast step and the next one
+LATE_S = 0.6  # a look, and a little: a step may have been taken so long before it is seen
 CLEAR_S = 0.4  # until the next look: a link that has gone is silent for long enough then
 GRAVEST = ("to the minimum", "10 % at a time", "100 kbit/s at a time")
 
@@ -185,10 +183,12 @@ class Cuts:
         self._waiting = _Waiting(now_s, at_s, text, cause(tap, bond, now_s))
 
     def _decision(self, high: _Set, cut_bps: float) -> ControllerDecision | None:
-        """Return the decision since the last look that did not show the cut, or else since the bitrate was high."""
+        """Return the decision about the last look that did not show the cut, or else since the bitrate was high."""
         before_s = max((one.at_s for one in self._set if one.bps > cut_bps), default=high.at_s)
-        fresh = [one for one in self._decisions if one.at_s >= before_s - SLIP_S]
-        return decisive(fresh or [one for one in self._decisions if one.at_s >= high.at_s - LATE_S], cut_bps)
+        near, all_of_it = (
+            [one for one in self._decisions if one.at_s >= since_s - LATE_S] for since_s in (before_s, high.at_s)
+        )
+        return decisive(near, cut_bps) or decisive(all_of_it, cut_bps)
 
     def _why(self, decision: ControllerDecision | None, before: int, now: int) -> str:
         limit = self._controller.most
@@ -200,20 +200,16 @@ class Cuts:
 
 
 def decisive(decisions: Iterable[ControllerDecision], cut_bps: float) -> ControllerDecision | None:
-    """Return the decision that made a fall a cut: the gravest of those just before it had fallen so far.
-
-    A fall in many small steps is a cut when they have added up, two seconds after the first of them.
+    """Return the decision that made a fall a cut: of the gravest rule, the one by which it had fallen so far.
 
     Args:
         decisions: of the fall, the first one first.
         cut_bps: what it has fallen to, or below.
     """
     lowered = [decision for decision in decisions if decision.now < decision.before]
-    if not lowered:
-        return None
-    last = next((decision for decision in lowered if decision.now <= cut_bps), lowered[-1])
-    near = [decision for decision in lowered if last.at_s - NEAR_S <= decision.at_s <= last.at_s]
-    return min(near, key=lambda decision: (_gravity(decision), -decision.at_s))
+    gravest = min(map(_gravity, lowered), default=None)
+    fitting = [decision for decision in lowered if _gravity(decision) == gravest]
+    return next((decision for decision in fitting if decision.now <= cut_bps), fitting[-1] if fitting else None)
 
 
 def _gravity(decision: ControllerDecision) -> int:

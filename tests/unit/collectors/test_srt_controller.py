@@ -75,7 +75,7 @@ def fall(rule: str, at_s: float, *rates: int) -> list[ControllerDecision]:
         (fall(SLOW, 0.0, *range(6_000_000, 4_600_000, -100_000)), 2.2),  # the twelfth
         (fall(FAST, 0.0, 6_000_000, 5_300_000, 4_670_000, 4_103_000), 0.2),
         (fall(SLOW, 0.0, 6_000_000, 5_900_000) + fall(LEAST_AT_ONCE, 0.4, 5_900_000, 500_000), 0.4),
-        (fall(FAST, 0.0, 6_000_000, 5_300_000) + fall(SLOW, 0.4, *range(5_300_000, 4_500_000, -100_000)), 1.2),
+        (fall(FAST, 0.0, 6_000_000, 5_300_000) + fall(SLOW, 0.4, *range(5_300_000, 4_500_000, -100_000)), 0.0),
         (fall(SLOW, 0.0, 500_000, 500_000), None),
         ([], None),
     ],
