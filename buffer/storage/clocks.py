@@ -184,7 +184,12 @@ class Clocks:
 
     @property
     def unsynchronised(self) -> int | None:
-        """Return the current clock while it is unsynchronised, and young or just jumped by a day: its samples wait."""
+        """Return the current clock while its samples wait: unsynchronised, and young or just jumped by a day.
+
+        Or stepped just now, which no write has noticed yet: until then they have the time of before.
+        """
+        if self._id and abs(self._read().offset_ms - self._offset_ms) > STEP_MS:
+            return self._id
         if time.monotonic() < self._doubted_until_s and clock.is_synchronised() is not True:
             return self._id
         if self._read().boottime_ms > self._sync_wait_ms or not clock.is_kept() or clock.is_synchronised() is not False:

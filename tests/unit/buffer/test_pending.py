@@ -349,6 +349,24 @@ def test_an_uploaded_batch_that_comes_again_after_two_steps_is_stored_once(store
     assert (0, 1) == store.write([sample])[:2]
 
 
+def test_samples_wait_until_a_step_is_noticed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have the time of before; a lease in the moment after the step would send them with it."""
+    monkeypatch.setattr(clock, "is_synchronised", lambda: True)
+    now, shift_ms = clocks.now(), [365 * 86_400_000]
+
+    def read() -> clocks.ClockReading:
+        return replace(now, wall_ms=now.wall_ms + shift_ms[0])
+
+    own = store._writer.clocks = clocks.Clocks(store._connection, 0, read)
+    wrong = batch(("m", 7), at_ms=read().wall_ms)
+    store.write([replace(wrong, boottime_ms=now.boottime_ms, boot_id=now.boot_id)])
+    shift_ms[0] = 0
+    assert [] == store.pending.rows(NORMAL, LATEST_MS, 1)
+    own.check()
+    own.rebase()
+    assert [now.wall_ms] == [row.timestamp_ms for row in store.pending.rows(NORMAL, LATEST_MS, 1)]
+
+
 def test_a_clock_of_another_file_is_moved_by_the_difference_there(store: Store) -> None:
     """Its clocks were not read in the same millisecond as those here: a redelivery would be stored beside."""
     now, year_ms = clocks.now(), 365 * 86_400_000
