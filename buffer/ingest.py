@@ -14,10 +14,10 @@ from collections.abc import Sequence
 import zmq
 
 from buffer import free_space, lock_holders
+from buffer.delivery.upload_marks import UploadMarks
 from buffer.reserve import Reserve
 from buffer.storage import errors
 from buffer.storage.store import Store, Written
-from buffer.upload_marks import UploadMarks
 from common import catalog, wire
 from common.config import Config
 from common.events import Event

@@ -13,14 +13,14 @@ import math
 from pathlib import Path
 
 from buffer import free_space, run_directory
-from buffer.drain import Drain
+from buffer.delivery.drain import Drain
+from buffer.delivery.upload_marks import UploadMarks
 from buffer.ingest import Ingest
 from buffer.recovery import checkup
 from buffer.recovery.rescue import Rescue
 from buffer.retention.tasks import RetentionTasks
 from buffer.storage import errors, migrations
 from buffer.storage.store import Store
-from buffer.upload_marks import UploadMarks
 from buffer.wal_checkpoints import WalCheckpoints
 from common import clock, lock
 from common.config import ConfigError

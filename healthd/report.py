@@ -10,11 +10,12 @@ from typing import Any
 
 from common import VERSION, clock, wire
 from common.thresholds import ERROR, OK
-from healthd import advice, heartbeats, rollup
+from healthd import heartbeats
 from healthd.heartbeats import Beat
 from healthd.programs import Snapshot
-from healthd.rollup import Reason, Verdict
-from healthd.stream import NOTHING, StreamVerdict
+from healthd.verdict import advice, rollup
+from healthd.verdict.rollup import Reason, Verdict
+from healthd.verdict.stream import NOTHING, StreamVerdict
 
 # A look at everything every second, blocked for at most a second by a supervisord that hangs: beyond
 # this the loop itself hangs (a log pipe that nobody reads), and what it found is history.

@@ -16,7 +16,7 @@ from common.sample import Sample
 from healthd import heartbeats, procfs
 from healthd.heartbeats import RUNNING, Histogram, Reading
 from healthd.programs import Snapshot
-from healthd.rollup import Verdict
+from healthd.verdict.rollup import Verdict
 
 
 def readings(known: Snapshot, verdict: Verdict, proc: Path = procfs.PROC) -> Iterator[Reading]:

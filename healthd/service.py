@@ -27,16 +27,16 @@ from common.sample import Sample
 from common.service import Service
 from common.status import HealthdStatus
 from common.thresholds import DEGRADED, ERROR, RANKS
-from healthd import rollup, selfmetrics, stream
+from healthd import selfmetrics
 from healthd.heartbeats import Heartbeats
-from healthd.listener import RETRY_S, Listener
-from healthd.page import delivery
-from healthd.page.tile import Tile
+from healthd.http.listener import RETRY_S, Listener
 from healthd.polling import Polling
 from healthd.programs import GRACE_S, Snapshot
 from healthd.report import View
-from healthd.rollup import Reason, Verdict
 from healthd.supervisor import Supervisor
+from healthd.verdict import delivery, rollup, stream
+from healthd.verdict.rollup import Reason, Verdict
+from healthd.verdict.tile import Tile
 from healthd.watchdog import Watchdog
 
 LOOK_S = 1.0  # also how often heartbeats are read: each wake-up costs ten times what reading one does

@@ -21,10 +21,10 @@ from typing import Any
 
 from common import config, service
 from common.settings import Settings
-from healthd import access
+from healthd.http import access
 from healthd.keyboard import Keyboard, moved
 from healthd.page.terminal import Terminal, window
-from healthd.page.wording import lasting
+from healthd.wording import lasting
 
 EVERY_S = 1.0
 TIMEOUT_S = 3.0

@@ -30,7 +30,7 @@ from deploy.command.place import (
     PipelinePlace,
 )
 from deploy.command.section import with_keys
-from healthd.access import CODE_FILE, CODE_S
+from healthd.http.access import CODE_FILE, CODE_S
 
 TOKEN_FILE = "page-token"  # noqa: S105 - the name of a file
 EVERYWHERE, HERE = "0.0.0.0", "127.0.0.1"  # noqa: S104 - that is what is asked for

@@ -15,7 +15,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from healthd.connection import Reply, Request
+from healthd.http.connection import Reply, Request
 
 
 def _digest(text: str) -> str:

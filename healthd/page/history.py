@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from common.event_advice import todo
-from healthd import advice, link_names, samples
+from healthd import samples
 from healthd.page.plots import METRICS, OF_LINKS, PLOTS, LineOf
 from healthd.recorded import events, series
 from healthd.recorded.database import Database, Query
 from healthd.recorded.events import NEWEST, RecordedEvent
 from healthd.recorded.series import Line, Point
+from healthd.verdict import advice, link_names
 
 LEAST_SPAN_S, MOST_SPAN_S = 30, 35 * 86_400
 STEPS_S = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14_400, 28_800)

@@ -12,13 +12,13 @@ from typing import Any
 
 from common import VERSION, thresholds
 from common.thresholds import DEGRADED, OK
-from healthd import advice, report, rollup
-from healthd.page import delivery, links
-from healthd.page.latest import Latest
+from healthd import report
 from healthd.page.plots import OF_TILE
-from healthd.page.tile import IDLE, Tile
 from healthd.report import View
-from healthd.stream import StreamVerdict
+from healthd.verdict import advice, delivery, links, rollup
+from healthd.verdict.latest import Latest
+from healthd.verdict.stream import StreamVerdict
+from healthd.verdict.tile import IDLE, Tile
 
 _RANKS = {IDLE: -1, **thresholds.RANKS}
 

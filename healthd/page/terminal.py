@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from common.thresholds import DEGRADED, ERROR, OK
-from healthd.page.tile import IDLE
-from healthd.page.wording import DASH, lasting
+from healthd.verdict.tile import IDLE
+from healthd.wording import DASH, lasting
 
 SIGNS = {OK: "+", IDLE: "-", DEGRADED: "!", ERROR: "X", "": " "}
 

@@ -16,11 +16,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from common import config, service
-from healthd.page.wording import lasting
 from healthd.recorded import events
 from healthd.recorded.database import Database, Query, UnreadableError
 from healthd.recorded.events import Span
 from healthd.session_report.report import clock, report
+from healthd.wording import lasting
 
 EXIT_USAGE, EXIT_UNAVAILABLE = 64, 69  # of sysexits.h
 BUSY_MS = 2000  # a command may wait for a checkpoint; the page may not

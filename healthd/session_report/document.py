@@ -7,10 +7,10 @@ from html import escape
 from itertools import pairwise
 
 from common import VERSION
-from healthd.page.wording import lasting, size
 from healthd.recorded.events import RecordedEvent, Span
 from healthd.recorded.series import Line, Point
 from healthd.session_report.summary import FIGURES, Figure, Moment, Row, name_of
+from healthd.wording import lasting, size
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 150, 8, 20
 COLOURS = ("#14653b", "#2457c5", "#a34a00", "#7a2fa0", "#00707a", "#b3201c")

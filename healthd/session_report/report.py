@@ -8,13 +8,13 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 
-from healthd import link_names
 from healthd.recorded import events, series
 from healthd.recorded.database import Query
 from healthd.recorded.events import Span
 from healthd.recorded.series import Line
 from healthd.session_report import summary
 from healthd.session_report.document import document
+from healthd.verdict import link_names
 
 MOST_POINTS = 600  # of a line: as many as a screen is wide
 LEAST_STEP_MS = 1000

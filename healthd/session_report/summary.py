@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from healthd import link_names
 from healthd.recorded.events import RecordedEvent, Span
 from healthd.recorded.series import Line
+from healthd.verdict import link_names
 
 TOGETHER_MS = 30_000  # events this close to each other are one moment
 MOST_MOMENTS = 10

@@ -19,9 +19,9 @@ from common.changes import Changes
 from common.events import Event
 from common.sample import Batch, Sample
 from common.thresholds import Alerts
-from healthd import stream
-from healthd.page.latest import Latest
-from healthd.stream import StreamVerdict
+from healthd.verdict import stream
+from healthd.verdict.latest import Latest
+from healthd.verdict.stream import StreamVerdict
 from tests.demo.__main__ import STEP_S, Player
 from tests.demo.cue import Cue
 from tests.demo.packets import Packets

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from common.thresholds import RANKS
-from healthd.page.wording import DASH
+from healthd.wording import DASH
 from tests.demo.scene import Link, Scene
 from tests.fake_vm import FakeVm
 from tests.harness import Pipeline, wait_for

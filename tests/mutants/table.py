@@ -6,13 +6,13 @@ Who moves a module or its tests moves its row.
 from __future__ import annotations
 
 MODULES: dict[str, tuple[str, ...]] = {
-    "buffer/audit.py": ("tests/unit/buffer/test_audit.py", "tests/unit/buffer/test_recheck.py"),
+    "buffer/delivery/audit.py": ("tests/unit/buffer/test_audit.py", "tests/unit/buffer/test_recheck.py"),
     "buffer/storage/audit_windows.py": ("tests/unit/buffer/test_audit_windows.py", "tests/unit/buffer/test_audit.py"),
     "buffer/storage/pending.py": ("tests/unit/buffer/test_pending.py",),
     "buffer/storage/clocks.py": ("tests/integration/processes/test_buffer.py", "tests/unit/buffer/test_pending.py"),
-    "buffer/drain.py": ("tests/integration/processes/test_drain.py",),
+    "buffer/delivery/drain.py": ("tests/integration/processes/test_drain.py",),
     "common/outbox.py": ("tests/unit/common/test_outbox.py",),
-    "buffer/too_old.py": ("tests/unit/buffer/test_too_old.py",),
+    "buffer/delivery/too_old.py": ("tests/unit/buffer/test_too_old.py",),
     "shipper/audit.py": ("tests/unit/shipper/test_audit.py",),
     "shipper/duplicates.py": ("tests/unit/shipper/test_duplicates.py",),
     "shipper/lease.py": ("tests/unit/shipper/test_upload.py",),

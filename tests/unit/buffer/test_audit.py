@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from buffer.audit import MAX_RESENDS, MAX_TRIES, RESTS, AuditOperations
-from buffer.recheck import Recheck
-from buffer.server_starts import ServerStarts
+from buffer.delivery.audit import MAX_RESENDS, MAX_TRIES, RESTS, AuditOperations
+from buffer.delivery.recheck import Recheck
+from buffer.delivery.server_starts import ServerStarts
 from buffer.storage import audit_windows
 from buffer.storage.store import Store
 from common import clock
@@ -37,7 +37,7 @@ class Desk:
         self.store = Store(storage(path), DEVICE)
         self._process = SimpleNamespace(instruments=Instruments(), log=Log("audit"), event=self.events.append)
         self.monkeypatch = monkeypatch
-        monkeypatch.setattr("buffer.audit.time.monotonic", lambda: self.now_s)
+        monkeypatch.setattr("buffer.delivery.audit.time.monotonic", lambda: self.now_s)
         service, self.status = cast("Service", self._process), BufferStatus()
         self.recheck = Recheck(service, self.store, self.status)
         self.audit = AuditOperations(service, self.store, self.recheck, self.status)

@@ -7,9 +7,9 @@ from typing import cast
 
 import pytest
 
-from buffer import unsent_events
+from buffer.delivery import unsent_events
+from buffer.delivery.unsent_events import UnsentEvents
 from buffer.storage.store import Store
-from buffer.unsent_events import UnsentEvents
 from common import clock
 from common.events import Event
 from common.log import Log

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from buffer.audit import AuditOperations
-from buffer.recheck import AVERAGES_MS, EVERY_S, MOST_MS, MOST_SAMPLES, Recheck, RecheckSpan, spans
-from buffer.server_starts import ServerStarts
+from buffer.delivery.audit import AuditOperations
+from buffer.delivery.recheck import AVERAGES_MS, EVERY_S, MOST_MS, MOST_SAMPLES, Recheck, RecheckSpan, spans
+from buffer.delivery.server_starts import ServerStarts
 from buffer.storage.aggregates import FIVE_MINUTES_MS, Aggregate
 from buffer.storage.audit_windows import WINDOW_MS, start_of
 from buffer.storage.store import Store
@@ -34,7 +34,7 @@ class Bench:
 
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s = 1000.0
-        monkeypatch.setattr("buffer.recheck.time.monotonic", lambda: self.now_s)
+        monkeypatch.setattr("buffer.delivery.recheck.time.monotonic", lambda: self.now_s)
         self.events: list[Event] = []
         self.store, self.status = Store(storage(path), DEVICE), BufferStatus()
         self.instruments = Instruments()

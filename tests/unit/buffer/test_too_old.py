@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 
+from buffer.delivery.too_old import TooOld
 from buffer.settled_clock import SettledClock
 from buffer.storage.store import Store
-from buffer.too_old import TooOld
 from common import clock
 from common.events import Event
 from common.instruments import Instruments

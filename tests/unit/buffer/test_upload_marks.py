@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from buffer import upload_marks
+from buffer.delivery import upload_marks
+from buffer.delivery.upload_marks import UploadMarks
 from buffer.storage.pending import UploadMark
 from buffer.storage.store import Store
-from buffer.upload_marks import UploadMarks
 from common.sample import NORMAL
 from tests.unit.buffer.databases import NOW_MS, batch, query
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from buffer.delivery.withheld_cause import explain
 from buffer.storage.withheld import Withheld
-from buffer.withheld_cause import explain
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from common import status, wire
 from common.status import CollectorStatus
 from healthd.heartbeats import Beat
 from healthd.programs import Snapshot
-from healthd.rollup import Limits
 from healthd.supervisor import Program, Supervision
+from healthd.verdict.rollup import Limits
 
 NOW_S = 10_000.0
 WALL_MS = 1_795_000_000_000  # 2026-11-18T11:06:40Z

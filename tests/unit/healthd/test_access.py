@@ -12,9 +12,9 @@ from common.config import ConfigError
 from common.log import Log
 from common.settings import Health
 from common.token_file import TokenFile
-from healthd import access
-from healthd.access import COOKIE, GUESSES, Access
-from healthd.connection import Reply, Request
+from healthd.http import access
+from healthd.http.access import COOKIE, GUESSES, Access
+from healthd.http.connection import Reply, Request
 
 OPEN = frozenset({"/login", "/health/live"})
 

@@ -8,8 +8,8 @@ import random
 import zlib
 from typing import Any
 
-from healthd import compression
-from healthd.connection import Reply, Request
+from healthd.http import compression
+from healthd.http.connection import Reply, Request
 from healthd.page import files
 from tests.unit.healthd.test_picture import STREAM, latest, picture_of
 

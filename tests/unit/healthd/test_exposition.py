@@ -9,8 +9,8 @@ from common import catalog
 from common.instruments import DURATION_BOUNDS_S
 from healthd.exposition import exposition
 from healthd.heartbeats import Reading
-from healthd.rollup import assess
 from healthd.selfmetrics import readings
+from healthd.verdict.rollup import assess
 from tests.harness import require
 from tests.unit.healthd.build import LIMITS, NOW_S, beat, collector, known, shipper
 

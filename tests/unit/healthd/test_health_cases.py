@@ -8,7 +8,7 @@ import pytest
 
 from docs.health_page import CASES
 from healthd.programs import Snapshot
-from healthd.rollup import assess
+from healthd.verdict.rollup import assess
 from tests.unit.healthd.build import LIMITS, NOW_S, WALL_MS, beat, known, program, shipper, supervision
 from tests.unit.healthd.test_report import report, view
 

@@ -14,16 +14,16 @@ import pytest
 
 from common.log import Log
 from common.token_file import TokenFile
-from healthd import connection as http_connection
-from healthd.access import Access
-from healthd.connection import JSON, Reply, Request
-from healthd.endpoints import Endpoints
-from healthd.http import HttpServer
+from healthd.http import connection as http_connection
+from healthd.http.access import Access
+from healthd.http.connection import JSON, Reply, Request
+from healthd.http.endpoints import Endpoints
+from healthd.http.places import MAX_CONNECTIONS
+from healthd.http.server import HttpServer
 from healthd.page.history import History
-from healthd.places import MAX_CONNECTIONS
 from healthd.programs import Snapshot
 from healthd.report import View
-from healthd.rollup import assess
+from healthd.verdict.rollup import assess
 from tests.harness import wait_for
 from tests.unit.healthd.build import LIMITS, NOW_S, beat, known
 from tests.unit.healthd.test_report import view

@@ -10,13 +10,12 @@ import pytest
 
 from common.sample import Batch, Sample
 from common.thresholds import Alerts
-from healthd import stream
-from healthd.page import delivery
-from healthd.page.latest import FIRST_SPACING_S, STALE_INTERVALS, Latest
 from healthd.page.picture import picture
-from healthd.page.wording import DASH, ago, bits, lasting, number, of, percent, size
 from healthd.report import HUNG_S, View
-from healthd.rollup import Verdict, assess
+from healthd.verdict import delivery, stream
+from healthd.verdict.latest import FIRST_SPACING_S, STALE_INTERVALS, Latest
+from healthd.verdict.rollup import Verdict, assess
+from healthd.wording import DASH, ago, bits, lasting, number, of, percent, size
 from tests.unit.healthd.build import LIMITS, NOW_S, WALL_MS, known, shipper
 
 LINK = {"interface": "wwan0", "ip": "10.0.0.2"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from healthd.places import MAX_CONNECTIONS, MAX_OF_ADDRESS, OWN, Places, is_here
+from healthd.http.places import MAX_CONNECTIONS, MAX_OF_ADDRESS, OWN, Places, is_here
 
 
 class Door:

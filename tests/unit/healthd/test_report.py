@@ -10,10 +10,10 @@ import pytest
 
 from common import VERSION
 from docs import health_page
-from healthd import advice
 from healthd.programs import Snapshot
 from healthd.report import HUNG_S, View, health
-from healthd.rollup import assess
+from healthd.verdict import advice
+from healthd.verdict.rollup import assess
 from tests.unit.healthd.build import LIMITS, NOW_S, WALL_MS, beat, collector, known, program, shipper, supervision
 
 LOCAL = "2026-11-18T11:06:40.000Z"

@@ -9,8 +9,8 @@ import pytest
 from common import config
 from common.service import EXIT_OFF
 from healthd.programs import Condition, Snapshot
-from healthd.rollup import Reason, Verdict, assess, limits
 from healthd.supervisor import Supervision
+from healthd.verdict.rollup import Reason, Verdict, assess, limits
 from tests.unit.healthd.build import LIMITS, NOW_S, UPTIME_S, beat, collector, known, program, shipper, supervision
 
 ERROR_DETAILS = {"error": "no such sensor", "error_type": "Error", "timestamp_ms": 1}

@@ -10,8 +10,8 @@ from common.instruments import Instruments
 from common.sample import Sample, is_deliverable
 from healthd import procfs
 from healthd.programs import Snapshot
-from healthd.rollup import assess
 from healthd.selfmetrics import readings, samples
+from healthd.verdict.rollup import assess
 from tests.unit.healthd.build import LIMITS, NOW_S, beat, collector, known, program, shipper, supervision
 
 

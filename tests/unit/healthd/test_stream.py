@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from common.sample import Batch, Sample
 from common.stream_states import ENDED, ENDING, LIVE, STARTING
 from common.thresholds import RANKS, Alerts
-from healthd import advice, stream
-from healthd.page.latest import Latest
-from healthd.stream import STARTING_S, StreamVerdict
+from healthd.verdict import advice, stream
+from healthd.verdict.latest import Latest
+from healthd.verdict.stream import STARTING_S, StreamVerdict
 from tests.unit.healthd.build import NOW_S, WALL_MS
 from tests.unit.healthd.test_picture import STREAM
 

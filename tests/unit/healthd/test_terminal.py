@@ -22,7 +22,7 @@ import pytest
 from healthd.keyboard import moved, named
 from healthd.page.picture import picture
 from healthd.page.terminal import SIGNS, Terminal, window
-from healthd.rollup import assess
+from healthd.verdict.rollup import assess
 from tests.harness import ROOT, wait_for
 from tests.unit.healthd.build import LIMITS, NOW_S, WALL_MS, known
 from tests.unit.healthd.test_picture import STREAM, latest, view

@@ -18,11 +18,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from buffer.audit import AuditOperations
-from buffer.recheck import Recheck
-from buffer.server_starts import ServerStarts
+from buffer.delivery.audit import AuditOperations
+from buffer.delivery.recheck import Recheck
+from buffer.delivery.server_starts import ServerStarts
+from buffer.delivery.too_old import TooOld
 from buffer.storage.store import Store
-from buffer.too_old import TooOld
 from common import clock
 from common.remote import Remote
 from common.sample import NORMAL, Batch, Sample

@@ -16,8 +16,8 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 
 from common.log import Log
-from healthd.connection import JSON, ClientConnection, Reply, Request
-from healthd.places import Places
+from healthd.http.connection import JSON, ClientConnection, Reply, Request
+from healthd.http.places import Places
 
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 

@@ -14,16 +14,16 @@ from typing import Any
 
 import zmq
 
-from buffer.audit import AuditOperations
-from buffer.recheck import Recheck
-from buffer.server_starts import ServerStarts
+from buffer.delivery.audit import AuditOperations
+from buffer.delivery.recheck import Recheck
+from buffer.delivery.server_starts import ServerStarts
+from buffer.delivery.too_old import TooOld
+from buffer.delivery.unsent_events import UnsentEvents
+from buffer.delivery.upload_marks import UploadMarks
 from buffer.storage import errors
 from buffer.storage.pending import PendingSample, UploadMark
 from buffer.storage.series import canonical_tags, series_key
 from buffer.storage.store import Store
-from buffer.too_old import TooOld
-from buffer.unsent_events import UnsentEvents
-from buffer.upload_marks import UploadMarks
 from common import clock, wire
 from common.sample import PRIORITIES
 from common.service import Service

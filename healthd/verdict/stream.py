@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 from common import stream_states, thresholds
 from common.stream_states import CRASHED, CUT_OFF, ENDED, ENDING, LIVE, STARTING, STOPPED
 from common.thresholds import DEGRADED, ERROR, OK, Alerts
-from healthd import advice
-from healthd.page import links
-from healthd.page.latest import Latest, Value
-from healthd.page.tile import IDLE, Tile
-from healthd.page.tiles import Tiles
-from healthd.page.wording import lasting
+from healthd.verdict import advice, links
+from healthd.verdict.latest import Latest, Value
+from healthd.verdict.tile import IDLE, Tile
+from healthd.verdict.tiles import Tiles
+from healthd.wording import lasting
 
 STARTING_S = 15.0  # until the receiver should have answered
 _SIGNS_OF_LIFE = ("srt.uptime_seconds", "encoder.bitrate_bits_per_second")

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from common.settings import Settings
 from common.thresholds import DEGRADED, ERROR, OK, RANKS
 from healthd.heartbeats import COLLECTED, Beat
-from healthd.page.tile import Tile
 from healthd.programs import OFF, Condition, Snapshot, conditions, is_collector
+from healthd.verdict.tile import Tile
 
 DISABLED, STARTING = "disabled", "starting"  # of a part, never of the whole
 

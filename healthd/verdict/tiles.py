@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from common import thresholds
 from common.thresholds import BY_ALERT, Alerts, Threshold
-from healthd.page.latest import Latest
-from healthd.page.tile import Tile
-from healthd.page.wording import DASH, bits, lasting, number, of, percent
+from healthd.verdict.latest import Latest
+from healthd.verdict.tile import Tile
+from healthd.wording import DASH, bits, lasting, number, of, percent
 
 
 class Tiles:

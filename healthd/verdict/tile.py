@@ -11,7 +11,7 @@ class Tile(NamedTuple):
     """One number on the page.
 
     Attributes:
-        id: stable, for whoever draws; of one that can be amber or red, its rule in `healthd.advice`.
+        id: stable, for whoever draws; of one that can be amber or red, its rule in `healthd.verdict.advice`.
         label: its name.
         text: its value.
         level: ok, degraded, error, or "" where nothing is judged.

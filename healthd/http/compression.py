@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 
-from healthd.connection import Reply, Request
+from healthd.http.connection import Reply, Request
 
 LEAST_BYTES = 512  # less is one packet in any case
 GZIP_BITS = 16  # of zlib's wbits: with gzip's head and check

@@ -13,11 +13,11 @@ from common.config import ConfigError
 from common.service import Service
 from common.settings import Health
 from common.token_file import TokenFile
-from healthd import access
-from healthd.access import CODE_FILE, LOGIN, Access
-from healthd.connection import Reply, Request
-from healthd.endpoints import Endpoints
-from healthd.http import HttpServer
+from healthd.http import access
+from healthd.http.access import CODE_FILE, LOGIN, Access
+from healthd.http.connection import Reply, Request
+from healthd.http.endpoints import Endpoints
+from healthd.http.server import HttpServer
 from healthd.page.history import History
 from healthd.report import View
 

@@ -16,8 +16,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
-from healthd.ambiguity import is_ambiguous
-from healthd.places import Places
+from healthd.http.ambiguity import is_ambiguous
+from healthd.http.places import Places
 
 MAX_HEAD_BYTES = 8192
 MAX_FORM_BYTES = 4096

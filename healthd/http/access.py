@@ -24,7 +24,7 @@ from common.config import ConfigError
 from common.log import Log
 from common.settings import Health
 from common.token_file import TokenFile, reason
-from healthd.connection import JSON, Reply, Request
+from healthd.http.connection import JSON, Reply, Request
 
 LOGIN = "/login"
 COOKIE = "belabox_metrics"

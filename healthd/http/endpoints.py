@@ -9,17 +9,18 @@ from typing import Any
 
 from common import clock
 from common.thresholds import ERROR, OK
-from healthd import compression, report, selfmetrics
-from healthd.access import Access
-from healthd.connection import JSON, Reply, Request
+from healthd import report, selfmetrics
+from healthd.http import compression
+from healthd.http.access import Access
+from healthd.http.connection import JSON, Reply, Request
 from healthd.page import files
 from healthd.page.history import LEAST_SPAN_S, MOST_REPORTED_S, MOST_SPAN_S, History
-from healthd.page.latest import Latest
 from healthd.page.live import Live
 from healthd.page.picture import picture
 from healthd.recorded.database import UnreadableError
 from healthd.recorded.events import NEWEST
 from healthd.report import View
+from healthd.verdict.latest import Latest
 
 METRICS, SAMPLES = "/metrics", "/metrics/samples"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from common.thresholds import DEGRADED, ERROR, OK
-from healthd import link_names
-from healthd.page.latest import Latest, Value
-from healthd.page.wording import bits, number, percent
+from healthd.verdict import link_names
+from healthd.verdict.latest import Latest, Value
+from healthd.wording import bits, number, percent
 
 FAR = 2.0  # times the next one
 LEAST_BARS = 1_000_000.0  # bits per second that fill a link's bar when no link carries more

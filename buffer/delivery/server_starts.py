@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from buffer.recheck import Recheck
+from buffer.delivery.recheck import Recheck
 from buffer.storage.checkpoints import Extent
 from buffer.storage.store import Store
 from common.service import Service

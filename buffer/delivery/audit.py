@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from buffer import withheld_cause
-from buffer.recheck import Recheck
+from buffer.delivery import withheld_cause
+from buffer.delivery.recheck import Recheck
 from buffer.storage import audit_windows
 from buffer.storage.audit_windows import WINDOW_MS
 from buffer.storage.store import Store

@@ -7,10 +7,10 @@ from typing import Any
 
 from common import thresholds
 from common.thresholds import DEGRADED, ERROR, OK
-from healthd.page.latest import Latest
-from healthd.page.tile import Tile
-from healthd.page.wording import DASH, ago, lasting, number, of, percent, size
 from healthd.programs import Snapshot
+from healthd.verdict.latest import Latest
+from healthd.verdict.tile import Tile
+from healthd.wording import DASH, ago, lasting, number, of, percent, size
 
 PERIODS = (("daily", "Data today"), ("monthly", "Data this month"))
 
