@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from collectors.derived import scores, stream_state
-from collectors.derived.heard import LEAST_S, STALE_SPACINGS
+from collectors.derived.recent_values import LEAST_S, STALE_SPACINGS
 from collectors.derived.session_numbers import HELD_S
 from common import stream_states, thresholds
 from common.thresholds import CLEARS_AT, THRESHOLDS, Alerts, Threshold
@@ -110,7 +110,7 @@ within five. The same holds when an alert ends.
 """
 
 _REST = f"""
-## Why the bitrate was cut (`collectors/srt/cuts.py`, `collectors/derived/bitrate_rules.py`)
+## Why the bitrate was cut (`collectors/srt/cuts.py`)
 
 A set bitrate that falls by a fifth or more at once is an event `bitrate_cut`. It names the rule of belacoder's
 controller that lowered it, with its numbers: the configured limit; a round trip of a third of the latency (to the
@@ -118,8 +118,8 @@ minimum) or of a fifth (10 % at a time); packets sent and not acknowledged; a ro
 
 Where the packets are seen, the controller is followed on them every 20 ms, as belacoder does. The event is stamped
 when the rule fired and comes within two seconds, with what had happened on the links: one that is gone or does not
-answer, that queues, loses packets or has another public address, or no answer from the receiver. Elsewhere the rule is
-worked out from one reading every 5 s: where none fits, the event says so.
+answer, that queues, loses packets or has another public address, or no answer from the receiver. Elsewhere the event
+says that the rule is not known, or that the configured limit was lowered.
 
 ## Sessions (`collectors/derived/session.py`)
 

@@ -45,7 +45,7 @@ class Silence:
 
 
 @dataclass
-class Given:
+class GaveUp:
     """A program that supervisord has given up: when it is started again, and how long after that."""
 
     next_s: float
@@ -75,7 +75,7 @@ class Watchdog:
         self._noted = noted
         self._looked_s: float | None = None
         self._silences: dict[str, Silence] = {}
-        self._fatal: dict[str, Given] = {}
+        self._fatal: dict[str, GaveUp] = {}
         self._pids: dict[str, int] = {}
         self._down: set[str] = set()
         self._crashes: deque[tuple[float, str]] = deque(maxlen=MAX_CRASHES)
@@ -177,7 +177,7 @@ class Watchdog:
             return
         given = self._fatal.get(name)
         if given is None:
-            self._fatal[name] = Given(now_s + RETRY_S)
+            self._fatal[name] = GaveUp(now_s + RETRY_S)
             self._down.add(name)
             text = f"{name} cannot be started, supervisord has given up; tried again in {RETRY_S:g} s. Its log says why"
             self._report(Event("process_fatal", text, name))

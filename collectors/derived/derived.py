@@ -19,8 +19,7 @@ from dataclasses import dataclass
 
 from collectors.derived import scores
 from collectors.derived.alerts import AlertStates
-from collectors.derived.bitrate_rules import Cut, reason
-from collectors.derived.heard import Heard
+from collectors.derived.recent_values import RecentValues
 from collectors.derived.scores import Inputs
 from collectors.host import Host
 from common import clock, stream_states
@@ -32,7 +31,7 @@ from common.thresholds import METRICS, THRESHOLDS, Alerts
 
 STATE = "stream.state"
 INPUTS = (
-    *("srt.connected", "srt.packet_loss_percent", "srt.rtt_ms", "srt.latency_ms", "srt.send_buffer_bytes"),
+    *("srt.connected", "srt.packet_loss_percent", "srt.rtt_ms", "srt.latency_ms"),
     *("srt.bitrate_bits_per_second", "srt.retransmit_percent", "srtla.link_up"),
     *("encoder.bitrate_bits_per_second", "encoder.bitrate_target_bits_per_second", "encoder.frame_drop_percent"),
     *("encoder.latency_ms", "encoder.frame_rate", "encoder.frame_rate_target", "srt.bitrate_cuts_total"),
@@ -56,12 +55,11 @@ class State:
     """What was heard, and what came of it."""
 
     def __init__(self) -> None:
-        self.heard = Heard(INPUTS)
+        self.heard = RecentValues(INPUTS)
         self.live_ms: int | None = None
         self.alerts = AlertStates()
         self.unjudged: deque[tuple[float, list[Sample]]] = deque(maxlen=MAX_UNJUDGED)
         self.bitrate: float | None = None
-        self.cut: tuple[float, float] | None = None  # from, to: judged when the other numbers have come
         self.good = self.looked = 0
         self.counted_s = 0.0
         self.is_counted = False  # since the last collect
@@ -122,8 +120,8 @@ def _follow(is_live: bool, timestamp_ms: int, state: State) -> None:
         state.live_ms = timestamp_ms
     elif not is_live:
         state.live_ms = None
-        state.heard = Heard(INPUTS)
-        state.bitrate = state.cut = None
+        state.heard = RecentValues(INPUTS)
+        state.bitrate = None
         state.good = state.looked = 0
         state.is_counted = False
 
@@ -135,7 +133,7 @@ def _judge(config: Config, state: State) -> Iterator[Event]:
     yield from state.alerts.forget(clock.wall_ms() / 1000, config.alerts, live=state.live_ms is not None)
 
 
-def _scores(heard: Heard, now_s: float) -> Iterator[tuple[str, float | None]]:
+def _scores(heard: RecentValues, now_s: float) -> Iterator[tuple[str, float | None]]:
     def now(name: str) -> float | None:
         return heard.value(name, now_s)
 
@@ -148,7 +146,7 @@ def _scores(heard: Heard, now_s: float) -> Iterator[tuple[str, float | None]]:
     yield "stream.latency_estimate_ms", scores.latency(now("encoder.latency_ms"), latency, rtt)
 
 
-def _inputs(heard: Heard, now_s: float) -> Inputs:
+def _inputs(heard: RecentValues, now_s: float) -> Inputs:
     def now(name: str) -> float | None:
         return heard.value(name, now_s)
 
@@ -165,7 +163,7 @@ def _inputs(heard: Heard, now_s: float) -> Inputs:
     )
 
 
-def _picture(heard: Heard, now_s: float) -> float | None:
+def _picture(heard: RecentValues, now_s: float) -> float | None:
     """Return 0 while no HDMI input has a source, or the one that has cannot make sense of it; None if unknown."""
     inputs = [value for _, value in heard.each("hdmi.connected", now_s)]
     if inputs and not any(inputs):
@@ -186,20 +184,13 @@ def _count_good(config: Config, state: State, now_s: float) -> None:
 
 
 def _cut(state: State, cut_percent: float, now_s: float) -> Iterator[Event]:
-    heard, before, last = state.heard, state.bitrate, state.cut
-    now = state.bitrate = heard.value("encoder.bitrate_bits_per_second", now_s)
-    state.cut = None
-    if heard.value("srt.bitrate_cuts_total", now_s) is not None:
-        return  # who reads the packets knows better why, and when
-    if before is not None and now is not None and now <= before * (1 - cut_percent / 100):
-        state.cut = before, now
-    if last is None:
+    """Yield a fall of the bitrate; where the packets are read, `collectors/srt/cuts.py` knows why, and when."""
+    before, now = state.bitrate, state.heard.value("encoder.bitrate_bits_per_second", now_s)
+    state.bitrate = now
+    if state.heard.value("srt.bitrate_cuts_total", now_s) is not None or before is None or now is None:
         return
-    cut = Cut(
-        *last,
-        heard.value("encoder.bitrate_target_bits_per_second", now_s),
-        heard.value("srt.latency_ms", now_s),
-        heard.readings("srt.rtt_ms", now_s),
-        heard.readings("srt.send_buffer_bytes", now_s),
-    )
-    yield Event("bitrate_cut", f"from {cut.before / 1e6:.1f} to {cut.now / 1e6:.1f} Mbit/s; {reason(cut)}")
+    if now <= before * (1 - cut_percent / 100):
+        limit = state.heard.value("encoder.bitrate_target_bits_per_second", now_s)
+        is_set = limit is not None and limit < before
+        why = "the configured limit was lowered" if is_set else "the rule is not known: the packets are not read here"
+        yield Event("bitrate_cut", f"from {before / 1e6:.1f} to {now / 1e6:.1f} Mbit/s; {why}")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from collectors import belabox
-from collectors.derived.heard import Heard
+from collectors.derived.recent_values import RecentValues
 from collectors.derived.session_numbers import COMPLETED, StreamSession
 from collectors.derived.stream_state import Observation, StreamState
 from collectors.host import Host
@@ -65,7 +65,7 @@ class State:
 
     def __init__(self) -> None:
         self.stream = StreamState()
-        self.heard = Heard(LIFE_SIGNS)
+        self.heard = RecentValues(LIFE_SIGNS)
         self.is_tapped = False
         self.session: StreamSession | None = None
         self.ended: tuple[StreamSession, float] | None = None
@@ -148,7 +148,7 @@ def _follow_live(state: State, now_ms: int) -> None:
     """Note from when to when the stream is live; a new start has heard nothing yet."""
     session = state.session
     if state.stream.state == stream_states.STARTING:
-        state.heard = Heard(LIFE_SIGNS)
+        state.heard = RecentValues(LIFE_SIGNS)
     if session is None:
         return
     if state.stream.state == stream_states.LIVE:

@@ -16,7 +16,7 @@ from collectors.srt import sender
 from collectors.srt.bond import Bond
 from collectors.srt.connection_samples import Totals
 from collectors.srt.cuts import Cuts
-from collectors.srt.kept import Kept
+from collectors.srt.handshake_file import HandshakeFile
 from collectors.srt.ring import Packet
 from collectors.srt.sender import SrtlaSender
 from collectors.srt.tap import Starts, Tap
@@ -66,7 +66,7 @@ class State:
         self._begins: list[Packet] = []
         self._seen_s: float | None = None
         self._looked_s = self._drained_s = self._drained_wall_s = 0.0
-        self._handshake: Kept | None = None
+        self._handshake: HandshakeFile | None = None
 
     @property
     def descriptors(self) -> tuple[object, ...]:
@@ -143,7 +143,7 @@ class State:
         self._drained_s, self._drained_wall_s = host.now_s, wall_s
         self.tap.drain(wall_s)
         if self._handshake is None:
-            self._handshake = Kept(self.run_dir)
+            self._handshake = HandshakeFile(self.run_dir)
         self._handshake.follow(self.tap.connection)
 
     def _follow_encoder(self, host: Host, encoder: RunningProcess | None) -> None:

@@ -20,7 +20,7 @@ STALE_SPACINGS = 3
 
 
 @dataclass
-class HeardSeries:
+class RecentSeries:
     """One series: its labels, its readings of the last minute (monotonic seconds, value), and their spacing."""
 
     tags: Tags
@@ -28,7 +28,7 @@ class HeardSeries:
     spacing_s: float = 20.0  # until the second one comes
 
 
-class Heard:
+class RecentValues:
     """The latest of some metrics.
 
     Args:
@@ -37,7 +37,7 @@ class Heard:
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = frozenset(names)
-        self._series: dict[tuple[str, frozenset[tuple[str, str]]], HeardSeries] = {}
+        self._series: dict[tuple[str, frozenset[tuple[str, str]]], RecentSeries] = {}
 
     def take(self, samples: Iterable[Sample], timestamp_ms: int, now_s: float) -> None:
         """Take samples of one moment."""
@@ -46,7 +46,7 @@ class Heard:
         for sample in samples:
             if sample.name in self._names and not isinstance(sample.value, str):
                 key = (sample.name, frozenset(sample.tags.items()))
-                series = self._series.setdefault(key, HeardSeries(sample.tags))
+                series = self._series.setdefault(key, RecentSeries(sample.tags))
                 if series.readings:
                     series.spacing_s = now_s - series.readings[-1][0]
                 series.readings.append((now_s, sample.value))
@@ -76,6 +76,6 @@ class Heard:
         self._series = {key: series for key, series in self._series.items() if _is_fresh(series, now_s)}
 
 
-def _is_fresh(series: HeardSeries, now_s: float) -> bool:
+def _is_fresh(series: RecentSeries, now_s: float) -> bool:
     limit_s = max(LEAST_S, STALE_SPACINGS * series.spacing_s)
     return bool(series.readings) and now_s - series.readings[-1][0] <= limit_s

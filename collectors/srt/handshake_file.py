@@ -19,7 +19,7 @@ from common.untrusted import UntrustedError, integer, json_object
 FILE = "srt-handshake.json"
 
 
-class Kept:
+class HandshakeFile:
     """The file.
 
     Args:
