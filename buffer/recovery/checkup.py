@@ -8,6 +8,7 @@ always runs. Fails only for reasons outside of the file: no space, no permission
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,10 +23,11 @@ from common.service import Service
 
 
 class FileVerdict(NamedTuple):
-    """What is wrong with a file, and whether it is ours at all."""
+    """What is wrong with a file, whether it is ours at all, and the clocks of this boot where it tells them."""
 
     reason: str
     foreign: bool = False
+    offsets_ms: Sequence[int] = ()
 
 
 def open_store(service: Service) -> Store:
@@ -44,7 +46,8 @@ def open_store(service: Service) -> Store:
     found = _examine(service)
     if isinstance(found, FileVerdict):
         replace(service, aside, found, Note())
-        found = _new_store(service)
+        offsets_ms, found = found.offsets_ms, _new_store(service)
+        found.carry_over(offsets_ms)
     for path in aside.take_back(database.is_readable):
         service.log.warning("a file that was moved aside can be read by this version", file=path.name)
     return found
@@ -90,7 +93,7 @@ def _examine(service: Service) -> Store | FileVerdict:
     if problem is None:
         return store
     store.abandon()
-    return FileVerdict(problem)
+    return FileVerdict(problem, offsets_ms=store.clocks.offsets_ms)
 
 
 def _new_store(service: Service) -> Store:

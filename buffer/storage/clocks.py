@@ -9,7 +9,7 @@ were uploaded before keep the timestamps they were sent with.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +93,18 @@ class Clocks:
         self._to_rebase = set(self.stale)
         before = max(self.stale, default=0)
         jumped = bool(before) and abs(self._offset_ms - self.stale[before]) > JUMP_MS
-        self._doubted_until_s = time.monotonic() + JUMP_WAIT_S if jumped else 0.0
+        self._doubted_until_s = 0.0
+        if jumped:
+            self._doubt()
+
+    def carry_over(self, offsets_ms: Iterable[int]) -> None:
+        """Write the clocks of the file that this one replaces, unless it knows one of this boot: a step shows by them.
+
+        Read by the next `Clocks` of this file.
+        """
+        if not self._id:
+            rows = [(self._boot_id, offset_ms) for offset_ms in offsets_ms]
+            self._connection.executemany("INSERT INTO clocks (boot_id, offset_ms) VALUES (?, ?)", rows)
 
     def check(self) -> int:
         """Compare the clocks; return by how many milliseconds the wall clock was stepped, 0 if it was not.
@@ -117,7 +128,7 @@ class Clocks:
         self._to_rebase = set(self.stale)
         self._move_events()
         if not first and abs(step_ms) > JUMP_MS:
-            self._doubted_until_s = time.monotonic() + JUMP_WAIT_S
+            self._doubt()
         return 0 if first else step_ms
 
     def place(self, batch: Batch) -> Placed:
@@ -134,6 +145,8 @@ class Clocks:
         known_ms = min((apart_ms for apart_ms in by_ms if abs(apart_ms) <= STEP_MS), key=abs, default=None)
         if known_ms is not None:  # moved by the step, as `rebase` moved it if it is stored already: to the millisecond
             return Placed(true_ms + known_ms, self._id, "rebased")
+        if abs(error_ms) > JUMP_MS:  # it was published by a clock that this file never saw
+            self._doubt()
         wild = not -PAST_MS <= error_ms <= FUTURE_MS
         return Placed(true_ms, self._id, "clamped" if wild else "rebased")
 
@@ -170,12 +183,19 @@ class Clocks:
         self.check()
         alike_ms = min(others_ms, key=lambda one: abs(one - self._offset_ms), default=self._offset_ms)
         step_ms = (alike_ms if abs(alike_ms - self._offset_ms) <= APART_MS else self._offset_ms) - offset_ms
+        if abs(step_ms) > JUMP_MS:
+            self._doubt()
         return step_ms if abs(step_ms) > STEP_MS else 0
 
     def steps_ms(self) -> set[int]:
         """Return by how much samples of this boot may have been moved by its last few steps."""
         offsets = [self._offset_ms, *list(self.stale.values())[-LAST_STEPS:]]
         return {one - other for one in offsets for other in offsets if one != other}
+
+    @property
+    def offsets_ms(self) -> list[int]:
+        """Return the offsets of all clocks of this boot, the current one last."""
+        return [*self.stale.values(), *([self._offset_ms] if self._id else [])]
 
     @property
     def current(self) -> int:
@@ -228,6 +248,9 @@ class Clocks:
         with self._connection:
             self._connection.execute(query, (fate.QUARANTINED.code, EARLIEST_MS, self._boot_id))
         return int(self._connection.changes())
+
+    def _doubt(self) -> None:
+        self._doubted_until_s = time.monotonic() + JUMP_WAIT_S
 
     def _move_events(self) -> None:
         """Rebase the unsent events of this boot; those of other boots keep their times."""

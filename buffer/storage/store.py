@@ -89,11 +89,12 @@ class Store:
         self.open()
 
     def open(self) -> None:
-        """Open the file, or the one that has taken its place.
+        """Open the file, or the one that has taken its place and goes on with the clocks of that before.
 
         Raises:
             errors.Error, migrations.UnknownSchemaError: as above.
         """
+        offsets_ms = self.clocks.offsets_ms if self.generation else []
         self._connection, self.migrated_from = database.connect(self._settings, self.device_id, self._on_progress)
         self.generation += 1
         self.damage: apsw.Error | None = None
@@ -101,6 +102,7 @@ class Store:
         self._identity = database.identity(self.path)
         try:
             self._make_parts()
+            self.carry_over(offsets_ms)
         except apsw.Error:
             self.abandon()
             raise
@@ -143,6 +145,12 @@ class Store:
     def transaction(self) -> AbstractContextManager[Any]:
         """Return a context whose statements are one transaction."""
         return self._connection
+
+    def carry_over(self, offsets_ms: Iterable[int]) -> None:
+        """Go on with the clocks of the file that this one replaces; see `Clocks.carry_over`."""
+        with self._connection:
+            self.clocks.carry_over(offsets_ms)
+        self._writer.forget()
 
     def notice(self, error: apsw.Error) -> None:
         """Remember an error that shows damage; every caller that catches an error has to pass it on."""
