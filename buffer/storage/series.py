@@ -12,6 +12,7 @@ import apsw
 from buffer.storage.found import Identity
 from common import catalog
 
+ROWS = "SELECT id, metric_name, device_id, tags, value_type, series_key FROM series"
 MAX_KNOWN = 20_000  # series kept in memory, about 15 MB; a device has 300, a confused producer any number
 
 
@@ -87,13 +88,12 @@ class SeriesIndex:
         Raises:
             apsw.CorruptError: it is not there, or its key does not prove it: its samples would go out as another's.
         """
-        query = "SELECT metric_name, device_id, tags, value_type, series_key FROM series WHERE id = ?"
         try:
-            row: Any = self._connection.execute(query, (series_id,)).fetchall()[0]
-            name, device_id, tags, value_type, key = row
-            if key == series_key(name, device_id, tags, is_text=bool(value_type)):
+            row: Any = self._connection.execute(f"{ROWS} WHERE id = ?", (series_id,)).fetchall()[0]
+            if is_proven(row):
+                _, name, device_id, tags, *_ = row
                 return Series(series_id, name, device_id, json.loads(tags), catalog.find(name).priority)
-        except (IndexError, TypeError, ValueError):
+        except (IndexError, ValueError):
             pass  # not there, or not even text
         raise apsw.CorruptError(f"series {series_id} is damaged")
 
@@ -113,6 +113,15 @@ class SeriesIndex:
 def canonical_tags(tags: Mapping[str, str]) -> str:
     """Return tags as minified JSON with sorted keys: equal tags give equal text, and no other tags do."""
     return json.dumps(dict(tags), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def is_proven(row: tuple[Any, ...]) -> bool:
+    """Return whether the key of a row of `ROWS` is the hash of its other columns."""
+    _, *texts, value_type, key = row
+    if value_type not in {0, 1} or not all(isinstance(text, str) for text in texts):
+        return False
+    name, device_id, tags = texts
+    return bool(key == series_key(name, device_id, tags, is_text=value_type == 1))
 
 
 def series_key(name: str, device_id: str, canonical: str, *, is_text: bool) -> bytes:

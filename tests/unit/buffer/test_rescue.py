@@ -108,19 +108,33 @@ def test_a_kill_is_no_damage(home: Path) -> None:
         assert [] == aside(home)
 
 
-def test_a_series_that_is_not_what_it_says_is_not_sent_as_another(home: Path) -> None:
-    """SQLite does not notice a changed letter; the series' key does: the file is replaced, its samples are lost."""
+@pytest.mark.parametrize(("name", "is_running"), [("number", False), ("note", False), ("number", True)])
+def test_a_series_that_is_not_what_it_says_is_not_taken_for_another(home: Path, name: str, is_running: bool) -> None:
+    """SQLite does not notice a changed letter; the series' key does: the file is replaced, its samples are lost.
+
+    Found at the start, texts too that no upload reads, else by the lease.
+    """
     path = sound(home)
-    content = path.read_bytes()
-    path.write_bytes(content.replace(b"number" + DEVICE.encode(), b"oumber" + DEVICE.encode(), 1))
+    if not is_running:
+        rename(path, name)
     with buffer(home) as treated:
-        assert "storage" == treated.ask(op="lease", priority=2, max_samples=500, before_ms=None)["error"]
+        if is_running:
+            rename(path, name)
+            treated.buffer.store._connection.execute("PRAGMA shrink_memory").fetchall()
+            assert "storage" == treated.ask(op="lease", priority=2, max_samples=500, before_ms=None)["error"]
         works(treated)
-        assert [("note",), ("number",), ("patient.number",)] == query(
+        assert [("note",), ("number",), ("patient.number",)][name == "note" :] == query(
             path, "SELECT DISTINCT metric_name FROM metrics WHERE metric_name != 'events_total' ORDER BY 1"
         )
         assert 300 == treated.stored - 100
         assert 30 == treated.process.instruments.counter("storage.unsalvaged_samples_total")
+
+
+def rename(path: Path, name: str) -> None:
+    """Change the first letter of a series' name in its file, and no more."""
+    with path.open("r+b") as file:
+        file.seek(file.read().index(name.encode() + DEVICE.encode()))
+        file.write(b"z")
 
 
 @pytest.mark.parametrize("bit", range(6))
