@@ -117,7 +117,7 @@ class Ingest:
     def close(self) -> None:
         """Commit the waiting batches and close the sockets."""
         if self.paused is None:
-            self.receive()  # one turn; who goes on sending keeps what is not acked
+            self.receive()  # one turn; a producer that goes on sending keeps what is not acked
         self.commit()
         self._socket.close(linger=100)
         self._feed.close(linger=0)

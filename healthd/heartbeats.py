@@ -132,7 +132,7 @@ def _beat(heartbeat: wire.Heartbeat, old: Beat | None, now_s: float) -> Beat:
 
 
 def _age_s(heartbeat: wire.Heartbeat) -> float:
-    """Return how long a process runs: by the kernel, or else by its own wall clock."""
+    """Return how long a process has been running: by the kernel, or else by its own wall clock."""
     used = procfs.usage(heartbeat.pid)
     return used.age_s if used else max(0, heartbeat.timestamp_ms - heartbeat.started_ms) / 1000
 

@@ -102,7 +102,9 @@ class Supervisor:
         """Have a program write its stack to its log, then kill it, to be restarted; tell whether supervisord did."""
         asked = self._tell("signalProcess", program.full_name, str(int(STACK_SIGNAL)))
         time.sleep(STACK_S if asked else 0)
-        return self._tell("signalProcess", program.full_name, "KILL") or asked  # which ends what has not begun to run
+        return (
+            self._tell("signalProcess", program.full_name, "KILL") or asked
+        )  # the first alone ends a process that has no handler yet
 
     def start(self, program: Program) -> bool:
         """Start a program that does not run; tell whether supervisord tries."""

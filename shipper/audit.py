@@ -1,7 +1,7 @@
 """The audit: ask the server whether it has the samples that it acknowledged. The shipper's side.
 
 Reads closed windows from the buffer, asks the server how many samples of each series it has there, one query a
-window, and tells the buffer which series are short; it sends those again. After trouble with the server it
+window, and tells the buffer which series are short; it makes those pending again. After trouble with the server it
 also looks whether that was started again: what it had acknowledged in its last seconds is gone then. Where
 the server cannot be asked (a token for writing alone, a cluster's vminsert), says so and goes on without; what
 was acknowledged shortly before it failed is sent again then. Where something queues before the server (vmagent), a

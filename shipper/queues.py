@@ -36,7 +36,7 @@ class Queue(NamedTuple):
 
 @dataclass
 class _Lane:
-    """When a lane is due next; `warm` once it has shipped."""
+    """When a lane is due next; `warm` once it has uploaded."""
 
     interval_s: float
     due_s: float
@@ -87,8 +87,8 @@ class LaneSchedule:
         lane = self._lanes[priority]
         lane.due_s = min(lane.due_s, at_s)
 
-    def shipped(self, priority: int) -> None:
-        """End the warm-up of a lane that has shipped samples."""
+    def uploaded(self, priority: int) -> None:
+        """End the warm-up of a lane that has uploaded samples."""
         self._lanes[priority].warm = True
 
     def rest(self, priority: int, now_s: float) -> None:

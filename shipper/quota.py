@@ -174,7 +174,7 @@ class DataQuota:
             self.save()
 
     def _report_holding(self, holding: list[int]) -> None:
-        """Report that other priorities wait than before."""
+        """Report a change in which priorities wait."""
         if holding == self._holding:
             return
         self._holding = holding

@@ -59,7 +59,7 @@ class Sender:
 
     Attributes:
         state: what is known of the server.
-        trouble: the server may have been started again; who looks sets it back.
+        trouble: the server may have been started again; whoever checks resets it.
         retention_s: how long the server keeps samples: it would acknowledge older ones, and drop them.
     """
 
@@ -86,7 +86,7 @@ class Sender:
         return [*self._uploads.values(), *(upload for _, upload in self._parked)]
 
     def forget(self) -> list[Chunk]:
-        """Drop all unfinished uploads, whose leases are void; return their chunks that the server took unreported."""
+        """Drop all uploads, whose leases are void; return accepted chunks that the buffer does not know of."""
         unreported = [chunk for upload in self.uploads for chunk in upload.unreported()]
         self._uploads.clear()
         self._parked.clear()
@@ -192,7 +192,7 @@ class Sender:
 
     def _succeeded(self, queue: Queue, upload: Upload, exchange: Exchange, attempt: int) -> None:
         if not queue.old:
-            self._queues.schedule.shipped(queue.priority)
+            self._queues.schedule.uploaded(queue.priority)
         if self._reconnects != self._client.transport.reconnects:  # the server's end of it may have died
             self._reconnects, self.trouble = self._client.transport.reconnects, self.trouble or Trouble()
         self._report.succeeded(upload, exchange, attempt)

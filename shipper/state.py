@@ -80,7 +80,7 @@ class State:
 
     @property
     def high_interval_s(self) -> float:
-        """How long P1 waits for company at least."""
+        """Shortest upload interval of P1 in degraded mode, else 0."""
         return self.high_intervals * self.remote.upload_interval_s if self.mode == DEGRADED else 0.0
 
     def lanes(self, now_s: float) -> tuple[int, ...]:

@@ -67,11 +67,11 @@ class UploadReport:
         self._report.trouble(SERVER, UploadError(f"upload failed, {exchange.detail}"), **fields)
 
     def refused(self, upload: Upload, exchange: Exchange, attempt: int) -> None:
-        """Report a body that the server refused; its samples are looked at one by one."""
+        """Report a body that the server refused; it is split next."""
         self._report.status.upload_failures += 1
         fields = self._fields(upload, exchange, attempt)
         self._report.log.throttled_warning(
-            "refused", "a body was refused, looking closer", error=exchange.detail, **fields
+            "refused", "a body was refused, it is split", error=exchange.detail, **fields
         )
 
     def rejected(self, count: int) -> None:

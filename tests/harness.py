@@ -167,7 +167,7 @@ class Pipeline:
 
     def pids(self) -> dict[str, int]:
         """Return the process id of each program that runs, by name."""
-        return {name: row["pid"] for name, row in self.programs().items() if row["statename"] == "RUNNING"}
+        return {name: row["pid"] for name, row in self.programs().items() if row["pid"]}
 
     def all_running(self) -> bool:
         """Tell whether every process is up."""

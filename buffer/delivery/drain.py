@@ -118,7 +118,7 @@ class Drain:
             reply = {"v": wire.VERSION, "id": request["id"], **self.answer(request)}
             try:
                 self._socket.send_multipart([frames[0], wire.pack(reply)], zmq.NOBLOCK)
-            except zmq.ZMQError:  # who asked is gone; a lease of his would last until the next hello
+            except zmq.ZMQError:  # the client is gone; its lease would last until the next hello
                 self._leases.pop(reply.get("lease", 0), None)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Recheck whether the server still has verified samples. The buffer's side: which windows to count again, as spans.
 
-A server that comes back from a backup, or empty, has less than it had. It is asked series by series when it was
-started anew or another instance answers, and once an hour, because not every server says when it was started, for one
-sum. That goes newest first; each span holds as many windows as is cheap to count, a day at most. A span that is short
-is halved down to what is missing as a whole, or to one window; those windows are audited again, and the audit has
-sent again what is missing. Where the oldest span is short too, what the device keeps only as averages is counted,
-back to the first span that is there; of it nothing can be sent again, it is reported.
+A server that comes back from a backup, or empty, has less than it had. After a restart, or when another instance
+answers, it is asked for the count of each series; once an hour, because not every server says when it was started, for
+one total. Spans are asked for newest first; each holds as many windows as are cheap to count, a day at most.
+
+1. A span that is short is halved, down to spans of which everything is missing, or to one window.
+2. Those windows are audited again, and the audit sends again what is missing.
+3. Where the oldest span is short too, what the device keeps only as averages is counted, back to the first span that
+   the server has. Nothing of it can be sent again: it is reported.
 """
 
 from __future__ import annotations

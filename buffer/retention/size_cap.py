@@ -2,7 +2,7 @@
 
 The order: archives, oldest first; aggregates, oldest first; samples the server has, verified ones first; pending
 samples last, all of a lower priority before a higher one, thinned before deleted. Each slice is one transaction, and
-counted; deletion stops as soon as the size is below the limit.
+counted; deletion stops when 1 % of the limit is free.
 
 The size is that of the pages in use (pages minus free ones): SQLite reuses a freed page, and shrinking the file would
 wear the flash for space that is needed again within hours. So the file never shrinks. Fails with errors.Error or
@@ -112,7 +112,7 @@ class SizeCap:
         yield from self._give_up_uploaded()
         for priority in reversed(PRIORITIES):
             yield from self._give_up_pending(priority, now_ms)
-        yield from self._delete_settled(0, samples.LATEST_MS)  # texts of times without a number
+        yield from self._delete_settled(0, samples.LATEST_MS)  # text samples of windows that have no number
 
     def _give_up_archives(self) -> Iterator[None]:
         files = self._folder.files()

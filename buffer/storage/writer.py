@@ -116,7 +116,7 @@ class SampleWriter:
     def _insert_later(self, row: _Row) -> bool:
         """On a key collision with another sample, insert the row up to 50 ms later; return whether it was inserted.
 
-        A redelivery has the value of the sample that is there, or that was moved, and its clock or one set as it was.
+        It is a redelivery if the value that is there is equal, and its clock is the same or was set to the same time.
         """
         for bump_ms in range(MAX_BUMPS):
             later = row._replace(timestamp_ms=row.timestamp_ms + bump_ms)

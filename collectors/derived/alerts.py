@@ -111,7 +111,7 @@ class AlertStates:
 
 
 def _counts(sample: Sample) -> bool:
-    """Tell whether a sample is a number of a threshold; of the processor's cores the sum alone is."""
+    """Tell whether a sample is a number of a threshold; of the CPU's samples, the one of all cores alone."""
     if isinstance(sample.value, str) or sample.name not in thresholds.METRICS:
         return False
     return sample.tags.get("core", thresholds.CORES_ALL) == thresholds.CORES_ALL

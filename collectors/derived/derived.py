@@ -60,6 +60,7 @@ class State:
         self.alerts = AlertStates()
         self.unjudged: deque[tuple[float, list[Sample]]] = deque(maxlen=MAX_UNJUDGED)
         self.bitrate: float | None = None
+        self.cut: tuple[float, float] | None = None  # from, to: reported when it is known whether packets are read
         self.good = self.looked = 0
         self.counted_s = 0.0
         self.is_counted = False  # since the last collect
@@ -121,7 +122,7 @@ def _follow(is_live: bool, timestamp_ms: int, state: State) -> None:
     elif not is_live:
         state.live_ms = None
         state.heard = RecentValues(INPUTS)
-        state.bitrate = None
+        state.bitrate = state.cut = None
         state.good = state.looked = 0
         state.is_counted = False
 
@@ -185,12 +186,15 @@ def _count_good(config: Config, state: State, now_s: float) -> None:
 
 def _cut(state: State, cut_percent: float, now_s: float) -> Iterator[Event]:
     """Yield a fall of the bitrate; where the packets are read, `collectors/srt/cuts.py` knows why, and when."""
-    before, now = state.bitrate, state.heard.value("encoder.bitrate_bits_per_second", now_s)
-    state.bitrate = now
-    if state.heard.value("srt.bitrate_cuts_total", now_s) is not None or before is None or now is None:
+    heard, before, last = state.heard, state.bitrate, state.cut
+    now = state.bitrate = heard.value("encoder.bitrate_bits_per_second", now_s)
+    state.cut = None
+    if heard.value("srt.bitrate_cuts_total", now_s) is not None:
         return
-    if now <= before * (1 - cut_percent / 100):
-        limit = state.heard.value("encoder.bitrate_target_bits_per_second", now_s)
-        is_set = limit is not None and limit < before
+    if before is not None and now is not None and now <= before * (1 - cut_percent / 100):
+        state.cut = before, now
+    if last is not None:
+        limit = heard.value("encoder.bitrate_target_bits_per_second", now_s)
+        is_set = limit is not None and limit < last[0]
         why = "the configured limit was lowered" if is_set else "the rule is not known: the packets are not read here"
-        yield Event("bitrate_cut", f"from {before / 1e6:.1f} to {now / 1e6:.1f} Mbit/s; {why}")
+        yield Event("bitrate_cut", f"from {last[0] / 1e6:.1f} to {last[1] / 1e6:.1f} Mbit/s; {why}")

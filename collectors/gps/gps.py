@@ -5,9 +5,9 @@ Source: https://gpsd.io/gpsd_json.html, classes TPV and SKY; protocol 3, gpsd 3.
 Emits: gps.fix (0 or 1 none, 2 flat, 3 with altitude), gps.latitude_degrees, gps.longitude_degrees, gps.altitude_meters
     (above sea level), gps.speed_meters_per_second, gps.track_degrees (from true north), gps.horizontal_error_meters,
     gps.satellites_used, gps.satellites_visible, gps.hdop. Events gps_lost, gps_found.
-Errors: without gpsd there are no samples, which is reported once. Values older than `STALE_S`, or without a fix, are
-    absent. Of several receivers one with a position is followed as long as it has one (a modem with GPS but without an
-    antenna is a receiver too). Off by default: a position is private data, recorded only on request.
+Errors: without gpsd there are no samples, which is reported once. Values older than `STALE_S` are absent, and a
+    position without a fix. Of several receivers one with a position is followed as long as it has one (a modem with
+    GPS but without an antenna is a receiver too). Off by default: a position is private data, recorded only on request.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The modems: signal, carrier, traffic, and events when they appear or disappear.
 
 Reads: ModemManager on the system's D-Bus (run/dbus/system_bus_socket), see modem_manager.py; Huawei's, ZTE's and
-    Netgear's routers, which are none to it, over HTTP, see routers.py; etc/machine-id, as a secret.
+    Netgear's routers, which it does not see as modems, over HTTP, see routers.py; etc/machine-id, as a secret.
 Source: https://www.freedesktop.org/software/ModemManager/api/latest/, the routers' web interfaces.
 Emits: modem.active_modems, modem.connected{modem} (0 or 1), modem.roaming{modem} (0 or 1), modem.signal_percent{modem},
     modem.{rssi,rsrp}_dbm{modem}, modem.{rsrq,snr}_db{modem} (once ModemManager polls them), modem.{rx,tx}_bytes_total
@@ -30,7 +30,7 @@ from common.sample import Sample
 
 RECORDED = "modems"  # below any root but /: what ModemManager said when the tree was recorded
 BUS = "run/dbus/system_bus_socket"
-NO_BUS = "there is no D-Bus here, so its modems are not seen; HiLink, ZTE and Netgear routers are"
+NO_BUS = "there is no D-Bus here, so ModemManager's modems are not seen; HiLink, ZTE and Netgear routers are"
 MACHINE = "etc/machine-id"
 UNITS = {"rssi": "rssi_dbm", "rsrp": "rsrp_dbm", "rsrq": "rsrq_db", "snr": "snr_db"}
 STATS = {"rx-bytes": "rx_bytes_total", "tx-bytes": "tx_bytes_total", "duration": "connection_seconds"}
@@ -123,7 +123,7 @@ def _poll_signal(host: Host, config: Config, state: State, modem: Modem) -> None
 
 
 def _plugging(modems: list[Modem], state: State, *, is_sure: bool) -> Iterator[Event]:
-    """Yield an event for each modem that appeared or disappeared; without ModemManager's answer none disappears."""
+    """Yield an event for each modem that appeared or disappeared; unless `is_sure`, only routers can disappear."""
     now = {modem.id: modem for modem in modems}
     for name, modem in now.items():
         if name not in state.plugged:

@@ -71,7 +71,9 @@ class Config:
     enabled: bool = key(boolean(), "false", "collect it; the receiver is asked over the uplink")
     interval_s: float = key(duration(1, 86_400), "10s", "time between two questions", name="interval")
     url: str = key(url(optional=True), "", "of the statistics; {key} in it stands for the content of key_file")
-    stream: str = key(text(), "", "name, or its end, of our stream among several; without it the key is that name")
+    stream: str = key(
+        text(), "", "our stream's name, or the end of it, if the receiver has several; empty: what is in key_file"
+    )
     key_file: Path | None = key(path(optional=True), "", "file holding the stream's key alone; mode 0600")
     authorization_file: Path | None = key(
         path(optional=True), "", "file holding what the header Authorization says; mode 0600"

@@ -94,7 +94,7 @@ DEVICE = Dashboard(
         Panel("Modem RSRP and SNR", "RSRP below -110 dBm or SNR below 0 dB: the cell is far or crowded. Move, or try another carrier.", (one("modem_rsrp_dbm", "{{modem}} RSRP"), one("modem_snr_db", "{{modem}} SNR"))),
         Panel("Modems", "Model and carrier of each modem. One that is missing is not seen by ModemManager: plug it in again.", (one("modem_info", "{{modem}} {{model}} {{carrier}}"),), kind="table"),
         Panel("Load", "Processes that want to run. Above the number of cores: something is in the way of the encoder.", (one("system_load1", "1 min"), one("system_load5", "5 min"), one("system_load15", "15 min"))),
-        Panel("Events, in words", "Where `up.sh --profile logs` runs and the device has remote.events_url. A time and its event; docs/events.md says what each means.", (Query('device_id:"$device"'),), kind="logs", width=24),
+        Panel("Events, in words", "Where `up.sh --profile logs` runs and the device has remote.events.url. A time and its event; docs/events.md says what each means.", (Query('device_id:"$device"'),), kind="logs", width=24),
         Panel("Video units", "The encoder's own hardware. At 100 % it is the limit: lower resolution or frame rate.", (one("vpu_usage_percent", "{{unit}}"), one("npu_usage_percent", "NPU {{core}}"), one("gpu_usage_percent", "GPU")), "percent"),
     ),
 )  # fmt: skip

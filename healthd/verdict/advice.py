@@ -158,7 +158,7 @@ RECORDER = {
         "every source fails", "Nothing is recorded.", "Look at the logs; `supervisorctl restart collectors:*`."
     ),
     "late": Advice(
-        "no upload for 2 (degraded) or 20 (error) upload intervals although something was due",
+        "no upload for 2 upload intervals although something was due (degraded); for 20, and many samples due (error)",
         "Samples are kept on the device and uploaded when the server answers.",
         "In a dead zone: nothing. Otherwise check the server and the links.",
     ),

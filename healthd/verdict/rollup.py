@@ -1,7 +1,7 @@
 """The recorder's verdict: ok, degraded or error, and its reasons, from the conditions of the processes. Pure.
 
 Degraded: a collector or another process fails, uploads are late (2 upload intervals), samples pile up.
-Error: every collector fails, uploads are very late (20 intervals) and samples pile up, they pile up
+Error: every source fails, uploads are very late (20 intervals) and samples pile up, they pile up
 beyond a second limit, the server does not let this device in or is not the server, or the buffer or the shipper is
 gone. A tunnel of ten minutes alone is no error. `advice.RECORDER` has the rules with what to do.
 """
@@ -33,7 +33,7 @@ class Limits:
 
     Attributes:
         uploads: samples are meant to be uploaded at all.
-        degraded_age_s, error_age_s: age of the last moment at which nothing due was left to upload.
+        degraded_age_s, error_age_s: age of the last moment at which something was accepted, or nothing was due.
         degraded_pending, error_pending: samples past their lane's due time.
         error_pending_alone: as many are an error whatever the age.
         skew_ms: a larger difference to the server's clock is degraded.
@@ -212,7 +212,7 @@ def _collector(process: str, trouble: str | None, sources: Mapping[str, SourceHe
 def _all_collectors(sources: Mapping[str, SourceHealth]) -> Iterator[_Found]:
     enabled = [health.status for health in sources.values() if health.status != DISABLED]
     if enabled and all(status == ERROR for status in enabled):
-        yield "collectors", ERROR, "all_failing", "every collector fails"
+        yield "collectors", ERROR, "all_failing", "every source fails"
 
 
 def _process(name: str, states: Mapping[str, Condition], known: Snapshot, limits: Limits) -> Iterator[_Found]:

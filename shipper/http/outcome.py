@@ -4,7 +4,7 @@
 |---|---|---|
 | 2xx in the server's own form, see `proof.py` | Accepted | are marked as uploaded |
 | 400, 413, 422 | BodyRefused | `upload.py` splits the body until it fits, or until the bad sample is found |
-| 408, 425, 429, 5xx but 511 (a 503), no answer | TryLater | are sent again after a wait |
+| 408, 425, 429, 5xx (for example 503) except 511, no answer | TryLater | are sent again after a wait |
 | anything else of the server (401, 403, 404) | NotWelcome | are pending again |
 | the answer of a portal or proxy | NotTheServer | are sent again; whether they arrived is not known |
 

@@ -174,6 +174,7 @@ def test_without_the_packets_a_cut_is_an_event_that_claims_no_rule(play: Play, l
     play.step(WELL)
     assert [] == play.step({**WELL, "encoder.bitrate_bits_per_second": 5_500_000})[1]
     low = {"encoder.bitrate_bits_per_second": 1_500_000, "encoder.bitrate_target_bits_per_second": limit}
+    assert [] == play.step({**WELL, **low})[1]
     texts = [event.text for event in play.step({**WELL, **low})[1] if event.kind == "bitrate_cut"]
     assert [True] == [text.startswith(f"from 5.5 to 1.5 Mbit/s; {why}") for text in texts]
 

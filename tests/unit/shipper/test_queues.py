@@ -17,7 +17,7 @@ def rested(now_s: float = START_S) -> LaneSchedule:
     """Return a schedule whose lanes have all shipped and have nothing left."""
     schedule = LaneSchedule(Lanes(), START_S)
     for priority in range(4):
-        schedule.shipped(priority)
+        schedule.uploaded(priority)
         schedule.rest(priority, now_s)
     return schedule
 
@@ -28,7 +28,7 @@ def test_devices_that_start_together_do_not_upload_together() -> None:
     for device in range(100):
         schedule = LaneSchedule(Lanes(normal_s=60.0), START_S, device * 0.0137 % 1)
         assert schedule.due(START_S) == 0
-        schedule.shipped(2)
+        schedule.uploaded(2)
         schedule.rest(2, START_S)
         assert START_S < schedule.next_s([2]) <= START_S + 60
         seconds.add(int(schedule.next_s([2])))
@@ -95,7 +95,7 @@ def test_p0_waits_as_long_as_the_operator_says() -> None:
     """`critical: 2s` collects P0 for two seconds."""
     schedule = LaneSchedule(Lanes(critical_s=2.0), START_S)
     for priority in range(4):
-        schedule.shipped(priority)
+        schedule.uploaded(priority)
         schedule.rest(priority, START_S)
     schedule.wake(START_S + 1)
     assert schedule.due(START_S + 2.9) is None
@@ -119,7 +119,7 @@ def test_after_an_outage_every_lane_is_due() -> None:
 def test_an_interval_of_nothing_does_not_spin() -> None:
     """`high: 0s` asks once a second."""
     schedule = LaneSchedule(Lanes(high_s=0.0), START_S)
-    schedule.shipped(1)
+    schedule.uploaded(1)
     schedule.rest(1, START_S)
     schedule.rest(0, START_S)
     schedule.rest(2, START_S)
