@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from buffer.recovery.pages import Record
@@ -71,17 +72,36 @@ def _entry(values: tuple[Any, ...]) -> FoundEntry | None:
 def _series(rowid: int, values: tuple[Any, ...]) -> FoundSeries | None:
     """Return a series if its key is the hash of the row: it has thousands of samples, and must not be another's.
 
-    A few bits of the key may be damaged: the hash of another row differs in half of its bits.
+    One bit of the row may be damaged, and a few of the key: the hash of another row differs in half of its bits.
     """
     _, name, device_id, tags, value_type, key = values
     if not all(isinstance(text, str) for text in (name, device_id, tags)) or not isinstance(key, bytes):
         return None
     if len(key) != KEY_BYTES:
         return None
-    if _differing_bits(key, series_key(name, device_id, tags, is_text=value_type == 1)) > KEY_DAMAGED_BITS:
-        return None
-    sound = canonical_tags(json.loads(tags)) == tags
-    return FoundSeries(rowid, Identity(name, device_id, tags, value_type == 1)) if sound else None
+    for texts in _as_written((name, device_id, tags)):
+        if _differing_bits(key, series_key(*texts, is_text=value_type == 1)) <= KEY_DAMAGED_BITS:
+            sound = canonical_tags(json.loads(texts[2])) == texts[2]
+            return FoundSeries(rowid, Identity(*texts, value_type == 1)) if sound else None
+    return None
+
+
+def _as_written(found: tuple[str, str, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield name, device and tags as they were found, then with each single bit flipped."""
+    yield found
+    name, device_id, tags = found
+    yield from ((one, device_id, tags) for one in _one_bit_off(name))
+    yield from ((name, one, tags) for one in _one_bit_off(device_id))
+    yield from ((name, device_id, one) for one in _one_bit_off(tags))
+
+
+def _one_bit_off(text: str) -> Iterator[str]:
+    written = text.encode()
+    for bit in range(8 * len(written)):
+        flipped = bytearray(written)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with suppress(UnicodeDecodeError):
+            yield flipped.decode()
 
 
 def _differing_bits(one: bytes, other: bytes) -> int:

@@ -137,10 +137,16 @@ def test_a_row_that_does_not_hold_together_is_no_sample(changed: dict[int, Any])
 
 
 def test_a_series_is_one_when_its_key_proves_it() -> None:
-    """Its samples must not go out as another's: a row with a flipped bit is damage."""
+    """Its samples must not go out as another's: one flipped bit of a row is set right, more are damage."""
     tags = '{"core":"0"}'
     key = series_key("cpu.usage", DEVICE, tags, is_text=False)
     expected = FoundSeries(3, Identity("cpu.usage", DEVICE, tags, is_text=False))
     assert expected == shapes.recognise(Record(3, (None, "cpu.usage", DEVICE, tags, 0, key)))
-    assert shapes.recognise(Record(3, (None, "cpu.usagE", DEVICE, tags, 0, key))) is None
+    for one_bit_off in (
+        ("cpu.usagE", DEVICE, tags),
+        ("cpu.usage", "c" + DEVICE[1:], tags),
+        ("cpu.usage", DEVICE, '{"core":"1"}'),
+    ):
+        assert (one_bit_off, expected) == (one_bit_off, shapes.recognise(Record(3, (None, *one_bit_off, 0, key))))
+    assert shapes.recognise(Record(3, (None, "cpu.usafE", DEVICE, tags, 0, key))) is None
     assert shapes.recognise(Record(3, (None, "cpu.usage", DEVICE, tags, 1, key))) is None
