@@ -16,6 +16,7 @@ from typing import Any
 
 from buffer.recovery import note
 from buffer.recovery.note import Note
+from common import atomic_file
 
 KEPT = 2
 LOG, INDEX, JOURNAL, REPORT = "-wal", "-shm", "-journal", ".json"
@@ -53,7 +54,7 @@ class Aside:
         for suffix in (JOURNAL, "", LOG):
             _rename(beside(self._database, suffix), beside(target, suffix))
         remove_index(self._database)
-        _sync_directory(target.parent)
+        atomic_file.sync_directory(target.parent)
         return target
 
     def finish_move(self) -> Path | None:
@@ -66,7 +67,7 @@ class Aside:
             return self.move("the database is empty and its log is not")
         _rename(log, beside(last, LOG))
         remove_index(self._database)
-        _sync_directory(last.parent)
+        atomic_file.sync_directory(last.parent)
         return last
 
     def copy_log(self, known: Note) -> Path:
@@ -83,7 +84,7 @@ class Aside:
             os.fdatasync(copy.fileno())
         note.write(target, known)
         unfinished.replace(beside(target, LOG))
-        _sync_directory(target.parent)
+        atomic_file.sync_directory(target.parent)
         return target
 
     def unfinished(self) -> list[Path]:
@@ -108,13 +109,7 @@ class Aside:
             OSError: there is no room.
         """
         text = json.dumps({"file": path.name, **content}, indent=1, ensure_ascii=False)
-        unfinished = beside(path, f"{REPORT}.new")
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fdatasync(file.fileno())
-        unfinished.replace(beside(path, REPORT))
-        _sync_directory(path.parent)
+        atomic_file.write(beside(path, REPORT), text + "\n", durable=True)
 
     def prune(self, keep: int = KEPT) -> list[Path]:
         """Delete the oldest salvaged files; return them."""
@@ -178,12 +173,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _sync_directory(folder: Path) -> None:
-    """Sync a directory, so that its names survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
