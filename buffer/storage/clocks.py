@@ -208,11 +208,12 @@ class Clocks:
 
         Or stepped just now, which no write has noticed yet: until then they have the time of before.
         """
-        if self._id and abs(self._read().offset_ms - self._offset_ms) > STEP_MS:
+        reading = self._read()
+        if self._id and abs(reading.offset_ms - self._offset_ms) > STEP_MS:
             return self._id
         if time.monotonic() < self._doubted_until_s and clock.is_synchronised() is not True:
             return self._id
-        if self._read().boottime_ms > self._sync_wait_ms or not clock.is_kept() or clock.is_synchronised() is not False:
+        if reading.boottime_ms > self._sync_wait_ms or not clock.is_kept() or clock.is_synchronised() is not False:
             return None
         return self._id
 
