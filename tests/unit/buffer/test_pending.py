@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,11 @@ def test_what_was_sent_keeps_the_time_it_was_sent_by(store: Store) -> None:
     assert now.wall_ms - 3_600_000 == pytest.approx(moved.timestamp_ms, abs=clocks.DRIFT_MS)
 
 
+def shifted(now: clocks.ClockReading, shift_ms: list[int]) -> Callable[[], clocks.ClockReading]:
+    """Return what reads a clock at one moment, its wall clock shifted by the one number in a list."""
+    return lambda: replace(now, wall_ms=now.wall_ms + shift_ms[0])
+
+
 @pytest.mark.parametrize(("by_ms", "synchronised", "sent"), [
     (365 * 86_400_000, False, []), (-365 * 86_400_000, None, []), (365 * 86_400_000, True, [7]),
     (3_600_000, False, [7]),
@@ -120,10 +126,7 @@ def test_samples_of_a_clock_that_jumped_by_a_day_wait_a_minute(
 ) -> None:
     """A clock a year ahead for ten seconds sends nothing by it; back again, the samples are set right and go out."""
     now, passed_s, shift_ms = clocks.now(), [1000.0], [0]
-
-    def read() -> clocks.ClockReading:
-        return replace(now, wall_ms=now.wall_ms + shift_ms[0])
-
+    read = shifted(now, shift_ms)
     monkeypatch.setattr(clock, "is_synchronised", lambda: synchronised)
     monkeypatch.setattr("buffer.storage.clocks.time.monotonic", lambda: passed_s[0])
     own = store._writer.clocks = clocks.Clocks(store._connection, 0, read)
@@ -146,10 +149,7 @@ def test_samples_of_a_clock_that_jumped_by_a_day_wait_a_minute(
 def test_a_batch_that_comes_again_after_a_step_is_stored_once(store: Store) -> None:
     """Although its two clocks were not read in the same millisecond."""
     now, shift_ms = clocks.now(), [365 * 86_400_000]
-
-    def read() -> clocks.ClockReading:
-        return replace(now, wall_ms=now.wall_ms + shift_ms[0])
-
+    read = shifted(now, shift_ms)
     own = store._writer.clocks = clocks.Clocks(store._connection, 0, read)
     own.check()
     apart = batch(("m", 7), at_ms=read().wall_ms)
@@ -335,10 +335,7 @@ def test_what_the_server_may_have_keeps_its_time(store: Store, monkeypatch: pyte
 def test_an_uploaded_batch_that_comes_again_after_two_steps_is_stored_once(store: Store) -> None:
     """By a clock that was set forth and back: it is another row in `clocks`, and the same time."""
     now, shift_ms = clocks.now(), [0]
-
-    def read() -> clocks.ClockReading:
-        return replace(now, wall_ms=now.wall_ms + shift_ms[0])
-
+    read = shifted(now, shift_ms)
     own = store._writer.clocks = clocks.Clocks(store._connection, 0, read)
     sample = replace(batch(("m", 7), at_ms=now.wall_ms), boottime_ms=now.boottime_ms, boot_id=now.boot_id)
     store.write([sample])
@@ -353,10 +350,7 @@ def test_samples_wait_until_a_step_is_noticed(store: Store, monkeypatch: pytest.
     """They have the time of before; a lease in the moment after the step would send them with it."""
     monkeypatch.setattr(clock, "is_synchronised", lambda: True)
     now, shift_ms = clocks.now(), [365 * 86_400_000]
-
-    def read() -> clocks.ClockReading:
-        return replace(now, wall_ms=now.wall_ms + shift_ms[0])
-
+    read = shifted(now, shift_ms)
     own = store._writer.clocks = clocks.Clocks(store._connection, 0, read)
     wrong = batch(("m", 7), at_ms=read().wall_ms)
     store.write([replace(wrong, boottime_ms=now.boottime_ms, boot_id=now.boot_id)])
@@ -381,10 +375,7 @@ def test_a_clock_of_another_file_is_moved_by_the_difference_there(store: Store) 
 def test_a_batch_that_comes_again_right_after_a_step_is_stored_once(store: Store, is_sent: bool) -> None:
     """Whether the first is still to be rebased, or keeps the time that it was sent by; there and back again."""
     now, shift_ms = clocks.now(), [0]
-
-    def read() -> clocks.ClockReading:
-        return replace(now, wall_ms=now.wall_ms + shift_ms[0])
-
+    read = shifted(now, shift_ms)
     own = store._writer.clocks = clocks.Clocks(store._connection, 0, read)
     sample = replace(batch(("m", 7), at_ms=now.wall_ms), boottime_ms=now.boottime_ms, boot_id=now.boot_id)
     store.write([sample])
