@@ -18,12 +18,11 @@ from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import pytest
 from supervisor.xmlrpc import SupervisorTransport
 
+from tests.http_answer import answer
 from tests.patience import Patience
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -220,14 +219,7 @@ class Pipeline:
         if not address.exists():
             return 0, ""
         url = f"http://{address.read_text(encoding='ascii').strip().removeprefix('http://')}{path}"
-        try:
-            with urlopen(url, timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
+        return answer(url, 5)
 
     def _answers(self) -> bool:
         if self._process is not None and self._process.poll() is not None:

@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
@@ -19,6 +18,7 @@ from deploy.fleet import __main__ as fleet
 from tests.chaos.server import RealServer
 from tests.free_port import free_port
 from tests.harness import require, wait_for
+from tests.http_answer import answer
 
 DEVICES = [f"box-{number:03}" for number in range(100)]
 REFUSED = {400, 401}  # vmauth 1.79 says 400 to a token that it does not know, newer ones 401
@@ -77,14 +77,7 @@ class Fleet:
     def answer(self, path: str, token: str, data: bytes | None = None) -> tuple[int, str]:
         """Return status and text of an answer."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        try:
-            with urlopen(Request(self.url + path, data=data, headers=headers), timeout=20) as answer:
-                return int(answer.status), answer.read().decode()
-        except HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-        except URLError:
-            return 0, ""
+        return answer(Request(self.url + path, data=data, headers=headers), 20)
 
     def write(self, device: str, claimed: Iterable[str], path: str = "/api/v1/import") -> int:
         """Write with a device's token a sample for each device that it claims to be."""

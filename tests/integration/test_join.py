@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from ssl import create_default_context
 from typing import NamedTuple
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
 import pytest
 
 from deploy.command.join import _machine as this_machine
 from tests.free_port import free_port
 from tests.harness import ROOT, require, wait_for
+from tests.http_answer import answer
 
 LINE = re.compile(r"curl -fsS (\S+) \| sudo sh -s (\S+#(\S+))")
 GLOBAL = "{{\n\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\n}}\n{}"
@@ -86,14 +86,7 @@ class Server:
         """Return status and text of an answer; 0 while there is none."""
         headers = {"X-Forwarded-For": f"203.0.113.{os.urandom(1)[0]}"}  # a stranger's own word
         request = Request(self.url + path, json.dumps(asked).encode() if asked else None, headers)
-        try:
-            with urlopen(request, timeout=10, context=create_default_context(cafile=self.authority)) as answer:
-                return int(answer.status), answer.read().decode()
-        except HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-        except URLError:
-            return 0, ""
+        return answer(request, context=create_default_context(cafile=self.authority))
 
     def _out(self, command: str) -> tuple[str, ...]:
         return ("--out", f"{self.folder}/devices") if command != "revoke" else ()

@@ -9,8 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
 import pytest
 import yaml
@@ -20,6 +19,7 @@ from tests import oracle
 from tests.fake_vm import FakeVm
 from tests.free_port import free_port
 from tests.harness import ROOT, Pipeline, require, wait_for
+from tests.http_answer import answer
 from tests.integration.test_faults import arrived
 
 DOCKER, RULES = ROOT / "deploy/docker", ROOT / "deploy/vmalert"
@@ -160,14 +160,7 @@ def test_the_flags_are_those_of_the_real_programs(running: Running) -> None:
 
 def status(url: str, headers: dict[str, str] | None = None, data: bytes | None = None) -> int:
     """Return the status of an answer, 0 while there is none."""
-    try:
-        with urlopen(Request(url, data=data, headers=headers or {}), timeout=10) as answer:
-            return int(answer.status)
-    except HTTPError as error:
-        with error:
-            return error.code
-    except URLError:
-        return 0
+    return answer(Request(url, data=data, headers=headers or {}))[0]
 
 
 def test_one_command_makes_what_is_missing_and_nothing_twice(tmp_path: Path) -> None:
