@@ -91,7 +91,7 @@ class Looking:
 def looking(journal: Journal, tmp_path: Path) -> Looking:
     """Return a collector that follows the journal and has seen nothing yet."""
     file = tmp_path / "var/log/journal" / MACHINE / "system.journal"
-    wait_for("the journal", lambda: file.exists() and file.stat().st_size > 0)
+    wait_for("the old entry", lambda: "stall" in subprocess.getoutput(f"journalctl --file {file} --output cat"))
     collector = Looking(tmp_path)
 
     def follows() -> bool:
