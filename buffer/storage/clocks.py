@@ -230,7 +230,7 @@ class Clocks:
         for clock_id in sorted(self._to_rebase):
             found: list[Any] = self._connection.execute(query, (clock_id, SLICE_ROWS + len(leased))).fetchall()
             if not found:
-                self._to_rebase.discard(clock_id)  # what becomes pending again belongs to no clock
+                self._to_rebase.discard(clock_id)  # what becomes pending again belongs to no clock; see `rebase_later`
             rows = [row for row in found if row[0] not in leased]
             if rows:
                 step_ms = self._offset_ms - self.stale[clock_id]
@@ -239,6 +239,10 @@ class Clocks:
                         self._move(row_id, timestamp_ms + step_ms)
                 return len(rows)
         return 0
+
+    def rebase_later(self, clock_ids: Collection[int]) -> None:
+        """Have samples moved that come in by earlier clocks of this boot, as those before them were."""
+        self._to_rebase |= self.stale.keys() & clock_ids
 
     def quarantine_undated(self) -> int:
         """Quarantine samples of earlier boots dated 1970, whose true time cannot be known; return how many."""

@@ -239,8 +239,9 @@ class Restore:
         inserted, pending = 0, [0] * len(PRIORITIES)
         for priority in PRIORITIES:
             mine = [(*row[:6], row[6].code) for row in rows if row[5] == priority]
-            settled = [row for row in mine if row[6] is not None]
-            pending[priority] = self._insert([row for row in mine if row[6] is None])
+            settled, waiting = [row for row in mine if row[6] is not None], [row for row in mine if row[6] is None]
+            self._clocks().rebase_later({row[4] for row in waiting})
+            pending[priority] = self._insert(waiting)
             new = self._insert(settled)
             inserted += pending[priority] + new
             self._windows.uploaded((row[0] for row in settled if Fate(row[6]).is_uploaded), clock.wall_ms())

@@ -8,12 +8,14 @@ from pathlib import Path
 import apsw
 import pytest
 
+from buffer.recovery.salvage import Salvage
 from buffer.storage import clocks
 from buffer.storage.store import Store
 from common import clock
 from common.sample import NORMAL
-from tests.unit.buffer.databases import batch
+from tests.unit.buffer.databases import DEVICE, batch, query, storage
 from tests.unit.buffer.rescued import aside, buffer, home, sound, works
+from tests.unit.buffer.test_pending import shifted
 
 __all__ = ["home"]
 
@@ -65,3 +67,30 @@ def test_a_damaged_file_by_a_clock_a_day_apart_makes_the_samples_wait(store: Sto
     own = clocks.Clocks(store._connection, 0, lambda: now)
     own.against(now.boot_id, now.offset_ms + apart_ms)
     assert waits == (own.unsynchronised == own.current)
+
+
+def test_a_salvage_that_began_while_the_clock_was_wrong_ends_by_the_right_one(store: Store, tmp_path: Path) -> None:
+    """It writes by the clock of its beginning; what it writes after the step back is set right as what was before."""
+    now, shift_ms = clocks.now(), [0]
+    read = shifted(now, shift_ms)
+    damaged = Store(storage(tmp_path / "damaged.db"), DEVICE)
+    damaged._writer.clocks = clocks.Clocks(damaged._connection, 0, read)
+    for seq in range(200):
+        sample = batch(("m", seq), seq=seq, at_ms=now.wall_ms + seq)
+        damaged.write([replace(sample, boottime_ms=now.boottime_ms + seq, boot_id=now.boot_id)])
+    damaged.close()
+    own = store._writer.clocks = clocks.Clocks(store._connection, 0, read)
+    shift_ms[0] = YEAR_MS
+    salvage = Salvage(damaged.path, store, lambda: True)
+    salvage.pace.rows = 50
+    for _ in salvage.work():
+        if salvage.progress.samples and shift_ms[0]:
+            assert salvage.progress.samples < 200
+            shift_ms[0] = 0
+            own.check()
+        while own.rebase():
+            pass
+    salvage.close()
+    assert {now.wall_ms + seq: seq for seq in range(200)} == dict(
+        query(store.path, "SELECT timestamp_ms, metric_value FROM metrics")
+    )
