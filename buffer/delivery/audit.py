@@ -173,10 +173,7 @@ class AuditOperations:
 
     def _send_again(self, start_ms: int, resends: int, missing: list[_Missing]) -> int:
         with self._store.transaction():
-            exact = [(one.series_id, one.times_ms) for one in missing if one.times_ms is not None]
-            whole = [one.series_id for one in missing if one.times_ms is None]
-            requeued = self._store.pending.requeue_times(exact)
-            requeued += self._store.pending.requeue_series(start_ms, whole)
+            requeued = self._store.pending.requeue_window(start_ms, {one.series_id: one.times_ms for one in missing})
             self._store.windows.set(start_ms, audit_windows.SENT_AGAIN, resends)
         self._trial = start_ms, {one.series_id for one in missing}
         self._service.log.warning(

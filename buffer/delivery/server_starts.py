@@ -57,7 +57,7 @@ class ServerStarts:
             if missing is None:
                 requeued = self._store.pending.requeue_chunks(self._chunks(request))
             else:
-                requeued = self._store.pending.requeue_times((int(number), times) for number, times in missing)
+                requeued = self._store.pending.requeue_times({int(number): times for number, times in missing})
             self._store.progress.set(STARTS, " ".join([_start(request), *known][:KNOWN_STARTS]))
             self._store.withheld.forget()
             self._store.windows.forget_resends()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apsw
@@ -176,24 +176,21 @@ class Pending:
             self.counts[priority] += 1
         return len(rows)
 
-    def requeue_series(self, start_ms: int, series_ids: Iterable[int]) -> int:
-        """Make the uploaded samples of some series in an audit window pending again; return how many.
-
-        Joins the transaction that is open, as does `requeue_chunks`. The window is read once, not once for each series:
-        the index is by time.
-        """
-        span = "timestamp_ms >= ? AND timestamp_ms < ?"
-        where = f"{span} AND series_id IN (SELECT value FROM json_each(?)) AND {fate.IS_UPLOADED}"
-        return self._requeue(where, [(start_ms, start_ms + WINDOW_MS, json.dumps(list(series_ids)))])
-
     def requeue_chunks(self, extents: Iterable[Extent]) -> int:
-        """Make the samples of some chunks pending again; return how many."""
+        """Make the samples of some chunks pending again; return how many.
+
+        Joins the transaction that is open, as do the two below.
+        """
         return self._requeue("id BETWEEN ? AND ? AND chunk = ?", [(*found[:2], found.fate.code) for found in extents])
 
-    def requeue_times(self, missing: Iterable[tuple[int, Iterable[int]]]) -> int:
-        """Make the uploaded samples of series at some times pending again; return how many."""
-        where = f"timestamp_ms = ? AND series_id = ? AND {fate.IS_UPLOADED}"
-        return self._requeue(where, [(timestamp_ms, number) for number, times in missing for timestamp_ms in times])
+    def requeue_times(self, missing: Mapping[int, Collection[int]]) -> int:
+        """Make the uploaded samples of some series at some times pending again; return how many."""
+        times_ms = [timestamp_ms for times in missing.values() for timestamp_ms in times]
+        return self._requeue_between(min(times_ms), max(times_ms) + 1, missing) if times_ms else 0
+
+    def requeue_window(self, start_ms: int, missing: Mapping[int, Collection[int] | None]) -> int:
+        """Make samples of a window pending again, of each series those at some times or all; return how many."""
+        return self._requeue_between(start_ms, start_ms + WINDOW_MS, missing)
 
     def uploaded_in(self, extents: Iterable[Extent], limit: int) -> list[tuple[int, int]]:
         """Return series and timestamp of the samples of some chunks, and no more of them than a limit."""
@@ -203,6 +200,23 @@ class Pending:
             bounds = (extent.first_id, extent.last_id, extent.fate.code, limit - len(found))
             found += self._connection.execute(query, bounds).fetchall()  # type: ignore[arg-type]
         return found
+
+    def _requeue_between(self, start_ms: int, end_ms: int, missing: Mapping[int, Collection[int] | None]) -> int:
+        """Requeue what is found by reading on from a time, as the audit counted it.
+
+        Each looked up by its key would be as many ways through the index, and where that is out of order, a sample
+        that was counted would not be found.
+        """
+        query = (
+            "SELECT id, series_id, timestamp_ms FROM samples INDEXED BY ux_metrics_dedup "
+            f"WHERE timestamp_ms >= ? AND timestamp_ms < ? AND {fate.IS_UPLOADED}"
+        )
+        wanted = {series_id: times and set(times) for series_id, times in missing.items()}
+        ids = []
+        for row_id, series_id, timestamp_ms in self._connection.execute(query, (start_ms, end_ms)):
+            times = wanted.get(series_id, ())
+            ids += [row_id] if times is None or timestamp_ms in times else []
+        return self._requeue("id IN (SELECT value FROM json_each(?))", [(json.dumps(ids),)])
 
     def _requeue(self, where: str, bindings: Iterable[tuple[int | str | None, ...]]) -> int:
         """Make samples pending again; they belong to no clock any more: they keep the time they were sent by."""

@@ -280,6 +280,27 @@ def test_what_the_server_took_after_its_start_stays(desk: Desk) -> None:
     assert SERIES == desk.starts.restarted(request)["requeued"]
 
 
+def test_what_was_counted_is_sent_again_where_the_index_is_out_of_order(desk: Desk) -> None:
+    """A flipped bit leads who looks for one sample astray; who reads on from a time, as the audit does, finds it."""
+    for offset_ms in range(200):
+        desk.write("m", 1_000 + offset_ms)
+    desk.upload()
+    desk.store.close()
+    path = desk.store.path
+    ((root,),) = query(path, "SELECT rootpage FROM sqlite_master WHERE name = 'ux_metrics_dedup'")
+    ((page,),) = query(path, "PRAGMA page_size")
+    content = bytearray(path.read_bytes())
+    first_cell = page * (root - 1) + int.from_bytes(content[page * (root - 1) + 12 :][:2], "big")
+    content[first_cell + 4 + 5 + 5] ^= 32  # behind page number and header: a time's last byte but one
+    path.write_bytes(content)
+    desk.store.open()
+    found = desk.next_window()
+    stored = dict(desk.audit.stored({"start_ms": found["start_ms"], "series": [found["series"][-1][0]]})["times_ms"])
+    ((series, times_ms),) = stored.items()
+    request = {"start_ms": found["start_ms"], "uploaded_ms": found["uploaded_ms"], "missing": [[series, 0, times_ms]]}
+    assert {"requeued": len(times_ms)} == desk.audit.verdict({**request, "whole": [], "has_device": True})
+
+
 def one_more(desk: Desk, samples: int = 10) -> None:
     """Have so many samples of each series uploaded in the window after the last one."""
     desk.start_ms += audit_windows.WINDOW_MS
