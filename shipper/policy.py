@@ -52,13 +52,13 @@ class Result(NamedTuple):
     """
 
     outcome: Outcome
-    samples: int = 0
-    body_bytes: int = 0
-    duration_s: float = 0.0
-    old: bool = False
-    more: bool = False
-    attempt: int = 1
-    jitter: float = 0.5
+    samples: int
+    body_bytes: int
+    duration_s: float
+    old: bool
+    more: bool
+    attempt: int
+    jitter: float
 
 
 class Decision(NamedTuple):

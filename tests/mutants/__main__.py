@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.mutants import changes, reach, trial
+from tests.mutants import changes, judge, reach, trial
 from tests.mutants.changes import Mutant
+from tests.mutants.judge import Judge
 from tests.mutants.table import MODULES
 
 ENOUGH_PERCENT = 90.0
@@ -29,6 +30,7 @@ class Outcome(NamedTuple):
 
     module: str
     killed: int
+    equivalent: int
     survivors: list[Mutant]
     seconds: float
 
@@ -50,56 +52,82 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="bm-mutants-") as folder:
         trees = [trial.copy_tree(Path(folder, str(number))) for number in range(options.jobs)]
         outcomes = [_print(_module(name, trees)) for name in modules]
-    weak = [outcome for outcome in outcomes if outcome.percent < ENOUGH_PERCENT]
-    print(f"{len(outcomes) - len(weak)} of {len(outcomes)} modules have {ENOUGH_PERCENT:g} % or more")
-    return 1 if weak else 0
+    _print_survivors(outcomes)
+    _print_sum(outcomes)
+    return int(any(outcome.percent < ENOUGH_PERCENT for outcome in outcomes))
 
 
 def _print(outcome: Outcome) -> Outcome:
-    total = outcome.killed + len(outcome.survivors)
-    print(f"{outcome.percent:5.1f} %  {outcome.module}  {outcome.killed} of {total} in {outcome.seconds:.0f} s")
-    for mutant in outcome.survivors:
-        print(f"           line {mutant.place.first}  {mutant.key}")
-    sys.stdout.flush()
+    total, named = outcome.killed + len(outcome.survivors), f", {outcome.equivalent} equivalent"
+    share = f"{outcome.percent:5.1f} %  {outcome.module}  {outcome.killed} of {total}"
+    print(f"{share}{named if outcome.equivalent else ''}, {outcome.seconds:.0f} s", flush=True)
     return outcome
+
+
+def _print_survivors(outcomes: Sequence[Outcome]) -> None:
+    for outcome in outcomes:
+        if outcome.survivors:
+            print(f"\n{outcome.module}: no test notices")
+        for mutant in outcome.survivors:
+            print(f"  line {mutant.place.first}  {mutant.key}")
+
+
+def _print_sum(outcomes: Sequence[Outcome]) -> None:
+    strong = sum(outcome.percent >= ENOUGH_PERCENT for outcome in outcomes)
+    killed, survived = sum(outcome.killed for outcome in outcomes), sum(len(one.survivors) for one in outcomes)
+    minutes = sum(outcome.seconds for outcome in outcomes) / 60
+    print(f"\n{strong} of {len(outcomes)} modules have {ENOUGH_PERCENT:g} % or more")
+    print(f"{killed} of {killed + survived} changes noticed in {minutes:.1f} min")
 
 
 def _module(module: str, trees: list[Path]) -> Outcome:
     """Try every mutant of a module."""
     began_s = time.monotonic()
     source = (trees[0] / module).read_text(encoding="utf-8")
-    equivalent = _equivalent(module)
-    todo = [mutant for mutant in changes.mutants(source) if mutant.key not in equivalent]
-    _complain_of(module, equivalent - {mutant.key for mutant in changes.mutants(source)})
+    equivalent, mutants = _equivalent(module), changes.mutants(source)
+    _complain_of(module, equivalent - {mutant.key for mutant in mutants})
+    todo = [mutant for mutant in mutants if mutant.key not in equivalent]
     known = _first_run(module, trees[0])
-    survivors = _trials(module, todo, known, trees)
+    survivors, untried = _judged(module, [mutant for mutant in todo if not mutant.place.imported], known, trees)
+    untried += [mutant for mutant in todo if mutant.place.imported]
+    survivors += _imported(module, untried, known, trees)
     for tree in trees:
         (tree / module).write_text(source, encoding="utf-8")
-    return Outcome(module, len(todo) - len(survivors), survivors, time.monotonic() - began_s)
+    survivors.sort(key=lambda mutant: mutant.place.first)
+    killed = len(todo) - len(survivors)
+    return Outcome(module, killed, len(mutants) - len(todo), survivors, time.monotonic() - began_s)
 
 
 def _first_run(module: str, tree: Path) -> reach.Reach:
     """Run the tests without a change; what they reach decides who judges a mutant."""
     output = tree / "reach.json"
-    began = trial.start(tree, MODULES[module], reach.Recorder(tree / module, output), usual_s=100.0)
-    if trial.result(began, block=True) != trial.SURVIVED:
-        sys.exit(f"the tests of {module} fail without any change:\n{(tree / 'trial.log').read_text()}")
+    _run(module, tree, reach.Recorder(tree / module, output), usual_s=100.0)
     return reach.read(output)
 
 
-def _trials(module: str, todo: list[Mutant], known: reach.Reach, trees: list[Path]) -> list[Mutant]:
-    """Return the mutants that no test notices, in the order of their lines."""
+def _judged(module: str, todo: list[Mutant], known: reach.Reach, trees: list[Path]) -> list[list[Mutant]]:
+    """Return the mutants of code in functions that no test notices, and those that need another import."""
+    output = trees[0] / "survivors.json"
+    usual_s = 10 + sum(known.seconds(known.judges(mutant.place)) for mutant in todo)
+    _run(module, trees[0], Judge(module, todo, known, output, len(trees)), usual_s)
+    return judge.read(output, todo)
+
+
+def _run(module: str, tree: Path, plugin: object, usual_s: float) -> None:
+    """Run the tests of a module with a plugin; the unchanged ones have to pass."""
+    log = tree / "trial.log"
+    if trial.wait(trial.start(lambda: trial.tests(tree, MODULES[module], plugin), log, usual_s)) != trial.SURVIVED:
+        sys.exit(f"the tests of {module} fail without any change:\n{log.read_text(encoding='utf-8')}")
+
+
+def _imported(module: str, todo: list[Mutant], known: reach.Reach, trees: list[Path]) -> list[Mutant]:
+    """Return the mutants of what is evaluated at the import that no test notices: each needs a new one."""
     waiting, free, survivors = deque(todo), deque(trees), []
     running: dict[Path, tuple[Mutant, trial.Trial]] = {}
     while waiting or running:
         while waiting and free:
-            mutant = waiting.popleft()
-            names = known.all() if mutant.place.imported else known.of(mutant.place.first, mutant.place.last)
-            if names:
-                tree = free.popleft()
-                running[tree] = mutant, _start(module, mutant, names, known, tree)
-            else:
-                survivors.append(mutant)
+            mutant, tree = waiting.popleft(), free.popleft()
+            running[tree] = mutant, _start(module, mutant, known, tree)
         for tree, (mutant, began) in list(running.items()):
             status = trial.result(began)
             if status is not None:
@@ -107,15 +135,16 @@ def _trials(module: str, todo: list[Mutant], known: reach.Reach, trees: list[Pat
                 free.append(tree)
                 survivors += [mutant] if status == trial.SURVIVED else []
         time.sleep(0.005)
-    return sorted(survivors, key=lambda mutant: mutant.place.first)
+    return survivors
 
 
-def _start(module: str, mutant: Mutant, names: list[str], known: reach.Reach, tree: Path) -> trial.Trial:
+def _start(module: str, mutant: Mutant, known: reach.Reach, tree: Path) -> trial.Trial:
     (tree / module).write_text(mutant.source, encoding="utf-8")
     for compiled in (tree / module).parent.glob(f"__pycache__/{Path(module).stem}.*.pyc"):
         compiled.unlink()  # its time and size may be those of the mutant before
-    files = sorted({name.partition("::")[0] for name in names})
-    return trial.start(tree, files, reach.Chosen(names), sum(known.tests[name] for name in names))
+    names = known.judges(mutant.place)
+    chosen = reach.Chosen(names)
+    return trial.start(lambda: trial.tests(tree, MODULES[module], chosen), tree / "trial.log", known.seconds(names))
 
 
 def _equivalent(module: str) -> set[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import NamedTuple
 
 from tests.mutants import sql
@@ -38,8 +39,9 @@ _CALCULATED: dict[type[ast.operator], type[ast.operator]] = {
     ast.RShift: ast.LShift,
     ast.Pow: ast.Mult,
 }
-_LOGGED = frozenset({"debug", "info", "warning", "error", "exception"})
+_LOGGED = frozenset({"debug", "info", "warning", "error", "exception", "throttled_warning"})
 _PLAIN = (ast.Name, ast.Attribute, ast.Call)  # a condition without an operator that could be changed
+_LONG, _WORDS_AROUND = 60, 3  # of a longer text only what differs is shown, and so many words around it
 _SMALL = 3  # a number up to this becomes the next one, a larger one twice as large
 
 
@@ -86,7 +88,7 @@ def _mutants(source: str) -> Iterator[Mutant]:
             changed = _Put(place.node, other).visit(tree)
             text = ast.unparse(ast.fix_missing_locations(changed))
             tree = _Put(other, place.node).visit(changed)
-            yield Mutant(text, place, _shown(place.node), _shown(other))
+            yield Mutant(text, place, *_shown(place.node, other))
 
 
 class _Put(ast.NodeTransformer):
@@ -100,7 +102,24 @@ class _Put(ast.NodeTransformer):
         return self._new if node is self._old else self.generic_visit(node)
 
 
-def _shown(node: ast.AST) -> str:
+def _shown(node: ast.AST, other: ast.AST) -> tuple[str, str]:
+    """Return a node and what stands in its place as one line each, of a long text what differs."""
+    before, after = _line(node), _line(other)
+    if len(before) <= _LONG or not isinstance(node, (ast.Constant, ast.JoinedStr)):
+        return before, after
+    old, new = before.split(), after.split()
+    start = _alike(old, new)
+    end = _alike(old[start:][::-1], new[start:][::-1])
+    start, end = max(0, start - _WORDS_AROUND), max(0, end - _WORDS_AROUND)
+    return " ".join(old[start : len(old) - end]), " ".join(new[start : len(new) - end])
+
+
+def _alike(some: list[str], others: list[str]) -> int:
+    """Return with how many equal words two texts begin."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(some, others, strict=False)))
+
+
+def _line(node: ast.AST) -> str:
     """Return a node as one line, of an if or while its condition."""
     if isinstance(node, (ast.If, ast.While)):
         return f"if {ast.unparse(node.test)}"
@@ -127,13 +146,17 @@ def _children(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         if name in {"annotation", "returns", "decorator_list", "format_spec", "exc", "bases"}:
             continue
         children = value if isinstance(value, list) else [value]
+        if isinstance(node, ast.JoinedStr):  # it is changed as a whole, not each text in it once more
+            children = [child for child in children if isinstance(child, ast.FormattedValue)]
         yield from ((name, child) for child in children if isinstance(child, ast.AST) and not _is_for_people(child))
 
 
 def _is_for_people(node: ast.AST) -> bool:
-    """Tell documentation, logging, asserts, and what a key of the configuration accepts, which has its own tests."""
+    """Tell documentation, logging, asserts (`strict=True` is one), and keys of the configuration; those have tests."""
     if isinstance(node, (ast.Assert, ast.Import, ast.ImportFrom)):
         return True
+    if isinstance(node, ast.keyword):
+        return node.arg == "strict"
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "key":
         return True
     if not isinstance(node, ast.Expr):

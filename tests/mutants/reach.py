@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import coverage
 import pytest
+
+from tests.mutants.changes import Place
 
 
 class Reach(NamedTuple):
@@ -23,14 +25,15 @@ class Reach(NamedTuple):
     tests: dict[str, float]
     lines: dict[int, list[str]]
 
-    def of(self, first: int, last: int) -> list[str]:
-        """Return the tests that run any of some lines, the quickest first."""
-        names = {name for line in range(first, last + 1) for name in self.lines.get(line, ()) if name in self.tests}
-        return sorted(names, key=lambda name: self.tests[name])
+    def judges(self, place: Place) -> list[str]:
+        """Return the tests that run any of a place's lines, all for what is evaluated at the import; quickest first."""
+        lines = range(place.first, place.last + 1)
+        names = set(self.tests) if place.imported else {name for line in lines for name in self.lines.get(line, ())}
+        return sorted(names & self.tests.keys(), key=lambda name: self.tests[name])
 
-    def all(self) -> list[str]:
-        """Return all tests, the quickest first."""
-        return sorted(self.tests, key=lambda name: self.tests[name])
+    def seconds(self, names: Sequence[str]) -> float:
+        """Return how long some tests took."""
+        return sum(self.tests[name] for name in names)
 
 
 class Recorder:

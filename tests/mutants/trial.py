@@ -1,4 +1,4 @@
-"""A run of tests in a copy of the tree, in a process forked from this one: pytest and the packages are there already.
+"""Tests in a process forked from this one, with what is imported already: a trial.
 
 A trial that takes far more processor time than the tests did without a change, or far longer, counts as failed: the
 change made something endless.
@@ -72,35 +72,47 @@ class Trial(NamedTuple):
     deadline_s: float
 
 
-def start(tree: Path, files: Sequence[str], plugin: object, usual_s: float) -> Trial:
-    """Fork a process that runs test files of a copy until one fails.
+def start(run: Callable[[], int], log: Path, usual_s: float) -> Trial:
+    """Fork a process that runs tests.
 
     Args:
-        tree: the copy.
-        files: of tests, below it.
-        plugin: of pytest.
-        usual_s: how long it takes without a change.
+        run: runs them until one fails; returns the exit status.
+        log: takes what they print.
+        usual_s: how long they take without a change.
     """
     pid = os.fork()
     if pid == 0:
-        _in_child(lambda: _run(tree, files, plugin, usual_s))
+        _in_child(run, log, usual_s)
     return Trial(pid, time.monotonic() + WALL_SHARE * usual_s + WALL_MORE_S)
 
 
-def result(trial: Trial, *, block: bool = False) -> int | None:
+def result(trial: Trial) -> int | None:
     """Return a trial's exit status, `TIMED_OUT` if it had to be ended, None while it runs."""
-    while True:
-        pid, status = os.waitpid(trial.pid, os.WNOHANG)
-        if pid:
-            _end_group(trial.pid)  # what a test started and did not end
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() > trial.deadline_s:
-            _end_group(trial.pid)
-            os.waitpid(trial.pid, 0)
-            return TIMED_OUT
-        if not block:
-            return None
-        time.sleep(0.01)
+    pid, status = os.waitpid(trial.pid, os.WNOHANG)
+    if pid:
+        _end_group(trial.pid)  # what a test started and did not end
+        return os.waitstatus_to_exitcode(status)
+    if time.monotonic() > trial.deadline_s:
+        end(trial)
+        return TIMED_OUT
+    return None
+
+
+def wait(trial: Trial) -> int:
+    """Return a trial's exit status once there is one; end it where this process is asked to end."""
+    try:
+        while (status := result(trial)) is None:
+            time.sleep(0.01)
+    except KeyboardInterrupt:
+        end(trial)
+        raise
+    return status
+
+
+def end(trial: Trial) -> None:
+    """End a trial."""
+    _end_group(trial.pid)
+    os.waitpid(trial.pid, 0)
 
 
 def _end_group(pid: int) -> None:
@@ -110,10 +122,16 @@ def _end_group(pid: int) -> None:
         pass  # nothing is left of it
 
 
-def _in_child(run: Callable[[], int]) -> None:
+def _in_child(run: Callable[[], int], log: Path, usual_s: float) -> None:
     """Run in the forked process and end it, whatever happens."""
     status = 70
     try:
+        os.setsid()
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        limit_s = int(CPU_SHARE * usual_s) + CPU_MORE_S
+        resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s))
         status = run()
     except Exception:  # noqa: BLE001 - a process that is to end must not become a second parent
         traceback.print_exc()
@@ -123,18 +141,14 @@ def _in_child(run: Callable[[], int]) -> None:
         os._exit(status)
 
 
-def _run(tree: Path, files: Sequence[str], plugin: object, usual_s: float) -> int:
-    os.setsid()
-    output = os.open(tree / "trial.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    limit_s = int(CPU_SHARE * usual_s) + CPU_MORE_S
-    resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s))
+def tests(tree: Path, files: Sequence[str], plugin: object) -> int:
+    """Run test files of a copy with a plugin of pytest; return its exit status."""
     os.chdir(tree)
-    own = ("tests", "common", "collectors", "buffer", "shipper", "healthd")
+    own = ("tests", "common", "collectors", "buffer", "shipper", "healthd", "deploy")
     for name in [name for name in sys.modules if name.partition(".")[0] in own]:
         del sys.modules[name]
     sys.path[:] = [str(tree), *(path for path in sys.path if path not in {"", str(ROOT)})]
+    sys.dont_write_bytecode = False  # in the copy: the next trial is quicker
     options = ["-x", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis is imported already, unrewritten
     return int(pytest.main([*options, "--rootdir", str(tree), *files], plugins=[plugin]))

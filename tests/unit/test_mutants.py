@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from tests.mutants import changes, sql
+from tests.mutants import changes, judge, sql
 from tests.mutants.table import MODULES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +46,41 @@ def test_a_mutant_is_the_module_with_one_change() -> None:
         "def f(a):\n    return a >= 1\n\ndef g(a):\n    return a",
         "def f(a):\n    return a < 2\n\ndef g(a):\n    return a",
     ] == [mutant.source for mutant in found]
+
+
+SOURCE = """
+from contextlib import contextmanager
+
+class C:
+    @property
+    def a(self):
+        return 1
+
+    @classmethod
+    def b(cls):
+        return 1
+
+@contextmanager
+def c():
+    yield 1
+"""
+
+
+def test_a_function_is_given_the_code_of_a_mutant() -> None:
+    """In a class or below a decorator: who has it already runs the changed one."""
+    module = ModuleType("m")
+    module.__file__ = "m.py"
+    exec(SOURCE, vars(module))
+    held = module.c
+
+    def values() -> list[int]:
+        with held() as given:
+            return [module.C().a, module.C.b(), given]
+
+    for mutant in changes.mutants(SOURCE):
+        function, code = judge.found(module, mutant)
+        function.__code__ = code
+    assert [2, 2, 2] == values()
 
 
 @pytest.mark.parametrize(

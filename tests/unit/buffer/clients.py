@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -71,9 +71,15 @@ class Producer:
 
 
 class Shipper:
-    """The shipper's DEALER end of `drain.ipc`."""
+    """The shipper's DEALER end of `drain.ipc`.
 
-    def __init__(self, run_dir: Path) -> None:
+    Args:
+        run_dir: where that is.
+        serve: has a buffer of this process answer what was sent; nothing for one in a process of its own.
+    """
+
+    def __init__(self, run_dir: Path, serve: Callable[[], None] = lambda: None) -> None:
+        self._serve = serve
         self.socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.connect(f"ipc://{run_dir / 'drain.ipc'}")
         self._numbers = count(1)
@@ -88,6 +94,7 @@ class Shipper:
         """Send a request; return its reply."""
         number = next(self._numbers)
         self.socket.send(wire.pack({"v": wire.VERSION, "id": number, "op": op, **fields}))
+        self._serve()
         return self.reply_to(number)
 
     def reply_to(self, number: object) -> dict[str, Any]:
@@ -115,6 +122,11 @@ class Shipper:
 def values(groups: list[Any]) -> list[float]:
     """Return the values of a lease in order of its numbers."""
     return [value for group in groups for value in group[4]]
+
+
+def accounted(reply: dict[str, Any]) -> dict[str, Any]:
+    """Return a reply without what every reply has."""
+    return {key: value for key, value in reply.items() if key not in {"v", "id"}}
 
 
 class RawProducer:

@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from buffer.storage.audit_windows import WINDOW_MS
 from common import clock
 from common.events import Event
 from common.service import Service
@@ -36,9 +37,12 @@ Watched = tuple[Callable[[int], str | None], Server]
 
 
 @pytest.fixture
-def booted_ms() -> int:
-    """When this machine was booted."""
-    return clock.wall_ms() - clock.boottime_ms()
+def booted_ms(monkeypatch: pytest.MonkeyPatch) -> int:
+    """When this machine was booted, by clocks that stand still."""
+    now_ms, up_ms = clock.wall_ms(), clock.boottime_ms()
+    monkeypatch.setattr(clock, "wall_ms", lambda: now_ms)
+    monkeypatch.setattr(clock, "boottime_ms", lambda: up_ms)
+    return now_ms - up_ms
 
 
 @pytest.fixture
@@ -91,11 +95,19 @@ def test_each_device_says_which_one_it_is(watched: Watched, report: Report) -> N
     assert 8 == len(instance_id(DATABASE))
 
 
-@pytest.mark.parametrize("last_ms", [0, -MINUTE_MS, 10_000])
-def test_the_boot_before_is_no_other_device(watched: Watched, booted_ms: int, last_ms: int) -> None:
-    """It has nothing newer than this boot, whatever of it still arrives."""
+@pytest.mark.parametrize(
+    ("last_ms", "is_another"), [(0, False), (-MINUTE_MS, False), (2 * MINUTE_MS, False), (2 * MINUTE_MS + 1, True)]
+)
+def test_the_boot_before_is_no_other_device(watched: Watched, booted_ms: int, last_ms: int, is_another: bool) -> None:
+    """It has nothing that is two minutes newer than this boot, whatever of it still arrives."""
     look, _ = watched
-    assert [None, None] == [look(booted_ms + last_ms + later_ms) for later_ms in (0, 1_000)]
+    assert look(booted_ms + last_ms - 1_000) is None
+    assert is_another is (look(booted_ms + last_ms) is not None)
+
+
+def test_each_audit_window_is_compared_with_the_answer_known() -> None:
+    """An audit that does not know of the other device would take its samples for ours."""
+    assert EVERY_S * 1000 < WINDOW_MS
 
 
 def test_an_instance_is_of_a_machine_a_boot_and_a_database(monkeypatch: pytest.MonkeyPatch) -> None:

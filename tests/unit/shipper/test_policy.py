@@ -9,19 +9,20 @@ import pytest
 from common.events import Event
 from common.remote import Remote, Retry
 from shipper.http.outcome import Accepted, BodyRefused, NotTheServer, NotWelcome, Outcome, TryLater
-from shipper.policy import AWAY_S, MAX_RETRY_AFTER_S, Decision, Result, backoff_s, decide
+from shipper.policy import AWAY_S, Decision, Result, backoff_s, decide
 from shipper.state import DEGRADED, OFFLINE, REALTIME, State, initial
 
 START_S = 5000.0
-SLOW_S, FAIR_S, GOOD_S = 6.0, 4.0, 0.2  # of a body of no size: slow is beyond 5 s, good below half of that
+# Of a body of no size: slow is beyond 5 s, good below half of that.
+SLOW_S, FAIR_S, HALF_SLOW_S, GOOD_S = 6.0, 4.0, 2.5, 0.2
 
 Happening = tuple[float, "float | None"]  # seconds after the start, and an upload's duration or None for a failure
 
 
 def step(state: State, outcome: Outcome, at_s: float = 0.0, **named: object) -> Decision:
     """Return the decision on one request of 50 samples."""
-    named = {"samples": 50, "body_bytes": 250, **named}
-    return decide(state, Result(outcome, **named), START_S + at_s)  # type: ignore[arg-type]
+    usual = Result(outcome, 50, 250, duration_s=0.0, old=False, more=False, attempt=1, jitter=0.5)
+    return decide(state, usual._replace(**named), START_S + at_s)  # type: ignore[arg-type]
 
 
 def failed(state: State, at_s: float, outcome: Outcome | None = None) -> Decision:
@@ -60,7 +61,7 @@ def uploads(duration_s: float, *times_s: float) -> list[Happening]:
         (TryLater("http_503"), 15.0, False, 200, 2),
         (TryLater("http_503", 40.0), 40.0, False, 200, 2),
         (TryLater("http_503", 1.0), 15.0, False, 200, 2),
-        (TryLater("http_429", float("inf")), MAX_RETRY_AFTER_S, False, 200, 2),
+        (TryLater("http_429", float("inf")), 3600.0, False, 200, 2),
         (TryLater("timeout", answered=False), 15.0, False, 50, 2),
         (NotTheServer("captive_portal"), 15.0, False, 200, 2),
         (NotWelcome("http_401"), 60.0, True, 200, 2),
@@ -87,10 +88,17 @@ def test_a_round_ends_with_its_last_attempt(attempt: int, enabled: bool, release
 
 
 def test_an_outage_that_is_over_sends_everything() -> None:
-    """And only then."""
+    """And only then: an upload after a failure, or the one that leads back to realtime."""
     state = initial(Remote(), START_S)
     assert not step(state, Accepted(50)).send_all
-    assert step(failed(state, 1).state, Accepted(50), 2).send_all
+    away = failed(state, 1)
+    assert not away.send_all
+    assert not step(away.state, BodyRefused("http_400"), 2).send_all
+    assert step(away.state, Accepted(50), 2).send_all
+    probed = after([*failures(1, 2, 3), *uploads(GOOD_S, 10)])
+    second = step(probed, Accepted(50), 20, duration_s=GOOD_S)
+    assert not second.send_all
+    assert step(second.state, Accepted(50), 33, duration_s=GOOD_S).send_all
 
 
 def test_old_samples_wait_for_their_share() -> None:
@@ -135,6 +143,7 @@ def test_a_thousand_failures_are_no_overflow() -> None:
         (REALTIME, [*failures(1, 2), *uploads(GOOD_S, 3), *failures(4, 5)]),
         (DEGRADED, failures(1, 2, 3)),
         (REALTIME, uploads(SLOW_S, 1, 2, 3, 4)),
+        (REALTIME, uploads(5.0, 1, 2, 3, 4, 5)),
         (REALTIME, [*uploads(GOOD_S, 1, 2, 3), *uploads(SLOW_S, 4, 5)]),
         (DEGRADED, [*uploads(GOOD_S, 1, 2), *uploads(SLOW_S, 3, 4, 5)]),
         (DEGRADED, failures(1, 2, 3, 299)),
@@ -145,8 +154,9 @@ def test_a_thousand_failures_are_no_overflow() -> None:
         (DEGRADED, [*failures(1, 2, 3, 300), *uploads(SLOW_S, 400)]),
         (DEGRADED, [*failures(1, 2, 3), *uploads(GOOD_S, 10, 20, 30)]),
         (REALTIME, [*failures(1, 2, 3), *uploads(GOOD_S, 10, 20, 33)]),
+        (DEGRADED, [*failures(1, 2, 3), *uploads(HALF_SLOW_S, 10, 20, 33)]),
         (DEGRADED, [*failures(1, 2, 3), *uploads(GOOD_S, 20, 40), *failures(50), *uploads(GOOD_S, 60, 70)]),
-        (DEGRADED, [*failures(1, 2, 3), *uploads(GOOD_S, 20, 40), *uploads(FAIR_S, 50), *uploads(GOOD_S, 60)]),
+        (DEGRADED, [*failures(1, 2, 3), *uploads(GOOD_S, 20, 40), *uploads(FAIR_S, 50), *uploads(GOOD_S, 60, 70)]),
     ],
 )
 def test_the_mode_moves_on_what_was_measured(expected: str, happenings: list[Happening]) -> None:
@@ -193,12 +203,21 @@ def test_failures_that_are_soon_over_are_no_event() -> None:
         state = decision.state
 
 
-def test_a_large_body_may_take_its_time() -> None:
-    """256 KiB at 20 KB/s are 13 s and no reason to send less."""
-    state = initial(Remote(), START_S)
-    for number in range(10):
-        state = step(state, Accepted(50), number, duration_s=13.0, body_bytes=256 * 1024).state
-    assert REALTIME == state.mode
+@pytest.mark.parametrize(
+    ("expected", "interval_s", "kib", "duration_s"),
+    [
+        (REALTIME, 30.0, 256, 36.0),
+        (DEGRADED, 30.0, 256, 38.0),
+        (REALTIME, 1.0, 0, 0.4),
+        (DEGRADED, 1.0, 0, 0.6),
+    ],
+)
+def test_slow_is_measured_by_interval_and_size(expected: str, interval_s: float, kib: int, duration_s: float) -> None:
+    """256 KiB at 8 KiB/s are no reason to send less, nor is a server of one's own that is busy for half a second."""
+    state = initial(Remote(upload_interval_s=interval_s), START_S)
+    for number in range(5):
+        state = step(state, Accepted(50), number, duration_s=duration_s, body_bytes=kib * 1024).state
+    assert expected == state.mode
 
 
 @pytest.mark.parametrize(
@@ -228,8 +247,9 @@ def test_slow_probes_become_rare() -> None:
         assert state.next_probe_s is not None
         apart_s.append(state.next_probe_s - START_S - 4)
     assert [60, 120, 240, 300, 300] == apart_s
-    state = step(state, Accepted(50), 4, duration_s=GOOD_S).state
-    assert START_S + 64 == step(state, Accepted(50), 4, duration_s=FAIR_S).state.next_probe_s
+    for duration_s, apart in ((GOOD_S, 10), (FAIR_S, 60), (5.0, 60), (HALF_SLOW_S, 60)):
+        state = step(state, Accepted(50), 4, duration_s=duration_s, body_bytes=0).state
+        assert START_S + 4 + apart == state.next_probe_s
 
 
 def test_p1_waits_for_company_while_it_is_bad() -> None:
