@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import apsw
 
+from buffer.storage.clocks import ClockReading
 from common.sample import Batch, Sample, Value
 from common.settings import Storage
 
@@ -165,3 +166,8 @@ def query(path: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return rows
     finally:
         connection.close()
+
+
+def shifted(now: ClockReading, shift_ms: list[int]) -> Callable[[], ClockReading]:
+    """Return what reads a clock at one moment, its wall clock shifted by the one number in a list."""
+    return lambda: replace(now, wall_ms=now.wall_ms + shift_ms[0])

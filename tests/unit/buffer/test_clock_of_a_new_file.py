@@ -13,9 +13,8 @@ from buffer.storage import clocks
 from buffer.storage.store import Store
 from common import clock
 from common.sample import NORMAL
-from tests.unit.buffer.databases import DEVICE, batch, query, storage
+from tests.unit.buffer.databases import DEVICE, batch, query, shifted, storage
 from tests.unit.buffer.rescued import aside, buffer, home, sound, works
-from tests.unit.buffer.test_pending import shifted
 
 __all__ = ["home"]
 

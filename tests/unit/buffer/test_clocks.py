@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from buffer.storage.store import Store
 from common import clock
 from common.sample import NORMAL, Batch, Sample
 from common.wire import EARLIEST_MS, LATEST_MS
-from tests.unit.buffer.databases import DEVICE, batch, storage
+from tests.unit.buffer.databases import DEVICE, batch, shifted, storage
 
 
 def test_what_was_sent_keeps_the_time_it_was_sent_by(store: Store) -> None:
@@ -31,11 +30,6 @@ def test_what_was_sent_keeps_the_time_it_was_sent_by(store: Store) -> None:
     moved, kept = store.pending.rows(NORMAL, now.wall_ms + 1, 10)
     assert (rows[0].id, now.wall_ms) == (kept.id, kept.timestamp_ms)
     assert now.wall_ms - 3_600_000 == pytest.approx(moved.timestamp_ms, abs=clocks.DRIFT_MS)
-
-
-def shifted(now: clocks.ClockReading, shift_ms: list[int]) -> Callable[[], clocks.ClockReading]:
-    """Return what reads a clock at one moment, its wall clock shifted by the one number in a list."""
-    return lambda: replace(now, wall_ms=now.wall_ms + shift_ms[0])
 
 
 @pytest.mark.parametrize(("by_ms", "synchronised", "sent"), [
