@@ -8,7 +8,13 @@ from __future__ import annotations
 MODULES: dict[str, tuple[str, ...]] = {
     "buffer/delivery/audit.py": ("tests/unit/buffer/test_audit.py", "tests/unit/buffer/test_recheck.py"),
     "buffer/storage/audit_windows.py": ("tests/unit/buffer/test_audit_windows.py", "tests/unit/buffer/test_audit.py"),
-    "buffer/storage/pending.py": ("tests/unit/buffer/test_pending.py",),
+    "buffer/storage/pending.py": (
+        "tests/unit/buffer/test_pending.py",
+        "tests/unit/buffer/test_drain.py",
+        "tests/unit/buffer/test_audit.py",
+        "tests/unit/buffer/test_clocks.py",
+        "tests/unit/buffer/test_too_old.py",
+    ),
     "buffer/storage/clocks.py": (
         "tests/unit/buffer/test_clocks.py",
         "tests/unit/buffer/test_clock_of_a_new_file.py",

@@ -10,8 +10,14 @@ from typing import Any
 import apsw
 import pytest
 
+from buffer.storage import clocks
+from buffer.storage.audit_windows import WINDOW_MS
+from buffer.storage.pending import PendingSample
+from buffer.storage.series import canonical_tags, series_key
 from buffer.storage.store import Store
-from common.sample import NORMAL
+from common import clock
+from common.sample import NORMAL, Batch, Sample
+from common.wire import EARLIEST_MS, LATEST_MS
 from tests.unit.buffer.databases import DEVICE, NOW_MS, batch, query, storage
 
 
@@ -31,6 +37,46 @@ def test_pending_rows_come_oldest_first_up_to_a_time_and_a_number(store: Store) 
     assert (1, 2) == (store.pending.not_due(NORMAL, NOW_MS + 3), store.pending.not_due(NORMAL, NOW_MS + 2))
     assert NOW_MS + 1 == store.pending.oldest_ms(NORMAL)
     assert store.pending.oldest_ms(0) is None
+
+
+def test_pending_rows_begin_at_a_time_and_never_in_1970(store: Store) -> None:
+    """A server takes no 1970: they wait for a clock that knows their time."""
+    times_ms = [EARLIEST_MS - 1, EARLIEST_MS, NOW_MS, NOW_MS + 1]
+    store.write([batch(("a", n), seq=n, at_ms=at_ms) for n, at_ms in enumerate(times_ms)])
+    for since_ms, expected in ((0, [1, 2, 3]), (NOW_MS, [2, 3]), (NOW_MS + 1, [3])):
+        assert expected == [row.value for row in store.pending.rows(NORMAL, LATEST_MS, 10, since_ms)]
+
+
+@pytest.mark.parametrize("value", ["text", None, float("inf")])
+def test_what_is_no_number_is_never_leased(store: Store, value: object) -> None:
+    """It was none when it was stored: the file is damaged, and what the server would take it for is anybody's guess."""
+    store.write([batch(("a", 1))])
+    store._connection.execute("PRAGMA ignore_check_constraints = 1").fetchall()
+    store._connection.execute("UPDATE samples SET value = ?", (value,))
+    with pytest.raises(apsw.CorruptError):
+        store.pending.rows(NORMAL, LATEST_MS, 10)
+
+
+def test_a_pending_sample_is_found_by_series_time_and_priority(store: Store) -> None:
+    """And by all of them: another would be marked as uploaded in its place."""
+    store.write([batch(("a", 1), ("b", 2)), batch(("a", 3), seq=2, at_ms=NOW_MS + 1)])
+    key, other = (series_key(name, DEVICE, canonical_tags({}), is_text=False) for name in "ac")
+    assert [1] == [row.value for row in store.pending.at(key, NOW_MS, NORMAL)]
+    assert [] == store.pending.at(other, NOW_MS, NORMAL) + store.pending.at(key, NOW_MS, 1)
+    store.pending.mark_uploaded(NORMAL, store.pending.at(key, NOW_MS, NORMAL), "b", 0)
+    assert [] == store.pending.at(key, NOW_MS, NORMAL)
+
+
+def test_pending_samples_are_walked_span_by_span_and_slice_by_slice(store: Store) -> None:
+    """Oldest first, each once: what makes room gives up the oldest and nothing twice."""
+    start_ms = NOW_MS - NOW_MS % 1000
+    for seq, after_ms in enumerate((0, 999, 1000, 5500)):
+        store.write([batch(("a", seq), ("b", seq), seq=seq, at_ms=start_ms + after_ms)])
+    assert [start_ms, start_ms + 1000, start_ms + 5000] == list(store.pending.spans(NORMAL, 1000))
+    whole = store.pending.slice(NORMAL, (0, 0), LATEST_MS, 99)
+    assert (8, sorted(whole)) == (len(whole), whole)
+    assert whole[2:4] == store.pending.slice(NORMAL, whole[1][:2], whole[4][0], 99)
+    assert whole[2:3] == store.pending.slice(NORMAL, whole[1][:2], whole[4][0], 1)
 
 
 def test_marking_uploaded_writes_a_checkpoint_and_counts_down(store: Store, path: Path) -> None:
@@ -90,6 +136,31 @@ def test_a_mark_does_not_touch_what_is_not_pending_any_more(store: Store, path: 
     assert [(1, "first"), (2, None)] == query(path, "SELECT uploaded, batch_id FROM metrics ORDER BY uploaded")
 
 
+def change_without_the_index(store: Store, update: str, row: PendingSample) -> None:
+    """Change a row of the table so that the index of pending samples still has it as it was: a damaged file."""
+    execute = store._connection.execute
+    execute("PRAGMA writable_schema = 1").fetchall()
+    definition = execute("SELECT * FROM sqlite_schema WHERE name = 'idx_uploaded'").fetchone()
+    execute("DELETE FROM sqlite_schema WHERE name = 'idx_uploaded'")
+    execute("PRAGMA writable_schema = RESET").fetchall()
+    execute(f"UPDATE samples SET {update} WHERE id = ?", (row.id,))
+    execute("PRAGMA writable_schema = 1").fetchall()
+    execute("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", definition)
+    execute("PRAGMA writable_schema = RESET").fetchall()
+
+
+@pytest.mark.parametrize("update", ["chunk = -1", "timestamp_ms = timestamp_ms + 5"])
+@pytest.mark.parametrize("first", [0, 2])
+def test_a_sample_that_is_pending_in_a_damaged_index_alone_is_noticed(store: Store, update: str, first: int) -> None:
+    """It cannot be marked, and would be leased and sent again for ever."""
+    store.write([batch(("a", n), ("b", n), seq=n, at_ms=NOW_MS + n) for n in range(2)])
+    rows = store.pending.rows(NORMAL, LATEST_MS, 10)
+    store.pending.mark_uploaded(NORMAL, rows[:1], "b", 0)
+    change_without_the_index(store, update, rows[2])
+    with pytest.raises(apsw.CorruptError, match=f"sample {rows[2].id} is pending in the index"):
+        store.pending.mark_uploaded(NORMAL, [*rows[first:1], rows[2]], "b", 1)
+
+
 def test_refused_rows_are_kept_and_not_sent_again(store: Store, path: Path) -> None:
     """Quarantine is a mark, not a deletion."""
     store.write([batch(("a", 1), ("b", 2))])
@@ -97,6 +168,77 @@ def test_refused_rows_are_kept_and_not_sent_again(store: Store, path: Path) -> N
     assert 1 == store.pending.mark_quarantined(NORMAL, rows)
     assert [0, 0, 1, 0] == store.pending.counts
     assert [(0, None), (2, None)] == query(path, "SELECT uploaded, batch_id FROM metrics ORDER BY uploaded")
+
+
+def test_quarantine_by_age_takes_the_oldest_of_each_priority(store: Store) -> None:
+    """So many at most, none that is young enough, and counts what it took."""
+    store.write([batch(("a", n), seq=n, at_ms=NOW_MS + n) for n in range(4)])
+    assert 2 == store.pending.quarantine_before(NOW_MS + 3, 2)
+    assert [2, 3] == [row.value for row in store.pending.rows(NORMAL, LATEST_MS, 10)]
+    assert [1, 0] == [store.pending.quarantine_before(NOW_MS + 3, 2) for _ in range(2)]
+    assert [3] == [row.value for row in store.pending.rows(NORMAL, LATEST_MS, 10)]
+    assert [0, 0, 1, 0] == store.pending.counts == store.pending.counted()
+
+
+def test_quarantine_is_released_by_row_and_metric(store: Store) -> None:
+    """What was uploaded is not sent again by it."""
+    store.write([batch(("a", 0), ("b", 1), ("a", 2, {"l": "1"}), ("a", 3, {"l": "2"}), ("a", 4, {"l": "3"}))])
+    rows = sorted(store.pending.rows(NORMAL, LATEST_MS, 10), key=lambda row: row.id)
+    store.pending.mark_quarantined(NORMAL, rows[:4])
+    store.pending.mark_uploaded(NORMAL, rows[4:], "b", 0)
+    ids = [row.id for row in rows]
+    assert 1 == store.pending.unquarantine(range(ids[1], ids[3]), "a")
+    assert [rows[2].id] == [row.id for row in store.pending.rows(NORMAL, LATEST_MS, 10)]
+    assert 3 == store.pending.unquarantine(range(ids[4] + 1), None)
+    assert [0, 0, 4, 0] == store.pending.counts == store.pending.counted()
+
+
+def test_samples_of_chunks_are_read_up_to_a_limit(store: Store) -> None:
+    """Of these chunks and of no other that lies between their rows."""
+    store.write([batch(("a", n), seq=n, at_ms=NOW_MS + n) for n in range(6)])
+    rows = store.pending.rows(NORMAL, LATEST_MS, 10)
+    store.pending.mark_uploaded(NORMAL, [rows[0], rows[3]], "b", 0)
+    store.pending.mark_uploaded(NORMAL, [rows[1], rows[4]], "b", 1)
+    one, two = sorted(
+        store.checkpoints.uploaded_before(clock.wall_ms() + 1, 60_000), key=lambda extent: extent.first_id
+    )
+    found = [timestamp_ms - NOW_MS for _, timestamp_ms in store.pending.uploaded_in([one, two], 3)]
+    assert [0, 3, 1] == found
+    assert [1, 4] == [timestamp_ms - NOW_MS for _, timestamp_ms in store.pending.uploaded_in([two], 9)]
+    with store.transaction():
+        assert 2 == store.pending.requeue_chunks([two])
+    assert [1, 2, 4, 5] == [row.value for row in store.pending.rows(NORMAL, LATEST_MS, 10)]
+    assert [0, 0, 4, 0] == store.pending.counts == store.pending.counted()
+
+
+def test_samples_are_sent_again_by_series_and_window_or_time(store: Store) -> None:
+    """Exactly those that the server lacks: no other series, and nothing of the windows around."""
+    start_ms = (NOW_MS // WINDOW_MS - 2) * WINDOW_MS
+    times_ms = [start_ms - 1, start_ms, start_ms + WINDOW_MS - 1, start_ms + WINDOW_MS]
+    store.write([batch(("a", n), ("b", n), seq=n, at_ms=at_ms) for n, at_ms in enumerate(times_ms)])
+    rows = store.pending.rows(NORMAL, LATEST_MS, 10)
+    store.pending.mark_uploaded(NORMAL, rows, "b", 0)
+    number = rows[0].series_id
+    with store.transaction():
+        assert 0 == store.pending.requeue_times({})
+        assert 1 == store.pending.requeue_window(start_ms, {number: times_ms[:2]})
+        assert 1 == store.pending.requeue_window(start_ms, {number: None})
+        assert 1 == store.pending.requeue_times({number: [times_ms[3], NOW_MS], 0: times_ms})
+    again = store.pending.rows(NORMAL, LATEST_MS, 10)
+    assert [(number, at_ms) for at_ms in times_ms[1:]] == [(row.series_id, row.timestamp_ms) for row in again]
+    assert [0, 0, 3, 0] == store.pending.counts == store.pending.counted()
+
+
+def test_only_the_doubtful_samples_keep_their_time(store: Store) -> None:
+    """Those of the rows that were leased: an id alone may be another sample's by now."""
+    now = clocks.now()
+    samples = [Sample("m", n, {"slot": f"{n}"}) for n in range(3)]
+    store.write([Batch("p", "e", 1, now.wall_ms, now.boottime_ms, now.boot_id, urgent=False, samples=samples)])
+    rows = store.pending.rows(NORMAL, LATEST_MS, 10)
+    store.pending.keep_times([])
+    store.pending.keep_times([rows[1], rows[2]._replace(timestamp_ms=rows[2].timestamp_ms + 1)])
+    kept = store._connection.execute("SELECT id FROM samples WHERE clock IS NULL").fetchall()
+    assert [(rows[1].id,)] == kept
 
 
 def test_what_is_pending_is_counted_again_at_the_start(store: Store, path: Path) -> None:
