@@ -26,7 +26,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "shipper/audit.py": ("tests/unit/shipper/test_audit.py", "tests/unit/shipper/test_audit_behind_a_queue.py"),
     "shipper/duplicates.py": ("tests/unit/shipper/test_duplicates.py",),
     "shipper/lease.py": ("tests/unit/shipper/test_lease.py",),
-    "shipper/buffer_client.py": ("tests/unit/shipper/test_buffer_client.py",),
+    "shipper/buffer_client.py": ("tests/unit/shipper/test_drain_operations.py",),
     "shipper/buffer_connection.py": ("tests/unit/shipper/test_buffer_client.py",),
     "shipper/sender.py": ("tests/unit/shipper/test_sender.py", "tests/unit/shipper/test_service.py"),
     "shipper/http/outcome.py": ("tests/unit/shipper/test_outcome.py",),
@@ -34,5 +34,5 @@ MODULES: dict[str, tuple[str, ...]] = {
     "shipper/policy.py": ("tests/unit/shipper/test_policy.py",),
     "healthd/watchdog.py": ("tests/unit/healthd/test_watchdog.py", "tests/unit/healthd/test_watchdog_limits.py"),
     "collectors/derived/alerts.py": ("tests/unit/collectors/test_alerts.py",),
-    "common/thresholds.py": ("tests/unit/collectors/test_alerts.py",),
+    "common/thresholds.py": ("tests/unit/common/test_thresholds.py", "tests/unit/collectors/test_alerts.py"),
 }

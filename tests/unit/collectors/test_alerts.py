@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from collectors.derived.alerts import FORGET_SPACINGS, LEAST_S, AlertStates
+from collectors.derived.alerts import AlertStates
 from common import thresholds
 from common.events import Event, Limiter
 from common.sample import Sample
@@ -162,17 +162,33 @@ def test_an_alert_of_the_stream_ends_with_it() -> None:
     assert [] == list(loss.states.forget(loss.now_s, Alerts(), live=False))
 
 
-def test_an_alert_ends_when_its_number_is_gone() -> None:
-    """A source that fell silent for three of its intervals leaves no alert behind."""
+@pytest.mark.parametrize(("spacings_s", "after_s"), [([], 90), ([1], 12), ([5], 15), ([30], 90), ([30, 1], 12)])
+def test_an_alert_ends_when_its_number_is_gone(spacings_s: list[float], after_s: float) -> None:
+    """A source that fell silent for three of its intervals leaves no alert behind; 30 s are assumed at first."""
     heat = Feed("overheating")
     heat.step(90)
-    heat.step(90, after_s=30)
-    limit_s = FORGET_SPACINGS * 30
-    assert limit_s > LEAST_S
-    assert [] == list(heat.states.forget(heat.now_s + limit_s, Alerts(), live=True))
+    for spacing_s in spacings_s:
+        heat.step(90, after_s=spacing_s)
+    assert [] == list(heat.states.forget(heat.now_s + after_s, Alerts(), live=True))
     assert ["overheating: its number is not known any more"] == [
-        event.text for event in heat.states.forget(heat.now_s + limit_s + 1, Alerts(), live=True)
+        event.text for event in heat.states.forget(heat.now_s + after_s + 0.1, Alerts(), live=True)
     ]
+
+
+def test_each_alert_ends_by_itself() -> None:
+    """One whose number still comes keeps no other alive."""
+    states, late_s = AlertStates(), 1_000.0
+    assert 1 == len(list(states.take([Sample("cpu.temperature", 90)], 0.0, Alerts())))
+    assert 1 == len(list(states.take([Sample("srt.packet_loss_percent", 40)], late_s, Alerts())))
+    ended = [event.subject for event in states.forget(late_s, Alerts(), live=True)]
+    assert (["overheating"], {"packet_loss"}) == (ended, set(states.states))
+
+
+def test_what_is_no_number_of_a_threshold_is_not_judged() -> None:
+    """Text under its name is none, nor is another metric."""
+    samples = [Sample("cpu.temperature", "hot"), Sample("srt.rtt_ms", "?"), Sample("network.rtt_ms", 9_000)]
+    states = AlertStates()
+    assert ([], {}) == (list(states.take(samples, 1.0, Alerts())), states.states)
 
 
 def test_one_busy_core_is_no_busy_processor() -> None:
