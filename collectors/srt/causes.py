@@ -23,7 +23,7 @@ def cause(tap: Tap, bond: Bond, now_s: float) -> str:
     slow = _slow(tap, bond, now_s)
     quiet_s = tap.connection.quiet_s(now_s)
     if quiet_s is not None and quiet_s >= ALL_SILENT_S:
-        if tap.links and min(link.unheard_s(now_s) for link in tap.links.values()) >= SILENT_S:
+        if not _some_answer(tap, now_s):
             return "no link gets an answer: the receiver or the way to it is gone"
         if not slow:
             return f"the links are answered, but nothing has come from the receiver for {quiet_s:.1f} s"
@@ -31,6 +31,16 @@ def cause(tap: Tap, bond: Bond, now_s: float) -> str:
     if found:
         return "; ".join(found)
     return "; ".join([*slow.values(), *_lossy(tap, bond, now_s, set(slow))])
+
+
+def is_open(tap: Tap, now_s: float) -> bool:
+    """Return whether nothing comes at all, and not for long enough to tell a dead receiver from a longer round trip."""
+    quiet_s = tap.connection.quiet_s(now_s)
+    return quiet_s is not None and quiet_s < ALL_SILENT_S and not _some_answer(tap, now_s)
+
+
+def _some_answer(tap: Tap, now_s: float) -> bool:
+    return min((link.unheard_s(now_s) for link in tap.links.values()), default=0.0) < SILENT_S
 
 
 def _changed(tap: Tap, bond: Bond, now_s: float) -> list[str]:
@@ -46,11 +56,10 @@ def _silent(tap: Tap, bond: Bond, now_s: float) -> list[str]:
     """Name links that are gone, and those that do not answer while others do."""
     gone = [f"{bond.called(address)} is gone" for address, at_s in bond.left_s.items() if now_s - at_s < RECENT_S]
     silence = {address: link.silent_s(now_s) for address, link in tap.links.items()}
-    some_answer = min(silence.values(), default=0.0) < SILENT_S
     quiet = [
         f"{bond.called(address)} has not answered for {silent_s:.1f} s: dead, or given another public address"
         for address, silent_s in silence.items()
-        if some_answer and silent_s >= SILENT_S
+        if silent_s >= SILENT_S and _some_answer(tap, now_s)
     ]
     return gone + quiet
 

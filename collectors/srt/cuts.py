@@ -13,7 +13,7 @@ from typing import NamedTuple
 from collectors import belabox, mpp
 from collectors.host import Host, unsigned
 from collectors.srt.bond import Bond
-from collectors.srt.causes import cause
+from collectors.srt.causes import cause, is_open
 from collectors.srt.controller import LEAST_BPS, Controller, ControllerDecision
 from collectors.srt.tap import Tap
 from common.events import Event
@@ -42,11 +42,11 @@ class _Span(NamedTuple):
 
 
 class _Waiting(NamedTuple):
-    """A cut that was found, when it was, what is said of it, and its cause as far as it was clear at once."""
+    """A cut that was found: when, from what, to what or less, and its cause as far as it was clear at once."""
 
     found_s: float
-    at_s: float
-    text: str
+    high: _Set
+    cut_bps: float
     cause: str
 
 
@@ -100,7 +100,7 @@ class Cuts:
         is_set = self._is_set
         if not self._spans:
             return  # another connection has only just begun
-        if not is_set or self._has_fallen(is_set, cut_percent, now_s):
+        if not is_set or self._waiting is not None or self._has_fallen(is_set, cut_percent, now_s):
             self._prepare(host, latency_ms, self._spans[-1].sent_bps)
             self._follow(tap)
         if not is_set:
@@ -109,11 +109,10 @@ class Cuts:
         for kept in (self._set, self._decisions):
             while kept and now_s - kept[0].at_s > KEPT_S:
                 kept.popleft()
-        if self._waiting is not None and now_s - self._waiting.found_s >= CLEAR_S:
-            _, at_s, text, first = self._waiting
+        found = self._waiting
+        if found is not None and now_s - found.found_s >= CLEAR_S and not is_open(tap, now_s):
             self._waiting = None
-            found = cause(tap, bond, now_s) or first
-            yield Event("bitrate_cut", f"{text}; {found}" if found else text, timestamp_ms=int(at_s * 1000))
+            yield self._report(found, cause(tap, bond, now_s) or found.cause)
         if self._waiting is None:
             self._judge(tap, bond, cut_percent, now_s)
 
@@ -173,14 +172,21 @@ class Cuts:
             return
         self._fell_s = now_s
         high = max(self._recent(now_s), key=lambda one: (one.bps, one.at_s))
-        decision = self._decision(high, self._cut_bps(cut_percent, now_s))
+        cut_bps = self._cut_bps(cut_percent, now_s)
+        decision = self._decision(high, cut_bps)
         if self._named is not None and (decision is None or _gravity(decision) >= _gravity(self._named)):
             return  # the same fall goes on
-        self._floor, self._named = now, decision
+        self._waiting = _Waiting(now_s, high, cut_bps, cause(tap, bond, now_s))
+
+    def _report(self, found: _Waiting, why: str) -> Event:
+        """Return what is known of a cut by now: the packets show some decisions only after the bitrate does."""
         self.count += 1
-        text = f"from {high.bps / 1e6:.1f} to {now / 1e6:.1f} Mbit/s; {self._why(decision, high.bps, now)}"
-        at_s = now_s if decision is None else decision.at_s
-        self._waiting = _Waiting(now_s, at_s, text, cause(tap, bond, now_s))
+        now = min(one.bps for one in self._set if one.at_s >= found.found_s)
+        decision = self._decision(found.high, found.cut_bps)
+        self._floor, self._named = now, decision
+        text = f"from {found.high.bps / 1e6:.1f} to {now / 1e6:.1f} Mbit/s; {self._why(decision, found.high.bps, now)}"
+        at_s = found.found_s if decision is None else decision.at_s
+        return Event("bitrate_cut", f"{text}; {why}" if why else text, timestamp_ms=int(at_s * 1000))
 
     def _decision(self, high: _Set, cut_bps: float) -> ControllerDecision | None:
         """Return the decision about the last look that did not show the cut, or else since the bitrate was high."""

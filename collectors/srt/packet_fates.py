@@ -19,7 +19,7 @@ from collectors.srt.loss_reports import SEQUENCES, distance
 from collectors.srt.round_trips import RoundTrips
 
 ACKED = 10  # packets that one answer names
-RECENT_S = 1.1  # two batches
+RECENT_S = 0.9  # two batches, or one of a busy machine
 LOSS_S = 3.0  # over packets sent in so long, the newest of which have had the time to be answered; at least
 MIN_SENT = 50  # packets, in no more than
 KEPT_S = 45.0
@@ -159,7 +159,7 @@ class PacketFates:
         return round(100 * lost / sent, 2) if sent >= MIN_SENT else None
 
     def recent_loss_percent(self, now_s: float, reported: Doubt) -> float | None:
-        """Return what share of the last second's packets was reported lost and not named yet.
+        """Return what share of the last second's packets, or the last two looks', was reported lost and not named yet.
 
         It is quicker than `loss_percent`, and takes what is only late for lost. None where too little was sent.
 
@@ -167,7 +167,7 @@ class PacketFates:
             now_s: seconds.
             reported: returns those of some numbers that the receiver has reported lost.
         """
-        first = next((batch for batch in self._batches if now_s - batch.until_s <= RECENT_S), None)
+        first = next((batch for batch in reversed(self._batches) if now_s - batch.until_s >= RECENT_S), None)
         if first is None or self.sent - first.sent < MIN_SENT // 2:
             return None
         fresh = [batch for batch in self._batches if batch.until_s > first.until_s]

@@ -1,102 +1,60 @@
-"""A network in a thread: what is sent arrives later, or not; the truth is counted.
+"""What both networks of the tests have in common, and a path between two programs on one.
 
-Written for tests, from the protocols' descriptions. Every packet is timed by the thread's own clock.
+`KernelNetwork` has sockets and the machine's clock: real programs and the real packet sockets see its packets.
+`PlayedNetwork` has neither: what happens on it is the same on any machine.
 """
 
 from __future__ import annotations
 
-import heapq
-import queue
 import random
-import selectors
-import socket
-import struct
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-_SO_TIMESTAMPNS = 35  # asm-generic/socket.h; Python has no name for it
-_TIMESPEC = struct.Struct("@ll")
-
-Handler = Callable[[bytes, "tuple[str, int]"], None]
+Address = tuple[str, int]
+Handler = Callable[[bytes, Address], None]
 
 
-class Network(threading.Thread):
+class Socket(Protocol):
+    """One end of a network."""
+
+    def sendto(self, packet: bytes, target: Address, /) -> int:
+        """Send a packet."""
+
+    def close(self) -> None:
+        """Take nothing more."""
+
+
+class Network(Protocol):
     """Sockets whose packets are handled, and packets that are under way.
 
-    Args:
-        seed: of what is lost.
-
     Attributes:
-        arrived_s: when the kernel had the packet that is handled now, which a busy machine may have it wait for.
+        chance: of what is lost.
+        arrived_s: when the packet that is handled now had arrived: a busy machine may have it wait for a while.
     """
 
-    def __init__(self, seed: int) -> None:
-        super().__init__(daemon=True)
-        self.chance = random.Random(seed)
-        self.arrived_s = 0.0
-        self._selector = selectors.DefaultSelector()
-        self._late: list[tuple[float, int, Callable[[], None]]] = []
-        self._count = 0
-        self._is_over = False
-        self._asked: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._timers: list[tuple[float, Callable[[], None]]] = []
+    chance: random.Random
+    arrived_s: float
 
-    def bind(self, address: str, port: int, handle: Handler) -> socket.socket:
+    def bind(self, address: str, port: int, handle: Handler) -> Socket:
         """Open a socket and have its packets handled."""
-        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        made.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        made.setblocking(False)
-        made.bind((address, port))
-        self._selector.register(made, selectors.EVENT_READ, handle)
-        return made
 
-    def unbind(self, made: socket.socket) -> None:
+    def unbind(self, made: Any) -> None:
         """Close a socket that `bind` has opened."""
-        self._selector.unregister(made)
-        made.close()
 
     def later(self, delay_s: float, step: Callable[[], None]) -> None:
         """Do something after a time."""
-        self._count += 1
-        heapq.heappush(self._late, (time.monotonic() + delay_s, self._count, step))
 
     def do(self, step: Callable[[], None]) -> None:
         """Do something between two packets, and wait until it is done."""
-        done = threading.Event()
-        self._asked.put(step)
-        self._asked.put(done.set)
-        assert done.wait(10)
 
-    def run(self) -> None:
-        """Work until `close`."""
-        while not self._is_over:
-            rest_s = self._late[0][0] - time.monotonic() if self._late else 0.05
-            for key, _ in self._selector.select(max(0.0, min(rest_s, 0.02))):
-                self._receive(key)
-            while not self._asked.empty():
-                self._asked.get()()
-            while self._late and self._late[0][0] <= time.monotonic():
-                heapq.heappop(self._late)[2]()
+    def wait(self, seconds: float, sockets: Sequence[Any]) -> None:
+        """Let time pass, or until one of some packet sockets is readable."""
+
+    def start(self) -> None:
+        """Begin."""
 
     def close(self) -> None:
         """End, and close the sockets."""
-        self._is_over = True
-        self.join()
-        for key in list(self._selector.get_map().values()):
-            key.fileobj.close()  # type: ignore[union-attr]
-        self._selector.close()
-
-    def _receive(self, key: selectors.SelectorKey) -> None:
-        for _ in range(64):
-            try:
-                packet, notes, _, sender = key.fileobj.recvmsg(2048, 64)  # type: ignore[union-attr]
-            except OSError:  # nothing left, nobody at the other end, or closed while it was handled
-                return
-            seconds, nanoseconds = _TIMESPEC.unpack(notes[0][2])
-            self.arrived_s = seconds + nanoseconds / 1e9
-            key.data(packet, sender)
 
 
 class Relay:
@@ -106,15 +64,15 @@ class Relay:
         sent, lost: packets towards the target.
     """
 
-    def __init__(self, network: Network, port: int, target: tuple[str, int], delay_s: float, loss: float) -> None:
+    def __init__(self, network: Network, port: int, target: Address, delay_s: float, loss: float) -> None:
         self._network, self._delay_s, self._loss = network, delay_s, loss
         self.sent = self.lost = 0
-        self._client: tuple[str, int] | None = None
+        self._client: Address | None = None
         self._target = target
         self._near = network.bind("127.0.0.1", port, self._forward)
         self._far = network.bind("127.0.0.1", 0, self._back)
 
-    def _forward(self, packet: bytes, sender: tuple[str, int]) -> None:
+    def _forward(self, packet: bytes, sender: Address) -> None:
         self._client = sender
         self.sent += 1
         is_data = not packet[0] & 0x80
@@ -123,11 +81,11 @@ class Relay:
         else:
             self._network.later(self._delay_s, lambda: self._send(self._far, packet, self._target))
 
-    def _back(self, packet: bytes, _sender: tuple[str, int]) -> None:
+    def _back(self, packet: bytes, _sender: Address) -> None:
         self._network.later(self._delay_s, lambda: self._client and self._send(self._near, packet, self._client))
 
     @staticmethod
-    def _send(source: socket.socket, packet: bytes, target: tuple[str, int]) -> None:
+    def _send(source: Socket, packet: bytes, target: Address) -> None:
         try:
             source.sendto(packet, target)
         except OSError:

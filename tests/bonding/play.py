@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -30,16 +29,20 @@ class Play:
 
     Args:
         root: an empty folder for the programs.
+        network: that everything is on; its clock is the stream's.
         paths: the links.
         latency_ms: that encoder and receiver ask for.
 
     Attributes:
         events: what the source has reported so far, with the time at which it did.
+        watch_s: time between two looks of the source: a busy machine has it wait longer.
     """
 
-    def __init__(self, root: File, paths: list[Path], latency_ms: tuple[int, int] = (1000, 2000)) -> None:
+    def __init__(
+        self, root: File, network: Network, paths: list[Path], latency_ms: tuple[int, int] = (1000, 2000)
+    ) -> None:
         self.paths, self._latency_ms = paths, latency_ms
-        self.network = Network(7)
+        self.network, self.watch_s = network, WATCH_S
         self._root = root
         self.srt_port, self.srtla_port, self._listen_port = free_port(), free_port(), free_port()
         self.decoder = Decoder(self.network, self._listen_port, latency_ms[1])
@@ -127,7 +130,8 @@ class Play:
                 self._take(srt.watch(self.host, self._config, self.state))
             if until():
                 return True
-            self._wait(min(self.state.rest_s or WATCH_S, WATCH_S, end_s - time.monotonic()))
+            rest_s = min(self.state.rest_s or self.watch_s, self.watch_s, end_s - time.monotonic())
+            self.network.wait(rest_s, self.state.descriptors)
         return until()
 
     def collect(self) -> None:
@@ -157,11 +161,6 @@ class Play:
 
     def _begin_encoder(self) -> None:
         self.encoder = Encoder(self.network, self.srt_port, self.controller, self._number)
-
-    def _wait(self, seconds: float) -> None:
-        """Wait, or until the source's descriptors wake it, as the service's loop does."""
-        sockets = [self.state.starts.socket] if self.state.starts is not None else []
-        select.select(sockets, [], [], max(0.0, seconds))
 
     def _take(self, found: Iterable[Sample | Event | Glimpse]) -> None:
         for one in found:

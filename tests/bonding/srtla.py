@@ -11,7 +11,6 @@ else over the one it heard last (forks: loss reports over all of them too), and 
 from __future__ import annotations
 
 import math
-import socket
 import struct
 import time
 from collections import deque
@@ -19,7 +18,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tests.bonding.network import Network
+from tests.bonding.network import Address, Network, Socket
 
 KEEPALIVE, ANSWER, REG1, REG2, REG3, NGP = 0x9000, 0x9100, 0x9200, 0x9201, 0x9202, 0x9211
 SRT_ACK, SRT_NAK = 0x8002, 0x8003
@@ -29,8 +28,6 @@ SENDER_SILENT_S, RECEIVER_SILENT_S = 4, 10
 REGISTRATION_S = 4
 WINDOW_LEAST, WINDOW_FIRST, WINDOW_MOST, WINDOW_LOSS, WINDOW_GAIN = 1_000, 20_000, 60_000, 100, 29
 LOGGED = 256  # packets
-
-Address = tuple[str, int]
 
 
 @dataclass
@@ -73,7 +70,7 @@ class _Link:
     """One of the sender's links, as its `conn_t`."""
 
     address: str
-    socket: socket.socket | None = None
+    socket: Socket | None = None
     received_s: float = -math.inf
     sent_s: float = -math.inf
     window: int = WINDOW_FIRST
@@ -261,7 +258,7 @@ class Receiver:
         self._members: dict[Public, _Member] = {}
         self._last: Public | None = None
         self._group = b""
-        self._upstream: socket.socket | None = None
+        self._upstream: Socket | None = None
         self._listener = network.bind("127.0.0.1", port, self._arrives)
 
     def forget(self) -> None:

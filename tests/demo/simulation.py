@@ -26,7 +26,7 @@ from tests.demo.__main__ import STEP_S, Player
 from tests.demo.cue import Cue
 from tests.demo.packets import Packets
 from tests.demo.scene import Scene
-from tests.demo.wire import Wire
+from tests.demo.wire import in_its_place
 
 SOURCES = ("cpu", "memory", "thermal", "encoder", "hdmi", "audio", "srt", "session", "derived")
 TICK_S, PACKETS_S = 0.1, 0.02
@@ -82,14 +82,7 @@ class Simulation:
 
     def __post_init__(self) -> None:
         """Put its clock and its packets in the place of the machine's, and play the first step."""
-        self.patch("time.monotonic", lambda: self.now_s)
-        self.patch("time.time", lambda: WALL_S + self.now_s)
-        self.patch("time.time_ns", lambda: int((WALL_S + self.now_s) * 1e9))
-        wire = Wire(lambda: WALL_S + self.now_s)
-        for module in ("tap", "uplink"):
-            self.patch(f"collectors.srt.{module}.Ring", wire.ring)
-            self.patch(f"collectors.srt.{module}.Counter", wire.counter)
-        self.patch("collectors.srt.srt.TAPS_ANY_ROOT", True)
+        wire = in_its_place(self.patch, lambda: self.now_s, WALL_S)
         for module in ("scene", "programs", "packets"):
             self.patch(f"tests.demo.{module}.TARGET_BPS", TARGET_BPS)
         self._file = self.folder / "cue"

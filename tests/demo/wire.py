@@ -25,6 +25,7 @@ from collectors.srt.bpf import (
 from collectors.srt.ring import DATA_AT, OUTGOING, Packet
 
 HOST = 0  # PACKET_HOST: it has come
+PORTS_END = 24  # of IP without options
 WIDTHS = {LOAD_WORD: 4, LOAD_HALF: 2, LOAD_BYTE: 1}
 INSTRUCTION = struct.Struct("HBBI")
 
@@ -46,7 +47,7 @@ class Seen(NamedTuple):
     interface: int
     kind: int
     data: bytes
-    loaded: dict[int, int]
+    loaded: dict[tuple[int, int], int]
 
 
 class Wire:
@@ -59,46 +60,83 @@ class Wire:
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
         self._interface = socket.if_nametoindex("lo")
-        self._sockets: list[PlayedRing | PlayedCounter] = []
+        self._programs: dict[PlayedRing | PlayedCounter, Program] = {}
+        self._flows: dict[tuple[int, int, bytes], list[PlayedRing | PlayedCounter]] = {}
 
     def send(self, packet: bytes) -> None:
-        """Show a packet to every socket, twice."""
+        """Show a packet to every socket whose program may want it, twice."""
         for kind in (OUTGOING, HOST):
             seen = Seen(self._now_s(), self._interface, kind, packet, {})
-            for one in self._sockets:
-                one.offer(seen)
+            flow = kind, packet[0], packet[6:PORTS_END]
+            if flow not in self._flows:
+                self._flows[flow] = [one for one, program in self._programs.items() if not ignores(program, seen)]
+            for one in self._flows[flow]:
+                count = kept(self._programs[one], seen)
+                if count:
+                    one.take(seen, min(count, len(packet)))
 
-    def ring(self, program: bytes, frame_bytes: int, _frames: int) -> PlayedRing:
+    def ring(self, program: bytes, frame_bytes: int, frames: int) -> PlayedRing:
         """Stand in for `ring.Ring`."""
-        made = PlayedRing(program, frame_bytes, self._sockets)
-        self._sockets.append(made)
+        made = PlayedRing(self, frame_bytes, frames)
+        self.attach(made, program)
         return made
 
     def counter(self, program: bytes) -> PlayedCounter:
         """Stand in for `ring.Counter`."""
-        made = PlayedCounter(program, self._sockets)
-        self._sockets.append(made)
+        made = PlayedCounter(self)
+        self.attach(made, program)
         return made
+
+    def attach(self, one: PlayedRing | PlayedCounter, program: bytes) -> None:
+        """Show a socket what a program keeps from now on."""
+        self._programs[one] = list(INSTRUCTION.iter_unpack(program))
+        self._flows.clear()
+
+    def detach(self, one: PlayedRing | PlayedCounter) -> None:
+        """Show a socket nothing more."""
+        del self._programs[one]
+        self._flows.clear()
+
+
+def in_its_place(patch: Callable[[str, object], None], now_s: Callable[[], float], wall_s: float) -> Wire:
+    """Put a clock and the packets of a wire in the place of this machine's; return the wire.
+
+    Args:
+        patch: replaces an attribute of a module, as pytest's monkeypatch does.
+        now_s: returns the monotonic clock.
+        wall_s: what the wall clock shows when that is 0.
+    """
+    patch("time.monotonic", now_s)
+    patch("time.time", lambda: wall_s + now_s())
+    patch("time.time_ns", lambda: int((wall_s + now_s()) * 1e9))
+    wire = Wire(lambda: wall_s + now_s())
+    for module in ("tap", "uplink"):
+        patch(f"collectors.srt.{module}.Ring", wire.ring)
+        patch(f"collectors.srt.{module}.Counter", wire.counter)
+    patch("collectors.srt.srt.TAPS_ANY_ROOT", True)
+    return wire
 
 
 class PlayedRing:
     """Packets that a program picks."""
 
-    def __init__(self, program: bytes, frame_bytes: int, sockets: list[PlayedRing | PlayedCounter]) -> None:
+    def __init__(self, wire: Wire, frame_bytes: int, frames: int) -> None:
         self.socket = self
-        self._program, self._frame_bytes, self._sockets = decoded(program), frame_bytes, sockets
+        self._wire, self._frame_bytes, self._frames = wire, frame_bytes, frames
         self._waiting: list[tuple[Seen, int]] = []
+        self._lost = 0
 
     @property
     def is_readable(self) -> bool:
         """Whether a packet is there."""
         return bool(self._waiting)
 
-    def offer(self, seen: Seen) -> None:
-        """Keep what the program keeps of a packet."""
-        count = kept(self._program, seen)
-        if count:
-            self._waiting.append((seen, min(count, len(seen.data))))
+    def take(self, seen: Seen, count: int) -> None:
+        """Keep the first bytes of a packet; a full ring keeps no more."""
+        if len(self._waiting) < self._frames:
+            self._waiting.append((seen, count))
+        else:
+            self._lost += 1
 
     def packets(self) -> Iterator[Packet]:
         """Give what has come since the last call, packet by packet."""
@@ -119,28 +157,29 @@ class PlayedRing:
         yield memoryview(frames)
 
     def lost(self) -> int:
-        """Return that nothing was missed."""
-        return 0
+        """Return how many packets found the ring full since the last call."""
+        lost, self._lost = self._lost, 0
+        return lost
 
     def filter(self, program: bytes) -> None:
         """Replace the filter."""
-        self._program = decoded(program)
+        self._wire.attach(self, program)
 
     def close(self) -> None:
         """Take no more."""
-        self._sockets.remove(self)
+        self._wire.detach(self)
 
 
 class PlayedCounter:
     """How many packets a program matches."""
 
-    def __init__(self, program: bytes, sockets: list[PlayedRing | PlayedCounter]) -> None:
-        self._program, self._sockets = decoded(program), sockets
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
         self._count = self.total = 0
 
-    def offer(self, seen: Seen) -> None:
-        """Count a packet that the program keeps."""
-        self._count += kept(self._program, seen) > 0
+    def take(self, _seen: Seen, _count: int) -> None:
+        """Count a packet."""
+        self._count += 1
 
     def read(self) -> int:
         """Return how many there were since the last call."""
@@ -149,7 +188,7 @@ class PlayedCounter:
 
     def close(self) -> None:
         """Stop counting."""
-        self._sockets.remove(self)
+        self._wire.detach(self)
 
 
 def time_of(at_s: float) -> tuple[int, int]:
@@ -157,9 +196,12 @@ def time_of(at_s: float) -> tuple[int, int]:
     return int(at_s), int(at_s % 1 * 1e9)
 
 
-def decoded(program: bytes) -> Program:
-    """Return the instructions of a program."""
-    return list(INSTRUCTION.iter_unpack(program))
+def ignores(program: Program, seen: Seen) -> bool:
+    """Return whether a program leaves a packet out by its addresses and ports alone, as it does all of its flow."""
+    fresh = seen._replace(loaded={})
+    return not kept(program, fresh) and all(
+        offset < PORTS_END or offset in {PACKET_TYPE, INTERFACE_INDEX} for offset, _ in fresh.loaded
+    )
 
 
 def kept(program: Program, seen: Seen) -> int:
@@ -178,7 +220,7 @@ def kept(program: Program, seen: Seen) -> int:
         elif code == RETURN:
             return operand
         else:
-            key = operand << 8 | code
+            key = operand, code
             if key not in loaded:
                 loaded[key] = load(code, operand, seen)
             value = loaded[key]

@@ -1,6 +1,7 @@
-"""The SRT source beside a whole stream: how it begins and ends, its links' states, strangers, and packets it missed.
+"""The SRT source beside a whole stream: how it begins and ends, its links' states, and packets that it missed.
 
-Needs the right to packet sockets, which root has.
+By a clock of its own, but for what only the machine's own packet sockets show: that needs the right to them, which
+root has.
 """
 
 from __future__ import annotations
@@ -16,20 +17,29 @@ import pytest
 from collectors.host import Host
 from collectors.process_table import ProcessTable
 from collectors.srt import srt
+from collectors.srt.tap import Tap
 from collectors.srt.uplink import HEADER_FRAMES
-from tests.bonding.play import Play
+from tests.bonding.kernel_network import KernelNetwork
+from tests.bonding.network import Network
+from tests.bonding.play import MOST_BPS, Play
+from tests.bonding.played_network import PlayedNetwork
 from tests.bonding.srtla import Path
+from tests.free_port import free_port
 
 ONE, TWO, THREE = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 
 
 @pytest.fixture
 def play(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
-    """A stream over three links that has not begun; the packets of this machine are its own."""
-    monkeypatch.setattr(srt, "TAPS_ANY_ROOT", True)
-    made = Play(tmp_path, [Path(ONE, 0.01), Path(TWO, 0.02), Path(THREE, 0.03)])
+    """A stream over three links that has not begun."""
+    made = over_three_links(tmp_path, PlayedNetwork(7, monkeypatch.setattr))
     yield made
     made.close()
+
+
+def over_three_links(folder: File, network: Network) -> Play:
+    """Return a stream that has not begun."""
+    return Play(folder, network, [Path(ONE, 0.01), Path(TWO, 0.02), Path(THREE, 0.03)])
 
 
 def begin(play: Play) -> None:
@@ -49,16 +59,16 @@ def is_up(play: Play) -> bool:
     )
 
 
-def look_slowly(table: ProcessTable, host: Host, look: Any = ProcessTable.look) -> Any:
-    """Find the programs on a machine that is busy: the handshake goes on meanwhile."""
-    time.sleep(0.3)
-    return look(table, host)
-
-
 @pytest.mark.parametrize("order", ["both", "sender first", "encoder first"])
 def test_starts_and_stops(play: Play, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The latency is right within one collect and the buffer there, each time; nothing false is said in between."""
     if order == "both":
+        look = ProcessTable.look
+
+        def look_slowly(table: ProcessTable, host: Host) -> Any:
+            play.network.wait(0.3, [])  # a busy machine: the handshake goes on meanwhile
+            return look(table, host)
+
         monkeypatch.setattr(ProcessTable, "look", look_slowly)
     play.run(0.6)
     for _ in range(3):
@@ -81,6 +91,21 @@ def test_starts_and_stops(play: Play, order: str, monkeypatch: pytest.MonkeyPatc
         play.collect()
         assert play.value("srt.connected") is None
     assert ["srt_connected"] * 3 == play.kinds()
+
+
+def test_a_start_on_the_machines_own_sockets(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's packets wake the source, and all links, the latency and the buffer are there."""
+    monkeypatch.setattr(srt, "TAPS_ANY_ROOT", True)
+    play = over_three_links(tmp_path, KernelNetwork(7))
+    try:
+        play.run(0.6)
+        play.start_sender()
+        play.start_encoder()
+        assert play.run(60, lambda: is_up(play)), play.events
+        assert play.run(60, lambda: play.value("srt.buffer_utilization_percent") is not None)
+        assert (2000, 1) == (play.value("srt.latency_ms"), play.value("srt.latency_negotiated"))
+    finally:
+        play.close()
 
 
 def test_a_collector_that_begins_in_the_middle(play: Play) -> None:
@@ -181,6 +206,7 @@ def test_the_states_of_a_link(play: Play) -> None:
 def test_a_link_that_is_slow_or_lossy(play: Play) -> None:
     """It stays up, and its round trip or its loss says within 3 s what is wrong; the others' do not."""
     begin(play)
+    play.controller.bitrate = MOST_BPS
     play.run(4)
     play.events.clear()
     play.paths[1].delay_s, play.paths[2].loss = 0.3, 0.2
@@ -223,12 +249,9 @@ def test_a_collector_that_was_starved(play: Play) -> None:
     play.events.clear()
     tap = play.state.tap
     assert tap is not None
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as filler:
-        filler.bind((ONE, 0))
-        for at in range(HEADER_FRAMES + 3_000):  # more than the ring holds, without a look in between
-            filler.sendto(bytes(16), ("127.0.0.1", play.srtla_port))
-            if at % 200 == 0:
-                play.network.do(lambda: None)
+    filler = play.network.bind(ONE, 0, lambda _packet, _sender: None)
+    for _ in range(HEADER_FRAMES + 3_000):  # more than the ring holds, without a look in between
+        filler.sendto(bytes(16), ("127.0.0.1", play.srtla_port))
     play.samples.clear()
     play.collect()
     assert tap.missed > 0
@@ -240,3 +263,17 @@ def test_a_collector_that_was_starved(play: Play) -> None:
     assert [] == play.kinds()
     assert 1 == play.value("srt.connected")
     assert play.value("srtla.link_loss_percent", ONE) in {None, 0.0}
+
+
+def test_the_kernel_says_what_found_its_ring_full() -> None:
+    """Each packet is either taken in or counted as missed."""
+    port, more = free_port(), 300
+    tap = Tap(free_port(), port, [ONE])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as filler:
+        filler.bind((ONE, 0))
+        for _ in range(HEADER_FRAMES + more):
+            filler.sendto(bytes(16), ("127.0.0.1", port))
+    tap.drain(time.time())
+    sent = tap.links[ONE].packets.sent
+    tap.close()
+    assert (HEADER_FRAMES, more) == (sent, tap.missed)

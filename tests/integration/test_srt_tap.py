@@ -22,6 +22,7 @@ from collectors.srt.bond import Bond
 from collectors.srt.round_trips import RTT_S
 from collectors.srt.tap import Tap
 from common.sample import Sample
+from tests.bonding.kernel_network import KernelNetwork
 from tests.bonding.network import Network, Relay
 from tests.bonding.srtla import Path, Receiver, Sender
 from tests.free_port import free_port
@@ -92,7 +93,7 @@ class Stream:
 @pytest.fixture
 def network() -> Iterator[Network]:
     """A network in a thread."""
-    made = Network(7)
+    made = KernelNetwork(7)
     made.start()
     yield made
     made.close()
