@@ -53,6 +53,7 @@ class File:
 
     Attributes:
         log: the write-ahead log; what its `read` has not reached is not seen.
+        reused: pages that are free where SQLite would look, and in use again in the hidden part of the log.
     """
 
     def __init__(self, path: Path, first_frame: int = 0) -> None:
@@ -64,6 +65,7 @@ class File:
         # A damaged header may say a wrong one.
         self.page_bytes = max([*sizes, self.log.page_bytes, *PAGE_SIZES], key=self._share_of_records)
         self._layouts: dict[bytes, _Layout | None] = {}
+        self.reused: set[int] = set()
 
     @property
     def pages(self) -> int:
@@ -85,22 +87,28 @@ class File:
 
     def contents(self, number: int) -> list[bytes]:
         """Return a page as SQLite would see it, and as it stands in the hidden part of the log."""
-        newest = self.log.pages.get(number)
+        newest, hidden = self.log.pages.get(number), self.log.hidden.get(number)
         seen = self._read(self.page_bytes, (number - 1) * self.page_bytes) if newest is None else b""
-        hidden = [self.log.content(offset) for offset in (newest, self.log.hidden.get(number)) if offset is not None]
-        return [content.ljust(self.page_bytes, b"\0") for content in (seen, *hidden) if content]
+        logged = [self.log.content(offset) for offset in (newest, hidden) if offset is not None]
+        found = [content.ljust(self.page_bytes, b"\0") for content in (seen, *logged) if content]
+        return found[-1:] if number in self.reused else found
 
-    def free_pages(self) -> Iterator[int]:
-        """Yield the pages that hold nothing any more, as far as their list can be read."""
-        trunk = int.from_bytes(self._header()[32:36], "big")
+    def free_pages(self, version: int = 0) -> Iterator[int]:
+        """Yield the pages that hold nothing any more, as far as their list can be read.
+
+        Args:
+            version: 0 for what SQLite would see, -1 for the end of the log's hidden part.
+        """
+        trunk = int.from_bytes(self._header(version)[32:36], "big")
         for _ in range(self.pages):  # a damaged list may run in a circle
             contents = self.contents(trunk) if trunk else []
             if not contents:
                 return
             yield trunk
-            trunk, count = struct.unpack_from(">2I", contents[0])
+            content = contents[version]
+            trunk, count = struct.unpack_from(">2I", content)
             if count <= self.page_bytes // 4 - 2:
-                yield from struct.unpack_from(f">{count}I", contents[0], 8)
+                yield from struct.unpack_from(f">{count}I", content, 8)
 
     def records(self, content: bytes, number: int, most: int = MAX_CELLS) -> list[Record] | None:
         """Return the records in a page that can be read; None for what is no page of records.
@@ -128,10 +136,10 @@ class File:
             os.close(self._fd)
             self._fd = None
 
-    def _header(self) -> bytes:
+    def _header(self, version: int = 0) -> bytes:
         """Return the file's header, or nothing where there is none."""
         contents = self.contents(1)
-        header = contents[0][:FILE_HEADER] if contents else b""
+        header = contents[version][:FILE_HEADER] if contents else b""
         return header if header[21:24] == FRACTIONS else b""
 
     def _share_of_records(self, size: int) -> float:

@@ -43,9 +43,7 @@ class Survey:
         self.readable = 0
         self.unreadable = file.missing_pages
         self._kinds = bytearray(file.pages + 1)
-        for number in file.free_pages():
-            if number < len(self._kinds):
-                self._kinds[number] = FREE
+        self._mark_free()
 
     def read(self) -> Iterator[None]:
         """Classify every page; yield now and then."""
@@ -75,6 +73,18 @@ class Survey:
                 position += 1
                 if self._kinds[number] & ROWS and position > done:
                     yield number, position
+
+    def _mark_free(self) -> None:
+        """Mark the free pages; those that the hidden part of the log uses again hold what they have there alone."""
+        file, kinds, again = self._file, self._kinds, set[int]()
+        for number in file.free_pages():
+            if number in file.log.hidden:
+                again.add(number)
+            elif number < len(kinds):
+                kinds[number] = FREE
+        for number in again.intersection(file.free_pages(version=-1)):
+            kinds[number] = FREE
+        file.reused = again
 
     def _look_at(self, number: int) -> None:
         contents = self._file.contents(number)

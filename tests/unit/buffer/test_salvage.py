@@ -12,6 +12,7 @@ import pytest
 from buffer.recovery import note
 from buffer.recovery.note import Note
 from buffer.recovery.salvage import Salvage
+from buffer.storage import database
 from buffer.storage.store import Store
 from common.sample import NORMAL, Batch, Sample
 from tests.unit.buffer.databases import DEVICE, NOW_MS, storage
@@ -115,6 +116,22 @@ def test_uploaded_wins_over_pending(old: Path, fresh: Store) -> None:
     salvaged(old, fresh)
     assert [0, 0, 400, 0] == fresh.pending.counts
     assert fresh._connection.execute("SELECT count(*) FROM samples WHERE chunk IS NULL").get == 400
+
+
+def test_pages_that_are_used_again_behind_a_damaged_frame_are_read(tmp_path: Path, fresh: Store) -> None:
+    """SQLite would see them in their list of free pages still."""
+    store = Store(storage(tmp_path / "old.db"), DEVICE)
+    fill(store, 100)
+    store.samples.delete(range(1, 100 * 11 + 1))
+    store.checkpoint()
+    fill(store, 50, first=100)
+    before = states(store)
+    store.abandon()
+    with database.log_of(store.path).open("r+b") as log:
+        log.seek(32 + 16)  # the checksum of the first frame
+        log.write(b"\0" * 8)
+    salvaged(store.path, fresh)
+    assert before == states(fresh)
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 5, 8])
