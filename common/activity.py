@@ -30,11 +30,11 @@ class Activity:
             folder.mkdir(mode=0o700, exist_ok=True)
             descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                os.ftruncate(descriptor, SIZE_BYTES)
+                os.pwrite(descriptor, bytes(SIZE_BYTES), 0)  # a full disk under a map would end the process later
                 self._map = mmap.mmap(descriptor, SIZE_BYTES)
             finally:
                 os.close(descriptor)
-        except OSError:
+        except (OSError, ValueError):
             return
         self._write(b"")
 

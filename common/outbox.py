@@ -20,7 +20,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
-from common import catalog, wire
+from common import catalog
+from common.sample import Sample
 
 Key: TypeAlias = tuple[str, int]
 
@@ -34,23 +35,25 @@ class Entry:
 
     Attributes:
         key: (epoch, seq).
-        priority: the most important priority among its samples.
-        samples: how many samples it holds.
+        by_priority: how many of its samples have each priority.
         payload: the encoded batch, byte for byte what is sent and resent.
         sent_s: monotonic time of the last send, or None if it was not sent to this buffer yet.
     """
 
     key: Key
-    priority: int
-    samples: int
+    by_priority: Counter[int]
     payload: bytes
     sent_s: float | None = None
 
     @cached_property
-    def by_priority(self) -> Counter[int]:
-        """How many of its samples have each priority."""
-        batch, _ = wire.decode_batch(self.payload)
-        return Counter(catalog.find(sample.name).priority for sample in batch.samples)
+    def priority(self) -> int:
+        """Return the most important priority among its samples, 0 (critical) where it has none."""
+        return min(self.by_priority, default=0)
+
+    @cached_property
+    def samples(self) -> int:
+        """Return how many samples it holds."""
+        return self.by_priority.total()
 
 
 class Outbox:
@@ -61,8 +64,7 @@ class Outbox:
         max_samples: bound on the sum of samples; a single batch may exceed it.
 
     Attributes:
-        samples: unacked.
-        unspooled: the batches among them that are in memory alone.
+        unacked: samples, by priority.
 
     Raises:
         OSError: the spool cannot be opened.
@@ -74,12 +76,17 @@ class Outbox:
         self._spool = spool
         self._fd = None if spool is None else os.open(spool, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._spooled_bytes = 0  # whole records; the next one goes here, over what may be torn
+        self._is_behind = False  # a batch is in memory alone
         self._unacked_bytes = 0
-        self.samples = 0
-        self.unspooled: dict[Key, Entry] = {}
+        self.unacked: Counter[int] = Counter()
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def samples(self) -> int:
+        """Return how many samples are unacked."""
+        return self.unacked.total()
 
     def entries(self) -> list[Entry]:
         """Return what is unacked, oldest first."""
@@ -124,17 +131,17 @@ class Outbox:
         Raises:
             OSError: the spool cannot be written; the batch is in the outbox all the same.
         """
-        self.unspooled[entry.key] = entry
         if self._fd is None:
             return
+        was_behind, self._is_behind = self._is_behind, True
         if not self._is_in_place():
             self._rewrite()
             return
         record = _record(entry)
         _write(self._fd, record, self._spooled_bytes)
         self._spooled_bytes += len(record)
-        del self.unspooled[entry.key]
-        self._shrink()
+        self._is_behind = was_behind
+        self.shrink()
 
     def respool(self) -> None:
         """Write what could not be written to the spool before, or is gone with it.
@@ -142,15 +149,25 @@ class Outbox:
         Raises:
             OSError: it still cannot be written.
         """
-        if self._fd is not None and (self.unspooled or not self._is_in_place()):
+        if self._fd is not None and (self._is_behind or not self._is_in_place()):
             self._rewrite()
 
     def ack(self, epoch: str, seqs: Iterable[int]) -> int:
-        """Forget committed batches; return how many of them were here."""
-        acked = [self._remove((epoch, seq)) for seq in seqs if (epoch, seq) in self._entries]
-        if acked:
-            self._shrink()
-        return len(acked)
+        """Forget committed batches, which stay in the spool until `shrink`; return how many of them were here."""
+        return len([self._remove((epoch, seq)) for seq in seqs if (epoch, seq) in self._entries])
+
+    def shrink(self) -> None:
+        """Rewrite the spool without acked batches, once they are most or all of it."""
+        if self._entries and self._spooled_bytes <= COMPACT_BYTES + 2 * self._unacked_bytes:
+            return
+        try:
+            if self._entries:
+                self._rewrite()
+            elif self._fd is not None and self._spooled_bytes:
+                os.ftruncate(self._fd, 0)
+                self._spooled_bytes, self._is_behind = 0, False
+        except OSError:
+            pass  # a full disk: the old spool has all of it and more, and redelivery is harmless
 
     def close(self) -> None:
         """Close the spool; what is unacked stays in it."""
@@ -160,13 +177,12 @@ class Outbox:
 
     def _insert(self, entry: Entry) -> None:
         self._entries[entry.key] = entry
-        self.samples += entry.samples
+        self.unacked += entry.by_priority
         self._unacked_bytes += RECORD.size + len(entry.payload)
 
     def _remove(self, key: Key) -> Entry:
         entry = self._entries.pop(key)
-        self.unspooled.pop(key, None)
-        self.samples -= entry.samples
+        self.unacked -= entry.by_priority
         self._unacked_bytes -= RECORD.size + len(entry.payload)
         return entry
 
@@ -179,19 +195,6 @@ class Outbox:
             )
             dropped.append(self._remove(victim.key))
         return dropped
-
-    def _shrink(self) -> None:
-        """Rewrite the spool without acked batches, once they are most or all of it."""
-        if self._entries and self._spooled_bytes <= COMPACT_BYTES + 2 * self._unacked_bytes:
-            return
-        try:
-            if self._entries:
-                self._rewrite()
-            elif self._fd is not None:
-                os.ftruncate(self._fd, 0)
-                self._spooled_bytes = 0
-        except OSError:
-            pass  # a full disk: the old spool has all of it and more, and redelivery is harmless
 
     def _rewrite(self) -> None:
         """Replace the spool atomically: after a kill either the old or the new one is there."""
@@ -210,7 +213,7 @@ class Outbox:
             raise
         os.close(self._fd)
         self._fd, self._spooled_bytes = descriptor, len(content)
-        self.unspooled.clear()
+        self._is_behind = False
 
     def _is_in_place(self) -> bool:
         """Return whether the open spool still has its name."""
@@ -220,6 +223,11 @@ class Outbox:
             return False
         except OSError:  # not allowed to look: what is open can be written all the same
             return True
+
+
+def by_priority(samples: Iterable[Sample]) -> Counter[int]:
+    """Count samples by their priority."""
+    return Counter(catalog.find(sample.name).priority for sample in samples)
 
 
 def _record(entry: Entry) -> bytes:

@@ -9,7 +9,7 @@ outbox, and is counted.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,14 +19,14 @@ from common import catalog, clock, wire
 from common.changes import Changes
 from common.instruments import Instruments
 from common.log import Log
-from common.outbox import Entry, Key
-from common.sample import PRIORITIES, Batch, Sample, is_deliverable
+from common.outbox import Entry, Key, by_priority
+from common.sample import Batch, Sample, is_deliverable
 from common.spools import Spools
 from common.thresholds import Alerts
 
 RESEND_AFTER_S = 10.0  # twice the buffer's commit interval without an ack: the ack was lost
 RESEND_AFTER_MAX_S = 80.0  # a paused buffer (disk full) is not asked more often than this
-LOST_WITH_PROCESS = "samples were lost with the last process: it was killed while it could not spool them"
+LOST_WITH_PROCESS = "samples of the last process are lost: they were not acked, and are not in its spool"
 EXIT_WAIT_S = 0.5  # how long a producer that ends waits for its last acks
 
 
@@ -60,9 +60,9 @@ class Publisher:
         self._subscribed = False
         self._unsent: deque[Key] = deque()
         self._resend_after_s = RESEND_AFTER_S
-        self._spools = Spools(run_dir / "spool", log)
+        self._spools = Spools(run_dir, log)
         self._outbox = self._spools.open(producer, max_samples)
-        self._unspooled = self._spools.unspooled(producer)
+        self._unacked = self._spools.unacked_count(producer)
         self._restore()
         self.socket = connect(run_dir, "ingest.ipc", "health.ipc")
 
@@ -81,6 +81,7 @@ class Publisher:
         for name in names:
             if name != self._producer:
                 self._spools.adopt(name, self._adopt)
+        self._count_unacked()
         self._flush()
 
     def publish(
@@ -144,11 +145,13 @@ class Publisher:
             self._log.warning("left unacked samples in the spool", count=self._outbox.samples)
         self.socket.close(linger=100)
         self._outbox.close()
+        self._unacked.close()
         self._spools.close()
 
     def _enter(self, samples: Sequence[Sample], timestamp_ms: int, urgent: bool, producer: str) -> None:
         """Put samples into the outbox as one batch, or as several where the buffer would refuse one as too large."""
-        priority = catalog.most_important(sample.name for sample in samples)
+        priorities = by_priority(samples)
+        most_important = min(priorities, default=0)
         batch = Batch(
             producer,
             self.epoch,
@@ -156,19 +159,19 @@ class Publisher:
             min(max(timestamp_ms, wire.EARLIEST_MS), wire.LATEST_MS),
             max(0, clock.boottime_ms() - (clock.wall_ms() - timestamp_ms)),  # of the same instant
             self._boot_id,
-            urgent or priority == 0,
+            urgent or most_important == 0,
             samples,
         )
         payload = wire.encode_batch(batch)
         if len(samples) <= wire.MAX_SAMPLES and len(payload) <= wire.MAX_BATCH_BYTES:
             self._seq += 1
-            self._keep(Entry((self.epoch, self._seq), priority, len(samples), payload))
+            self._keep(Entry((self.epoch, self._seq), priorities, payload))
         elif len(samples) > 1:
             half = len(samples) // 2
             self._enter(samples[:half], timestamp_ms, urgent, producer)
             self._enter(samples[half:], timestamp_ms, urgent, producer)
         else:
-            self._count_lost("too_large", 1, priority)
+            self._count_lost("too_large", 1, most_important)
 
     def _restore(self) -> None:
         """Take over the batches an earlier process of this name did not get acked."""
@@ -176,11 +179,12 @@ class Publisher:
         self._outbox.restore(entries)
         if entries:
             self._log.info("took over spooled batches", count=sum(entry.samples for entry in entries))
-        for priority, samples in enumerate(self._unspooled.left):
-            if samples:
-                self._count_lost("not_spooled", samples, priority)
-        if any(self._unspooled.left):
-            self._log.warning(LOST_WITH_PROCESS, count=sum(self._unspooled.left))
+        missing = self._unacked.left - self._outbox.unacked
+        self._count_unacked()
+        for priority, samples in missing.items():
+            self._count_lost("not_spooled", samples, priority)
+        if missing:
+            self._log.warning(LOST_WITH_PROCESS, count=missing.total())
 
     def _adopt(self, entry: Entry) -> None:
         """Keep a batch of another name.
@@ -202,16 +206,15 @@ class Publisher:
         self._spool(lambda: self._outbox.spool(entry))
 
     def _spool(self, write: Callable[[], None]) -> None:
-        """Write to the spool, and write down how many samples are in memory alone."""
+        """Write to the spool, then how much is unacked."""
         try:
             write()
         except OSError as error:
             self._log.throttled_warning("spool", "cannot write the spool", error=str(error))
-        self._count_unspooled()
+        self._count_unacked()
 
-    def _count_unspooled(self) -> None:
-        counts = sum((entry.by_priority for entry in self._outbox.unspooled.values()), Counter[int]())
-        self._unspooled.write(tuple(counts[priority] for priority in PRIORITIES))
+    def _count_unacked(self) -> None:
+        self._unacked.write(self._outbox.unacked)
 
     def _count_lost_batch(self, reason: str, lost: Entry) -> None:
         """Count each sample of a batch under its own priority, not under the batch's."""
@@ -237,7 +240,8 @@ class Publisher:
         for ack in acks:
             if ack.producer in self._names and self._outbox.ack(ack.epoch, ack.seqs):
                 self._resend_after_s = RESEND_AFTER_S
-        self._count_unspooled()
+        self._count_unacked()  # before they leave the spool: killed in between, they would be missed
+        self._outbox.shrink()
 
     def _resend_all(self) -> None:
         self._unsent.clear()

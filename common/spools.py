@@ -10,22 +10,22 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from common import catalog, lock, wire
+from common import lock, wire
 from common.log import Log
-from common.outbox import Entry, Outbox
-from common.unspooled import UnspooledCount
+from common.outbox import Entry, Outbox, by_priority
+from common.unacked_count import UnackedCount
 
 
 class Spools:
     """The folder of the spools, and the names in it that are this process's.
 
     Args:
-        folder: made where it is missing.
+        run_dir: below which it is, made where it is missing; beside it the folder of the counts.
         log: where trouble with a file is reported.
     """
 
-    def __init__(self, folder: Path, log: Log) -> None:
-        self._folder = folder
+    def __init__(self, run_dir: Path, log: Log) -> None:
+        self._folder, self._counts = run_dir / "spool", run_dir / "unacked"
         self._log = log
         self._locks: list[int] = []
 
@@ -43,9 +43,9 @@ class Spools:
             self._log.warning("no spool; what is unacked is lost if this process is killed", error=str(error))
             return Outbox(None, max_samples)
 
-    def unspooled(self, name: str) -> UnspooledCount:
-        """Return the count of what a name has in memory alone, as its last process left it."""
-        return UnspooledCount(self._folder / f"{name}.unspooled")
+    def unacked_count(self, name: str) -> UnackedCount:
+        """Return the count of what a name has unacked, as its last process left it."""
+        return UnackedCount(self._counts / name)
 
     def left_in(self, outbox: Outbox) -> Iterator[Entry]:
         """Yield the batches in an outbox's spool."""
@@ -55,8 +55,7 @@ class Spools:
             except wire.WireError as error:
                 self._log.warning("dropped a spooled batch", error=str(error))
                 continue
-            priority = catalog.most_important(sample.name for sample in batch.samples)
-            yield Entry((batch.epoch, batch.seq), priority, len(batch.samples), payload)
+            yield Entry((batch.epoch, batch.seq), by_priority(batch.samples), payload)
 
     def adopt(self, name: str, keep: Callable[[Entry], None]) -> None:
         """Take over a further name, and move what is left in its spool to another one.
@@ -79,6 +78,7 @@ class Spools:
             for entry in self.left_in(left):
                 keep(entry)
             file.unlink()
+            (self._counts / name).unlink(missing_ok=True)
             self._log.info("took over the spool of another name", file=file.name)
         except OSError as error:  # it is in memory, and in its old place until the next start
             self._log.warning("cannot move a spool", file=file.name, error=str(error))

@@ -7,7 +7,6 @@ characters replaced, as a gauge of normal priority.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 
@@ -30,7 +29,6 @@ __all__ = [
     "Metric",
     "export_name",
     "find",
-    "most_important",
 ]
 
 # A histogram is stored and exported as these three families of samples.
@@ -50,8 +48,3 @@ def find(name: str) -> Metric:
         if base is not None and base.kind == HISTOGRAM and name.endswith(suffix):
             return replace(base, name=name, kind=COUNTER, export=base.export + suffix)
     return replace(row(name, GAUGE, "", "", "Not in the catalogue."), plausible=ANY)
-
-
-def most_important(names: Iterable[str]) -> int:
-    """Return the most important priority of some metrics, 0 (critical) if there are none."""
-    return min((find(name).priority for name in names), default=0)

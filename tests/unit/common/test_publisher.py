@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -375,7 +377,7 @@ def test_a_spooled_batch_that_cannot_be_read_is_reported_and_left_out(
     """A spool of another version costs a log line, not the start."""
     (run_dir / "spool").mkdir()
     held = Outbox(run_dir / "spool" / "p.batches", 10)
-    of_version_2 = Entry(("e", 1), 2, 1, b"\x92\x02\x00")
+    of_version_2 = Entry(("e", 1), Counter({2: 1}), b"\x92\x02\x00")
     held.add(of_version_2)
     held.spool(of_version_2)
     held.close()
@@ -412,6 +414,38 @@ def test_what_dies_with_a_producer_that_could_not_spool_is_counted_by_the_next(
     make()
     assert 2 == instruments.counter("publisher.dropped_samples_total", producer="p", priority="2", reason="not_spooled")
     assert module.LOST_WITH_PROCESS in messages(caplog)
+
+
+def test_what_dies_with_a_spool_that_is_deleted_is_counted_by_the_next(
+    run_dir: Path, make: Make, instruments: Instruments, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once: what was unacked when the last process was killed, and is not found."""
+    killed = make()
+    publish(killed, 1, 2)
+    killed._spools.close()  # the kernel does that to a killed process
+    shutil.rmtree(run_dir / "spool")
+    for _ in range(2):
+        make().close()
+    assert 2 == instruments.counter("publisher.dropped_samples_total", producer="p", priority="2", reason="not_spooled")
+    assert 1 == messages(caplog).count(module.LOST_WITH_PROCESS)
+
+
+@pytest.mark.parametrize("is_shrunk", [False, True])
+def test_a_kill_at_an_ack_invents_no_loss(
+    run_dir: Path, make: Make, instruments: Instruments, monkeypatch: pytest.MonkeyPatch, is_shrunk: bool
+) -> None:
+    """Before or after the spool is emptied: what is acked is not counted as lost."""
+    killed = make()
+    publish(killed, 1, 2)
+    if not is_shrunk:
+        monkeypatch.setattr(Outbox, "shrink", lambda _: None)
+    with RawBuffer(run_dir) as buffer:
+        serve(killed, "two batches", lambda: buffer.take() == 2)
+        buffer.ack(buffer.batches)
+        serve(killed, "the acks", lambda: killed.unacked_samples == 0)
+    killed._spools.close()
+    make()
+    assert 0 == instruments.counter("publisher.dropped_samples_total", producer="p", priority="2", reason="not_spooled")
 
 
 def test_a_spool_that_can_be_written_again_holds_what_it_missed(
@@ -577,7 +611,7 @@ def test_what_another_name_left_is_taken_over(run_dir: Path, make: Make) -> None
     make("cpu").close()
     old = Outbox(run_dir / "spool" / "cpu.batches", 10)
     left = wire.encode_batch(Batch("cpu", "0123", 7, NOW_MS, 1, "b", False, [Sample("m", 1)]))
-    entry = Entry(("0123", 7), 2, 1, left)
+    entry = Entry(("0123", 7), Counter({2: 1}), left)
     old.add(entry)
     old.spool(entry)
     old.close()
@@ -603,7 +637,7 @@ def test_the_spool_is_private(run_dir: Path, make: Make) -> None:
     """Folder and files of the spool are this user's alone."""
     publish(make(), 1)
     modes = {path.name: path.stat().st_mode & 0o777 for path in (run_dir / "spool").iterdir()}
-    assert dict.fromkeys(("p.batches", "p.lock", "p.unspooled"), 0o600) == modes
+    assert dict.fromkeys(("p.batches", "p.lock"), 0o600) == modes
     assert 0o700 == (run_dir / "spool").stat().st_mode & 0o777
 
 
