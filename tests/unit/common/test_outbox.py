@@ -238,6 +238,73 @@ def test_a_full_disk_is_an_error_that_leaves_the_batch_in_the_outbox(tmp_path: P
     held.close()
 
 
+def full(*_: object) -> int:
+    """Write nothing."""
+    return 0
+
+
+def test_what_could_not_be_spooled_is_spooled_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a whole, once; what is acked meanwhile, or was written, is not written again and again."""
+    spool = tmp_path / "p.batches"
+    held = filled(spool, entry(1))
+    assert {} == held.unspooled
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        for seq in (2, 3):
+            held.add(entry(seq))
+            with pytest.raises(OSError, match="No space left"):
+                held.spool(entry(seq))
+        with pytest.raises(OSError, match="No space left"):
+            held.respool()
+    assert {("e", 2), ("e", 3)} == set(held.unspooled)
+    held.ack("e", [3])
+    assert {("e", 2)} == set(held.unspooled)
+    held.respool()
+    file = spool.stat().st_ino
+    held.respool()
+    assert ({}, file) == (held.unspooled, spool.stat().st_ino)
+    assert [entry(1).payload, entry(2).payload] == left_behind(spool)
+    held.close()
+    held.respool()
+    assert file == spool.stat().st_ino
+
+
+def test_a_spool_that_is_gone_is_made_again_without_a_new_batch(tmp_path: Path) -> None:
+    """With its folder, for this user alone: a kill in a quiet hour would lose what was in it."""
+    spool = tmp_path / "spool" / "p.batches"
+    spool.parent.mkdir()
+    held = filled(spool, entry(1))
+    shutil.rmtree(spool.parent)
+    held.respool()
+    assert ([entry(1).payload], 0o700) == (left_behind(spool), spool.parent.stat().st_mode & 0o7777)
+    held.close()
+
+
+def test_a_folder_that_may_not_be_looked_into_is_no_spool_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is open is written all the same."""
+    spool = tmp_path / "p.batches"
+    held, file = filled(spool, entry(1)), spool.stat().st_ino
+    held.add(entry(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", lambda *_, **__: (_ for _ in ()).throw(PermissionError("no")))
+        held.spool(entry(2))
+    assert ([entry(1).payload, entry(2).payload], file) == (left_behind(spool), spool.stat().st_ino)
+    held.close()
+
+
+def test_a_spool_of_what_is_unacked_is_not_rewritten(tmp_path: Path) -> None:
+    """However large: each batch would cost all that wait."""
+    spool = tmp_path / "p.batches"
+    held, file = filled(spool, entry(0, size=700_000)), spool.stat().st_ino
+    for seq in range(1, 4):
+        held.add(entry(seq, size=700_000))
+        held.spool(entry(seq, size=700_000))
+        assert file == spool.stat().st_ino
+    held.close()
+
+
 def test_a_batch_that_is_in_the_spool_twice_is_held_once(tmp_path: Path) -> None:
     """The sum of samples does not drift, whatever the file repeats."""
     held = Outbox(tmp_path / "p.batches", ALL)
