@@ -16,6 +16,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "tests/unit/buffer/test_too_old.py",
     ),
     "buffer/storage/clocks.py": (
+        "tests/unit/buffer/test_clock_steps.py",
         "tests/unit/buffer/test_clocks.py",
         "tests/unit/buffer/test_clock_of_a_new_file.py",
         "tests/unit/buffer/test_events.py",
