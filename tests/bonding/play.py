@@ -52,7 +52,7 @@ class Play:
         self.controller = Controller(LEAST_BPS, MOST_BPS, max(latency_ms))
         self._pid, self._number = 100, 7
         self.events: list[tuple[float, Event]] = []
-        self._tell_uptime()
+        self.tell()
         self._write("tmp/belacoder_br", f"{LEAST_BPS}\n{MOST_BPS}\n")
         self.have([path.address for path in paths])
         self.enable([path.address for path in paths])
@@ -113,15 +113,17 @@ class Play:
                 file.unlink()
             folder.rmdir()
 
+    def tell(self) -> None:
+        """Have the tree say what the kernel says at this moment."""
+        self._write("proc/uptime", f"{time.monotonic():.2f} 0.0\n")
+        self._write("proc/mpp_service/sessions-summary", SESSION.format(self.controller.bitrate // 100_000 * 100_000))
+
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
         """Watch and collect as the service does, for a while or until something is so; return whether it was."""
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
             now_s = time.monotonic()
-            self._tell_uptime()
-            self._write(
-                "proc/mpp_service/sessions-summary", SESSION.format(self.controller.bitrate // 100_000 * 100_000)
-            )
+            self.tell()
             self.host.begin()
             if now_s >= self._collect_s:
                 self._collect_s = now_s + COLLECT_S
@@ -173,9 +175,6 @@ class Play:
                 self.samples[key] = one.value  # type: ignore[assignment]
                 self.labels[key] = dict(one.tags)
 
-    def _tell_uptime(self) -> None:
-        self._write("proc/uptime", f"{time.monotonic():.2f} 0.0\n")
-
     def _start(self, name: str, arguments: str) -> None:
         self._pid += 1
         started = int(100 * time.monotonic())
@@ -187,7 +186,9 @@ class Play:
     def _write(self, path: str, content: str) -> None:
         file = self._root / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content)
+        fresh = file.with_name(f"{file.name}.new")
+        fresh.write_text(content)
+        fresh.replace(file)  # another process may read it
 
 
 def _hex(address: str) -> str:
