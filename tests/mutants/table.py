@@ -24,7 +24,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "buffer/delivery/drain.py": ("tests/unit/buffer/test_drain.py", "tests/unit/buffer/test_drain_requests.py"),
     "common/outbox.py": ("tests/unit/common/test_outbox.py",),
     "buffer/delivery/too_old.py": ("tests/unit/buffer/test_too_old.py",),
-    "shipper/audit.py": ("tests/unit/shipper/test_audit.py", "tests/unit/shipper/test_audit_behind_a_queue.py"),
+    "shipper/audit.py": ("tests/unit/shipper/test_audit_questions.py", "tests/unit/shipper/test_audit.py"),
     "shipper/duplicates.py": ("tests/unit/shipper/test_duplicates.py",),
     "shipper/lease.py": ("tests/unit/shipper/test_lease.py",),
     "shipper/buffer_client.py": ("tests/unit/shipper/test_drain_operations.py",),

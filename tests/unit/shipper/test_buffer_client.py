@@ -12,7 +12,7 @@ import zmq
 
 from common import wire
 from shipper.buffer_client import BufferClient
-from shipper.buffer_connection import BufferAwayError, BufferBusyError, BufferConnection, LeaseLostError
+from shipper.buffer_connection import BufferAwayError, BufferBusyError, BufferConnection, LeaseLostError, wake_ups
 from tests.patience import Patience
 from tests.unit.shipper.stub import BoundBuffer, StubBuffer, rows
 
@@ -58,6 +58,62 @@ def test_a_buffer_that_goes_just_before_it_is_asked_is_away(
     monkeypatch.setattr(link, "_wait", lambda *_: None)
     with pytest.raises(BufferAwayError, match="not there"):
         link.ask("hello")
+
+
+class SlowSocket:
+    """A socket whose buffer may be asked, or not, and never answers; a clock that passes while it is waited for."""
+
+    def __init__(self, *, is_there: bool) -> None:
+        self.now_s, self.waits_ms, self._is_there = 1000.0, list[int](), is_there
+
+    def poll(self, timeout_ms: int, event: int) -> int:
+        """Wait in vain, unless somebody is there who may be asked."""
+        if self._is_there and event == zmq.POLLOUT:
+            return event
+        self.waits_ms.append(timeout_ms)
+        self.now_s += timeout_ms / 1000
+        return 0
+
+    def send(self, *_: object) -> None:
+        """Take a request."""
+
+    def close(self, linger: int) -> None:
+        """Be gone."""
+
+
+@pytest.mark.parametrize(("is_there", "least_s", "most_s"), [(False, 0.25, 0.35), (True, 2.0, 2.1)])
+def test_a_wait_has_an_end_and_looks_up_often(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool, least_s: float, most_s: float
+) -> None:
+    """Who is not there is known at once, who writes 64 MB has two seconds; SIGTERM is seen in a twentieth of one."""
+    link, slow = BufferConnection(run_dir, lambda: False), SlowSocket(is_there=is_there)
+    link._socket.close(linger=0)
+    monkeypatch.setattr(link, "_socket", slow)
+    monkeypatch.setattr("shipper.buffer_connection.time.monotonic", lambda: slow.now_s)
+    with pytest.raises(BufferAwayError):
+        link.ask("hello")
+    assert least_s <= slow.now_s - 1000.0 <= most_s
+    assert max(slow.waits_ms) <= 60
+    link.close()
+
+
+def test_p0_wakes_the_shipper(run_dir: Path) -> None:
+    """Whatever else is on the feed."""
+    with BoundBuffer(run_dir, StubBuffer()) as bound:
+        socket = wake_ups(run_dir)
+        deadline_s = time.monotonic() + 5
+        while not socket.poll(20) and time.monotonic() < deadline_s:
+            bound.push(rows(1, priority=0)[0])  # a subscription takes a moment to arrive
+        assert [wire.DUE_TOPIC, b""] == socket.recv_multipart(zmq.NOBLOCK)
+        socket.close(linger=0)
+
+
+def test_a_buffer_that_comes_back_is_found_within_a_second(run_dir: Path, link: BufferConnection) -> None:
+    """And asked for ever more seldom meanwhile, not ten times a second all night."""
+    socket = wake_ups(run_dir)
+    for one in (link._socket, socket):
+        assert (100, 1000) == (one.getsockopt(zmq.RECONNECT_IVL), one.getsockopt(zmq.RECONNECT_IVL_MAX))
+    socket.close(linger=0)
 
 
 def test_a_buffer_that_comes_later_is_found(run_dir: Path, link: BufferConnection) -> None:
