@@ -26,7 +26,8 @@ from common.thresholds import Alerts
 
 RESEND_AFTER_S = 10.0  # twice the buffer's commit interval without an ack: the ack was lost
 RESEND_AFTER_MAX_S = 80.0  # a paused buffer (disk full) is not asked more often than this
-LOST_WITH_PROCESS = "samples of the last process are lost: they were not acked, and are not in its spool"
+# Between commit and ack nobody but the buffer knows, and that may be gone too: as many as this at most.
+LOST_WITH_PROCESS = "samples of the last process were not acked and are not in its spool: lost, unless they were stored"
 EXIT_WAIT_S = 0.5  # how long a producer that ends waits for its last acks
 
 

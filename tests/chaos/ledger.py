@@ -23,7 +23,7 @@ class Ledger:
         stored: how often each number is in the database.
         arrived: the times of each number at the server.
         counted: samples that the device says it lost, by reason.
-        perhaps: more samples of any metric that it says it may have lost: no index named them.
+        perhaps: more samples that it says it may have lost: no index names them, or they may have been stored.
         events, events_arrived: in the database, and at the log server.
         deliveries: what the server took.
     """

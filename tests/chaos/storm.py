@@ -152,18 +152,20 @@ def _counted(pipeline: Pipeline, lost: set[int]) -> Counter[str]:
     for line in _log_lines(pipeline, "buffer"):
         if line.get("msg") == LOST_WITH_DATABASE:
             counted["lost with a damaged database"] += int(line["metrics"].get(oracle.METRIC, 0))
-    for line in _log_lines(pipeline, "oracle"):
-        if line.get("msg") == LOST_WITH_PROCESS:
-            counted["lost with its process, not spooled"] += int(line["count"])
     query = "SELECT value FROM samples JOIN series ON series.id = series_id WHERE chunk = -1 AND metric_name = ?"
     counted["in quarantine"] = len(lost & {int(value) for (value,) in pipeline.rows(query, oracle.METRIC)})
     return +counted
 
 
 def _perhaps(pipeline: Pipeline) -> int:
-    """Return how many samples damaged files may have held that nothing names."""
-    lines = [line for line in _log_lines(pipeline, "buffer") if line.get("msg") == "salvage is finished"]
-    return sum(int(line["samples_lost_estimate"]) for line in lines)
+    """Return how many samples may have been lost by what the device says, and may have not."""
+    counts = {("buffer", "salvage is finished"): "samples_lost_estimate", ("oracle", LOST_WITH_PROCESS): "count"}
+    return sum(
+        int(line[field])
+        for (name, message), field in counts.items()
+        for line in _log_lines(pipeline, name)
+        if line.get("msg") == message
+    )
 
 
 def _log_lines(pipeline: Pipeline, name: str) -> Iterator[dict[str, Any]]:
