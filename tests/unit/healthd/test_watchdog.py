@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from common.events import Event
 from common.service import EXIT_OFF
 from healthd.programs import OFF, Condition
 from healthd.supervisor import Program, Supervisor
-from healthd.watchdog import BUSY_S, CRASHES_S, PAUSE_S, RETRY_S, UNHEARD_S, Watchdog
+from healthd.watchdog import BUSY_S, PAUSE_S, RETRY_S, UNHEARD_S, Watchdog
 from tests.unit.healthd.build import NOW_S, beat, known, program, supervision
 
 SILENT = Condition("silent", "sends no heartbeats")
@@ -170,7 +171,9 @@ def test_crashes_of_the_last_ten_minutes_are_counted(play: Play) -> None:
     for pid in (101, 102, 103):
         play.look(RUNNING, program("cpu", pid=pid, exit_status=1), beats={"cpu": "running"})
     assert {"cpu": 3} == play.crashes()
-    play.now_s += CRASHES_S + 1
+    play.now_s += 600
+    assert {"cpu": 1} == play.crashes()
+    play.now_s += 1
     assert {} == play.crashes()
 
 
@@ -193,6 +196,28 @@ def test_what_ends_because_it_is_off_did_not_die(play: Play) -> None:
     """A collector that the configuration has switched off says so with its exit code."""
     play.look(Condition(OFF), program("cpu", "EXITED", pid=0, exit_status=EXIT_OFF))
     assert [] == play.kinds()
+
+
+@pytest.mark.parametrize("fields", [{"state": "EXITED", "exit_status": 0}, {"pid": 101, "exit_status": EXIT_OFF}])
+def test_what_ends_otherwise_or_runs_again_has_died(play: Play, fields: dict[str, Any]) -> None:
+    """Both, the state and the exit code, say that it is off."""
+    play.look(RUNNING, program("cpu", **fields))
+    assert ["process_died"] == play.kinds()
+
+
+def test_what_was_ended_and_is_heard_again_is_back(play: Play) -> None:
+    """One event for each."""
+    play.look(SILENT, seconds=3)
+    play.look(RUNNING, program("cpu", pid=100), seconds=2, beats={"cpu": "running"})
+    assert ["process_hung", "process_back"] == play.kinds()
+
+
+def test_a_silence_is_counted_from_the_last_start(play: Play) -> None:
+    """A heartbeat of the process before it is none of this one."""
+    play.look(SILENT, program("cpu", pid=101, changed_s=play.now_s - 97), seconds=3, beats={"cpu": "running"})
+    assert ["sent no heartbeat for 100 s"] == [
+        event.text.partition("cpu ")[2].partition(";")[0] for event in play.events if event.kind == "process_hung"
+    ]
 
 
 def test_what_is_off_is_tried_at_a_reload(tmp_path: Path) -> None:
