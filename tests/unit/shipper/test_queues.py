@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from common.remote import Lanes, Priority, Remote
-from shipper.queues import WARM_UP_FOR_S, WARM_UP_S, LaneSchedule, Queues
-from shipper.state import initial
+from common import clock
+from common.remote import Backfill, Lanes, Priority, Remote
+from shipper.queues import WARM_UP_FOR_S, WARM_UP_S, LaneSchedule, Queue, Queues
+from shipper.state import DEGRADED, initial
 
 START_S = 5000.0
 
@@ -35,6 +37,19 @@ def test_devices_that_start_together_do_not_upload_together() -> None:
     assert len(seconds) > 50
 
 
+@pytest.mark.parametrize(("lanes", "phase", "priority", "due_s"), [
+    (Lanes(), 0.0125, 2, 22.5), (Lanes(high_s=1200.0), 0.5, 1, 600.0), (Lanes(), 0.0125, 3, 592.5),
+])  # fmt: skip
+def test_a_phase_is_how_much_of_the_longest_interval_has_passed(
+    lanes: Lanes, phase: float, priority: int, due_s: float
+) -> None:
+    """Whichever lane has that."""
+    schedule = LaneSchedule(lanes, START_S, phase)
+    schedule.uploaded(priority)
+    schedule.rest(priority, START_S)
+    assert START_S + due_s == schedule.next_s([priority])
+
+
 def due_at(schedule: LaneSchedule, now_s: float) -> list[int]:
     """Return the lanes in the order in which they go, each with nothing left afterwards."""
     order = []
@@ -53,7 +68,7 @@ def test_a_lane_that_has_not_shipped_asks_often() -> None:
     """Whoever has just installed it looks at an empty graph."""
     schedule = LaneSchedule(Lanes(), START_S)
     due_at(schedule, START_S)
-    assert schedule.next_s() == START_S + WARM_UP_S
+    assert schedule.next_s() == START_S + 3.0
     assert [0, 1, 2, 3] == due_at(schedule, START_S + WARM_UP_S)
 
 
@@ -167,3 +182,75 @@ def test_what_a_lane_keeps_waiting_is_fresh(expected_s: float, priority: int, le
 def test_the_lanes_follow_the_upload_interval(expected: Lanes, remote: Remote) -> None:
     """P2 goes at it, P1 at a third and at least every 10 s, P3 at 20 times; what is set by itself stays."""
     assert expected == remote.lanes
+
+
+DEGRADED_STATE = replace(initial(Remote(mode="auto"), START_S), mode=DEGRADED, probe_s=START_S + 5)
+
+
+def resting(*, is_warm: bool = True) -> Queues:
+    """Return queues whose lanes have nothing left."""
+    queues = Queues(Lanes(), 5.0, START_S)
+    queues.old.clear()
+    for priority in range(4):
+        if is_warm:
+            queues.schedule.uploaded(priority)
+        queues.schedule.rest(priority, START_S)
+    return queues
+
+
+@pytest.mark.parametrize(("priority", "is_warm", "due_s"), [(3, True, 10.0), (3, False, 3.0), (1, True, 10.0)])
+def test_a_lane_is_looked_at_when_a_probe_may_go(priority: int, is_warm: bool, due_s: float) -> None:
+    """Ten seconds later and not with its grid: without a sample to probe with, degraded would last for ever."""
+    queues = resting(is_warm=is_warm)
+    queues.rest(Queue(priority, old=False), DEGRADED_STATE, START_S)
+    assert START_S + due_s == queues.schedule.next_s([priority])
+
+
+def test_a_probe_is_for_what_waits_and_not_for_p1() -> None:
+    """That goes anyway, as seldom as the uplink needs."""
+    queues = resting()
+    queues.schedule.stretch(60.0)
+    queues.rest(Queue(1, old=False), DEGRADED_STATE, START_S)
+    assert START_S + 60 == queues.schedule.next_s([1])
+
+
+def test_old_samples_go_in_the_order_of_their_priority_when_they_may() -> None:
+    """Also of a queue that is under way; none where they stay on the device."""
+    queues, state = resting(), replace(initial(Remote(), START_S), old_until_s=START_S + 2)
+    under_way = [Queue(3, old=True)]
+    assert queues.next([0, 1, 2, 3], state, START_S + 1.9, under_way) is None
+    assert Queue(3, old=True) == queues.next([0, 1, 2, 3], state, START_S + 2, under_way)
+    assert queues.next([0, 1, 2, 3], state, START_S + 2, [Queue(3, old=False)]) is None
+    queues.old |= {2}
+    assert Queue(2, old=True) == queues.next([0, 1, 2, 3], state, START_S + 2, under_way)
+    kept = replace(state, remote=Remote(backfill=Backfill(enabled=False)))
+    assert queues.next([0, 1, 2, 3], kept, START_S + 2, under_way) is None
+
+
+@pytest.mark.parametrize(
+    ("old_s", "probe_s", "due_s"),
+    [(None, None, 5.0), (2.0, None, 2.0), (9.0, None, 5.0), (None, 1.0, 1.0), (None, -1.0, 5.0), (2.0, 3.0, 2.0)],
+)
+def test_the_next_turn_is_when_something_may_go(old_s: float | None, probe_s: float | None, due_s: float) -> None:
+    """And a look at the latest: a wake-up can be lost."""
+    queues, state = resting(), initial(Remote(mode="auto"), START_S)
+    if old_s is not None:
+        queues.old, state = {2}, replace(state, old_until_s=START_S + old_s)
+    if probe_s is not None:
+        state = replace(state, mode=DEGRADED, probe_s=START_S + probe_s)
+    assert START_S + due_s == queues.next_s([2, 3], state, START_S, ())
+
+
+def test_after_an_outage_there_may_be_old_samples_of_every_priority() -> None:
+    """A look would find them later."""
+    queues = resting()
+    queues.send_all(START_S + 1)
+    assert ({0, 1, 2, 3}, 0) == (queues.old, queues.schedule.due(START_S + 1))
+
+
+def test_fresh_and_old_meet_at_the_horizon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample is of one queue, whatever its time."""
+    monkeypatch.setattr(clock, "wall_ms", lambda: 10_000_000)
+    queues, state = resting(), initial(Remote(), START_S)
+    assert (9_935_000, None) == queues.span_ms(Queue(2, old=False), state)
+    assert (None, 9_935_000) == queues.span_ms(Queue(2, old=True), state)
