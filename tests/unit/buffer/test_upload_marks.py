@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +54,27 @@ def test_a_killed_process_leaves_them_to_the_next(marks: UploadMarks, store: Sto
     assert [5, 0] == [again.recover(), again.recover()]
     again.close()
     assert ([0, 0, 5, 0], b"") == (store.pending.counts, file.read_bytes())
+
+
+def test_as_many_as_may_wait_do(marks: UploadMarks, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted anew once they are written."""
+    monkeypatch.setattr(upload_marks, "MOST_SAMPLES", 4)
+    accept(marks, store, 0, 4)
+    assert (1, [0, 0, 10, 0]) == (len(marks), store.pending.counts)
+    marks.write()
+    assert (0, [0, 0, 6, 0]) == (len(marks), store.pending.counts)
+    accept(marks, store, 0, 4)
+    assert (1, [0, 0, 6, 0]) == (len(marks), store.pending.counts)
+
+
+def test_the_file_is_this_users_and_closed_in_the_end(store: Store, tmp_path: Path) -> None:
+    """It says what was sent where."""
+    one = UploadMarks(store, tmp_path)
+    assert 0o600 == (tmp_path / "marks").stat().st_mode & 0o7777
+    assert stat.S_ISREG(os.fstat(one._fd).st_mode)
+    one.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(one._fd)
 
 
 def test_too_many_are_written_at_once(marks: UploadMarks, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ def test_chunks_grow_while_behind() -> None:
     for _ in range(6):
         sizes.append(pace.samples)
         pace = pace.grown(pace.samples, 3 * pace.samples, chunk_bytes)
-    assert [50, 200, 800, 3200, 12_800, MAX_CHUNK_SAMPLES] == sizes
+    assert [50, 200, 800, 3200, 12_800, 25_000] == sizes
 
 
 def test_chunks_grow_up_to_the_byte_cap() -> None:
@@ -139,3 +139,28 @@ def test_a_request_with_old_samples_does_not_keep_p1_waiting(
         uplink = uplink.measured(samples, body_bytes, latency_s + body_bytes / bytes_per_s)
         size = size.grown(samples, body_bytes, remote.chunk_bytes)
     assert expected == pytest.approx(uplink.fitting(size.samples, remote), rel=0.05)
+
+
+def test_a_chunk_has_one_sample_at_least() -> None:
+    """However large that is: it would never be sent."""
+    assert 1 == ChunkSize(50).grown(50, 1_000_000, 100).samples
+
+
+@pytest.mark.parametrize(("body_bytes", "latency_s"), [(2048, 0.4), (2049, None)])
+def test_a_small_body_tells_the_latency(body_bytes: int, latency_s: float | None) -> None:
+    """A large one tells the rate."""
+    assert latency_s == Uplink().measured(10, body_bytes, 0.4).latency_s
+
+
+def test_a_latency_that_has_grown_is_believed_slowly() -> None:
+    """By a quarter with each small body; a quicker one is believed at once."""
+    uplink, found = Uplink(), []
+    for duration_s in (1.0, 9.0, 9.0, 1.1):
+        uplink = uplink.measured(1, 100, duration_s)
+        found.append(uplink.latency_s)
+    assert [1.0, 1.25, 1.5625, 1.1] == found
+
+
+def test_before_a_measurement_requests_alone_are_limited() -> None:
+    """As the operator says."""
+    assert 0.001 == Uplink().pause_s(100_000, Remote(backfill=Backfill(requests_per_s=1000.0)))
