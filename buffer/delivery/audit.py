@@ -82,7 +82,9 @@ class AuditOperations:
         if found is None:
             self._after_ms = 0
             return {"start_ms": None, **self._state()}
-        series = self._store.required(self._store.windows.series(found.start_ms, found.start_ms + WINDOW_MS))
+        counted = self._store.windows.series(found.start_ms, found.start_ms + WINDOW_MS)
+        self._store.windows.assert_whole(found.start_ms, sum(samples for _, samples in counted))
+        series = self._store.required(counted)
         self._asked = found.start_ms, {row[0]: row for row in series}
         window = {"start_ms": found.start_ms, "width_ms": WINDOW_MS, "uploaded_ms": found.uploaded_ms}
         return {**window, "series": series, **self._state()}

@@ -152,6 +152,28 @@ class AuditWindows:
         rows = self._uploaded("series_id", start_ms, end_ms)
         return sorted(Counter(series_id for (series_id,) in rows).items())
 
+    def assert_whole(self, start_ms: int, found: int) -> None:
+        """Fail where the index gave fewer uploaded samples of a window than the table has; else believe the index.
+
+        The chunks that reach into the window say which rows to count: a large table is not read as a whole.
+
+        Raises:
+            apsw.CorruptError: the index is out of order, and hides some.
+        """
+        if found >= int(self._connection.execute("SELECT samples FROM windows WHERE start_ms = ?", (start_ms,)).get):
+            return
+        bounds = (start_ms, start_ms + WINDOW_MS)
+        chunks = "FROM upload_checkpoints WHERE last_uploaded_timestamp >= ?1 AND first_uploaded_timestamp < ?2"
+        query = (
+            f"SELECT count(*) FROM samples NOT INDEXED WHERE id >= (SELECT min(first_uploaded_id) {chunks}) "
+            f"AND id <= (SELECT max(last_uploaded_id) {chunks}) AND timestamp_ms >= ?1 AND timestamp_ms < ?2 "
+            f"AND {fate.IS_UPLOADED}"
+        )
+        hidden = int(self._connection.execute(query, bounds).get) - found
+        if hidden > 0:
+            raise apsw.CorruptError(f"ux_metrics_dedup hides {hidden} samples")
+        self._connection.execute("UPDATE windows SET samples = ? WHERE start_ms = ?", (found, start_ms))
+
     def times(self, start_ms: int, end_ms: int) -> Iterator[tuple[int, int]]:
         """Yield series and timestamp of each uploaded sample between two times."""
         yield from self._uploaded("series_id, timestamp_ms", start_ms, end_ms)

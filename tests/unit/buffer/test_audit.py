@@ -13,7 +13,7 @@ import pytest
 from buffer.delivery.audit import MAX_RESENDS, MAX_TRIES, RESTS, AuditOperations
 from buffer.delivery.recheck import Recheck
 from buffer.delivery.server_starts import ServerStarts
-from buffer.storage import audit_windows
+from buffer.storage import audit_windows, errors
 from buffer.storage.store import Store
 from common import clock
 from common.events import Event
@@ -280,8 +280,8 @@ def test_what_the_server_took_after_its_start_stays(desk: Desk) -> None:
     assert SERIES == desk.starts.restarted(request)["requeued"]
 
 
-def test_what_was_counted_is_sent_again_where_the_index_is_out_of_order(desk: Desk) -> None:
-    """A flipped bit leads who looks for one sample astray; who reads on from a time, as the audit does, finds it."""
+def disorder(desk: Desk, byte: int) -> None:
+    """Have 200 samples uploaded in the window, and damage one time in the upper page of their index."""
     for offset_ms in range(200):
         desk.write("m", 1_000 + offset_ms)
     desk.upload()
@@ -291,14 +291,32 @@ def test_what_was_counted_is_sent_again_where_the_index_is_out_of_order(desk: De
     ((page,),) = query(path, "PRAGMA page_size")
     content = bytearray(path.read_bytes())
     first_cell = page * (root - 1) + int.from_bytes(content[page * (root - 1) + 12 :][:2], "big")
-    content[first_cell + 4 + 5 + 5] ^= 32  # behind page number and header: a time's last byte but one
+    content[first_cell + 4 + 4 + 1 + byte] ^= 32  # behind page number and header: a time of six bytes
     path.write_bytes(content)
     desk.store.open()
+
+
+def test_what_was_counted_is_sent_again_where_the_index_is_out_of_order(desk: Desk) -> None:
+    """A flipped bit leads who looks for one sample astray; who reads on from a time, as the audit does, finds it."""
+    disorder(desk, byte=5)
     found = desk.next_window()
-    stored = dict(desk.audit.stored({"start_ms": found["start_ms"], "series": [found["series"][-1][0]]})["times_ms"])
-    ((series, times_ms),) = stored.items()
+    ((series, times_ms),) = desk.audit.stored({**found, "series": [found["series"][-1][0]]})["times_ms"]
     request = {"start_ms": found["start_ms"], "uploaded_ms": found["uploaded_ms"], "missing": [[series, 0, times_ms]]}
     assert {"requeued": len(times_ms)} == desk.audit.verdict({**request, "whole": [], "has_device": True})
+
+
+def test_samples_that_a_damaged_index_hides_are_no_whole_window(desk: Desk) -> None:
+    """The server would be asked for those that are seen alone, and the rest be taken for verified."""
+    disorder(desk, byte=0)
+    with pytest.raises(errors.CorruptError, match="hides"):
+        desk.next_window()
+
+
+def test_a_window_that_is_said_to_have_more_than_the_table_is_set_right(desk: Desk) -> None:
+    """A salvage counts a sample that it finds in two files twice; no damage is taken from that."""
+    desk.store._connection.execute("UPDATE windows SET samples = samples + 5")
+    assert SERIES == len(desk.next_window()["series"])
+    assert (SERIES,) == desk.row("samples")
 
 
 def one_more(desk: Desk, samples: int = 10) -> None:
