@@ -22,7 +22,6 @@ MODULES: dict[str, tuple[str, ...]] = {
         "tests/unit/buffer/test_events.py",
     ),
     "buffer/delivery/drain.py": ("tests/unit/buffer/test_drain.py", "tests/unit/buffer/test_drain_requests.py"),
-    "buffer/delivery/recheck.py": ("tests/unit/buffer/test_recheck.py", "tests/unit/buffer/test_audit.py"),
     "buffer/delivery/server_starts.py": ("tests/unit/buffer/test_server_starts.py", "tests/unit/buffer/test_audit.py"),
     "buffer/delivery/upload_marks.py": ("tests/unit/buffer/test_upload_marks.py", "tests/unit/buffer/test_drain.py"),
     "buffer/storage/writer.py": (
@@ -41,7 +40,6 @@ MODULES: dict[str, tuple[str, ...]] = {
     "shipper/sender.py": ("tests/unit/shipper/test_sender_turns.py",),
     "shipper/http/outcome.py": ("tests/unit/shipper/test_outcome.py",),
     "shipper/http/proof.py": ("tests/unit/shipper/test_proof.py", "tests/unit/shipper/test_outcome.py"),
-    "shipper/upload.py": ("tests/unit/shipper/test_upload.py",),
     "shipper/queues.py": ("tests/unit/shipper/test_queues.py", "tests/unit/shipper/test_sender_turns.py"),
     "shipper/state.py": ("tests/unit/shipper/test_state.py", "tests/unit/shipper/test_policy.py"),
     "shipper/chunk_size.py": ("tests/unit/shipper/test_chunk_size.py", "tests/unit/shipper/test_policy.py"),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import apsw
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buffer.storage import migrations, series
+from buffer.storage import clocks, migrations, series
 from buffer.storage.series import canonical_tags, series_key
 from buffer.storage.store import Store
-from common.sample import NORMAL
+from common.sample import NORMAL, Batch, Sample
 from tests.patience import Patience
 from tests.unit.buffer.databases import DEVICE, NOW_MS, batch, query, storage
 
@@ -41,11 +42,62 @@ def test_a_sample_reads_back_as_it_was_published(store: Store, path: Path) -> No
     ] == rows
 
 
-@pytest.mark.parametrize("value", [0, -1, 0.0, 1.5, 2**53, 2.0**53, -(2.0**60), 2**63 - 1, 1e300, 5e-324, 1e15, 0.1])
+@pytest.mark.parametrize("value", [0, -1, 0.0, 1.5, 2**53, 2.0**53, -(2.0**60), 2**63 - 1, 1e20, 1e300, 5e-324, 0.1])
 def test_a_number_is_equal_after_the_database(store: Store, value: float) -> None:
     """Whatever a number is stored as, it reads back equal."""
     store.write([batch(("m", value))])
     assert [value] == [row.value for row in store.pending.rows(NORMAL, NOW_MS + 1, 10)]
+
+
+def test_a_whole_number_takes_little_space(store: Store, path: Path) -> None:
+    """Most numbers are whole: 1 to 6 bytes instead of 8."""
+    store.write([batch(("a", 1e15), ("b", -1e15), ("c", 1000.0), ("d", 1.5))])
+    assert ["integer"] * 3 + ["real"] == [
+        kind for (kind,) in query(path, "SELECT typeof(value) FROM samples ORDER BY id")
+    ]
+
+
+def test_what_is_moved_is_counted_and_nothing_else(store: Store) -> None:
+    """By sample: a rate of it says that a clock is wrong."""
+    now = clocks.now()
+    late = Batch("p", "e", 1, now.wall_ms - 60_000, now.boottime_ms, now.boot_id, urgent=False, samples=[
+        Sample("a", 1), Sample("b", 2),
+    ])  # fmt: skip
+    assert {"rebased": 2} == store.write([late]).moved
+    assert {} == store.write([batch(("c", 1))]).moved
+
+
+def test_equal_samples_of_two_clocks_at_one_time_are_two(store: Store) -> None:
+    """One of them was dated by a clock that is gone: it moves, and both are there."""
+    now = clocks.now()
+    rows = [(now.boot_id, now.offset_ms - 86_400_000), (now.boot_id, now.offset_ms)]
+    store._connection.executemany("INSERT INTO clocks (boot_id, offset_ms) VALUES (?, ?)", rows)
+    own = store._writer.clocks = clocks.Clocks(store._connection, 0, lambda: now)
+    one = Batch("p", "e", 1, now.wall_ms, now.boottime_ms, now.boot_id, urgent=False, samples=[Sample("m", 7)])
+    assert 1 == store.write([one]).inserted
+    store._connection.execute("UPDATE samples SET clock = ?", (max(own.stale),))
+    assert 1 == store.write([one]).inserted
+    found = store._connection.execute("SELECT timestamp_ms FROM samples ORDER BY 1").fetchall()
+    assert [(now.wall_ms,), (now.wall_ms + 1,)] == found
+
+
+def test_a_sample_gives_way_by_fifty_milliseconds_at_most(store: Store) -> None:
+    """And is not counted as moved where it is not."""
+    store.write([batch(("m", n + 1), seq=n, at_ms=NOW_MS + n) for n in range(50)])
+    written = store.write([batch(("m", 0), seq=99)])
+    assert (0, 0) == (written.inserted, written.moved.get("same_time", 0))
+
+
+def test_a_series_of_a_write_that_failed_is_made_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was rolled back: its samples would belong to none."""
+    with monkeypatch.context() as patch:
+        patch.setattr(store._writer, "_insert", Mock(side_effect=apsw.FullError("full")))
+        with pytest.raises(apsw.FullError):
+            store.write([batch(("new", 1))])
+    store.write([batch(("new", 1))])
+    (row,) = store.pending.rows(NORMAL, NOW_MS + 1, 10)
+    assert "new" == store.series.by_id(row.series_id).name
+    assert [(1,)] == store._connection.execute("SELECT count(*) FROM series").fetchall()
 
 
 def test_the_same_chunk_twice_adds_no_row(store: Store, path: Path) -> None:
