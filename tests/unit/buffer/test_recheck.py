@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from buffer.delivery.audit import AuditOperations
-from buffer.delivery.recheck import AVERAGES_MS, EVERY_S, MOST_MS, MOST_SAMPLES, Recheck, RecheckSpan, spans
+from buffer.delivery.recheck import AVERAGES_MS, Recheck, RecheckSpan, spans
 from buffer.delivery.server_starts import ServerStarts
 from buffer.storage.aggregates import FIVE_MINUTES_MS, Aggregate
 from buffer.storage.audit_windows import WINDOW_MS, start_of
@@ -171,11 +171,13 @@ def test_a_killed_buffer_begins_again(bench: Bench) -> None:
 
 def test_it_is_looked_at_every_hour(bench: Bench) -> None:
     """Nobody says when a server behind a proxy was started; one sum tells whether to look closer."""
-    bench.now_s += EVERY_S
+    bench.now_s += 3_599.0
+    assert bench.recheck.next_span({})["start_ms"] is None
+    bench.now_s += 1.0
     assert not bench.recheck.next_span({})["by_series"]
     assert 1 == bench.counted(lambda _: True)
     assert 0 == bench.counted(lambda _: True)
-    bench.now_s += EVERY_S
+    bench.now_s += 3_600.0
     assert 2 == bench.counted(lambda _: False)
     assert 160 == bench.audited(lambda _: False)
 
@@ -187,6 +189,7 @@ def test_what_is_here_only_as_averages_is_reported(bench: Bench) -> None:
     since_ms = bench.first_ms - AVERAGES_MS * 3 // 2 + WINDOW_MS
     assert 3 == bench.counted(lambda at_ms: at_ms < since_ms)
     assert "of 200 more this device has only averages" in str(bench.status.lost_at_server)
+    assert 160 + 200 == bench.instruments.counter("storage.lost_at_server_total")
 
 
 def test_averages_that_are_there_are_no_loss(bench: Bench) -> None:
@@ -195,6 +198,58 @@ def test_averages_that_are_there_are_no_loss(bench: Bench) -> None:
     bench.started(2)
     assert 2 == bench.counted(lambda at_ms: at_ms < bench.first_ms)
     assert "averages" not in str(bench.status.lost_at_server)
+
+
+@pytest.mark.parametrize(("short", "lost"), [(1, 0), (2, 2)])
+def test_a_hundredth_of_the_averages_is_what_was_refused(bench: Bench, short: int, lost: int) -> None:
+    """More is a loss."""
+    bench.aggregate(bench.first_ms - AVERAGES_MS // 2)
+    bench.started(2)
+    bench.answer(bench.recheck.next_span({}), lambda _: False)
+    found = bench.recheck.next_span({})
+    assert 6 * 3_600_000 == found["width_ms"]
+    bench.recheck.counted({**found, "there": 100 - short, "short": short})
+    assert 160 + lost == bench.instruments.counter("storage.lost_at_server_total")
+
+
+def test_one_window_is_audited_again_and_not_halved(bench: Bench) -> None:
+    """A part of it is missing: the audit finds which; the windows around it are left alone."""
+    target_ms = bench.first_ms + 5 * WINDOW_MS
+    bench.started(2)
+    for _ in range(20):
+        found = bench.recheck.next_span({})
+        if found["start_ms"] is None:
+            break
+        wanted = sum(row[4] for row in found["series"])
+        short = 5 * (found["start_ms"] <= target_ms < found["start_ms"] + found["width_ms"])
+        bench.recheck.counted({**found, "there": wanted - short, "short": short})
+    assert 10 == bench.audited(lambda at_ms: at_ms != target_ms)
+    assert [False, True, False] == [bench.recheck.is_known(target_ms + n * WINDOW_MS) for n in (-1, 0, 1)]
+
+
+def test_each_span_is_counted_and_a_new_start_begins_again(bench: Bench) -> None:
+    """A window that is not verified ends a span; what was half counted says nothing of the next start."""
+    at_ms = bench.first_ms + 8 * WINDOW_MS + 1
+    bench.store.write([Batch("p", "e", 99, at_ms, 0, "", urgent=False, samples=[Sample("late", 1)])])
+    bench.upload()
+    bench.started(2)
+    first = bench.recheck.next_span({})
+    bench.answer(first, lambda ms: ms > at_ms + 2 * WINDOW_MS)
+    assert first["width_ms"] > bench.recheck.next_span({})["width_ms"]
+    bench.started(3)
+    assert first == bench.recheck.next_span({})
+    assert 2 == bench.counted(lambda _: True)
+
+
+def test_without_anything_verified_there_is_nothing_to_count(store: Store) -> None:
+    """And nothing is left to do for the next start."""
+    instruments = Instruments()
+    process = SimpleNamespace(instruments=instruments, log=Log("audit"), event=lambda _: None)
+    recheck = Recheck(cast("Service", process), store, BufferStatus())
+    recheck.begin()
+    assert {"start_ms": None} == recheck.next_span({})
+    assert store.progress.get("recheck_due") is None
+    assert [0] == [row[3] for row in instruments.readings() if "storage.lost_at_server_total" in row]
 
 
 def test_an_answer_to_an_earlier_question_is_void(bench: Bench) -> None:
@@ -211,8 +266,9 @@ def test_a_span_holds_verified_windows_alone() -> None:
     assert [RecheckSpan(5 * width, 7 * width), RecheckSpan(2 * width, 4 * width)] == list(
         spans([(6 * width, 1), (5 * width, 1), (4 * width, 0), (3 * width, 1), (2 * width, 1)])
     )
-    assert 2 == len(list(spans([(width, MOST_SAMPLES), (0, 1)])))
-    assert 2 == len(list(spans([(MOST_MS, 1), (0, 1)])))
+    assert [1, 2] == [len(list(spans([(width, 99_999 + more), (0, 1)]))) for more in (0, 1)]
+    day = 86_400_000
+    assert [1, 2] == [len(list(spans([(day - width + more, 1), (0, 1)]))) for more in (0, width)]
     assert [] == list(spans([]))
 
 
