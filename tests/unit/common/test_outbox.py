@@ -270,6 +270,23 @@ def test_what_could_not_be_spooled_is_spooled_later(tmp_path: Path, monkeypatch:
     assert files[2] == spool.stat().st_ino
 
 
+def test_what_is_acked_was_not_to_be_spooled(tmp_path: Path) -> None:
+    """An empty spool is not made again for nothing."""
+    spool = tmp_path / "p.batches"
+    held, file = filled(spool, entry(1)), spool.stat().st_ino
+    held.ack("e", [1])
+    held.shrink()
+    held.respool()
+    assert (0, file) == (spool.stat().st_size, spool.stat().st_ino)
+    held.close()
+
+
+@pytest.mark.parametrize(("samples", "priority"), [({2: 5, 0: 1}, 0), ({3: 1}, 3), ({}, 0)])
+def test_a_batch_is_as_important_as_its_most_important_sample(samples: dict[int, int], priority: int) -> None:
+    """What is dropped first has none that matters; one that nobody can read is kept."""
+    assert priority == Entry(("e", 1), Counter(samples), b"").priority
+
+
 def test_a_spool_that_is_gone_is_made_again_without_a_new_batch(tmp_path: Path) -> None:
     """With its folder, for this user alone: a kill in a quiet hour would lose what was in it."""
     spool = tmp_path / "spool" / "p.batches"
