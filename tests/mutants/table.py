@@ -38,7 +38,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "shipper/lease.py": ("tests/unit/shipper/test_lease.py",),
     "shipper/buffer_client.py": ("tests/unit/shipper/test_drain_operations.py",),
     "shipper/buffer_connection.py": ("tests/unit/shipper/test_buffer_client.py",),
-    "shipper/sender.py": ("tests/unit/shipper/test_sender_turns.py",),
+    "shipper/sender.py": ("tests/unit/shipper/test_sender_turns.py", "tests/unit/shipper/test_sender_reports.py"),
     "shipper/http/outcome.py": ("tests/unit/shipper/test_outcome.py",),
     "shipper/http/proof.py": ("tests/unit/shipper/test_proof.py", "tests/unit/shipper/test_outcome.py"),
     "shipper/queues.py": ("tests/unit/shipper/test_queues.py", "tests/unit/shipper/test_sender_turns.py"),
