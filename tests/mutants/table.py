@@ -23,7 +23,11 @@ MODULES: dict[str, tuple[str, ...]] = {
     ),
     "buffer/delivery/drain.py": ("tests/unit/buffer/test_drain.py", "tests/unit/buffer/test_drain_requests.py"),
     "buffer/delivery/recheck.py": ("tests/unit/buffer/test_recheck.py", "tests/unit/buffer/test_audit.py"),
-    "buffer/delivery/server_starts.py": ("tests/unit/buffer/test_server_starts.py", "tests/unit/buffer/test_audit.py"),
+    "buffer/delivery/server_starts.py": (
+        "tests/unit/buffer/test_server_starts.py",
+        "tests/unit/buffer/test_recheck.py",
+        "tests/unit/buffer/test_audit.py",
+    ),
     "buffer/delivery/upload_marks.py": ("tests/unit/buffer/test_upload_marks.py", "tests/unit/buffer/test_drain.py"),
     "buffer/storage/writer.py": (
         "tests/unit/buffer/test_store.py",

@@ -215,6 +215,8 @@ def test_a_redirect_names_its_target_and_what_to_set(target: str, location: str)
         (False, Answer(200, JSON, CAPTIVE)),
         (False, Answer(200, {"Refresh": "0;url=http://portal.example/"}, b"")),
         (False, Answer(200, TEXT, b"Please log in at http://10.0.0.1/login")),
+        (True, Answer(200, {}, b"x" * 1000)),
+        (False, Answer(200, {}, b"x" * 1001)),
     ],
 )
 def test_a_server_tells_a_question_from_an_upload(expected: bool, answer: Answer) -> None:
