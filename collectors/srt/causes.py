@@ -7,7 +7,7 @@ from collectors.srt.tap import Tap
 
 SILENT_S = 0.4  # a link that carries packets is answered every few milliseconds; seen at the next look but one
 ALL_SILENT_S = 0.9  # a round trip that has just grown is silence for as long
-LOSS_PERCENT = 3.0
+LOSS_PERCENT, ALL = 3.0, 100.0
 QUEUE_MS, QUEUE_TIMES = 100.0, 2.0
 RECENT_S = 10.0
 
@@ -69,7 +69,8 @@ def _lossy(tap: Tap, bond: Bond, now_s: float, slow: set[str]) -> list[str]:
     links = {address: link for address, link in tap.links.items() if address not in slow}
     reported = tap.connection.losses.among
     shares = {address: link.packets.recent_loss_percent(now_s, reported) for address, link in links.items()}
-    lossy = {address: share for address, share in shares.items() if share is not None and share >= LOSS_PERCENT}
+    # All of them: none has been answered yet, so they wait too; a link that loses all does not answer.
+    lossy = {address: share for address, share in shares.items() if share is not None and LOSS_PERCENT <= share < ALL}
     return [f"{bond.called(address)} loses {share:.0f} %" for address, share in lossy.items()]
 
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path as File
 from statistics import median
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 from collectors.host import Host
 from collectors.srt import bond, connection_samples
 from collectors.srt.bond import Bond
+from collectors.srt.link import SILENT_S
 from collectors.srt.round_trips import RTT_S
 from collectors.srt.tap import Tap
 from common.sample import Sample
@@ -30,7 +32,7 @@ from tests.harness import require, wait_for
 
 PACKET = 1316
 RATE_BPS = 8_000_000
-SENDS_S = 8.0
+SENDS_S, REST_S = 8.0, 0.5
 
 
 class Stream:
@@ -74,8 +76,7 @@ class Stream:
                 tap.drain(time.time())
                 used_s += time.thread_time() - drained_s
             time.sleep(0.004)
-        time.sleep(1.0)  # what was lost last is asked for and sent again: the end that both ends count up to
-        tap.drain(time.time())
+        rest(tap)
         return used_s
 
     def counted(self) -> list[dict[str, Any]]:
@@ -98,6 +99,15 @@ def network() -> Iterator[Network]:
     made.start()
     yield made
     made.close()
+
+
+def rest(tap: Tap) -> None:
+    """Read the tap until nothing more is sent: what was lost last is asked for and sent again."""
+    before: tuple[int, ...] = ()
+    while before != (now := (*tap.sent(), *(link.packets.sent for link in tap.links.values()))):
+        before = now
+        time.sleep(REST_S)
+        tap.drain(time.time())
 
 
 def tapped(srt_port: int, srtla_port: int, addresses: list[str]) -> Tap:
@@ -159,8 +169,10 @@ def test_each_link_has_its_own_numbers(tmp_path: File, network: Network) -> None
         trips_ms = {path.address: trips_of(path, time.time()) for path in paths}
         sent = {path.address: path.data for path in paths}
         list(links.changes(tap, time.time()))
+        cut_s = time.time()
         cut(paths[0], tap, stream)
-        events = list(links.changes(tap, time.time()))
+        down = {event.subject for event in links.changes(tap, time.time()) if event.kind == "srtla_link_down"}
+        silent = {path.address for path in paths if longest_silence_s(path, cut_s - SILENT_S, time.time()) > SILENT_S}
     finally:
         stream.close()
         tap.close()
@@ -175,13 +187,20 @@ def test_each_link_has_its_own_numbers(tmp_path: File, network: Network) -> None
         assert packets == pytest.approx(sent[path.address], rel=0.005, abs=2)
         assert 1 == found["srtla.link_up", path.address]
     assert 3 == found["srtla.active_links", None]
-    assert [("srtla_link_down", "127.0.0.2")] == [(event.kind, event.subject) for event in events]
+    assert "127.0.0.2" in down
+    assert down <= silent  # no other one but on a busy machine, on which the network itself is late
 
 
 def trips_of(path: Path, now_s: float) -> list[float]:
     """Return what the network itself took in the seconds that the tap's median is over, or the last time; ms."""
     fresh = [took_s for at_s, took_s in path.trips_s if now_s - at_s < RTT_S + 1] or [path.trips_s[-1][1]]
     return [1000 * took_s for took_s in fresh]
+
+
+def longest_silence_s(path: Path, begin_s: float, end_s: float) -> float:
+    """Return for how long at most the network itself has answered nothing over a link."""
+    times_s = [begin_s, *(at_s for at_s, _ in path.trips_s if at_s > begin_s), end_s]
+    return max(after_s - before_s for before_s, after_s in pairwise(times_s))
 
 
 def cut(path: Path, tap: Tap, stream: Stream) -> None:
