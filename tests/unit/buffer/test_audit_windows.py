@@ -19,7 +19,11 @@ from buffer.storage.audit_windows import (
     start_of,
 )
 from buffer.storage.samples import StoredSample
+from buffer.storage.store import Store
+from common.sample import NORMAL
+from common.wire import LATEST_MS
 from tests.unit.buffer.aged import PENDING, UPLOADED
+from tests.unit.buffer.databases import NOW_MS, batch
 
 W = WINDOW_MS
 CLOSED_MS = 20 * W
@@ -183,3 +187,17 @@ def test_windows_before_a_time_are_forgotten(table: Table) -> None:
         table.put(number * W, VERIFIED)
     assert 2 == table.windows.forget(3 * W)
     assert [(3 * W,), (4 * W,)] == table.all("start_ms")
+
+
+def test_a_window_is_held_to_its_own_samples_in_the_table(store: Store) -> None:
+    """Not to those of the windows around it; a sample that the index hides is damage."""
+    start_ms = (NOW_MS // WINDOW_MS - 2) * WINDOW_MS
+    for n, at_ms in enumerate((start_ms - 1, start_ms, start_ms + WINDOW_MS - 1, start_ms + WINDOW_MS)):
+        store.write([batch(("m", n), seq=n, at_ms=at_ms)])
+        store.pending.mark_uploaded(NORMAL, store.pending.rows(NORMAL, LATEST_MS, 9), "b", n)
+    with pytest.raises(apsw.CorruptError, match="hides 1 samples"):
+        store.windows.assert_whole(start_ms, 1)
+    store._connection.execute("UPDATE windows SET samples = 5")
+    store.windows.assert_whole(start_ms, 2)
+    found = store._connection.execute("SELECT samples FROM windows ORDER BY start_ms").fetchall()
+    assert [(5,), (2,), (5,)] == found
