@@ -21,7 +21,7 @@ from collectors.host import Host
 from collectors.srt import bond, connection_samples
 from collectors.srt.bond import Bond
 from collectors.srt.link import SILENT_S
-from collectors.srt.round_trips import RTT_S
+from collectors.srt.round_trips import RTT_KEPT_S
 from collectors.srt.tap import Tap
 from common.sample import Sample
 from tests.bonding.kernel_network import KernelNetwork
@@ -192,8 +192,8 @@ def test_each_link_has_its_own_numbers(tmp_path: File, network: Network) -> None
 
 
 def trips_of(path: Path, now_s: float) -> list[float]:
-    """Return what the network itself took in the seconds that the tap's median is over, or the last time; ms."""
-    fresh = [took_s for at_s, took_s in path.trips_s if now_s - at_s < RTT_S + 1] or [path.trips_s[-1][1]]
+    """Return what the network itself took in the seconds of which the tap has round trips, or the last time; ms."""
+    fresh = [took_s for at_s, took_s in path.trips_s if now_s - at_s < RTT_KEPT_S] or [path.trips_s[-1][1]]
     return [1000 * took_s for took_s in fresh]
 
 
