@@ -14,8 +14,6 @@ from tests.fake_vm import FakeVm
 from tests.harness import Pipeline, wait_for
 from tests.integration.test_faults import arrived, with_oracle
 
-SWALLOWED = 12  # uploads
-
 
 @pytest.fixture
 def hasty(quick: dict[str, str]) -> dict[str, str]:
@@ -30,9 +28,11 @@ def test_server_that_accepts_and_forgets_gets_everything_again(run_dir: Path, ha
         ledger = run_dir / "ledger"
         # Dated ten minutes back, so that their span is over at once.
         pipeline.add_program("oracle", f"{sys.executable} -m tests.oracle --age 600 --ledger {ledger}")
-        vm.script([{"swallow": True, "repeat": SWALLOWED}])
+        vm.script([{"swallow": True, "repeat": -1}])
         with pipeline:
-            wait_for("the server to behave", lambda: vm.steps_left == 0)
+            uploaded = "SELECT 1 FROM metrics WHERE metric_name = ? AND uploaded = 1 LIMIT 1"
+            wait_for("samples that are swallowed", lambda: pipeline.rows(uploaded, oracle.METRIC))
+            vm.script([])
             pipeline.ask("stopProcess", "oracle")
             expected = oracle.published(ledger)
             wait_for("everything at the server", lambda: expected <= arrived(vm).keys(), 60)
