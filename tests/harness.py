@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import pytest
 from supervisor.xmlrpc import SupervisorTransport
 
+from tests import oracle
 from tests.http_answer import answer
 from tests.patience import Patience
 
@@ -54,6 +55,13 @@ def require(command: str) -> str:
     if os.environ.get("CI"):
         pytest.fail(f"{command} is not installed, and CI has to have it")
     pytest.skip(f"{command} IS NOT INSTALLED: this test of the real thing did not run")
+
+
+def finish(ledger: Path) -> set[int]:
+    """Have the oracle publish no more, and deliver what it has; return the numbers that it published."""
+    oracle.pause(ledger).touch()
+    wait_for("the oracle to pause", oracle.paused(ledger).exists)
+    return oracle.published(ledger)
 
 
 class Pipeline:

@@ -29,7 +29,7 @@ class Oracle:
     ) -> None:
         self._publisher = running.publishes()
         self._ledger = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._pause = pause(ledger)
+        self._pause, self._paused = pause(ledger), paused(ledger)
         self._tried = os.open(ledger.with_suffix(".tried"), os.O_RDWR | os.O_CREAT, 0o600)
         self._next = int(os.pread(self._tried, 20, 0) or b"0")
         self._numbers_per_step = numbers_per_step
@@ -40,6 +40,7 @@ class Oracle:
     def step(self) -> None:
         """Publish one batch of numbers, each a series' sample of its own, and put them into the ledger."""
         if self._pause.exists():
+            self._paused.touch()
             return
         timestamp_ms, true_ms = clock.wall_ms() - self._age_ms, time.time_ns() // 1_000_000 - self._age_ms
         if self._last_ms - STEP_MS < timestamp_ms <= self._last_ms:  # one value per series and millisecond
@@ -56,6 +57,11 @@ class Oracle:
 def pause(ledger: Path) -> Path:
     """Return the file beside a ledger that makes the oracle publish no more, and deliver what it has."""
     return ledger.with_suffix(".pause")
+
+
+def paused(ledger: Path) -> Path:
+    """Return the file that the oracle makes once it publishes no more."""
+    return ledger.with_suffix(".paused")
 
 
 def published(ledger: Path) -> set[int]:

@@ -13,9 +13,8 @@ import sys
 import threading
 from pathlib import Path
 
-from tests import oracle
 from tests.fake_vm import FakeVm
-from tests.harness import PROCESSES, Pipeline, wait_for
+from tests.harness import PROCESSES, Pipeline, finish, wait_for
 from tests.integration.conftest import QUICK
 from tests.integration.test_faults import arrived
 
@@ -78,8 +77,8 @@ def main() -> None:
             assert pids == {stage: pipeline.pid(stage) for stage in PROCESSES}, "a hang was taken for a fault"
             names.answering.set()
             wait_for("samples", lambda: arrived(vm), 60)
-            pipeline.ask("stopProcess", "oracle")
-            wait_for("all of them", lambda: oracle.published(ledger) <= arrived(vm).keys(), 60)
+            expected = finish(ledger)
+            wait_for("all of them", lambda: expected <= arrived(vm).keys(), 60)
             assert set(arrived(vm).values()) == {1}
             print(f"{len(arrived(vm))} samples, {names.asked} questions, uploader: {pipeline.health()[1]['uploader']}")
 

@@ -11,7 +11,7 @@ import pytest
 from tests import oracle
 from tests.chaos.server import RealServer
 from tests.fake_vm import FakeVm
-from tests.harness import Pipeline, wait_for
+from tests.harness import Pipeline, finish, wait_for
 from tests.integration.test_faults import arrived, with_oracle
 
 
@@ -33,8 +33,7 @@ def test_server_that_accepts_and_forgets_gets_everything_again(run_dir: Path, ha
             uploaded = "SELECT 1 FROM metrics WHERE metric_name = ? AND uploaded = 1 LIMIT 1"
             wait_for("samples that are swallowed", lambda: pipeline.rows(uploaded, oracle.METRIC))
             vm.script([])
-            pipeline.ask("stopProcess", "oracle")
-            expected = oracle.published(ledger)
+            expected = finish(ledger)
             wait_for("everything at the server", lambda: expected <= arrived(vm).keys(), 60)
             assert "missing at the server, sent again" in pipeline.log("buffer")
             wait_for("an event", lambda: pipeline.rows("SELECT text FROM events WHERE kind = 'samples_missing'"))
@@ -51,7 +50,7 @@ def test_server_that_only_takes_uploads_is_said_to_be_unverifiable(run_dir: Path
         pipeline.add_program("oracle", f"{sys.executable} -m tests.oracle --age 600 --ledger {run_dir / 'ledger'}")
         with pipeline:
             wait_for("samples flowing", lambda: arrived(vm))
-            pipeline.ask("stopProcess", "oracle")  # the span of its samples is over now
+            finish(run_dir / "ledger")  # the span of its samples is over now
             wait_for(
                 "health to say so", lambda: "not possible" in str(pipeline.health()[1]["uploader"].get("audit")), 60
             )
@@ -70,8 +69,7 @@ def test_real_server_killed_after_its_acknowledgement_gets_its_last_seconds_agai
         wait_for("samples flowing", lambda: len(server.values(name)) > 200)
         server.kill(signal.SIGKILL)
         server.start()
-        pipeline.ask("stopProcess", "oracle")
-        expected = oracle.published(ledger)
+        expected = finish(ledger)
         wait_for("everything at the server", lambda: expected <= server.values(name).keys(), 60)
         assert "the server was restarted" in pipeline.log("buffer")
         assert {number for number, times in server.values(name).items() if times != 1} == set()
@@ -101,8 +99,7 @@ def test_server_that_comes_back_with_less_gets_again_what_was_verified(
         if has_backup:
             server.back_up()
             wait_for("samples that are not in the backup", lambda: len(server.values(name)) > 200)
-        pipeline.ask("stopProcess", "oracle")
-        expected = oracle.published(ledger)
+        expected = finish(ledger)
         wait_for("everything verified", lambda: is_verified(pipeline, expected))
         server.roll_back()
         wait_for("the outage", lambda: "upload failed" in pipeline.log("shipper"))
@@ -122,8 +119,7 @@ def test_without_the_dedup_flag_a_lost_answer_costs_one_chunk(run_dir: Path, has
             vm.script([{"delay_s": 2}])  # stored after the delay, when nobody waits for the answer any more
             wait_for("the slow answer", lambda: vm.steps_left == 0)
             pipeline.kill("shipper")
-            pipeline.ask("stopProcess", "oracle")
-            expected = oracle.published(ledger)
+            expected = finish(ledger)
             wait_for("everything at the server", lambda: expected <= arrived(vm).keys(), 60)
             name = oracle.METRIC.replace(".", "_")
             times = [sample.received_count for sample in vm.samples(name)]

@@ -12,7 +12,7 @@ import pytest
 
 from tests import oracle
 from tests.fake_vm import FakeVm
-from tests.harness import Pipeline, wait_for
+from tests.harness import Pipeline, finish, wait_for
 from tests.integration.test_faults import arrived, stored, with_oracle
 from tests.shifted_clock import ShiftedClock
 
@@ -52,8 +52,7 @@ def frozen(pipeline: Pipeline, vm: FakeVm) -> bool:
 
 def settle(pipeline: Pipeline, vm: FakeVm, ledger: Path) -> None:
     """Stop the oracle, wait for everything, and count."""
-    pipeline.ask("stopProcess", "oracle")
-    expected = oracle.published(ledger)
+    expected = finish(ledger)
     wait_for("everything at the server", lambda: expected <= arrived(vm).keys(), 60)
     assert {number for number, times in arrived(vm).items() if times != 1} == set()
     assert {number for number, times in stored(pipeline).items() if times != 1} == set()

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests import log_server, oracle
 from tests.fake_vm import FakeVm
-from tests.harness import PROCESSES, Pipeline, wait_for
+from tests.harness import PROCESSES, Pipeline, finish, wait_for
 
 # Longer by hand: `OUTAGE_S=180 make integration`.
 OUTAGE_S = float(os.environ.get("OUTAGE_S", "6"))
@@ -42,8 +42,7 @@ def arrived(vm: FakeVm) -> Counter[int]:
 
 def settle(pipeline: Pipeline, vm: FakeVm, ledger: Path) -> None:
     """Stop the oracle, wait until all of its ledger is at the server, and count."""
-    pipeline.ask("stopProcess", "oracle")
-    expected = oracle.published(ledger)
+    expected = finish(ledger)
     assert expected
     wait_for("everything at the server", lambda: expected <= arrived(vm).keys(), 60)
     assert {number for number, times in stored(pipeline).items() if times != 1} == set()

@@ -15,10 +15,9 @@ import pytest
 import yaml
 
 from common import VERSION
-from tests import oracle
 from tests.fake_vm import FakeVm
 from tests.free_port import free_port
-from tests.harness import ROOT, Pipeline, require, wait_for
+from tests.harness import ROOT, Pipeline, finish, require, wait_for
 from tests.http_answer import answer
 from tests.integration.test_faults import arrived
 
@@ -91,8 +90,8 @@ def test_a_cluster_behind_its_vmauth(run_dir: Path, vm: FakeVm, quick: dict[str,
         try:
             with pipeline:
                 wait_for("samples", lambda: arrived(vm))
-                pipeline.ask("stopProcess", "oracle")
-                wait_for("all of them", lambda: oracle.published(ledger) <= arrived(vm).keys())
+                expected = finish(ledger)
+                wait_for("all of them", lambda: expected <= arrived(vm).keys())
                 verified = "SELECT count(*) FROM windows WHERE state = 1"
                 wait_for("an audit", lambda: pipeline.rows(verified)[0][0] > 0, 60)
         finally:

@@ -15,7 +15,7 @@ import pytest
 from tests import oracle
 from tests.chaos.server import RealServer
 from tests.free_port import free_port
-from tests.harness import Pipeline, require, wait_for
+from tests.harness import Pipeline, finish, require, wait_for
 
 TOKEN = "sesame-71c0de"
 USERS = """
@@ -154,7 +154,6 @@ def test_each_refusal_is_named_and_loses_nothing(
         assert "wrong" not in str(pipeline.health()[1])
         token.write_text(TOKEN, encoding="ascii")
         wait_flowing()
-        pipeline.ask("stopProcess", "oracle")
-        expected = oracle.published(ledger)
+        expected = finish(ledger)
         wait_for("everything at the server", lambda: expected <= arrived(), 60)
     assert dict.fromkeys(expected, 1) == dict(server.values(oracle.METRIC.replace(".", "_")))
