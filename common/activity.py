@@ -6,9 +6,9 @@ Fails: if the file cannot be made, nothing is recorded.
 
 from __future__ import annotations
 
-import mmap
-import os
 from pathlib import Path
+
+from common import mapped_file
 
 SIZE_BYTES = 256  # longer paths are cut
 FOLDER = "activity"
@@ -24,19 +24,7 @@ class Activity:
 
     def __init__(self, run_dir: Path, name: str) -> None:
         self._source = b""
-        self._map: mmap.mmap | None = None
-        try:
-            folder = run_dir / FOLDER
-            folder.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.pwrite(descriptor, bytes(SIZE_BYTES), 0)  # a full disk under a map would end the process later
-                self._map = mmap.mmap(descriptor, SIZE_BYTES)
-            finally:
-                os.close(descriptor)
-        except (OSError, ValueError):
-            return
-        self._write(b"")
+        self._map = mapped_file.open_or_none(run_dir / FOLDER / name, bytes(SIZE_BYTES))
 
     def begin(self, source: str) -> None:
         """Note which source is at work."""

@@ -7,12 +7,11 @@ bytes are taken beforehand, so that a full disk does not matter.
 
 from __future__ import annotations
 
-import mmap
-import os
 import struct
 from collections import Counter
 from pathlib import Path
 
+from common import mapped_file
 from common.sample import PRIORITIES
 
 RECORD = struct.Struct(f"<{len(PRIORITIES)}Q")
@@ -30,17 +29,7 @@ class UnackedCount:
 
     def __init__(self, path: Path) -> None:
         self.left = _read(path)
-        self._map: mmap.mmap | None = None
-        try:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.pwrite(descriptor, _record(self.left), 0)  # a full disk under a map would end the process later
-                self._map = mmap.mmap(descriptor, RECORD.size)
-            finally:
-                os.close(descriptor)
-        except (OSError, ValueError):
-            pass  # no room, or no folder
+        self._map = mapped_file.open_or_none(path, _record(self.left))
 
     def write(self, counts: Counter[int]) -> None:
         """Write how many samples of each priority are unacked now."""
