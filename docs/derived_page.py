@@ -127,7 +127,8 @@ A session is one stream: it begins with belacoder's process and ends as its stat
 belongs to it. It is `completed` when it was stopped, `failed` when belacoder stayed away or the device lost power.
 `SELECT * FROM sessions` and `session-<id>.json` beside the database have start, end, how it ended, and the means over
 time of what was measured while it was live (a reading holds until the next one, {HELD_S:g} s at most); every sample of
-that time carries its `session_id` in the database. At the server only `session_info{{session_id}}` does. After the
-end `session_last_duration_seconds`, `session_last_completed`, `session_last_rtt_ms` and other means get one sample each:
+that time carries its `session_id` in the database. At the server only `session_info{{session_id}}` does. The data of
+each link so far is `session_data_bytes{{interface,ip}}`, where the packets are seen: the page shows it. After the end
+`session_last_duration_seconds`, `session_last_completed`, `session_last_rtt_ms` and other means get one sample each:
 `last_over_time(session_last_rtt_ms[1d])` is the last stream's, `session_last_duration_seconds[7d]` those of a week.
 """

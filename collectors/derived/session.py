@@ -4,9 +4,9 @@ Reads: proc/*/{comm,stat} of belacoder and srtla_send, proc/uptime; what the buf
 Source: `stream_state.py` decides the state; belacoder.c ends with its connection.
 Emits: stream.state (1 starting, 2 live, 3 ending, 4 ended) at each change and with each collect, after the end each
     minute, and not before a first start; a text sample `session` at the start, when it was found again, and at the end
-    with how it ended and the means of its live time; session.info{session_id} (1) and session.duration_seconds while a
-    stream runs; session.last_* once after its end; RUN_DIR/session-id, for log lines. Events stream_started,
-    stream_restarted, stream_interrupted, stream_ended, stream_failed.
+    with how it ended and the means of its live time; session.info{session_id} (1), session.duration_seconds and
+    session.data_bytes{interface,ip} while a stream runs; session.last_* once after its end; RUN_DIR/session-id, for log
+    lines. Events stream_started, stream_restarted, stream_interrupted, stream_ended, stream_failed.
 Errors: without proc/uptime the start is when it was first seen. What was measured outside of live is in no mean.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 
 from collectors import belabox
 from collectors.derived.recent_values import RecentValues
-from collectors.derived.session_numbers import COMPLETED, StreamSession
+from collectors.derived.session_numbers import COMPLETED, DataCounters, StreamSession
 from collectors.derived.stream_state import Observation, StreamState
 from collectors.host import Host
 from collectors.process_table import ProcessTable, RunningProcess
@@ -67,6 +67,7 @@ class State:
         self.stream = StreamState()
         self.heard = RecentValues(LIFE_SIGNS)
         self.is_tapped = False
+        self.counters = DataCounters()
         self.session: StreamSession | None = None
         self.ended: tuple[StreamSession, float] | None = None
         self.announced = False
@@ -85,7 +86,7 @@ def hear(samples: Sequence[Sample], timestamp_ms: int, _producer: str, state: St
     state.heard.take(samples, timestamp_ms, time.monotonic())
     for sample in samples:
         if sample.name == DATA:
-            session.count_data(sample)
+            session.add_data(*state.counters.grown(sample))
     if not session.was_live(timestamp_ms):
         return
     for sample in samples:
@@ -103,6 +104,8 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
     if state.session is not None and state.stream.state != stream_states.ENDING:
         yield Sample("session.info", 1, {"session_id": state.session.id})
         yield Sample("session.duration_seconds", round((clock.wall_ms() - state.session.start_ms) / 1000, 1))
+        for (interface, ip), data_bytes in sorted(state.session.data_bytes.items()):
+            yield Sample("session.data_bytes", data_bytes, {"interface": interface, "ip": ip})
 
 
 def watch(host: Host, _config: Config, state: State) -> Iterator[Sample | Event]:
@@ -209,7 +212,7 @@ def _figures(session: StreamSession) -> Iterator[Sample]:
     yield Sample("session.last_restarts", session.restarts)
     for name, mean in session.summary().items():
         yield Sample(f"session.last_{name}", mean)
-    for interface, data_bytes in sorted(session.data_bytes.items()):
+    for interface, data_bytes in session.data_by_interface().items():
         yield Sample("session.last_data_bytes", data_bytes, {"interface": interface})
 
 
@@ -219,7 +222,7 @@ def _sample(session: StreamSession, boot_id: str) -> Sample:
         metadata["how"] = session.how
         metadata["summary"] = session.summary()
         if session.data_bytes:
-            metadata["data_bytes"] = dict(sorted(session.data_bytes.items()))
+            metadata["data_bytes"] = session.data_by_interface()
     content = {
         "id": session.id,
         "status": session.status,

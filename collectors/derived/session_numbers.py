@@ -10,6 +10,8 @@ from common import stream_states
 from common.sample import Sample
 
 ACTIVE, COMPLETED, FAILED = "active", "completed", "failed"  # as the table `sessions` has it
+Link = tuple[str, str]  # its interface and address
+
 HELD_S = 15.0  # three intervals of the sources that are averaged
 
 
@@ -34,6 +36,21 @@ class Mean(NamedTuple):
         return Mean(mean, seconds, self.value, max(self.at_ms, end_ms))
 
 
+class DataCounters:
+    """The links' counters as they were last; they go on from one stream to the next of the same sender."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[Link, str], int] = {}
+
+    def grown(self, sample: Sample) -> tuple[Link, int]:
+        """Return a counter's link, and what it has grown by; one that has begun again has grown by what it shows."""
+        interface, ip, direction = (sample.tags.get(label, "") for label in ("interface", "ip", "direction"))
+        link, value = (interface, ip), int(sample.value)
+        before = self._last.get((link, direction), 0)
+        self._last[link, direction] = value
+        return link, value - before if value >= before else value
+
+
 @dataclass
 class StreamSession:
     """A stream, from its start until its summary is written.
@@ -47,8 +64,7 @@ class StreamSession:
         how: how it ended, see `stream_states`.
         live_ms: spans in which it was live: begin, and end or None.
         means: over these, of what was measured in them.
-        data_bytes: of the stream over each link, both ways, by interface.
-        counted: the counters that this is summed up from, as they were last.
+        data_bytes: of the stream over each link, both ways.
     """
 
     id: str
@@ -59,8 +75,7 @@ class StreamSession:
     how: str = ""
     live_ms: list[tuple[int, int | None]] = field(default_factory=list)
     means: dict[str, Mean] = field(default_factory=dict)
-    data_bytes: dict[str, int] = field(default_factory=dict)
-    counted: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    data_bytes: dict[Link, int] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
@@ -79,14 +94,16 @@ class StreamSession:
         means = {name: self.means[name].until(end_ms).mean for name, end_ms in until.items()}
         return {name: round(mean, 2) for name, mean in means.items()}
 
-    def count_data(self, sample: Sample) -> None:
-        """Add what a link's counter has grown by; one that has begun again has grown by what it shows."""
-        interface, ip, direction = (sample.tags.get(label, "") for label in ("interface", "ip", "direction"))
-        value, key = int(sample.value), (interface, ip, direction)
-        before = self.counted.get(key, 0)
-        self.counted[key] = value
-        link = interface or ip
-        self.data_bytes[link] = self.data_bytes.get(link, 0) + (value - before if value >= before else value)
+    def add_data(self, link: Link, count: int) -> None:
+        """Add bytes that have gone over a link."""
+        self.data_bytes[link] = self.data_bytes.get(link, 0) + count
+
+    def data_by_interface(self) -> dict[str, int]:
+        """Return the bytes over each interface: a modem may have had several addresses, one after the other."""
+        found: dict[str, int] = {}
+        for (interface, ip), count in sorted(self.data_bytes.items()):
+            found[interface or ip] = found.get(interface or ip, 0) + count
+        return found
 
     def was_live(self, timestamp_ms: int) -> bool:
         """Tell whether the stream was live at a moment."""

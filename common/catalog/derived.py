@@ -15,6 +15,7 @@ DERIVED = (
     row("alert.active", GAUGE, "", "alert", "1 while a number is beyond its threshold.", HIGH),
     row("session.info", INFO, "", "session_id", "The stream that runs; 1."),
     row("session.duration_seconds", GAUGE, "seconds", "", "Since it began."),
+    row("session.data_bytes", GAUGE, "bytes", "interface ip", "Data of this stream over a link, both ways.", LOW),
     row("session.last_duration_seconds", GAUGE, "seconds", "", "Length of the last stream; once, at its end.", LOW),
     row("session.last_completed", GAUGE, "", "", "1 if the last stream was stopped, 0 if it failed.", LOW),
     row("session.last_restarts", GAUGE, "", "", "Encoders that followed the first one of the last stream.", LOW),

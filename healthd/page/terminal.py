@@ -18,7 +18,8 @@ SIGNS = {OK: "+", IDLE: "-", DEGRADED: "!", ERROR: "X", "": " "}
 _COLOURS = {OK: "32", DEGRADED: "33", ERROR: "31;1", IDLE: "36"}
 _LABEL, _VALUE, _GAP = 17, 19, 2  # two columns on a terminal of 80
 _COLUMN = 2 + _LABEL + _VALUE + _GAP
-_LINKS = (32, 12, 9, 8)
+_LINKS = (27, 12, 9, 8, 9)
+_OF_LINKS = {"rate": "carries", "rtt": "RTT", "loss": "loss", "data": "data"}
 _BAR = 10
 _MAX_REASONS = 4  # of each verdict, where room is scarce
 
@@ -84,13 +85,13 @@ class Terminal:
     def _links(self, links: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         if not self._dense:
             yield ""
-        heads = zip(("carries", "RTT", "loss"), _LINKS[1:], strict=True)
+        heads = zip(_OF_LINKS.values(), _LINKS[1:], strict=True)
         yield self._cut(f"{'Links':<{_LINKS[0] + 2}}{''.join(f'{head:>{width}}' for head, width in heads)}")
         for link in links:
             name = f"{link['name']}  {link['modem']}".strip()
             if link["level"] != OK:
                 name = f"{link['name']} ({link['state']})"
-            numbers = (f"{link[key]:>{width}}" for key, width in zip(("rate", "rtt", "loss"), _LINKS[1:], strict=True))
+            numbers = (f"{link[key]:>{width}}" for key, width in zip(_OF_LINKS, _LINKS[1:], strict=True))
             text = f"{SIGNS[link['level']]} {name:<{_LINKS[0]}.{_LINKS[0]}}{''.join(numbers)}  {_bar(link['share'])}"
             yield self._painted(self._cut(text), link["level"])
 

@@ -14,6 +14,7 @@ from common.sample import Batch
 
 KEPT = (
     *("srt.", "srtla.", "encoder.", "audio.", "hdmi.", "modem.", "stream.", "alert.", "battery.", "power."),
+    *("session.data_bytes",),
     *("cpu.usage_percent", "cpu.temperature", "system.info", "memory.", "filesystem.", "network.total_"),
 )
 LASTING = frozenset({"stream.state"})  # as it is until it is another one, or its source is gone

@@ -14,6 +14,7 @@ from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from healthd.wording import DASH
 from tests.browser.chromium import DESKTOP, PHONE, chromium, complaints, look
 from tests.fake_vm import FakeVm
 from tests.free_port import free_port
@@ -89,6 +90,8 @@ def test_what_happens_on_the_board_is_seen(run_dir: Path, vm: FakeVm, quick: dic
             return len([said for said in seen if said[:1].isdecimal()]) >= 3
 
         wait_for("numbers that move", moved)
+        tapped = os.geteuid() == 0
+        wait_for("the data of a link", lambda: text(browser, "#links td:last-child").endswith("B" if tapped else DASH))
         play(run_dir, "link")
         vm.set_state(down=503)
         wait_told(browser, "is down")

@@ -121,9 +121,9 @@ export function drawLinks(section, links) {
   keep(section.querySelector("tbody"), links, (link) => link.id,
     () => element("tr", {},
       element("th", { scope: "row" }, element("button", { type: "button", "data-plot": "links", title: "its history" }), element("small")),
-      element("td", {}, element("span")), element("td"), element("td")),
+      element("td", {}, element("span")), element("td"), element("td"), element("td")),
     (row, link) => {
-      const [name, rate, rtt, loss] = row.children;
+      const [name, rate, rtt, loss, data] = row.children;
       const button = name.querySelector("button");
       put(button, link.name);
       button.className = `key ${colourOf(link.name)}`;
@@ -133,6 +133,7 @@ export function drawLinks(section, links) {
       drawMeter(rate, link.share, `share of ${link.name}`);
       put(rtt, link.rtt);
       put(loss, link.loss);
+      put(data, link.data);
     });
 }
 

@@ -51,6 +51,16 @@ class Board:
         self.look()
         assert self.state.stream.state == stream_states.LIVE
 
+    def count(self, value: int, interface: str, ip: str, direction: str) -> None:
+        """Let the counter of a link's bytes be heard."""
+        labels = {"interface": interface, "ip": ip, "direction": direction}
+        session.hear([Sample(session.DATA, value, labels)], clock.wall_ms(), "srt", self.state)
+
+    def collected(self) -> list[Sample]:
+        """Return what a collect measures."""
+        self._host.begin(self._now_s)
+        return [one for one in session.collect(self._host, session.Config(), self.state) if isinstance(one, Sample)]
+
     def look(self, after_s: float = 1.0) -> tuple[list[dict[str, Any]], list[str]]:
         """Let some time pass and look; return what was said of sessions, and the kinds of events."""
         found = self._watch(after_s)
@@ -143,21 +153,37 @@ def test_the_server_has_the_figures_of_the_last_stream(board: Board) -> None:
 
 
 def test_the_data_of_each_sim_is_in_the_summary(board: Board) -> None:
-    """Both ways, over a sender that was started again; what an interface had in another stream is not in it."""
+    """Both ways, over a sender that was started again, and over a modem that was given another address."""
     board.start("belacoder", 4000, 99_000)
     board.look()
-
-    def hear(interface: str, direction: str, value: int) -> None:
-        labels = {"interface": interface, "ip": "10.0.0.2", "direction": direction}
-        session.hear([Sample(session.DATA, value, labels)], clock.wall_ms(), "srt", board.state)
-
-    for interface, direction, value in (
-        ("wwan0", "sent", 1000), ("wwan0", "sent", 5000), ("wwan0", "received", 70), ("usb0", "sent", 9),
-        ("wwan0", "sent", 300),
+    for interface, ip, direction, value in (
+        ("wwan0", "10.0.0.2", "sent", 1000), ("wwan0", "10.0.0.2", "sent", 4000), ("wwan0", "10.0.0.7", "sent", 1000),
+        ("wwan0", "10.0.0.2", "received", 70), ("usb0", "10.0.1.2", "sent", 9), ("wwan0", "10.0.0.2", "sent", 300),
     ):  # fmt: skip
-        hear(interface, direction, value)
+        board.count(value, interface, ip, direction)
     assert board.state.session is not None
-    assert {"wwan0": 5370, "usb0": 9} == board.state.session.data_bytes
+    assert {"wwan0": 5370, "usb0": 9} == board.state.session.data_by_interface()
+
+
+def test_the_data_of_each_sim_is_known_while_the_stream_runs(board: Board) -> None:
+    """Of this stream: what the same sender has sent in the one before is not in it, and nothing without a stream."""
+
+    def live() -> dict[str, float | int | str]:
+        return {one.tags["ip"]: one.value for one in board.collected() if one.name == "session.data_bytes"}
+
+    board.start("belacoder", 4000, 99_000)
+    board.look()
+    assert {} == live()
+    board.count(5000, "wwan0", "10.0.0.2", "sent")
+    assert {"10.0.0.2": 5000} == live()
+    board.stop(4000)
+    assert {} == live()
+    board.look(20)
+    board.look()
+    board.start("belacoder", 4001, 99_900)
+    board.look()
+    board.count(5700, "wwan0", "10.0.0.2", "sent")
+    assert {"10.0.0.2": 700} == live()
 
 
 def test_a_restart_is_the_same_stream(board: Board) -> None:

@@ -12,7 +12,7 @@ from common.sample import Batch, Sample
 from common.thresholds import Alerts
 from healthd.page.picture import picture
 from healthd.report import HUNG_S, View
-from healthd.verdict import delivery, stream
+from healthd.verdict import delivery, links, stream
 from healthd.verdict.latest import FIRST_SPACING_S, STALE_INTERVALS, Latest
 from healthd.verdict.rollup import Verdict, assess
 from healthd.wording import DASH, ago, bits, lasting, number, of, percent, size
@@ -24,13 +24,15 @@ STREAM = {
     "srt.uptime_seconds": 125, "srt.rtt_ms": 60.0, "srt.packet_loss_percent": 0.4,
     "srt.bitrate_bits_per_second": 6.2e6, "encoder.bitrate_bits_per_second": 5.8e6,
     "encoder.bitrate_target_bits_per_second": 6e6, "hdmi.connected": 1, "stream.health_score": 97.0,
-    "srtla.link_up": 1, "srtla.link_bits_per_second": 2e6, "srtla.link_rtt_ms": 41.0,
+    "srtla.link_up": 1, "srtla.link_bits_per_second": 2e6, "srtla.link_rtt_ms": 41.0, "session.data_bytes": 1.234e9,
 }  # fmt: skip
 
 
 def batch(values: Mapping[str, float], timestamp_ms: int = WALL_MS) -> Batch:
     """Return a committed batch; what belongs to a link has its labels."""
-    samples = [Sample(name, value, LINK if name.startswith("srtla.") else {}) for name, value in values.items()]
+    samples = [
+        Sample(name, value, LINK if name.startswith(("srtla.", "session.")) else {}) for name, value in values.items()
+    ]
     return Batch("srt", "e", 1, timestamp_ms, 0, "boot", False, samples)
 
 
@@ -82,8 +84,8 @@ def test_a_healthy_stream() -> None:
     assert ("60 ms", "ok") == shown["high_round_trip"]
     assert (DASH, "") == shown["buffer_full"]
     assert "2 min 5 s" == shown["age"][0]
-    assert ["wwan0", "2.0 Mbit/s", "41 ms", "up"] == [
-        drawing["links"][0][key] for key in ("name", "rate", "rtt", "state")
+    assert ["wwan0", "2.0 Mbit/s", "41 ms", "1.2 GB", "up"] == [
+        drawing["links"][0][key] for key in ("name", "rate", "rtt", "data", "state")
     ]
 
 
@@ -149,7 +151,24 @@ def test_a_link_has_the_name_of_its_carrier() -> None:
 def test_a_link_that_is_down_shows_no_numbers() -> None:
     """What was said of it before is not how it does."""
     link = drawn({**STREAM, "srtla.link_up": 0})["links"][0]
-    assert ("down", DASH, DASH) == (link["state"], link["rate"], link["rtt"])
+    assert ("down", DASH, DASH, "1.2 GB") == (link["state"], link["rate"], link["rtt"], link["data"])
+
+
+def test_the_data_of_a_modem_is_that_over_all_its_addresses() -> None:
+    """A link whose address changed goes on with what it had; of two at one interface each has its own."""
+    seen = Latest()
+    ups = [("wwan0", "10.0.0.3"), ("br0", "10.0.1.2"), ("br0", "10.0.1.3"), ("usb0", "10.0.2.2")]
+    data = {("wwan0", "10.0.0.2"): 1e6, ("wwan0", "10.0.0.3"): 5e5, ups[1]: 2e6, ups[2]: 3e6, ("eth0", "10.0.9.2"): 7.0}
+    samples = [Sample("srtla.link_up", 1, {"interface": interface, "ip": ip}) for interface, ip in ups]
+    samples += [
+        Sample("session.data_bytes", count, {"interface": interface, "ip": ip})
+        for (interface, ip), count in data.items()
+    ]
+    seen.take(Batch("srt", "e", 1, WALL_MS, 0, "boot", False, samples), NOW_S)
+    shown = {link["id"]: link["data"] for link in links.links(seen, NOW_S)}
+    assert {
+        "wwan0-10.0.0.3": "1.5 MB", "br0-10.0.1.2": "2.0 MB", "br0-10.0.1.3": "3.0 MB", "usb0-10.0.2.2": DASH,
+    } == shown  # fmt: skip
 
 
 def test_old_numbers_are_gone() -> None:

@@ -43,7 +43,7 @@ def test_the_verdict_comes_first() -> None:
     assert lines[1].startswith("X The receiver does not answer")
     assert lines[3].startswith("    Look at the links")
     assert any("Bitrate           5.8 of 6.0 Mbit/s" in line for line in lines)
-    assert any(line.startswith("+ wwan0  10.0.0.2") for line in lines)
+    assert any(line.startswith("+ wwan0  10.0.0.2") and "1.2 GB" in line for line in lines)
 
 
 BROKEN = {"srt.connected": 0, "hdmi.connected": 0, "srt.rtt_ms": 900.0}
