@@ -11,11 +11,14 @@ export RUN_DIR CONFIG FILE
 # Hundreds of processes are started: they compile once.
 unexport PYTHONDONTWRITEBYTECODE
 # Most tests wait for processes, so a few at once share a core well. One is given out at a time, the long ones first:
-# nobody is left with a queue of them at the end. Unit tests wait for nothing.
+# nobody is left with a queue of them at the end. Unit tests are thousands of short ones: a process for each core takes
+# its share of their files.
 JOBS ?= 6
-unit: JOBS = $(shell nproc)
+SHARES ?= $(shell nproc)
 # RESULTS=folder keeps what `python -m tests.summary folder` prints.
 PYTEST = pytest -n $(JOBS) --maxschedchunk 1 --durations 10 $(if $(RESULTS),--junitxml $(RESULTS)/$@.xml)
+UNIT = -m $(if $(COVERAGE),coverage run -m )tests.shares $(SHARES) tests/unit -q --durations 5 \
+	$(if $(RESULTS),--junitxml $(RESULTS)/$@-{share}.xml)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run demo stop status top logs reload backup doctor check-config test unit integration chaos fuzz mutants soak bench fleet \
@@ -79,11 +82,12 @@ check-config: setup ## check FILE and say everything that is wrong with it
 	@$(COMMAND) check "$${FILE:-deploy/config.yaml}"
 
 test: setup-dev tests/browser/node_modules ## unit, integration, fuzz and a short chaos run
-	@$(BIN)/python -m $(PYTEST) tests/chaos tests/integration tests/fuzz tests/unit
+	@$(BIN)/python $(UNIT); unit=$$?; $(BIN)/python -m $(PYTEST) tests/chaos tests/integration tests/fuzz && exit $$unit
 
 unit: setup-dev ## unit tests alone; COVERAGE=1 measures the five packages, and runs each as a process too
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m $(if $(COVERAGE),coverage run -m )$(PYTEST) tests/unit $(if $(COVERAGE),tests/integration/processes)
+	@$(BIN)/python $(UNIT)
+	@$(if $(COVERAGE),$(BIN)/python -m coverage run -m $(PYTEST) tests/integration/processes tests/integration/shipper)
 	@$(if $(COVERAGE),$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=85)
 	@$(if $(and $(COVERAGE),$(RESULTS)),$(BIN)/coverage json -q -o $(RESULTS)/coverage.json)
 
@@ -102,6 +106,7 @@ chaos: setup-dev ## random kills and outages, every sample counted; damaged file
 
 fuzz: setup-dev ## hostile bytes for everything that reads what others say, for MINUTES=10, or INPUTS=100000 for each; SEED=
 	@FUZZ_MINUTES=$(or $(MINUTES),10) $(if $(INPUTS),FUZZ_INPUTS=$(INPUTS)) $(if $(SEED),FUZZ_SEED=$(SEED)) $(BIN)/python -m $(PYTEST) --timeout 0 tests/fuzz
+	@EXAMPLES=$(or $(EXAMPLES),1000) $(BIN)/python -m $(PYTEST) --timeout 0 -m hypothesis tests/unit
 
 mutants: setup-dev ## change what decides delivery, one place at a time: a test has to notice; ONLY="outbox audit"
 	@$(BIN)/python -m tests.mutants $(ONLY)
