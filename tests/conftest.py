@@ -1,8 +1,18 @@
-"""For all tests: nothing is judged by how fast this machine is at the moment."""
+"""For all tests: nothing is judged by how fast this machine is at the moment.
+
+Generated examples are few, others each time: `make fuzz` generates EXAMPLES of each.
+"""
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "any machine",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=int(os.environ.get("EXAMPLES", "25")),
+)
 settings.load_profile("any machine")

@@ -28,7 +28,7 @@ TESTS = {
     r"sudo deploy/install\.sh$|sudoedit |sudo systemctl reload": "tests/install/test_machine.py",
     r"(DOMAIN=\S+ )?deploy/docker/up\.sh": "tests/integration/test_server_side.py",
     r"python3 deploy/docker/images\.py": "tests/unit/deploy/test_images.py",
-    r"python3 -m deploy\.fleet (add|list|rotate|revoke) ?": "tests/unit/deploy/test_fleet.py",
+    r"python3 -m deploy\.fleet (add|list|rotate|revoke) ?": "tests/integration/test_fleet.py",
     r"python3 -m deploy\.fleet serve|sudo belabox-metrics join": "tests/integration/test_join.py",
     r"curl .*\| sudo sh": "tests/install/test_invited.py",
     r"(sudo )?belabox-metrics |(sqlite3|curl|grep|gunzip|zcat|date) ": HERE,

@@ -46,7 +46,9 @@ def warm() -> None:
         import_module(name)
     from hypothesis import Phase, settings  # noqa: PLC0415
 
-    settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], database=None, derandomize=True)
+    settings.register_profile(
+        "mutants", phases=[Phase.explicit, Phase.generate], database=None, derandomize=True, max_examples=50
+    )
 
 
 def copy_tree(folder: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import subprocess
@@ -154,12 +153,7 @@ def test_every_door_to_the_outside_is_in_the_table_of_security() -> None:
 
 def imports(file: Path) -> set[str]:
     """Return the modules that a file imports, and the packages that these are in."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
+    found = set(re.findall(r"(?m)^ *(?:from|import) ([\w.]+)", file.read_text(encoding="utf-8")))
     return found | {name.partition(".")[0] for name in found if not name.startswith(("http", "urllib."))}
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.harness import ROOT
 
@@ -35,19 +36,52 @@ BOUNDARIES = {Path("collectors/schedule.py"), Path("healthd/http/server.py")}
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
+class Seen(NamedTuple):
+    """What a file has of what is asked for here.
+
+    Attributes:
+        imported: full names of modules; relative imports as they are written.
+        called: names of functions, and of methods called `import_module`.
+        catches: how many handlers catch every exception there is and never raise it again.
+    """
+
+    imported: list[str]
+    called: set[str]
+    catches: int
+
+
 @cache
-def parsed(path: Path) -> ast.Module:
-    """Return a file's syntax tree."""
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+def seen(path: Path) -> Seen:
+    """Look at a file once; its syntax tree is not kept."""
+    return look(path.read_text(encoding="utf-8"))
 
 
-def imported(tree: ast.Module) -> Iterator[str]:
-    """Yield the full names of imported modules; relative imports as they are written."""
-    for node in ast.walk(tree):
+def look(text: str) -> Seen:
+    """Return what a file's text has."""
+    nodes = list(ast.walk(ast.parse(text)))
+    calls = [node.func for node in nodes if isinstance(node, ast.Call)]
+    names = {call.id for call in calls if isinstance(call, ast.Name)}
+    names |= {call.attr for call in calls if isinstance(call, ast.Attribute) and call.attr == "import_module"}
+    return Seen(list(imported(nodes)), names, sum(map(catches_all, nodes)))
+
+
+def imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Yield the names of imported modules."""
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield "." * node.level + (node.module or "")
+
+
+def catches_all(node: ast.AST) -> bool:
+    """Tell whether a node is a handler that catches every exception there is and never raises it again."""
+    if not isinstance(node, ast.ExceptHandler):
+        return False
+    kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+    names = {kind.id for kind in kinds if isinstance(kind, ast.Name)}
+    raises = any(isinstance(inner, ast.Raise) and inner.exc is None for inner in ast.walk(node))
+    return (node.type is None or bool(names & {"Exception", "BaseException"})) and not raises
 
 
 def package_of(path: Path) -> str:
@@ -59,7 +93,7 @@ def test_imports_are_the_table() -> None:
     """A folder imports common and itself, never a sibling; each installed package has its one place."""
     for path in FILES:
         own = package_of(path)
-        for name in imported(parsed(path)):
+        for name in seen(path).imported:
             top, place = name.partition(".")[0], f"{path}: {name}"
             assert not name.startswith("."), f"{place}: relative"
             if top in PACKAGES:
@@ -74,28 +108,13 @@ def test_imports_are_the_table() -> None:
 def test_nobody_imports_by_another_way() -> None:
     """Only the collectors' registry imports by name, which the table above would not see; nobody runs text."""
     for path in FILES:
-        calls = [node.func for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
-        names = {call.id for call in calls if isinstance(call, ast.Name)}
-        names |= {call.attr for call in calls if isinstance(call, ast.Attribute) and call.attr == "import_module"}
         allowed = {"import_module"} if path.relative_to(ROOT) == Path("collectors/registry.py") else set()
-        assert names & {"__import__", "import_module", "eval", "exec"} <= allowed, path
-
-
-def catch_alls(tree: ast.Module) -> Iterator[ast.ExceptHandler]:
-    """Yield handlers that catch every exception there is and never raise it again."""
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.ExceptHandler):
-            continue
-        kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
-        names = {kind.id for kind in kinds if isinstance(kind, ast.Name)}
-        raises = any(isinstance(inner, ast.Raise) and inner.exc is None for inner in ast.walk(node))
-        if (node.type is None or names & {"Exception", "BaseException"}) and not raises:
-            yield node
+        assert seen(path).called & {"__import__", "import_module", "eval", "exec"} <= allowed, path
 
 
 def test_bugs_are_caught_at_the_boundaries_alone() -> None:
     """`except Exception` hides bugs; elsewhere it may clean up and raise again, no more."""
-    found = {path.relative_to(ROOT): len(list(catch_alls(parsed(path)))) for path in FILES}
+    found = {path.relative_to(ROOT): seen(path).catches for path in FILES}
     assert dict.fromkeys(BOUNDARIES, 1) == {path: number for path, number in found.items() if number}
 
 
@@ -108,5 +127,5 @@ def test_every_spelling_of_a_catch_all_is_found() -> None:
         "except (X, Exception): pass",
     ]
     free = ["except OSError: pass", "except BaseException:\n    print()\n    raise"]
-    assert [1, 1, 1, 1] == [len(list(catch_alls(ast.parse(f"try: pass\n{text}")))) for text in caught]
-    assert [0, 0] == [len(list(catch_alls(ast.parse(f"try: pass\n{text}")))) for text in free]
+    assert [1, 1, 1, 1] == [look(f"try: pass\n{text}").catches for text in caught]
+    assert [0, 0] == [look(f"try: pass\n{text}").catches for text in free]

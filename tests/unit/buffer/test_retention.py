@@ -12,7 +12,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from buffer.retention.downsampling import Downsampling
@@ -337,7 +337,6 @@ points = st.lists(
 )
 
 
-@settings(max_examples=150)
 @given(points, st.randoms(use_true_random=False))
 def test_folding_in_any_pieces_and_order_equals_the_definition(
     found: list[tuple[int, int, float]], rng: random.Random

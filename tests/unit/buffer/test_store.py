@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 import apsw
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from buffer.storage import clocks, migrations, series
@@ -218,7 +218,6 @@ def test_the_book_of_series_is_bounded(store: Store, monkeypatch: pytest.MonkeyP
 TAGS = st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=4)
 
 
-@settings(max_examples=50)
 @given(TAGS, TAGS)
 def test_equal_tags_have_equal_text_and_no_others(left: dict[str, str], right: dict[str, str]) -> None:
     """The canonical form neither depends on order nor lets two sets of tags collide, whatever is in them."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain, repeat
 from pathlib import Path
 
-DRIP_S = 0.02
+DRIP_S = 0.01
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -72,8 +72,8 @@ SERVERS: dict[str, Server] = {
     "has no end of a line": _says(lambda: repeat(b"x" * 9999)),
     "has no end of lines": _says(lambda: repeat(b"[]\n" * 999)),
     "nests for ever": _says(lambda: repeat(b"[" * 9999)),
-    "answers what is nested deep": _answers(b'{"a":' * 20_000 + b"[" * 100_000 + b"\n"),
-    "answers what is nested deep and whole": _answers(b"[" * 100_000 + b"]" * 100_000 + b"\n"),
+    "answers what is nested deep": _answers(b'{"a":' * 5_000 + b"[" * 25_000 + b"\n"),
+    "answers what is nested deep and whole": _answers(b"[" * 25_000 + b"]" * 25_000 + b"\n"),
     "answers numbers without end": _answers(b'{"a":[' + b"9" * 100_000 + b"]}\n"),
     "answers a name without end": _answers(b"<a" + b"b" * 200_000 + b">\n"),
     "is not text": _says(lambda: repeat(bytes(range(256)) * 9)),

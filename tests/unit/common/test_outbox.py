@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from common import outbox
@@ -391,7 +391,6 @@ def test_a_spool_holds_one_descriptor_until_it_is_closed(tmp_path: Path, monkeyp
 STEPS = st.lists(st.tuples(st.sampled_from(["add", "ack", "restart"]), st.integers(0, 30)), max_size=40)
 
 
-@settings(max_examples=50)
 @given(STEPS, st.integers(0, 3))
 def test_no_order_of_events_loses_an_unacked_batch(steps: list[tuple[str, int]], compact_kib: int) -> None:
     """After any adds, acks, restarts and compactions the spool holds at least what is unacked."""

@@ -146,7 +146,7 @@ def test_what_was_published_without_a_buffer_arrives_once_there_is_one(run_dir: 
 
 def test_a_reader_that_stops_costs_nothing_and_acks_make_room(run_dir: Path, make: Make) -> None:
     """What a full pipe refuses is sent once it is read again: every batch exactly once, without a timer."""
-    count = 4_000
+    count = 2_000
     producer = make()
     with RawBuffer(run_dir, queue=10) as buffer:
         serve(producer, "the subscription", lambda: not buffer.take() and producer._subscribed)
@@ -162,7 +162,7 @@ def test_a_reader_that_stops_costs_nothing_and_acks_make_room(run_dir: Path, mak
             return not producer.unacked_samples
 
         serve(producer, "everything acked", read_and_ack)
-    assert refused > count / 2
+    assert refused > count / 4
     assert list(range(1, count + 1)) == sorted(buffer.seqs)
 
 
@@ -298,7 +298,7 @@ def test_more_samples_than_a_batch_may_hold_become_several(run_dir: Path, make: 
     producer = make()
     producer.publish([Sample("m", number) for number in range(45_000)], NOW_MS)
     with RawBuffer(run_dir) as buffer:
-        serve(producer, "all of it", lambda: buffer.take() and len(values(buffer)) == 45_000)
+        serve(producer, "all of it", lambda: buffer.take() and len(buffer.payloads) == 4)
     assert list(range(45_000)) == values(buffer)
     assert [1, 2, 3, 4] == buffer.seqs
 

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from common import untrusted
@@ -118,7 +118,6 @@ LEAVES = st.none() | st.booleans() | st.floats() | st.integers() | st.text()
 JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
 
 
-@settings(max_examples=60)
 @given(st.text() | st.binary() | JSON.map(json.dumps))
 def test_any_text_gives_a_value_or_one_error(text: str | bytes) -> None:
     """Nothing else gets out."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from common import wire
@@ -104,7 +104,6 @@ def test_the_document_names_the_limits(number: str) -> None:
     assert number in DOCUMENT.read_text(encoding="utf-8")
 
 
-@settings(max_examples=50)
 @given(BATCHES)
 def test_a_batch_comes_back_as_it_was(batch: Batch) -> None:
     """Decoding gives an equal batch, refuses none of its samples, and an integer stays an integer, a float a float."""
@@ -230,7 +229,6 @@ def test_a_sample_at_every_limit_is_taken() -> None:
 
 
 @given(st.lists(st.builds(Ack, NAMES, NAMES, st.lists(st.integers(0, 2**63), max_size=20)), max_size=5))
-@settings(max_examples=50)
 def test_acks_come_back_as_they_were(acks: list[Ack]) -> None:
     """An ack names the same batches after the wire as before it."""
     assert acks == wire.decode_acks(wire.encode_acks(acks))
@@ -357,7 +355,6 @@ def test_huge_lengths_depths_and_odd_types_are_wire_errors(decode: Callable[[byt
             assert error.reason  # noqa: PT017 - both outcomes are right, another exception is not
 
 
-@settings(max_examples=50)
 @given(st.binary(max_size=200) | PLAIN.map(packed))
 def test_garbage_raises_nothing_but_wire_errors(payload: bytes) -> None:
     """Whatever bytes or plain values come, a receiver can count, drop and live on."""
@@ -369,7 +366,6 @@ def test_garbage_raises_nothing_but_wire_errors(payload: bytes) -> None:
                 assert error.reason  # noqa: PT017
 
 
-@settings(max_examples=50)
 @given(st.integers(1, 8), PLAIN)
 def test_a_field_of_any_kind_raises_nothing_but_wire_errors(index: int, odd: object) -> None:
     """A batch of the right version and length with anything in one field is a batch or a WireError."""
@@ -382,7 +378,6 @@ def test_a_field_of_any_kind_raises_nothing_but_wire_errors(index: int, odd: obj
     assert batch.producer == message[1]
 
 
-@settings(max_examples=50)
 @given(BATCHES, st.data())
 def test_a_damaged_batch_raises_nothing_but_wire_errors(batch: Batch, data: st.DataObject) -> None:
     """A flipped bit or a cut gives another valid batch or a WireError."""

@@ -8,6 +8,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -26,14 +27,24 @@ def made(folder: Path) -> PipelinePlace:
     return PipelinePlace(folder, folder / "log", config, is_device=False)
 
 
-def command(*arguments: str, **environment: str) -> tuple[int, str]:
-    """Run it as an operator does; return the exit code and what it said."""
-    done = subprocess.run(
-        [str(ROOT / "deploy/belabox-metrics"), *arguments],
-        env={"PATH": os.environ["PATH"], "BELABOX_METRICS_PYTHON": sys.executable, **environment},
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    return done.returncode, done.stdout + done.stderr
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in this process; give the exit code and what it said."""
+
+    def run(*arguments: str, **environment: str) -> tuple[int, str]:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "environ", {"PATH": os.environ["PATH"], **environment})
+            patch.setattr(sys, "argv", ["belabox-metrics", *arguments])
+            try:
+                code = main.main()
+            except SystemExit as ended:  # argparse's
+                code = int(ended.code or 0)
+        return code, "".join(capsys.readouterr())
+
+    return run
 
 
 def test_each_command_explains_itself() -> None:
@@ -47,7 +58,7 @@ def test_each_command_explains_itself() -> None:
         assert 0 == ended.value.code
 
 
-def test_without_a_pipeline_it_says_how_to_start_one(tmp_path: Path) -> None:
+def test_without_a_pipeline_it_says_how_to_start_one(command: Run, tmp_path: Path) -> None:
     """Each command that needs one ends at once, logs included."""
     for name in ("status", "top", "reload", "stop"):
         code, said = command(name, RUN_DIR=str(tmp_path))
@@ -128,22 +139,23 @@ def test_doctor_names_what_gives_the_missing_and_hides_what_identifies(
     assert "***" == doctor._shown("\x1b]0;title\x07192.0.2.1")
 
 
-def test_a_report_takes_its_own_options_and_nothing_else_takes_any(tmp_path: Path) -> None:
+def test_a_report_takes_its_own_options_and_nothing_else_takes_any(command: Run, tmp_path: Path) -> None:
     """What is misspelt is refused, and the report's program says what is missing."""
-    assert (2, True) == (command("status", "--lastt")[0], "--lastt" in command("status", "--lastt")[1])
+    code, said = command("status", "--lastt")
+    assert (2, True) == (code, "--lastt" in said)
     (tmp_path / "config.yaml").write_text(f"storage: {{path: '{tmp_path}/none.db'}}\n", encoding="utf-8")
     code, said = command("report", "--list", RUN_DIR=str(tmp_path))
     assert (69, True) == (code, "none.db" in said), said
 
 
-def test_the_page_is_where_healthd_listens(tmp_path: Path) -> None:
+def test_the_page_is_where_healthd_listens(command: Run, tmp_path: Path) -> None:
     """Or it is said that it does not."""
     assert 69 == command("page", RUN_DIR=str(tmp_path))[0]
     (tmp_path / "healthd.address").write_text("127.0.0.1:9117\n", encoding="ascii")
     assert (0, "http://127.0.0.1:9117/\n") == command("page", RUN_DIR=str(tmp_path))
 
 
-def test_completion_offers_commands_and_sources(tmp_path: Path) -> None:
+def test_completion_offers_commands_and_sources(command: Run, tmp_path: Path) -> None:
     """Bash itself runs the script and completes a word."""
     code, script = command("completion", "bash", RUN_DIR=str(tmp_path))
     assert 0 == code

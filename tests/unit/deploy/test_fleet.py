@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,6 @@ import yaml
 from common import config
 from deploy.fleet import __main__ as fleet
 from deploy.fleet import vmauth
-from tests import own_documents
 from tests.harness import ROOT
 
 
@@ -108,17 +105,3 @@ def test_a_mistake_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture
         assert capsys.readouterr().err
     assert before == (tmp_path / "auth.yml").read_bytes()
     assert ["box-1"] == [folder.name for folder in (tmp_path / "out").iterdir()]
-
-
-def test_the_documented_commands_work_as_they_are_written(tmp_path: Path) -> None:
-    """In their order, in a clone."""
-    for name in ("docker", "fleet"):
-        kept = shutil.ignore_patterns("auth", "devices", "__pycache__")
-        shutil.copytree(ROOT / "deploy" / name, tmp_path / "deploy" / name, ignore=kept)
-    (tmp_path / "boxes.txt").write_text("box-1 # the first\nbox-2\n", encoding="ascii")
-    typed = [command.text for command in own_documents.commands() if "/test_fleet.py" in command.test]
-    assert len(typed) > 6
-    for command in typed:
-        done = subprocess.run(["/bin/sh", "-ec", command], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert (0, True) == (done.returncode, bool(done.stdout)), (command, done.stderr)
-    assert {"box-1", "box-2", "belabox-003", "belabox-004"} == users(tmp_path / "deploy/docker/auth").keys()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,14 +29,23 @@ def place() -> Iterator[Path]:
         yield path
 
 
-def run(place: Path, *arguments: str, **environment: str) -> tuple[int, str]:
-    """Call the script as `make run` does; return its exit code and what it said."""
-    done = subprocess.run(
-        [str(ROOT / "deploy/run.sh"), *arguments],
-        env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "RUN_DIR": str(place / "r"), **environment},
-        capture_output=True, text=True, check=False, timeout=60, cwd=place,
-    )  # fmt: skip
-    return done.returncode, done.stdout + done.stderr
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Do what the script does, up to the supervisord that nothing here gets to; give the exit code and what it said."""
+
+    def refused(*arguments: str, **environment: str) -> tuple[int, str]:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "environ", {"PATH": "/usr/bin:/bin", "RUN_DIR": str(place / "r"), **environment})
+            patch.setattr(os, "execv", lambda *command: pytest.fail(f"started: {command}"))
+            patch.setattr(sys, "argv", ["run.sh", *arguments])
+            return main.main(), "".join(capsys.readouterr())
+
+    umask = os.umask(0o022)
+    yield refused
+    os.umask(umask)
 
 
 @pytest.mark.parametrize("character", ['"', "%", "\\", "\n"])
@@ -79,37 +87,37 @@ def test_a_folder_too_long_for_a_socket_is_refused_with_the_limit(place: Path) -
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
 @pytest.mark.parametrize("foreign", ["r", "r/programs", "r/programs/evil.conf", "r/config.yaml"])
-def test_what_somebody_else_made_is_refused(place: Path, foreign: str) -> None:
+def test_what_somebody_else_made_is_refused(run: Run, place: Path, foreign: str) -> None:
     """A stranger's programs are never run, wherever in the folder theirs begins."""
     (place / "r/programs").mkdir(parents=True)
     (place / "r/programs/evil.conf").write_text("[program:evil]\ncommand = touch /tmp/evil\n", encoding="ascii")
     (place / "r/config.yaml").touch()
     os.chown(place / foreign, STRANGER, STRANGER)
-    code, said = run(place)
+    code, said = run()
     assert 77 == code
     assert f"{place / foreign} belongs to " in said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
-def test_a_strangers_link_to_our_folder_is_refused(place: Path) -> None:
+def test_a_strangers_link_to_our_folder_is_refused(run: Run, place: Path) -> None:
     """Who could point it elsewhere a moment later decides what runs."""
     (place / "ours").mkdir()
     (place / "r").symlink_to(place / "ours")
     os.lchown(place / "r", STRANGER, STRANGER)
-    code, said = run(place)
+    code, said = run()
     assert (77, True) == (code, "belongs to" in said)
 
 
-def test_a_folder_in_which_others_could_put_programs_is_refused(place: Path) -> None:
+def test_a_folder_in_which_others_could_put_programs_is_refused(run: Run, place: Path) -> None:
     """The programs are for the user to look at first."""
     (place / "r/programs").mkdir(parents=True)
     (place / "r").chmod(0o777)
-    code, said = run(place)
+    code, said = run()
     assert (77, True) == (code, "others can write to" in said)
 
 
 @pytest.mark.parametrize("how", ["file", "flow", "environment"])
-def test_a_configured_server_is_the_one(place: Path, how: str) -> None:
+def test_a_configured_server_is_the_one(run: Run, place: Path, how: str) -> None:
     """However the file spells it, nothing else is started; the port that stops the run here is taken."""
     environment, text = {}, ""
     if how == "flow":
@@ -124,7 +132,7 @@ def test_a_configured_server_is_the_one(place: Path, how: str) -> None:
         taken.listen()
         port = str(taken.getsockname()[1])
         code, said = run(
-            place, CONFIG=str(place / "config.yaml"), SERVER="bundled", BELABOX_HEALTH__PORT=port,
+            CONFIG=str(place / "config.yaml"), SERVER="bundled", BELABOX_HEALTH__PORT=port,
             BELABOX_STORAGE__PATH=str(place / "metrics.db"), **environment,
         )  # fmt: skip
     assert (78, True) == (code, f"another program listens on 127.0.0.1:{port}" in said), said
@@ -140,10 +148,10 @@ def test_the_key_in_a_servers_url_is_not_printed(place: Path) -> None:
     assert "http://192.0.2.1/api/v1/import (remote.url)" == server.what
 
 
-def test_mistakes_are_refused_with_a_sentence(place: Path) -> None:
+def test_mistakes_are_refused_with_a_sentence(run: Run, place: Path) -> None:
     """A word that is not understood never starts a pipeline."""
     for expected, word, argument in ((0, "usage: deploy/run.sh", "--help"), (64, "unexpected 'start'", "start")):
-        code, said = run(place, argument)
+        code, said = run(argument)
         assert (expected, True) == (code, word in said), said
     assert not (place / "r").exists()
     for expected, word, environment in (
@@ -152,7 +160,7 @@ def test_mistakes_are_refused_with_a_sentence(place: Path) -> None:
         (64, "no such folder", {"HOST_ROOT": "/nowhere", "SERVER": "none"}),
         (78, "cannot be read", {"CONFIG": "nowhere.yaml"}),
     ):
-        code, said = run(place, **environment)
+        code, said = run(**environment)
         assert (expected, True) == (code, word in said), said
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from common import status, wire
@@ -81,7 +81,6 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=100)
 @given(st.sampled_from(sorted(asdict(heartbeat()))), ANYTHING)
 def test_any_value_in_any_field_is_taken_or_refused(field: str, value: Any) -> None:
     """Whatever a field holds, a heartbeat is judged without another exception than `WireError`."""
@@ -97,7 +96,6 @@ def test_any_value_in_any_field_is_taken_or_refused(field: str, value: Any) -> N
             status.read(kind, one.heartbeat.status)
 
 
-@settings(max_examples=300)
 @given(st.lists(st.binary(max_size=200), max_size=3))
 def test_any_frames_are_taken_or_refused(frames: list[bytes]) -> None:
     """Random bytes are refused."""

@@ -1,6 +1,6 @@
-"""What happened at 14:32: ten random moments of a played day, by page and command line, are what the database has.
+"""What happened at 14:32: ten random moments of six played hours, by page and command line, are what the database has.
 
-The day is played at uneven times, as collectors do that watch for changes; the database's own SQL is the judge.
+They are played at uneven times, as collectors do that watch for changes; the database's own SQL is the judge.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from healthd.page.history import History
 from healthd.session_report import __main__ as command
 from tests.unit.buffer.databases import DEVICE, NOW_MS, batch, storage
 
-DAY_S = 86_400
-BEGAN_MS = NOW_MS - 1000 * DAY_S
+PLAYED_S = 6 * 3_600
+BEGAN_MS = NOW_MS - 1000 * PLAYED_S
 LINKS = tuple({"interface": name, "ip": f"10.0.0.{at}"} for at, name in enumerate(("usb0", "wwan0", "wwan1")))
 SEED = random.randrange(1 << 30)
 FIGURES = {  # a report's title, and what it sums up
@@ -32,8 +32,8 @@ FIGURES = {  # a report's title, and what it sums up
 }  # fmt: skip
 
 
-def day(chance: random.Random) -> Iterator[Batch]:
-    """Yield a day's batches; a link's counter begins again now and then, as after a modem's restart."""
+def hours(chance: random.Random) -> Iterator[Batch]:
+    """Yield their batches; a link's counter begins again now and then, as after a modem's restart."""
     sent, at_ms = [0.0] * len(LINKS), BEGAN_MS
     while at_ms < NOW_MS:
         sent = [0.0 if chance.random() < 0.001 else total + chance.randrange(1 << 20) for total in sent]
@@ -59,12 +59,12 @@ def test_the_numbers_of_ten_moments_are_the_database_s(
     """The page's points, and the report's least, mean and most, its events and the data that each link carried."""
     chance, played = random.Random(SEED), tmp_path / "metrics.db"
     store = Store(storage(played), DEVICE)
-    store.write(day(chance))
+    store.write(hours(chance))
     store.close()
     monkeypatch.setenv("BELABOX_STORAGE__PATH", str(played))
     with closing(sqlite3.connect(played)) as connection:
         for _ in range(10):
-            at_ms = BEGAN_MS + 1000 * chance.randrange(1000, DAY_S - 1000)
+            at_ms = BEGAN_MS + 1000 * chance.randrange(1000, PLAYED_S - 1000)
             span = at_ms - 600_000, at_ms + 600_000
             plotted(connection, played, *span)
             report = reported(at_ms, monkeypatch, capsys)

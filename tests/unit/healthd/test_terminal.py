@@ -12,13 +12,14 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from healthd import top as program
 from healthd.keyboard import moved, named
 from healthd.page.picture import picture
 from healthd.page.terminal import SIGNS, Terminal, window
@@ -119,25 +120,32 @@ def answering(tmp_path: Path) -> Iterator[dict[str, Any]]:
         thread.join()
 
 
-def top(run_dir: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the program with its output in a pipe."""
-    return subprocess.run(
-        [sys.executable, "-m", "healthd.top"],
-        cwd=ROOT, env={"BELABOX_RUN__DIR": str(run_dir), **environment},
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
+Top = Callable[..., tuple[int, str, str]]
 
 
-def test_a_pipe_gets_the_picture_once(answering: dict[str, Any], tmp_path: Path) -> None:
+@pytest.fixture
+def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Top:
+    """Run the program with its output in no terminal; give its exit code and both outputs."""
+
+    def run(**environment: str) -> tuple[int, str, str]:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "environ", {"BELABOX_RUN__DIR": str(tmp_path), **environment})
+            patch.setattr(sys, "argv", ["top"])
+            return (program.main(), *capsys.readouterr())
+
+    return run
+
+
+def test_a_pipe_gets_the_picture_once(answering: dict[str, Any], tmp_path: Path, top: Top) -> None:
     """With the token of the configuration."""
     seen = latest(STREAM)
     answering["body"] = json.dumps(picture(view(seen=seen), seen, DEVICE, NOW_S, WALL_MS)).encode()
     token = tmp_path / "token"
     token.write_text("sesame\n", encoding="ascii")
     token.chmod(0o600)
-    done = top(tmp_path, BELABOX_HEALTH__TOKEN_FILE=str(token))
-    assert (0, "") == (done.returncode, done.stderr)
-    assert "+ Stream healthy" in done.stdout
+    code, drawn, complaint = top(BELABOX_HEALTH__TOKEN_FILE=str(token))
+    assert (0, "") == (code, complaint)
+    assert "+ Stream healthy" in drawn
     assert answering["headers"]["Authorization"] == "Bearer sesame"
 
 
@@ -175,18 +183,18 @@ def _read_until(terminal: int, words: str) -> str:
     return text
 
 
-def test_what_is_wrong_is_said(answering: dict[str, Any], tmp_path: Path) -> None:
+def test_what_is_wrong_is_said(answering: dict[str, Any], tmp_path: Path, top: Top) -> None:
     """Refused, dead, or not there at all: one line and exit 69."""
     answering["status"] = 401
-    refused = top(tmp_path)
-    assert (69, True) == (refused.returncode, "answers 401" in refused.stderr)
+    refused = top()
+    assert (69, "", True) == (*refused[:2], "answers 401" in refused[2])
     (tmp_path / "healthd.address").write_text("127.0.0.1:1\n", encoding="ascii")
-    dead = top(tmp_path)
-    assert (69, True) == (dead.returncode, "does not answer at 127.0.0.1:1" in dead.stderr)
+    dead = top()
+    assert (69, "", True) == (*dead[:2], "does not answer at 127.0.0.1:1" in dead[2])
     (tmp_path / "healthd.address").unlink()
-    absent = top(tmp_path)
-    assert (69, True) == (absent.returncode, "healthd does not listen" in absent.stderr)
-    assert all(done.stderr.count("\n") == 1 for done in (refused, dead, absent))
+    absent = top()
+    assert (69, "", True) == (*absent[:2], "healthd does not listen" in absent[2])
+    assert all(complaint.count("\n") == 1 for *_, complaint in (refused, dead, absent))
 
 
 def test_the_verdict_of_a_broken_pipeline_is_its_reason() -> None:

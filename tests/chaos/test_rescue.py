@@ -137,7 +137,7 @@ def rename(path: Path, name: str) -> None:
         file.write(b"z")
 
 
-@pytest.mark.parametrize("bit", range(6))
+@pytest.mark.parametrize("bit", [0, 3, 5])
 def test_an_index_entry_that_differs_from_its_row_is_damage(home: Path, bit: int) -> None:
     """The sample would be leased for ever: the mark that marks fewer says so, and all of it is sent once more."""
     path = sound(home)
