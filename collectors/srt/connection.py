@@ -151,9 +151,9 @@ class SrtConnection:
             return True
         if self.ended_s is not None and self._heard_s is None:
             return False
-        if self._unknown_until_s is None:
+        if self._unknown_until_s is None and self._heard_s is None:
             self._unknown_until_s = now_s + SILENT_S
-        return None if now_s < self._unknown_until_s else False
+        return None if now_s < (self._unknown_until_s or 0.0) else False
 
     @property
     def silent_at_s(self) -> float:

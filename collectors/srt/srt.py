@@ -36,6 +36,7 @@ from common.keys import boolean, duration, key, number, text
 from common.sample import Sample
 
 TAPS_ANY_ROOT = os.environ.get("BELABOX_TEST_TAP") == "1"
+UNHEARD_S = 2.7  # less than a lost connection's silence; a link without data is asked every two seconds
 LIST_SETTLES_S = 2.0  # a sender writes its statistics once a second, by the list as it was
 
 
@@ -197,8 +198,10 @@ def _changes(wall_s: float, state: State) -> Iterator[Event]:
 
 
 def _links_in_words(state: State, wall_s: float) -> str:
-    states = [state.bond.state(address, state.tap, wall_s).state for address in state.bond.listed]
-    return f"{states.count(bond.UP)} of {len(states)} links answer"
+    tap, listed = state.tap, state.bond.listed
+    silent = {address for address, link in tap.links.items() if link.unheard_s(wall_s) > UNHEARD_S} if tap else set()
+    up = [one for one in listed if one not in silent and state.bond.state(one, tap, wall_s).state == bond.UP]
+    return f"{len(up)} of {len(listed)} links answer"
 
 
 def _silence(source: str, is_silent: bool, state: State) -> Iterator[Event]:

@@ -5,7 +5,8 @@ that has heard nothing asks to join (REG2), is told that its group is unknown (N
 joins it (REG2, REG3); a link that has heard nothing for four seconds asks to join again; one that was idle is
 kept alive; packets go over the link with the largest window for what is in flight, which answers widen and loss reports
 narrow. The receiver answers every ten data packets of a link, sends SRT's acknowledgements over all links, everything
-else over the one it heard last (forks: loss reports over all of them too), and forgets a link after ten seconds.
+else over the one it heard last, and forgets a link after ten seconds. irlserver's and CERALIVE's receivers send loss
+reports over all links too, and fill their own answers up to 32 bytes: recorded in tests/fixtures/srtla, as the rest.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tests.bonding.network import Address, Network, Socket
 
 KEEPALIVE, ANSWER, REG1, REG2, REG3, NGP = 0x9000, 0x9100, 0x9200, 0x9201, 0x9202, 0x9211
 SRT_ACK, SRT_NAK = 0x8002, 0x8003
-GROUP_BYTES = 256
+GROUP_BYTES, FORK_ANSWER_BYTES = 256, 32
 SRT_LEAST = 16  # bytes
 SENDER_SILENT_S, RECEIVER_SILENT_S = 4, 10
 REGISTRATION_S = 4
@@ -242,19 +243,16 @@ class Receiver:
         port: where it listens.
         srt: where SRT's receiver listens.
         paths: the networks by which it is reached.
-        reports_everywhere: it sends SRT's loss reports over all links, as irlserver's and OpenIRL's do.
 
     Attributes:
         is_deaf: it takes nothing and says nothing: it was killed.
+        is_fork: it is irlserver's or CERALIVE's.
     """
 
-    def __init__(
-        self, network: Network, port: int, srt: Address, paths: list[Path], *, reports_everywhere: bool = False
-    ) -> None:
+    def __init__(self, network: Network, port: int, srt: Address, paths: list[Path]) -> None:
         self._network, self._srt = network, srt
         self._paths = {path.address: path for path in paths}
-        self._reports_everywhere = reports_everywhere
-        self.is_deaf = False
+        self.is_deaf = self.is_fork = False
         self._members: dict[Public, _Member] = {}
         self._last: Public | None = None
         self._group = b""
@@ -298,11 +296,11 @@ class Receiver:
                 self._reply(struct.pack(">H", REG2) + self._group, public, sender)
         elif kind == REG2:
             if not self._group or packet[2:] != self._group:
-                self._reply(struct.pack(">H", NGP), public, sender)
+                self._reply(self._filled(struct.pack(">H", NGP)), public, sender)
                 return
             self._members.setdefault(public, _Member(sender, now_s)).sender = sender
             self._last = public
-            self._reply(struct.pack(">H", REG3), public, sender)
+            self._reply(self._filled(struct.pack(">H", REG3)), public, sender)
         elif public in self._members:
             self._from_member(packet, public, now_s, arrived_s)
 
@@ -310,7 +308,7 @@ class Receiver:
         member = self._members[public]
         member.heard_s = now_s
         if int.from_bytes(packet[:2], "big") == KEEPALIVE:
-            self._reply(packet, public, member.sender)
+            self._reply(self._filled(packet), public, member.sender)
             return
         if len(packet) < SRT_LEAST:
             return
@@ -332,11 +330,14 @@ class Receiver:
             public: member for public, member in self._members.items() if now_s - member.heard_s < RECEIVER_SILENT_S
         }
         kind = int.from_bytes(packet[:2], "big")
-        if kind == SRT_ACK or (kind == SRT_NAK and self._reports_everywhere):
+        if kind == SRT_ACK or (kind == SRT_NAK and self.is_fork):
             for public, member in self._members.items():
                 self._reply(packet, public, member.sender)
         elif self._last in self._members:
             self._reply(packet, self._last, self._members[self._last].sender)
+
+    def _filled(self, answer: bytes) -> bytes:
+        return answer.ljust(FORK_ANSWER_BYTES, b"\0") if self.is_fork else answer
 
     def _reply(self, packet: bytes, public: Public, sender: Address, arrived_s: float | None = None) -> None:
         path = self._paths[public[0]]

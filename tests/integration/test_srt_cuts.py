@@ -10,8 +10,9 @@ from pathlib import Path as File
 
 import pytest
 
+from tests.bonding.board import WATCH_S
 from tests.bonding.faults import FAULTS, Fault
-from tests.bonding.play import MOST_BPS, WATCH_S, Play
+from tests.bonding.play import MOST_BPS, Play
 from tests.bonding.played_network import PlayedNetwork
 from tests.bonding.srtla import Path
 

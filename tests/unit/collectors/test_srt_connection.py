@@ -134,8 +134,7 @@ def test_connected_until_it_is_silent_or_closed() -> None:
     assert seen.is_connected(SILENT_S - 0.1)
     seen.take(5.0, control(SRT_KEEPALIVE), 16, is_from_encoder=False)
     assert seen.is_connected(5.0 + SILENT_S - 0.1)  # the source has stalled, the connection has not
-    assert seen.is_connected(5.0 + 2 * SILENT_S) is None
-    assert False is seen.is_connected(5.0 + 3 * SILENT_S)
+    assert False is seen.is_connected(5.0 + SILENT_S)
     seen.take(20.0, control(SHUTDOWN), 16, is_from_encoder=False)
     seen.take(20.1, ack(20, number=2), 44, is_from_encoder=False)
     assert False is seen.is_connected(20.2)
