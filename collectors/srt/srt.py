@@ -36,7 +36,7 @@ from common.keys import boolean, duration, key, number, text
 from common.sample import Sample
 
 TAPS_ANY_ROOT = os.environ.get("BELABOX_TEST_TAP") == "1"
-UNHEARD_S = 2.7  # less than a lost connection's silence; a link without data is asked every two seconds
+UNHEARD_S = 2.7  # of a link that owes an answer, when a connection is lost: less than that's own silence
 LIST_SETTLES_S = 2.0  # a sender writes its statistics once a second, by the list as it was
 
 
@@ -199,7 +199,8 @@ def _changes(wall_s: float, state: State) -> Iterator[Event]:
 
 def _links_in_words(state: State, wall_s: float) -> str:
     tap, listed = state.tap, state.bond.listed
-    silent = {address for address, link in tap.links.items() if link.unheard_s(wall_s) > UNHEARD_S} if tap else set()
+    links = tap.links if tap is not None else {}
+    silent = {one for one, link in links.items() if link.silent_s(wall_s) and link.unheard_s(wall_s) > UNHEARD_S}
     up = [one for one in listed if one not in silent and state.bond.state(one, tap, wall_s).state == bond.UP]
     return f"{len(up)} of {len(listed)} links answer"
 
