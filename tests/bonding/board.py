@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path as File
 from typing import Any, Protocol
 
+from collectors.derived.alerts import AlertStates
 from collectors.host import Host
 from collectors.srt import srt
 from collectors.srt.running_stream import State
-from common.changes import Glimpse
+from common.changes import Changes
 from common.events import Event
 from common.sample import Sample
+from common.thresholds import Alerts
 
 WATCH_S, COLLECT_S = 0.5, 5.0
 TRIE = "  |-- {}\n     /32 host LOCAL\n"
@@ -38,6 +40,7 @@ class Board:
 
     Attributes:
         events: what the source has reported so far, with the time at which it did.
+        alerts: what was made of its numbers, likewise.
         watch_s: time between two looks of the source: a busy machine has it wait longer.
         samples, labels: the newest of each metric and address.
     """
@@ -47,6 +50,8 @@ class Board:
         self._pid = 100
         self.watch_s = WATCH_S
         self.events: list[tuple[float, Event]] = []
+        self.alerts: list[tuple[float, Event]] = []
+        self._alert_states, self._changes = AlertStates(), Changes(Alerts())
         self.begin_source()
 
     def begin_source(self) -> None:
@@ -138,16 +143,15 @@ class Board:
         fresh.write_text(content)
         fresh.replace(file)  # another process may read it
 
-    def _take(self, found: Iterable[Sample | Event | Glimpse]) -> None:
-        for one in found:
-            if isinstance(one, Glimpse):
-                continue
-            if isinstance(one, Event):
-                self.events.append((time.time(), one))
-            else:
-                key = one.name, one.tags.get("ip", "")
-                self.samples[key] = one.value  # type: ignore[assignment]
-                self.labels[key] = dict(one.tags)
+    def _take(self, found: Iterable[Sample | Event]) -> None:
+        now_s, said = time.time(), list(found)
+        self.events += ((now_s, one) for one in said if isinstance(one, Event))
+        samples, _ = self._changes.sift(one for one in said if isinstance(one, Sample))
+        for one in samples:
+            key = one.name, one.tags.get("ip", "")
+            self.samples[key] = one.value  # type: ignore[assignment]
+            self.labels[key] = dict(one.tags)
+        self.alerts += ((now_s, event) for event in self._alert_states.take(samples, now_s, Alerts()))
 
 
 def _hex(address: str) -> str:

@@ -60,6 +60,10 @@ class Path:
     trips_s: list[tuple[float, float]] = field(default_factory=list, repr=False)
     busy_until_s: float = field(default=0.0, repr=False)
 
+    def loses(self, chance: float) -> bool:
+        """Return whether a data packet is lost."""
+        return chance < self.loss
+
     def crossing_s(self, length: int, now_s: float, chance: float) -> float:
         """Return how long a packet takes that is put on the path now."""
         self.busy_until_s = max(self.busy_until_s, now_s) + length * 8 / self.rate_bps
@@ -277,7 +281,7 @@ class Receiver:
         public = *sender, path.translations
         if not packet[0] & 0x80:
             path.data += 1
-            if path.is_cut or self._network.chance.random() < path.loss:
+            if path.is_cut or path.loses(self._network.chance.random()):
                 path.lost += 1
                 return
         if not path.is_cut:
