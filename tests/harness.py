@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 import xmlrpc.client
+from collections import Counter
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import pytest
 from supervisor.xmlrpc import SupervisorTransport
@@ -35,7 +37,7 @@ Result = TypeVar("Result")
 
 
 def wait_for(what: str, probe: Callable[[], Result], timeout_s: float = 30.0) -> Result:
-    """Return the first true result of a probe; fail with its last one when the time is over."""
+    """Return the first true result of a probe; fail with its last one, and how each pipeline is, when time is over."""
     patience = Patience(timeout_s)
     while True:
         began_s = time.monotonic()
@@ -43,8 +45,13 @@ def wait_for(what: str, probe: Callable[[], Result], timeout_s: float = 30.0) ->
         if result:
             return result
         if patience.is_over():
-            pytest.fail(f"waited {timeout_s:g} s for {what}; last: {result!r}")
+            fail(f"waited {timeout_s:g} s for {what}; last: {result!r}")
         time.sleep(max(0.05, 2 * (time.monotonic() - began_s)))  # what is waited for has most of the core
+
+
+def fail(text: str) -> NoReturn:
+    """Fail with a text and, below it, how each pipeline of this test is now."""
+    pytest.fail("\n".join([text, *(pipeline.described() for pipeline in Pipeline.running)]))
 
 
 def require(command: str) -> str:
@@ -67,11 +74,16 @@ def finish(ledger: Path) -> set[int]:
 class Pipeline:
     """One running pipeline.
 
+    Attributes:
+        running: those that were started and not ended, for the text of a failure.
+
     Args:
         run_dir: a fresh folder; short, for a Unix socket's path holds 107 bytes.
         url: where to ship to; "" lets run.sh start a server of its own.
         environment: keys to override, e.g. ``BELABOX_COLLECTORS__CPU__INTERVAL``.
     """
+
+    running: ClassVar[list[Pipeline]] = []
 
     def __init__(self, run_dir: Path, url: str = "", environment: Mapping[str, str] | None = None) -> None:
         self.run_dir = run_dir
@@ -106,6 +118,7 @@ class Pipeline:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+        self.running.append(self)
         wait_for("supervisord", self._answers, 60)
 
     def stop(self) -> int:
@@ -119,14 +132,18 @@ class Pipeline:
             self._process.kill()
             raise
         finally:
-            self._process = None
+            self._gone()
 
     def crash(self) -> None:
         """Kill supervisord alone, as out of memory does."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(HANGS_S)
-            self._process = None
+            self._gone()
+
+    def _gone(self) -> None:
+        self._process = None
+        self.running.remove(self)
 
     def add_program(self, name: str, command: str) -> None:
         """Have supervisord run one more program; before `start`."""
@@ -212,14 +229,40 @@ class Pipeline:
         return status, json.loads(text) if text else {}
 
     def wait_status(self, status: str, timeout_s: float = 30.0) -> None:
-        """Wait until /health has a status; fail with its reasons."""
-        last: dict[str, Any] = {}
-        patience = Patience(timeout_s)
-        while last.get("status") != status:
+        """Wait until /health has a status; fail with all that it had meanwhile."""
+        seen, patience = Counter[str](), Patience(timeout_s)
+        while self.health()[1].get("status") != status:
+            seen[self.verdict()] += 1
             if patience.is_over():
-                pytest.fail(f"waited {timeout_s:g} s for {status}; {last.get('status')}: {last.get('reasons')}")
+                fail(f"waited {timeout_s:g} s for /health to be {status}; it was, and how often: {dict(seen)}")
             time.sleep(0.05)
-            last = self.health()[1]
+
+    def wait_blamed(self, part: str, *, timeout_s: float = 60.0) -> None:
+        """Wait until a reason of /health names a part, whatever else it names."""
+        wait_for(f"/health to name {part}", lambda: part in self.blamed(), timeout_s)
+
+    def wait_cleared(self, part: str, *, timeout_s: float = 60.0) -> None:
+        """Wait until /health answers, and no reason names a part, whatever else they name."""
+        wait_for(f"/health to name {part} no more", lambda: self.health()[0] and part not in self.blamed(), timeout_s)
+
+    def blamed(self) -> set[str]:
+        """Return the parts that the reasons of /health name."""
+        return {reason["part"] for reason in self.health()[1].get("reasons", ())}
+
+    def verdict(self) -> str:
+        """Return status and reasons of /health in a line."""
+        health = self.health()[1]
+        reasons = [f"{reason['part']}: {reason['text']}" for reason in health.get("reasons", ())]
+        return f"{health.get('status', 'no answer')} {'; '.join(reasons)}".rstrip()
+
+    def described(self) -> str:
+        """Return how everything is, for the text of a failure."""
+        states = {name: state for name, state in self.states().items() if state != "RUNNING"}
+        lines = [f"{self.run_dir}: /health is {self.verdict()}; not running: {states or 'none'}"]
+        for log in sorted((self.run_dir / "log").glob("*.log")):
+            bad = re.findall(r'(?m)^.*"level": "(?:WARNING|ERROR|CRITICAL)".*$', self.log(log.stem))
+            lines += [f"  {log.stem}: {line[:300]}" for line in bad[-2:]]
+        return "\n".join(lines)
 
     def get(self, path: str) -> tuple[int, str]:
         """Return status code and text of an endpoint; (0, "") while nothing answers."""

@@ -138,9 +138,10 @@ def test_every_recipe_of_the_operator_works(run_dir: Path, quick: dict[str, str]
         wait_for("all stages", pipeline.all_running)
         assert '"msg": "started"' in pipeline.supervisorctl("tail", "-100000", "shipper")
         pipeline.ask("stopProcess", "collectors:system")
-        pipeline.wait_status("degraded")
+        pipeline.wait_blamed("system")
+        assert "ok" != pipeline.health()[1]["status"]
         pipeline.ask("startProcess", "collectors:system")
-        pipeline.wait_status("ok")
+        pipeline.wait_cleared("system")
         logs = {path.stem for path in (run_dir / "log").glob("*.log")}
         assert logs >= {"supervisord", "buffer", "shipper", "healthd", *COLLECTORS}
         assert pipeline.stop() == 0

@@ -11,6 +11,7 @@ from typing import Any
 from common.service import Service
 from common.status import to_wire
 from shipper.service import Shipper
+from tests.patience import Patience
 from tests.unit.shipper.stub import StubBuffer
 
 Start = Callable[..., "Running"]
@@ -31,9 +32,9 @@ class Running:
 
     def until(self, what: str, probe: Callable[[], object], timeout_s: float = 10.0) -> None:
         """Turn the loop until a probe is true."""
-        deadline_s = time.monotonic() + timeout_s
+        patience = Patience(timeout_s)
         while not probe():
-            assert time.monotonic() < deadline_s, f"waited {timeout_s:g} s for {what}: {self.status}"
+            assert not patience.is_over(), f"waited {timeout_s:g} s for {what}: {self.status}"
             self.process.loop.turn()
 
     def for_a_while(self, seconds: float) -> None:
