@@ -17,9 +17,9 @@ from tests.chaos.disk import Recorder, recording
 
 NAME = "metrics.db"
 FIRST_MS = 1_760_000_000_000
-INTERVALS = 60
-OLD_ROWS = 2_000
-OLD_SLICE = 250  # rows; a migration of eight slices
+INTERVALS = 40
+OLD_ROWS = 800
+OLD_SLICE = 100  # rows; a migration of eight slices
 
 State = dict[tuple[str, int], tuple[Any, str | None]]  # by name and timestamp: value, and batch of its upload
 

@@ -25,8 +25,8 @@ __all__ = ["folder"]
 @pytest.mark.parametrize("seed", [1, 2])  # odd: the day begins with a migration
 def test_a_cut_at_any_moment_leaves_a_commit_and_all_that_were_synced(seed: int) -> None:
     """At every sync and between, of unsynced writes none or any part: a sound database, as after one of its commits."""
-    seen = power_cut.run(seed, points=160)
-    assert seen["cuts"] >= 300
+    seen = power_cut.run(seed, points=110)
+    assert seen["cuts"] >= 200
     assert seen["cuts that cost a commit"] > 0, "the disk forgets nothing: the test proves nothing"
 
 
@@ -38,7 +38,7 @@ def test_buffer_that_starts_after_a_cut_has_all_that_was_synced_and_nothing_else
     written = {key: value for commit in log.commits for key, (value, _) in commit.new.items()}
     batches = {(key, commit.marked[1]) for commit in log.commits if commit.marked for key in commit.marked[0]}
     hidden = 0.0
-    for number, (moment, files) in enumerate(itertools.islice(power_cut.cuts(log, 160, chance), 1, None, 6)):
+    for number, (moment, files) in enumerate(itertools.islice(power_cut.cuts(log, 110, chance), 1, None, 6)):
         home = folder / f"home{number}"
         home.mkdir()
         for name, content in files.items():
@@ -63,7 +63,7 @@ def test_without_the_sync_the_promise_is_broken(monkeypatch: pytest.MonkeyPatch)
     """The simulated disk sees it when a commit interval ends without a sync."""
     monkeypatch.setattr(database, "sync_log", lambda _path: None)
     with pytest.raises(AssertionError, match="commits were synced"):
-        power_cut.run(2, points=160)
+        power_cut.run(2, points=110)
 
 
 def test_an_interval_costs_one_sync_however_many_commits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from tests.fuzz.rounds import SEED, rounds
 from tests.harness import wait_for
 from tests.unit.common.child import Child
 
-REQUESTS = 2000
+REQUESTS = 800
 TOKEN, DEVICE = "sesame-5f1c9", "device-77aa"
 OPEN = ("/login", "/health/live", "/static/", "/shell", "/sw.js")
 PATHS = (

@@ -34,7 +34,7 @@ from tests.fuzz.rounds import SEED, rounds
 from tests.unit.collectors.test_hilink import PAGES
 from tests.unit.collectors.test_srt_senders import ADDRESSES, ROWS
 
-ROUNDS = 1000
+ROUNDS = 500
 JSON = (
     b'{"items": [{"state": "publish", "bytesReceived": 1234, "msRTT": 20.5, "packetsReceivedLoss": 3}]}',
     b'{"publishers": {"live": {"connected": true, "bitrate": 6200, "rtt": 20.5, "latency": 2000}}}',

@@ -37,7 +37,7 @@ from tests.unit.collectors import recorded
 from tests.unit.collectors.test_hilink import PAGES
 from tests.unit.collectors.test_routers import NETGEAR, ZTE_5G, ZTE_LTE
 
-INPUTS = 100
+INPUTS = 50
 TREES = {
     f"{recorded.name(case)}/{step.name}": step for case in recorded.cases() if "config" not in str(case)
     for step in recorded.steps(case)
