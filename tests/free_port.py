@@ -17,9 +17,10 @@ _claims: list[socket.socket] = []
 def free_port() -> int:
     """Return a port of loopback that is free for TCP and UDP."""
     range_of_kernel = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()
-    ports = list(range(_FIRST, int(range_of_kernel[0])))
-    random.SystemRandom().shuffle(ports)
-    return next(port for port in ports if _claim(port))
+    chance = random.SystemRandom()
+    while not _claim(port := chance.randrange(_FIRST, int(range_of_kernel[0]))):
+        pass
+    return port
 
 
 def _claim(port: int) -> bool:

@@ -1,7 +1,8 @@
 """The pipeline as an operator starts it, for tests: real supervisord, real processes, one private folder.
 
-`Pipeline` runs `deploy/run.sh` with a run directory of its own and ends it again; `wait_for` waits for a
-state, never for luck.
+`Pipeline` does what `deploy/run.sh` does, with a run directory of its own, and ends it again; what comes before the
+script becomes supervisord is done in this process, which has the modules already. `wait_for` waits for a state, never
+for luck.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ import time
 import xmlrpc.client
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from http.client import HTTPException
+from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 import pytest
+from supervisor.options import ClientOptions
+from supervisor.supervisorctl import Controller
 from supervisor.xmlrpc import SupervisorTransport
 
+from deploy.run import main as run
 from tests import oracle
 from tests.http_answer import answer
 from tests.patience import Patience
@@ -46,7 +52,7 @@ def wait_for(what: str, probe: Callable[[], Result], timeout_s: float = 30.0) ->
             return result
         if patience.is_over():
             fail(f"waited {timeout_s:g} s for {what}; last: {result!r}")
-        time.sleep(max(0.05, 2 * (time.monotonic() - began_s)))  # what is waited for has most of the core
+        time.sleep(max(0.1, 5 * (time.monotonic() - began_s)))  # what is waited for has most of the core
 
 
 def fail(text: str) -> NoReturn:
@@ -109,15 +115,17 @@ class Pipeline:
     def start(self) -> None:
         """Start everything and wait for supervisord to answer."""
         self.run_dir.mkdir(mode=0o700, exist_ok=True)
-        with (self.run_dir / "run.out").open("ab") as output:
-            self._process = subprocess.Popen(
-                [str(ROOT / "deploy" / "run.sh")],
-                cwd=ROOT,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        environment = dict(self._environment)
+        umask = os.umask(0o077)
+        try:
+            with (self.run_dir / "run.out").open("a", encoding="utf-8") as output:
+                with redirect_stdout(output):
+                    command = run._prepare(environment)
+                self._process = subprocess.Popen(
+                    command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                )
+        finally:
+            os.umask(umask)
         self.running.append(self)
         wait_for("supervisord", self._answers, 60)
 
@@ -157,21 +165,22 @@ class Pipeline:
         )
 
     def supervisorctl(self, *arguments: str) -> str:
-        """Run supervisorctl as an operator does; return what it prints."""
-        done = subprocess.run(
-            [
-                sys.executable, "-m", "supervisor.supervisorctl",
-                "-c", str(ROOT / "supervisord.conf"), "-s", f"unix://{self._control}", *arguments,
-            ],
-            cwd=ROOT, capture_output=True, text=True, timeout=HANGS_S, check=False, env=self._environment,
-        )  # fmt: skip
-        return done.stdout + done.stderr
+        """Do in this process what supervisorctl does; return what it prints."""
+        options, said = ClientOptions(), StringIO()
+        options.prompt = "supervisor"
+        with self._supervisord() as supervisord:
+            options.getServerProxy = lambda: supervisord
+            Controller(options, stdout=said).onecmd(" ".join(arguments))
+        return said.getvalue()
 
     def ask(self, method: str, *arguments: str) -> Any:
         """Have supervisord do something, by the call that `supervisorctl` makes; return its answer."""
-        control = SupervisorTransport(serverurl=f"unix://{self._control}")
-        with xmlrpc.client.ServerProxy("http://localhost", control) as supervisord:
+        with self._supervisord() as supervisord:
             return getattr(supervisord.supervisor, method)(*arguments)
+
+    def _supervisord(self) -> xmlrpc.client.ServerProxy:
+        control = SupervisorTransport(serverurl=f"unix://{self._control}")
+        return xmlrpc.client.ServerProxy("http://localhost", control)
 
     def programs(self) -> dict[str, dict[str, Any]]:
         """Return what supervisord says of each program by name, with its group; nothing while it does not answer."""
