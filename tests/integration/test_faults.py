@@ -131,22 +131,25 @@ def test_a_process_that_hangs_for_good_is_restarted(run_dir: Path, vm: FakeVm, q
     pipeline, ledger = with_oracle(run_dir, vm, {**quick, "BELABOX_RUN__HEARTBEAT_INTERVAL": "1s"})
     with pipeline:
         wait_for("samples flowing", lambda: len(arrived(vm)) > 50)
-        for stage in ("buffer", "shipper", "collectors:system"):
-            hang_for_good(pipeline, stage)
+        hang_for_good(pipeline, "buffer")
+        hang_for_good(pipeline, "shipper", "collectors:system")
+        pipeline.wait_status("ok", 60)
         settle(pipeline, vm, ledger)
 
 
-def hang_for_good(pipeline: Pipeline, stage: str) -> None:
-    """Stop a process that has reported itself; wait until another is in its place and all is well."""
-    name = stage.rpartition(":")[2]
-    wait_for("its heartbeat", lambda: f'restarts_total{{program="{name}"}}' in pipeline.get("/metrics")[1])
-    old = pipeline.kill(stage, signal.SIGSTOP)
-    began_s = time.monotonic()
-    wait_for(f"another {stage}", lambda: pipeline.pid(stage) not in {0, old})
-    print(f"{stage} was replaced {time.monotonic() - began_s:.1f} s after it hung")
-    query = "SELECT kind FROM events WHERE text LIKE ? ORDER BY id"
-    wait_for("events", lambda: {("process_hung",), ("process_back",)} <= set(pipeline.rows(query, f"{name} %")))
-    pipeline.wait_status("ok")
+def hang_for_good(pipeline: Pipeline, *stages: str) -> None:
+    """Stop processes that have reported themselves; wait until others are in their places, and it is told."""
+    names = {stage: stage.rpartition(":")[2] for stage in stages}
+    for name in names.values():
+        heard = f'restarts_total{{program="{name}"}}'
+        wait_for(f"a heartbeat of {name}", lambda heard=heard: heard in pipeline.get("/metrics")[1])  # type: ignore[misc]
+    old, began_s = {stage: pipeline.kill(stage, signal.SIGSTOP) for stage in stages}, time.monotonic()
+    for stage, name in names.items():
+        wait_for(f"another {stage}", lambda stage=stage: pipeline.pid(stage) not in {0, old[stage]})  # type: ignore[misc]
+        print(f"{stage} was replaced {time.monotonic() - began_s:.1f} s after it hung")
+        query = f"SELECT kind FROM events WHERE text LIKE '{name} %'"
+        both = {("process_hung",), ("process_back",)}
+        wait_for(f"{name}'s events", lambda both=both, query=query: both <= set(pipeline.rows(query)))  # type: ignore[misc]
 
 
 def test_server_that_fails_in_every_way_gets_every_sample_once(

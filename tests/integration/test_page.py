@@ -14,7 +14,6 @@ from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from healthd.wording import DASH
 from tests.browser.chromium import DESKTOP, PHONE, chromium, complaints, look
 from tests.fake_vm import FakeVm
 from tests.free_port import free_port
@@ -79,36 +78,38 @@ def wait_well(browser: Chrome) -> None:
     wait_for("good verdicts", lambda: verdict(browser).startswith(good), 60)
 
 
-def test_what_happens_on_the_board_is_seen(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
-    """Numbers move; a lost link and a server that is away are told, and are over; then its moment is looked at."""
-    with playing(run_dir, vm, quick) as pipeline, chromium(run_dir, PHONE) as browser:
+def test_what_happens_is_seen(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
+    """On the board and to the recorder, which share a browser: it is told, and when it is over that is told too."""
+    environment = {**quick, "BELABOX_HEALTH__PORT": str(free_port())}
+    with playing(run_dir, vm, environment) as pipeline, chromium(run_dir, PHONE) as browser:
         browser.get(address(pipeline))
-        seen: set[str] = set()
+        happens_on_the_board(run_dir, vm, browser)
+        happens_to_the_recorder(pipeline, browser)
 
-        def moved() -> bool:
-            seen.add(text(browser, "#stream dd"))
-            return len([said for said in seen if said[:1].isdecimal()]) >= 3
 
-        wait_for("numbers that move", moved)
-        tapped = os.geteuid() == 0
-        wait_for("the data of a link", lambda: text(browser, "#links td:last-child").endswith("B" if tapped else DASH))
-        play(run_dir, "link")
-        vm.set_state(down=503)
-        wait_told(browser, "is down")
-        show(browser, "events")
-        wait_for("an event", lambda: "link" in text(browser, "#events ol").lower())
-        wait_told(browser, "Uploader: nothing uploaded")
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
-        assert [] == browser.execute_script(BEYOND)
-        look(browser, DESKTOP)
-        what_happened_then(browser)
-        vm.set_state(down=None)
-        play(run_dir, "")
-        wait_well(browser)
-        assert [] == complaints(browser)
-        play(run_dir, "link")
-        wait_told(browser, "is down")
-        is_accessible(browser)
+def happens_on_the_board(run_dir: Path, vm: FakeVm, browser: Chrome) -> None:
+    """Numbers move; a lost link and a server that is away are told, and are over; then its moment is looked at."""
+    seen: set[str] = set()
+
+    def moved() -> bool:
+        seen.add(text(browser, "#stream dd"))
+        return len([said for said in seen if said[:1].isdecimal()]) >= 3
+
+    wait_for("numbers that move", moved)
+    play(run_dir, "link")
+    vm.set_state(down=503)
+    wait_told(browser, "is down")
+    show(browser, "events")
+    wait_for("an event", lambda: "link" in text(browser, "#events ol").lower())
+    wait_told(browser, "Uploader: nothing uploaded")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
+    assert [] == browser.execute_script(BEYOND)
+    is_accessible(browser)
+    what_happened_then(browser)
+    vm.set_state(down=None)
+    play(run_dir, "")
+    wait_well(browser)
+    assert [] == complaints(browser)
 
 
 def what_happened_then(browser: Chrome) -> None:
@@ -150,21 +151,15 @@ def drag(browser: Chrome) -> None:
     ActionChains(browser).move_to_element(drawing).click_and_hold().move_by_offset(120, 0).release().perform()
 
 
-def test_what_happens_to_the_recorder_is_seen(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
+def happens_to_the_recorder(pipeline: Pipeline, browser: Chrome) -> None:
     """A process that is stopped is named; a device that is gone is said to be."""
-    with (
-        playing(run_dir, vm, {**quick, "BELABOX_HEALTH__PORT": str(free_port())}) as pipeline,
-        chromium(run_dir) as browser,
-    ):
-        browser.get(address(pipeline))
+    for stage in ("buffer", "collectors:system"):
+        pipeline.ask("stopProcess", stage)
+        wait_told(browser, f"{stage.rpartition(':')[2].capitalize()}: stopped")
+        pipeline.ask("startProcess", stage)
         wait_well(browser)
-        for stage in ("buffer", "collectors:system"):
-            pipeline.ask("stopProcess", stage)
-            wait_told(browser, f"{stage.rpartition(':')[2].capitalize()}: stopped")
-            pipeline.ask("startProcess", stage)
-            wait_well(browser)
-        assert [] == complaints(browser)
-        device_gone(pipeline, browser)
+    assert [] == complaints(browser)
+    device_gone(pipeline, browser)
 
 
 def is_accessible(browser: Chrome) -> None:
