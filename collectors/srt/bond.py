@@ -73,6 +73,11 @@ class Bond:
             del self.interfaces[address]  # another address has its interface now
             self.states.pop(address, None)
 
+    def forget_times(self) -> None:
+        """Forget when something was, by a wall clock that has been set since."""
+        self.readdressed_s.clear()
+        self.left_s.clear()
+
     def tags(self, address: str) -> Tags:
         """Return the labels of a link."""
         return {"interface": self.interfaces[address], "ip": address}

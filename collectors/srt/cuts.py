@@ -55,6 +55,7 @@ class Cuts:
 
     Attributes:
         count: cuts reported since the start.
+        waiting: a cut that was found and is not reported yet.
     """
 
     def __init__(self) -> None:
@@ -68,7 +69,7 @@ class Cuts:
         self._floor: int | None = None
         self._fell_s = 0.0
         self._named: ControllerDecision | None = None
-        self._waiting: _Waiting | None = None
+        self.waiting: _Waiting | None = None
 
     def is_due(self, host: Host, tap: Tap, cut_percent: float, now_s: float) -> bool:
         """Take in what the encoder is set to; return whether the packets have to be read now.
@@ -82,7 +83,7 @@ class Cuts:
         self._spans.append(_Span(now_s, self._rate(tap, now_s), before))
         if is_set:
             self._set.append(_Set(now_s, is_set))
-        return not is_set or self._waiting is not None or self._has_fallen(is_set, cut_percent, now_s)
+        return not is_set or self.waiting is not None or self._has_fallen(is_set, cut_percent, now_s)
 
     def look(
         self, host: Host, tap: Tap, bond: Bond, latency_ms: float | None, cut_percent: float, now_s: float
@@ -100,7 +101,7 @@ class Cuts:
         is_set = self._is_set
         if not self._spans:
             return  # another connection has only just begun
-        if not is_set or self._waiting is not None or self._has_fallen(is_set, cut_percent, now_s):
+        if not is_set or self.waiting is not None or self._has_fallen(is_set, cut_percent, now_s):
             self._prepare(host, latency_ms, self._spans[-1].sent_bps)
             self._follow(tap)
         if not is_set:
@@ -109,12 +110,22 @@ class Cuts:
         for kept in (self._set, self._decisions):
             while kept and now_s - kept[0].at_s > KEPT_S:
                 kept.popleft()
-        found = self._waiting
+        found = self.waiting
         if found is not None and now_s - found.found_s >= CLEAR_S and not is_open(tap, now_s):
-            self._waiting = None
+            self.waiting = None
             yield self._report(found, cause(tap, bond, now_s) or found.cause)
-        if self._waiting is None:
+        if self.waiting is None:
             self._judge(tap, bond, cut_percent, now_s)
+
+    def hasten(self, step_s: float) -> Iterator[Event]:
+        """Yield the cut that waits to be judged, with what is known of it: no look comes after this one.
+
+        Args:
+            step_s: by how much the wall clock was set since it was found.
+        """
+        if self.waiting is not None:
+            yield self._report(self.waiting, self.waiting.cause, step_s)
+            self.waiting = None
 
     def _prepare(self, host: Host, latency_ms: float | None, sent_bps: float) -> None:
         controller = self._controller
@@ -176,9 +187,9 @@ class Cuts:
         decision = self._decision(high, cut_bps)
         if self._named is not None and (decision is None or _gravity(decision) >= _gravity(self._named)):
             return  # the same fall goes on
-        self._waiting = _Waiting(now_s, high, cut_bps, cause(tap, bond, now_s))
+        self.waiting = _Waiting(now_s, high, cut_bps, cause(tap, bond, now_s))
 
-    def _report(self, found: _Waiting, why: str) -> Event:
+    def _report(self, found: _Waiting, why: str, step_s: float = 0.0) -> Event:
         """Return what is known of a cut by now: the packets show some decisions only after the bitrate does."""
         self.count += 1
         now = min(one.bps for one in self._set if one.at_s >= found.found_s)
@@ -186,7 +197,7 @@ class Cuts:
         self._floor, self._named = now, decision
         text = f"from {found.high.bps / 1e6:.1f} to {now / 1e6:.1f} Mbit/s; {self._why(decision, found.high.bps, now)}"
         at_s = found.found_s if decision is None else decision.at_s
-        return Event("bitrate_cut", f"{text}; {why}" if why else text, timestamp_ms=int(at_s * 1000))
+        return Event("bitrate_cut", f"{text}; {why}" if why else text, timestamp_ms=int((at_s + step_s) * 1000))
 
     def _decision(self, high: _Set, cut_bps: float) -> ControllerDecision | None:
         """Return the decision about the last look that did not show the cut, or else since the bitrate was high."""

@@ -27,6 +27,7 @@ REST_S = 5.0
 SOON_S, LATER_S = 0.5, 0.01  # a look; what clocks and timers may be off by
 PACKETS_S = 1.0  # between two looks at the packets, where nothing happens: each costs more than what it finds
 KNOWN_S = 30.0  # the programs of a stream that runs are looked for so rarely
+CLOCK_SET_S = 0.1  # between two looks it goes wrong by far less, unless somebody sets it
 KEPT_STARTS, KEPT_S = 64, 10.0  # packets from before the stream's programs were found
 
 
@@ -67,6 +68,7 @@ class State:
         self._seen_s: float | None = None
         self._looked_s = self._drained_s = self._drained_wall_s = 0.0
         self._handshake: HandshakeFile | None = None
+        self._ahead_s: float | None = None
 
     @property
     def descriptors(self) -> tuple[object, ...]:
@@ -80,6 +82,20 @@ class State:
             left_s = self.tap.overdue_at_s(self._drained_wall_s) - time.time()
             return max(0.0, left_s) + LATER_S if left_s < SOON_S else None
         return REST_S if self.descriptors and self.encoder is None and not self._begins else None
+
+    def follow_clock(self) -> float:
+        """Return by how much the wall clock was set since the last look, seconds, 0 where it was not.
+
+        Packets are stamped by it: those from before cannot be compared with those that come. So the tap is closed.
+        """
+        ahead_s = time.time() - time.monotonic()
+        before_s, self._ahead_s = self._ahead_s, ahead_s
+        if before_s is None or abs(ahead_s - before_s) < CLOCK_SET_S:
+            return 0.0
+        self._begins.clear()
+        self.bond.forget_times()
+        self._close_tap()
+        return ahead_s - before_s
 
     def has_changed(self, host: Host, wall_s: float) -> bool:
         """Return whether a stream begins, its programs are still to be found, or one of them is gone."""
@@ -164,8 +180,7 @@ class State:
         """Open the tap on the ports of the sender that runs, close it with the sender, and wait for the next one."""
         ports = (found.port, found.receiver_port) if found is not None else None
         if self.tap is not None and self.tap.ports != ports:
-            self.tap.close()
-            self.tap = None
+            self._close_tap()
         try:
             if may_tap and self.starts is None:
                 self.starts = Starts()
@@ -176,6 +191,11 @@ class State:
                 self.tap.replay([*self._begins, *(self.starts.packets() if self.starts is not None else ())])
         except OSError as error:
             host.absent.add(f"packet tap (CAP_NET_RAW): {error.strerror}")
+
+    def _close_tap(self) -> None:
+        if self.tap is not None:
+            self.tap.close()
+            self.tap = None
 
 
 def _runs(host: Host, program: RunningProcess) -> bool:

@@ -58,6 +58,7 @@ class Config:
 
 def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event]:
     """Yield what is known of the connection and of each link."""
+    yield from _follow_clock(host, config, state)
     wall_s = time.time()
     if state.is_due(host, wall_s):
         state.look(host, may_tap=_may_tap(host, config))
@@ -74,6 +75,7 @@ def collect(host: Host, config: Config, state: State) -> Iterator[Sample | Event
 
 def watch(host: Host, config: Config, state: State) -> Iterator[Event | Sample | Glimpse]:
     """Read the tap, and yield an event when the connection or a link goes or comes; and what cannot wait."""
+    yield from _follow_clock(host, config, state)
     wall_s = time.time()
     if not (_may_be_cut(host, config, state, wall_s) or state.has_packets_due(host, wall_s)):
         return
@@ -93,6 +95,14 @@ def watch(host: Host, config: Config, state: State) -> Iterator[Event | Sample |
 
 def _may_tap(host: Host, config: Config) -> bool:
     return config.tap and (host.root == Path("/") or TAPS_ANY_ROOT)
+
+
+def _follow_clock(host: Host, config: Config, state: State) -> Iterator[Event]:
+    """Open the tap again where the wall clock was set, and yield the cut that has been found and not reported."""
+    step_s = state.follow_clock()
+    if step_s:
+        yield from state.cuts.hasten(step_s)
+        state.look(host, may_tap=_may_tap(host, config))
 
 
 def _follows(state: State) -> Tap | None:

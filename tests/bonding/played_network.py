@@ -32,13 +32,14 @@ class PlayedNetwork:
 
     Attributes:
         now_s: its clock, monotonic.
+        ahead_s: how much the wall clock is ahead of that; it may be set.
         chance, arrived_s: as of every network.
     """
 
     def __init__(self, seed: int, patch: Callable[[str, object], None]) -> None:
-        self.now_s, self.arrived_s = BEGAN_S, 0.0
+        self.now_s, self.ahead_s, self.arrived_s = BEGAN_S, WALL_S, 0.0
         self.chance = random.Random(seed)
-        self._wire = in_its_place(patch, lambda: self.now_s, WALL_S)
+        self._wire = in_its_place(patch, lambda: self.now_s, lambda: self.ahead_s + self.now_s)
         self._late: list[tuple[float, int, Callable[[], None]]] = []
         self._count, self._ports = itertools.count(), itertools.count(FIRST_PORT)
         self._bound: dict[Address, PlayedSocket] = {}
@@ -86,7 +87,7 @@ class PlayedNetwork:
     def _arrive(self, packet: bytes, source: Address, target: Address) -> None:
         bound = self._bound.get(target)
         if bound is not None:
-            self.arrived_s = WALL_S + self.now_s
+            self.arrived_s = self.ahead_s + self.now_s
             bound.handle(packet, source)
 
 

@@ -34,7 +34,7 @@ class Replay(Board):
 
     def __init__(self, root: File, recording: Recording, patch: Callable[[str, object], None]) -> None:
         self._now_s = BEGAN_S
-        self._wire = in_its_place(patch, lambda: self._now_s, WALL_S)
+        self._wire = in_its_place(patch, lambda: self._now_s, lambda: WALL_S + self._now_s)
         self._rows = deque(recording.rows)
         self._srt_port, self._srtla_port = (int(port) for port in recording.head["ports"].split())
         links = [link.split() for link in recording.head["links"].split(", ")]

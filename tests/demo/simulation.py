@@ -82,7 +82,7 @@ class Simulation:
 
     def __post_init__(self) -> None:
         """Put its clock and its packets in the place of the machine's, and play the first step."""
-        wire = in_its_place(self.patch, lambda: self.now_s, WALL_S)
+        wire = in_its_place(self.patch, lambda: self.now_s, lambda: WALL_S + self.now_s)
         for module in ("scene", "programs", "packets"):
             self.patch(f"tests.demo.{module}.TARGET_BPS", TARGET_BPS)
         self._file = self.folder / "cue"

@@ -98,18 +98,18 @@ class Wire:
         self._flows.clear()
 
 
-def in_its_place(patch: Callable[[str, object], None], now_s: Callable[[], float], wall_s: float) -> Wire:
+def in_its_place(patch: Callable[[str, object], None], now_s: Callable[[], float], wall_s: Callable[[], float]) -> Wire:
     """Put a clock and the packets of a wire in the place of this machine's; return the wire.
 
     Args:
         patch: replaces an attribute of a module, as pytest's monkeypatch does.
         now_s: returns the monotonic clock.
-        wall_s: what the wall clock shows when that is 0.
+        wall_s: returns the wall clock.
     """
     patch("time.monotonic", now_s)
-    patch("time.time", lambda: wall_s + now_s())
-    patch("time.time_ns", lambda: int((wall_s + now_s()) * 1e9))
-    wire = Wire(lambda: wall_s + now_s())
+    patch("time.time", wall_s)
+    patch("time.time_ns", lambda: int(wall_s() * 1e9))
+    wire = Wire(wall_s)
     for module in ("tap", "uplink"):
         patch(f"collectors.srt.{module}.Ring", wire.ring)
         patch(f"collectors.srt.{module}.Counter", wire.counter)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path as File
 
@@ -20,6 +21,7 @@ ONE, TWO = "127.0.0.2", "127.0.0.3"
 STAMP_S = 0.5
 LOOKS = 4  # until it is reported: two seconds, but on a machine so busy that a look comes late
 LATE_S = 1.2
+BACK_S = 3600.0
 
 
 @pytest.fixture
@@ -61,6 +63,17 @@ def judge(play: Play, fault: Fault) -> None:
     assert [one for one in near if one.rule in event.text], near
     assert reported_s - near[0].at_s < LOOKS * play.watch_s
     assert fault.words in event.text
+
+
+def test_a_clock_that_is_set_delays_no_cut(play: Play) -> None:
+    """One that was found and is not judged yet is reported at the next look, stamped by the clock as it is now."""
+    play.network.do(lambda: FAULTS["cut"].happens(play))
+    assert play.run(5, lambda: play.state.cuts.waiting is not None)
+    cut_s = play.controller.cuts[0].at_s
+    play.network.ahead_s -= BACK_S  # type: ignore[attr-defined]
+    assert play.run(2 * WATCH_S, lambda: "bitrate_cut" in play.kinds())
+    stamp_s = (play.events[0][1].timestamp_ms or 0) / 1000
+    assert cut_s - BACK_S - STAMP_S < stamp_s < time.time()
 
 
 def test_a_lowered_limit_is_named(play: Play) -> None:

@@ -242,6 +242,26 @@ def test_a_changed_public_address(play: Play) -> None:
     assert "up" == state(play, TWO)
 
 
+@pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
+def test_a_wall_clock_that_is_set(play: Play, step_s: float) -> None:
+    """Nothing is said to be lost, the numbers are right again within three seconds, and a lost link is seen."""
+    begin(play)
+    play.controller.bitrate = MOST_BPS
+    play.run(2)
+    play.events.clear()
+    play.network.ahead_s += step_s  # type: ignore[attr-defined]
+    play.run(0.2)
+    play.samples.clear()
+    play.run(2.5)
+    play.collect()
+    assert [] == play.kinds()
+    assert (1, 2000, 1) == tuple(map(play.value, ("srt.connected", "srt.latency_ms", "srt.latency_negotiated")))
+    for path in play.paths:
+        assert 2000 * path.delay_s == pytest.approx(play.value("srtla.link_rtt_ms", path.address) or 0, rel=0.05)
+    play.paths[2].is_cut = True
+    assert ["no answer"] == within(play, SEEN_S, THREE, "down")
+
+
 def test_a_collector_that_was_starved(play: Play) -> None:
     """What depends on packets that the tap missed is absent; nothing is said to be lost, and then all is back."""
     begin(play)
