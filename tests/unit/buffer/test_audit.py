@@ -102,6 +102,10 @@ class Desk:
         """The span's state."""
         return int(self.row("state")[0])
 
+    def state_of(self, start_ms: int) -> int:
+        """Return the state of one of several spans."""
+        return int(self.row("state", start_ms)[0])
+
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
@@ -319,11 +323,11 @@ def test_a_window_that_is_said_to_have_more_than_the_table_is_set_right(desk: De
     assert (SERIES,) == desk.row("samples")
 
 
-def one_more(desk: Desk, samples: int = 10) -> None:
-    """Have so many samples of each series uploaded in the window after the last one."""
+def one_more(desk: Desk, samples: int = 10, name: str = "m") -> None:
+    """Have so many samples of each series of a metric uploaded in the window after the last one."""
     desk.start_ms += audit_windows.WINDOW_MS
     for number in range(samples):
-        rows = [Sample("m", 1, {"slot": f"{slot}"}) for slot in range(SERIES)]
+        rows = [Sample(name, 1, {"slot": f"{slot}"}) for slot in range(SERIES)]
         desk.store.write([Batch("p", "e", 3, desk.start_ms + number, 0, "", urgent=False, samples=rows)])
     desk.upload()
 
@@ -503,14 +507,55 @@ def test_a_series_that_is_whole_again_leaves_the_others_withheld(desk: Desk, cap
     assert "stores all accepted samples again" not in caplog.text
 
 
+def kept_nothing(desk: Desk) -> list[str]:
+    """Return the kinds of the events that say so of the server."""
+    return [event.kind for event in desk.events if "keeps nothing" in event.text]
+
+
 def test_a_rest_is_reported_once_in_a_row(desk: Desk) -> None:
-    """It says that the server keeps nothing; the next one is the same trouble."""
+    """The first: it says that the server keeps nothing; the next one is the same trouble."""
     desk.compare(SERIES)
     desk.upload()
     for _ in range(3):
         desk.compare(SERIES)
+        assert ["samples_missing"] == kept_nothing(desk)
         desk.now_s += RESTS[-1] * GRACE_S
         desk.compare(SERIES)
         desk.upload()
-    kept_nothing = [event for event in desk.events if "keeps nothing" in event.text]
-    assert ["samples_missing"] == [event.kind for event in kept_nothing]
+
+
+def test_the_next_trouble_begins_with_a_short_rest_that_is_reported(desk: Desk) -> None:
+    """After one that is over, and after one in which the window was given up."""
+    for tries in (2, MAX_TRIES):
+        for _ in range(tries):
+            desk.now_s += RESTS[-1] * GRACE_S
+            desk.compare(SERIES)
+            desk.upload()
+            desk.compare(SERIES)  # a rest, but for the last try of a window that is given up
+        assert len(kept_nothing(desk)) == (1 if tries == 2 else 2)
+        desk.now_s += RESTS[-1] * GRACE_S
+        desk.compare(0 if tries == 2 else SERIES)
+        assert desk.state_of(desk.start_ms) == (audit_windows.VERIFIED if tries == 2 else audit_windows.DIFFERS)
+        one_more(desk, samples=1, name=f"after.{tries}")  # other series, of which nothing is known
+    desk.compare(SERIES)
+    desk.upload()
+    desk.compare(SERIES)
+    assert 3 == len(kept_nothing(desk))
+    desk.now_s += RESTS[0] * GRACE_S
+    assert desk.next_window()["start_ms"] == desk.start_ms
+
+
+def test_a_window_that_is_given_up_speaks_for_no_resend(desk: Desk) -> None:
+    """Though one helped before: of two that are short of the same, the second waits for what comes of the first."""
+    assert {"requeued": 2} == desk.compare(2)
+    desk.upload()
+    desk.compare(0)
+    one_more(desk, samples=1)
+    for _ in range(MAX_RESENDS + 1):
+        desk.compare(2)
+        desk.upload()
+    assert audit_windows.DIFFERS == desk.state_of(desk.start_ms)
+    for _ in range(2):
+        one_more(desk, samples=1, name="other")  # of which nothing is known
+    assert {"requeued": 2} == desk.compare(2)
+    assert {"requeued": 0} == desk.compare(2)

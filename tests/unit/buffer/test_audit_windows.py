@@ -201,3 +201,57 @@ def test_a_window_is_held_to_its_own_samples_in_the_table(store: Store) -> None:
     store.windows.assert_whole(start_ms, 2)
     found = store._connection.execute("SELECT samples FROM windows ORDER BY start_ms").fetchall()
     assert [(5,), (2,), (5,)] == found
+
+
+def chunk(table: Table, ids: range, *times_ms: int) -> None:
+    """Insert an uploaded chunk: a row for each of its samples, with these ids, and its own."""
+    place = (ids[0], ids[-1], times_ms[0], times_ms[-1])
+    insert = (
+        "INSERT INTO upload_checkpoints (batch_id, chunk_index, first_uploaded_id, last_uploaded_id, "
+        "first_uploaded_timestamp, last_uploaded_timestamp) VALUES ('b', 0, ?, ?, ?, ?)"
+    )
+    table._connection.execute(insert, place)
+    number = table._connection.last_insert_rowid()
+    rows = [(row_id, at_ms, number) for row_id, at_ms in zip(ids, times_ms, strict=True)]
+    table._connection.executemany(
+        "INSERT INTO samples (id, timestamp_ms, series_id, value, priority, chunk) VALUES (?, ?, 1, 1, 2, ?)", rows
+    )
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "inside"),
+    [
+        ((W - 2, W - 1), 0),
+        ((W - 1, W), 1),
+        ((W - 1, W, W + 1), 2),
+        ((2 * W - 2, 2 * W - 1, 2 * W), 2),
+        ((2 * W - 1,), 1),
+        ((2 * W, 2 * W + 1), 0),
+        ((W - 1, W + 7, 2 * W), 1),
+    ],
+)
+def test_a_chunk_that_crosses_a_windows_edge_counts_as_far_as_it_is_inside(
+    table: Table, times_ms: tuple[int, ...], inside: int
+) -> None:
+    """Samples of other chunks, and those before and after the window, are not of it."""
+    table.put(W, TO_AUDIT, samples=9)
+    chunk(table, range(20, 20 + len(times_ms)), *times_ms)
+    chunk(table, range(40, 41), W + 100)
+    table.windows.assert_whole(W, inside + 1)
+    assert [(inside + 1,)] == table.all("samples")  # nothing is hidden: the index is believed
+    table._connection.execute("UPDATE windows SET samples = 9")
+    with pytest.raises(apsw.CorruptError, match="hides 1 samples"):
+        table.windows.assert_whole(W, inside)
+
+
+def test_rows_outside_of_the_chunks_of_a_window_are_not_read(table: Table) -> None:
+    """Their ids say where those are, so that a large table is not read as a whole."""
+    table.put(W, TO_AUDIT, samples=9)
+    chunk(table, range(20, 22), W, W + 1)
+    for row_id, at_ms in ((19, W + 2), (22, W + 3)):
+        table._connection.execute(
+            "INSERT INTO samples (id, timestamp_ms, series_id, value, priority, chunk) VALUES (?, ?, 1, 1, 2, 1)",
+            (row_id, at_ms),
+        )
+    table.windows.assert_whole(W, 2)
+    assert [(2,)] == table.all("samples")
