@@ -52,7 +52,7 @@ def wait_for(what: str, probe: Callable[[], Result], timeout_s: float = 30.0) ->
             return result
         if patience.is_over():
             fail(f"waited {timeout_s:g} s for {what}; last: {result!r}")
-        time.sleep(max(0.1, 5 * (time.monotonic() - began_s)))  # what is waited for has most of the core
+        time.sleep(min(1.0, max(0.1, 4 * (time.monotonic() - began_s))))  # what is waited for has most of the core
 
 
 def fail(text: str) -> NoReturn:

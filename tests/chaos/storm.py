@@ -109,7 +109,7 @@ def account(around: World, ledger: Ledger, file: Path) -> None:
             break
         was_calm = is_calm
         print(f"to arrive: {len(ledger.lost)} samples, {len(ledger.events_lost)} events", flush=True)
-        time.sleep(10)
+        time.sleep(4)
 
 
 def _is_salvaging(pipeline: Pipeline) -> bool:

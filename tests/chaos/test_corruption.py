@@ -153,7 +153,10 @@ def cpu_s(pid: int) -> float:
 
 
 def test_kill_in_the_middle_of_a_salvage_resumes_it(folder: Path) -> None:
-    """After kill -9 at any time the salvage goes on where it was, and every row is there once, in its state."""
+    """After kill -9 at any time the salvage goes on where it was, and every row is there once, in its state.
+
+    Long because a salvage that is to be killed in its middle has to take seconds.
+    """
     large(folder / "home")
     database = folder / "home/metrics.db"
     with database.open("r+b") as file:

@@ -24,7 +24,10 @@ __all__ = ["folder"]
 
 @pytest.mark.parametrize("seed", [1, 2])  # odd: the day begins with a migration
 def test_a_cut_at_any_moment_leaves_a_commit_and_all_that_were_synced(seed: int) -> None:
-    """At every sync and between, of unsynced writes none or any part: a sound database, as after one of its commits."""
+    """At every sync and between, of unsynced writes none or any part: a sound database, as after one of its commits.
+
+    Long because a hundred moments, two disks each, are opened and compared row by row.
+    """
     seen = power_cut.run(seed, points=110)
     assert seen["cuts"] >= 200
     assert seen["cuts that cost a commit"] > 0, "the disk forgets nothing: the test proves nothing"

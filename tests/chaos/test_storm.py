@@ -16,7 +16,10 @@ SLOW = ("server backup", "server rollback", "server wipe")
 
 @pytest.mark.timeout(DURATION_S + storm.SETTLE_S + 60)
 def test_a_storm_loses_and_doubles_nothing() -> None:
-    """After the storm every number of the oracle is once in the database and at the real server, or counted as lost."""
+    """After the storm every number of the oracle is once in the database and at the real server, or counted as lost.
+
+    Long because chance needs its time: twenty-five seconds of faults, and all that they delayed has to arrive.
+    """
     with scratch() as folder:
         ledger = storm.run(require("victoria-metrics"), folder, SEED, DURATION_S, SLOW)
     print("\n".join(ledger.lines()))

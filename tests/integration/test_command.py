@@ -59,7 +59,10 @@ def environment(clone: Path) -> dict[str, str]:
 
 
 def test_a_clone_in_an_odd_folder_runs_and_obeys_every_command(clone: Path) -> None:
-    """From `make run` to `make stop`: states, values, logs, reload, a backup of what is being written."""
+    """From `make run` to `make stop`: states, values, logs, reload, a backup of what is being written.
+
+    Long because each of some forty commands that the documents print is a process, as an operator types it.
+    """
     port = free_port()
     with (clone / "out").open("wb") as out:
         running = subprocess.Popen(

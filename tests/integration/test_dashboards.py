@@ -121,7 +121,10 @@ def without_data(url: str, queries: list[str]) -> set[str]:
 
 
 def test_every_query_has_data(run_dir: Path, server: RealServer, quick: dict[str, str]) -> None:
-    """Within the first minutes of a stream on which a link is lost; a documented one then at whatever instant."""
+    """Within the first minutes of a stream on which a link is lost; a documented one then at whatever instant.
+
+    Long because some queries look at what the uploads and the audit of a first minute leave.
+    """
     cue = run_dir / "cue"
     environment = {**quick, "DEMO": f"--cue {cue}", "BELABOX_DEVICE__ID": "played"}
     steady = sorted({*documented(), *demanded()})

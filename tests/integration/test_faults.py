@@ -127,7 +127,10 @@ def test_a_process_that_hangs_and_goes_on_loses_nothing(run_dir: Path, vm: FakeV
 
 
 def test_a_process_that_hangs_for_good_is_restarted(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
-    """The watchdog ends it within four of its intervals, says so, and nothing is lost."""
+    """The watchdog ends it within four of its intervals, says so, and nothing is lost.
+
+    Long because it kills nobody before it was silent for three heartbeats and idle for two seconds, and that twice.
+    """
     pipeline, ledger = with_oracle(run_dir, vm, {**quick, "BELABOX_RUN__HEARTBEAT_INTERVAL": "1s"})
     with pipeline:
         wait_for("samples flowing", lambda: len(arrived(vm)) > 50)

@@ -79,7 +79,10 @@ def wait_well(browser: Chrome) -> None:
 
 
 def test_what_happens_is_seen(run_dir: Path, vm: FakeVm, quick: dict[str, str]) -> None:
-    """On the board and to the recorder, which share a browser: it is told, and when it is over that is told too."""
+    """On the board and to the recorder, which share a browser: it is told, and when it is over that is told too.
+
+    Long because each verdict comes when the pipeline has seen it, one after the other, in a real browser.
+    """
     environment = {**quick, "BELABOX_HEALTH__PORT": str(free_port())}
     with playing(run_dir, vm, environment) as pipeline, chromium(run_dir, PHONE) as browser:
         browser.get(address(pipeline))

@@ -61,7 +61,10 @@ def server_of(pipeline: Pipeline) -> str:
 
 @pytest.mark.parametrize("server_kind", ["victoria-metrics", "bundled"])
 def test_samples_of_every_collector_reach_the_server(run_dir: Path, server_kind: str, quick: dict[str, str]) -> None:
-    """From a start with nothing, with the real server by the default configuration; how long it took is printed."""
+    """From a start with nothing, with the real server by the default configuration; how long it took is printed.
+
+    Long with the real server because its intervals are those of a device: half a minute between two uploads.
+    """
     if server_kind == "victoria-metrics":
         require("victoria-metrics")
     began_s = time.monotonic()
@@ -122,7 +125,10 @@ AFTER = {"stop": "STOPPED", "start": "RUNNING", "restart": "RUNNING"}
 
 
 def test_every_recipe_of_the_operator_works(run_dir: Path, quick: dict[str, str]) -> None:
-    """Each line of docs/operating.md, in order, does what it says; what is stopped is told, and logs are by process."""
+    """Each line of docs/operating.md, in order, does what it says; what is stopped is told, and logs are by process.
+
+    Long because supervisord calls a process started after a second, and eleven processes are restarted in turn.
+    """
     page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     recipes = re.findall(r"^    supervisorctl (.*)$", page, re.MULTILINE)
     assert len(recipes) > 12

@@ -80,7 +80,6 @@ def _receiver(address: str) -> object:
 
 ON_TCP: dict[str, Client] = {
     "web": _get,
-    "web with TLS": _get_tls,
     "gpsd": _gps,
     "a modem's web page": _router,
     "a sender's metrics page": _metrics_page,
@@ -113,6 +112,13 @@ def test_a_client_comes_back(server: Server, client: Client) -> None:
     """Whatever the other side does, the exchange ends with an error of the client's own, or with nothing."""
     with hostile.on_tcp(server) as address, bounded_memory("client"), suppress(WebError):
         client(address)
+
+
+@pytest.mark.parametrize("name", ["says nothing", "hangs up", "drips a header", "has no end of a line", "is not text"])
+def test_a_client_that_wants_tls_comes_back(name: str) -> None:
+    """Nobody of them gets as far as HTTP: a handshake is bytes, and they are no handshake."""
+    with hostile.on_tcp(hostile.SERVERS[name]) as address, bounded_memory("client"), suppress(WebError):
+        _get_tls(address)
 
 
 @pytest.mark.parametrize("server", hostile.SERVERS.values(), ids=hostile.SERVERS)
