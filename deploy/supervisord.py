@@ -107,6 +107,8 @@ class Options(ServerOptions):  # type: ignore[misc] # supervisor has no types
         if self._start is not None:
             _show(self._start.name, self._argv)
         gc.freeze()
+        # Its entries hold names; a child that replaces one writes to the page of a name it does not use: 0.3 MB each.
+        sys._clear_type_cache()  # noqa: SLF001
         try:
             return int(super().fork())
         finally:
