@@ -11,13 +11,13 @@ export RUN_DIR CONFIG FILE
 # Hundreds of processes are started: they compile once.
 unexport PYTHONDONTWRITEBYTECODE
 # Most tests wait for processes, so a few at once share a core well. One is given out at a time, the long ones first:
-# nobody is left with a queue of them at the end. Unit tests are thousands of short ones: a process for each core takes
+# nobody is left with a queue of them at the end. Unit tests and fuzz are thousands of short ones: a process for each core takes
 # its share of their files.
 JOBS ?= 6
 SHARES ?= $(shell nproc)
 # RESULTS=folder keeps what `python -m tests.summary folder` prints.
 PYTEST = pytest -n $(JOBS) --maxschedchunk 1 --durations 10 $(if $(RESULTS),--junitxml $(RESULTS)/$@.xml)
-UNIT = -m $(if $(COVERAGE),coverage run -m )tests.shares $(SHARES) tests/unit -q --durations 5 \
+SHORT = -m $(if $(COVERAGE),coverage run -m )tests.shares $(SHARES) $(1) -q --durations 5 \
 	$(if $(RESULTS),--junitxml $(RESULTS)/$@-{share}.xml)
 
 .DEFAULT_GOAL := help
@@ -82,11 +82,12 @@ check-config: setup ## check FILE and say everything that is wrong with it
 	@$(COMMAND) check "$${FILE:-deploy/config.yaml}"
 
 test: setup-dev tests/browser/node_modules ## unit, integration, fuzz and a short chaos run
-	@$(BIN)/python $(UNIT); unit=$$?; $(BIN)/python -m $(PYTEST) tests/chaos tests/integration tests/fuzz && exit $$unit
+	@$(BIN)/python $(call SHORT,tests/unit tests/fuzz); short=$$?; \
+		$(BIN)/python -m $(PYTEST) tests/chaos tests/integration && exit $$short
 
 unit: setup-dev ## unit tests alone; COVERAGE=1 measures the five packages, and runs each as a process too
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python $(UNIT)
+	@$(BIN)/python $(call SHORT,tests/unit)
 	@$(if $(COVERAGE),$(BIN)/python -m coverage run -m $(PYTEST) tests/integration/processes tests/integration/shipper)
 	@$(if $(COVERAGE),$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=85)
 	@$(if $(and $(COVERAGE),$(RESULTS)),$(BIN)/coverage json -q -o $(RESULTS)/coverage.json)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.harness import ROOT
 from tests.shares import share
 
 
 def test_every_file_is_in_one_share() -> None:
     """None is left out, and none runs twice."""
-    shares = [share(ROOT / "tests/unit", number, 3) for number in (1, 2, 3)]
+    folders = [str(ROOT / "tests/unit"), str(ROOT / "tests/fuzz")]
+    shares = [share(folders, number, 3) for number in (1, 2, 3)]
     assert sum(map(len, shares)) == len(set.union(*shares))
-    assert set((ROOT / "tests/unit").rglob("test_*.py")) == set.union(*shares)
+    assert {file for folder in folders for file in Path(folder).rglob("test_*.py")} == set.union(*shares)
