@@ -40,10 +40,18 @@ class Checkpoints:
         return self._connection.last_insert_rowid()
 
     def uploaded_before(self, until_ms: int, grace_ms: int) -> list[Extent]:
-        """Return the chunks of the last upload before a time, and of a grace before that."""
+        """Return the chunks of the last upload before a time, and of a grace before that.
+
+        The rows of a salvaged chunk have new ids, which nobody wrote down: they are found by their times.
+        """
         newest = "SELECT max(upload_time) FROM upload_checkpoints WHERE upload_time <= ?"
+        rows_of_it = (
+            "FROM samples WHERE timestamp_ms BETWEEN first_uploaded_timestamp AND last_uploaded_timestamp "
+            "AND chunk = upload_checkpoints.id"
+        )
         query = (
-            "SELECT first_uploaded_id, last_uploaded_id, id FROM upload_checkpoints "
+            f"SELECT ifnull(first_uploaded_id, (SELECT min(id) {rows_of_it})), "
+            f"ifnull(last_uploaded_id, (SELECT max(id) {rows_of_it})), id FROM upload_checkpoints "
             f"WHERE upload_time BETWEEN ({newest}) - ? AND ?"
         )
         rows: list[Any] = self._connection.execute(query, (until_ms, grace_ms, until_ms)).fetchall()

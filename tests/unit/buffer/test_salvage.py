@@ -14,6 +14,7 @@ from buffer.recovery.note import Note
 from buffer.recovery.salvage import Salvage
 from buffer.storage import database
 from buffer.storage.store import Store
+from common import clock
 from common.sample import NORMAL, Batch, Sample
 from tests.unit.buffer.databases import DEVICE, NOW_MS, storage
 
@@ -97,6 +98,18 @@ def test_everything_is_put_back_in_its_state(old: Path, fresh: Store) -> None:
     for table, rows in (("events", 1), ("aggregates", 1)):
         assert rows == fresh._connection.execute(f"SELECT count(*) FROM {table}").get
     assert fresh._connection.execute("PRAGMA integrity_check").get == "ok"
+
+
+def test_chunks_that_were_salvaged_are_sent_again_when_the_server_lost_them(old: Path, fresh: Store) -> None:
+    """Their rows have other ids now; a crash of the server right after the damage costs none of them."""
+    fill(fresh, 5, first=500)  # what came in meanwhile has taken the first ids
+    salvaged(old, fresh)
+    chunks = fresh.checkpoints.uploaded_before(clock.wall_ms() + 1_000, 60_000)
+    uploaded = {(number, timestamp_ms) for number, timestamp_ms in fresh.pending.uploaded_in(chunks, 1_000)}
+    assert 590 == len(uploaded)
+    with fresh.transaction():
+        assert 590 == fresh.pending.requeue_chunks(chunks)
+    assert set() == set(fresh.pending.uploaded_in(chunks, 1_000))
 
 
 def test_salvaging_twice_changes_nothing(old: Path, fresh: Store) -> None:
