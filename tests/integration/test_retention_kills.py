@@ -50,8 +50,8 @@ def test_kills_change_no_aggregate_and_no_archive(tmp_path: Path) -> None:
     rng = random.Random(SEED)
     start_ms = NOW_MS - 5 * DAY_MS
     rows = [
-        Put(start_ms + n * 250 + series, rng.uniform(0, 100), series, PENDING if n % 50 == 0 else UPLOADED)
-        for n in range(4 * 3600 // 2)
+        Put(start_ms + n * 500 + series, rng.uniform(0, 100), series, PENDING if n % 50 == 0 else UPLOADED)
+        for n in range(3600)
         for series in range(1, 9)
     ]
     store = Store(storage(tmp_path / "metrics.db"), "d")
@@ -96,13 +96,13 @@ def test_kills_thin_no_span_twice(tmp_path: Path) -> None:
     print(f"SEED={SEED}")
     rng = random.Random(SEED)
     start_ms = NOW_MS - 3 * HOUR_MS
-    rows = [Put(start_ms + n * 100, rng.random(), 1, PENDING, 2) for n in range(3 * 36_000)]
+    rows = [Put(start_ms + n * 200, rng.random(), 1, PENDING, 2) for n in range(3 * 18_000)]
     store = Store(storage(tmp_path / "metrics.db"), "d")
     put(store, rows)
     used = store.used_bytes()
     store.close()
     killed = upkeep_with_kills(
-        tmp_path / "metrics.db", rng, "--now-ms", str(NOW_MS), "--max-size", str(used // 3), "--rows", "200"
+        tmp_path / "metrics.db", rng, "--now-ms", str(NOW_MS), "--max-size", str(used // 3), "--rows", "100"
     )
     print(f"killed {killed} times")
     connection = apsw.Connection(str(tmp_path / "metrics.db"))
@@ -113,7 +113,7 @@ def test_kills_thin_no_span_twice(tmp_path: Path) -> None:
         left = connection.execute(
             "SELECT count(*) FROM samples WHERE timestamp_ms >= ? AND timestamp_ms < ?", (span_ms, span_ms + 300_000)
         ).get
-        most = 3000 / 2**halvings
+        most = 1500 / 2**halvings
         least = most if upto_ms is None else most / 2
         assert least - killed <= left <= most + killed + 1
     connection.close()
