@@ -94,7 +94,7 @@ def test_gps_is_off_until_it_is_enabled(run_dir: Path, vm: FakeVm, quick: dict[s
         wait_for("the end of what is not enabled", lambda: pipeline.states().get(gps) == "EXITED")
         wait_for("everything else", pipeline.all_running)
         wait_for("its state", lambda: pipeline.health()[1]["processes"]["gps"]["state"] == "off")
-        pipeline.wait_status("ok")
+        pipeline.wait_cleared("gps")
 
         write("true")
         pipeline.supervisorctl("signal", "HUP", "healthd", "collectors:*")

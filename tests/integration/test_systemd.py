@@ -56,7 +56,7 @@ def test_the_processes_use_what_their_unit_allows(run_dir: Path, quick: dict[str
     unit.read(ROOT / "deploy/systemd/belabox-metrics.service", encoding="utf-8")
     with FakeVm() as vm, Pipeline(run_dir, vm.import_url, quick) as pipeline:
         wait_for("samples at the server", vm.samples)
-        pipeline.wait_status("ok")
+        wait_for("all processes", pipeline.all_running)
         pids = [pid for name, pid in pipeline.pids().items() if name != "collectors:srt"]
         written = {path for pid in pids for path in writable(pid)}
         tasks = sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in pids)

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run; return 1 if a module's share is not enough."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("words", nargs="*", help="modules whose path has one of these words; all without")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="trials at once")
+    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1), help="trials at once; many of them wait")
     options = parser.parse_args(arguments)
     modules = [name for name in MODULES if not options.words or any(word in name for word in options.words)]
     trial.warm()
