@@ -11,10 +11,10 @@ export RUN_DIR CONFIG FILE
 # Hundreds of processes are started: they compile once.
 unexport PYTHONDONTWRITEBYTECODE
 # Most tests wait for processes, so a few at once share a core well. One is given out at a time, the long ones first:
-# nobody is left with a queue of them at the end. Unit tests and fuzz are thousands of short ones: a process for each core takes
-# its share of their files.
+# nobody is left with a queue of them at the end. Unit tests and fuzz are thousands of short ones: a process for each
+# core, and one more, takes its share of their files.
 JOBS ?= 6
-SHARES ?= $(shell nproc)
+SHARES ?= $(shell expr $$(nproc) + 1)
 # RESULTS=folder keeps what `python -m tests.summary folder` prints.
 PYTEST = pytest -n $(JOBS) --maxschedchunk 1 --durations 10 $(if $(RESULTS),--junitxml $(RESULTS)/$@.xml)
 SHORT = -m $(if $(COVERAGE),coverage run -m )tests.shares $(SHARES) $(1) -q --durations 5 \

@@ -112,7 +112,7 @@ def answering(tmp_path: Path) -> Iterator[dict[str, Any]]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         (tmp_path / "healthd.address").write_text(f"127.0.0.1:{server.server_address[1]}\n", encoding="ascii")
         yield given
