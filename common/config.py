@@ -180,7 +180,8 @@ def _build(kind: type[Section], raw: Any, path: str, problems: Problems) -> Sect
         if name in raw:
             _take(spec, raw[name], join(path, name), values, field.name, problems)
     for name in sorted(raw.keys() - names):
-        problems.add(join(path, name), f"unknown key; here are {', '.join(sorted(names))}")
+        here = sorted(names if path else {*names, "collectors"})  # the collectors' sections are built apart
+        problems.add(join(path, name), f"unknown key; here are {', '.join(here)}")
     built = kind(**values)
     for name, text in built.check() if hasattr(built, "check") else ():
         problems.add(join(path, name), text)

@@ -68,6 +68,8 @@ def text(*, pattern: str = "") -> Parser:
     def parse(value: Any) -> str:
         if not isinstance(value, str):  # YAML has made 8 of 010 and 36610 of 10:10:10 by now
             raise ValueError("expected text, in quotes where it looks like something else")
+        if not _is_unicode(value):
+            raise ValueError("expected text in UTF-8")
         if pattern and not re.fullmatch(pattern, value):
             raise ValueError(f"expected text like {pattern}")
         return str(value)
@@ -82,6 +84,8 @@ def named() -> Parser:
         typed = _typed(value)
         if not isinstance(typed, dict) or not all(isinstance(text, str) for pair in typed.items() for text in pair):
             raise ValueError("expected names, each with what it is given to, e.g. {usb0: left}")
+        if not all(_is_unicode(text) for pair in typed.items() for text in pair):
+            raise ValueError("expected names in UTF-8")
         return typed
 
     return parse
@@ -236,6 +240,11 @@ def regex(*, optional: bool = False) -> Parser:
             raise ValueError(f"expected a regular expression: {error}") from error
 
     return parse
+
+
+def _is_unicode(text: str) -> bool:
+    """Return whether the page and the server can be sent a text: bytes that are no UTF-8 became lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _typed(value: Any) -> Any:

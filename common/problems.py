@@ -6,6 +6,7 @@ in an environment variable. The message then names both.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from common.log import SECRETS
@@ -48,5 +49,14 @@ def shown(path: str, value: Any) -> str:
     """Return a value as a message may repeat it."""
     if any(word in path for word in SECRET_WORDS):
         return "***"
-    text = SECRETS.redact(repr(value))
+    text = SECRETS.redact(_as_written(value))
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
+def _as_written(value: Any) -> str:
+    """Return a value as YAML spells it, not Python."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, date) else repr(value)

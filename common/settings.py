@@ -191,6 +191,8 @@ class Health:
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield a key and what is wrong with it beside the others."""
+        if f"{self.path}/".startswith(("/api/", "/login/", "/metrics/")):
+            yield "path", f"expected a path that nothing else is at, got {self.path!r}"
         if self._is_open and self.token_file is None:
             yield "token_file", f"expected a file: other machines can reach health.bind {self.bind}"
 

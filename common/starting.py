@@ -19,6 +19,7 @@ from common.token_file import TokenFile, reason
 
 SOCKET_PATH_BYTES = 107  # sun_path of unix(7) has 108, the last one is the final zero
 LONGEST_SOCKET = "supervisor.sock.4194304"  # supervisord binds a name with its pid first (at most 2^22), then links it
+SQLITE_HEADER = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat2.html#magic_header_string
 SHORT_TOKEN = 16  # characters: less than 64 random bits in hexadecimal
 TOKEN_VARIABLE = "BELABOX_TOKEN"  # noqa: S105 - the name of a variable
 
@@ -67,8 +68,19 @@ def _database(path: Path) -> Iterator[str]:
         yield f"storage.path: expected a file, got the folder {str(path)!r}"
     elif path.exists() and not os.access(path, os.R_OK | os.W_OK):
         yield f"storage.path: this user cannot read and write {str(path)!r}"
+    elif path.is_file() and _is_foreign(path):
+        yield f"storage.path: expected a database or a new file, got {str(path)!r}, which is something else"
     else:
         yield from _makeable("storage.path", path)
+
+
+def _is_foreign(path: Path) -> bool:
+    """Return whether a file was never a database of ours: a damaged one has the lock beside it and is salvaged."""
+    if path.with_name(f"{path.name}.lock").exists():
+        return False
+    with path.open("rb") as file:
+        begin = file.read(len(SQLITE_HEADER))
+    return begin not in {b"", SQLITE_HEADER}
 
 
 def _log(output: str) -> Iterator[str]:

@@ -65,14 +65,8 @@ class _Reader:
             with file.open(encoding="utf-8") as stream:
                 node = yaml.compose(stream, Loader=yaml.SafeLoader)
             value = None if node is None else self._value(node, "", 0)
-        except OSError as error:
-            self._problems.add("", error.strerror or str(error))
-            return {}
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            self._problems.add("", f"not YAML: {_one_line(error)}")
-            return {}
-        except (_TooLargeError, RecursionError):
-            self._problems.add("", f"more than {MAX_NODES} values, or nested deeper than {MAX_DEPTH}")
+        except (OSError, yaml.YAMLError, UnicodeDecodeError, _TooLargeError, RecursionError) as error:
+            self._problems.add("", _reason(error, file))
             return {}
         if value is None:
             return {}
@@ -112,6 +106,27 @@ class _Reader:
 
 class _TooLargeError(Exception):
     """The file has more in it, or anchors unfold to more, than any configuration."""
+
+
+def _reason(error: Exception, file: Path) -> str:
+    """Return why nothing of a file can be used."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8, in line {_undecodable_line(file.read_bytes())}"
+    if isinstance(error, yaml.YAMLError):
+        return f"not YAML: {_one_line(error)}"
+    return f"more than {MAX_NODES} values, or nested deeper than {MAX_DEPTH}"
+
+
+def _undecodable_line(content: bytes) -> int:
+    """Return the number of the first line that is not UTF-8; 0 if all are."""
+    for number, line in enumerate(content.split(b"\n"), 1):
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError:
+            return number
+    return 0
 
 
 def _one_line(error: Exception) -> str:

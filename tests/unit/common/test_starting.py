@@ -41,6 +41,7 @@ def test_what_can_start_has_no_errors(tmp_path: Path) -> None:
     [
         ("storage: {path: '{tmp}'}", "storage.path: expected a file, got the folder"),
         ("storage: {path: '{tmp}/file/metrics.db'}", "storage.path: "),
+        ("storage: {path: '{tmp}/token'}", "storage.path: expected a database or a new file"),
         ("run: {dir: '{tmp}/file'}", "run.dir: expected a folder"),
         ("run: {dir: '/tmp'}", "run.dir: expected a folder of our own"),
         (f"run: {{dir: '/tmp/{'x' * 90}'}}", "run.dir: a path of at most 83 bytes"),
@@ -58,6 +59,15 @@ def test_what_cannot_start_is_named_by_its_key(tmp_path: Path, text: str, key: s
     (tmp_path / "token").write_text("sesame-0123456789abcdef", encoding="ascii")
     (error,) = starting.check(settings(tmp_path, text.replace("{tmp}", str(tmp_path))), {}).errors
     assert error.startswith(key)
+
+
+@pytest.mark.parametrize("beside", ["metrics.db.lock", "nothing"])
+def test_a_damaged_database_can_start(tmp_path: Path, beside: str) -> None:
+    """The lock that the buffer leaves beside it tells it from a file of somebody else, which would be moved away."""
+    (tmp_path / "metrics.db").write_bytes(b"damaged")
+    (tmp_path / beside).touch()
+    found = starting.check(settings(tmp_path, f"storage: {{path: '{tmp_path}/metrics.db'}}"), {}).errors
+    assert (beside == "nothing") == bool(found)
 
 
 def test_a_port_of_another_program_is_said_and_of_our_own_healthd_not(tmp_path: Path) -> None:
