@@ -45,7 +45,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--print", action="store_true", help="publish nothing; print each sample as a JSON line")
     parser.add_argument(
-        "--count", type=int, default=0, metavar="N", help="with --print: end after N collects of each source"
+        "--count", type=_count, default=0, metavar="N", help="with --print: end after N collects of each source"
     )
     parser.add_argument(
         "--interval", type=_interval_s, metavar="S", help="with --print: seconds between collects (default: configured)"
@@ -54,27 +54,38 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
+def _count(text: str) -> int:
+    """Accept a number of collects."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
+    return int(text)
+
+
 def _interval_s(text: str) -> float:
     """Accept seconds, or a duration as the configuration has it."""
     try:
         seconds = float(text)
     except ValueError:
-        return float(duration(0.01, 86_400)(text))
+        try:
+            return float(duration(0.01, 86_400)(text))
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
     if not 0 < seconds <= 86_400:
-        raise argparse.ArgumentTypeError("expected more than 0 seconds")
+        raise argparse.ArgumentTypeError(f"expected up to 86400 seconds, more than 0, got {text!r}")
     return seconds
 
 
 def _check(file: Path | None) -> int:
     from common import starting  # noqa: PLC0415 - nothing that a running collector needs
 
+    where = file or "the built-in defaults"
     loaded = config.load(file, os.environ, registry.sections())
     found = starting.check(loaded.settings, os.environ)
     if found.errors:
-        raise config.ConfigError([f"{file or 'the built-in defaults'}: {text}" for text in found.errors])
+        raise config.ConfigError([f"{where}: {text}" for text in found.errors])
     for warning in (*loaded.warnings, *found.warnings):
-        print(f"{file}: {warning}")
-    print(f"{file or 'the built-in defaults'}: no errors")
+        print(f"{where}: {warning}")
+    print(f"{where}: no errors")
     return 0
 
 

@@ -27,6 +27,8 @@ BUSY_S = 10.0
 
 def backup(place: PipelinePlace, options: argparse.Namespace) -> int:
     """Copy the database into a file that is not there yet, check the copy, and say what is in it."""
+    if not options.file:
+        raise CommandError(EXIT_USAGE, "expected the name of a file, got ''")
     source, target = database(place), Path(options.file)
     if target.is_dir():
         target /= f"{source.stem}-backup.db"

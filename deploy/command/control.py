@@ -72,13 +72,21 @@ def _logs(place: PipelinePlace) -> list[Path]:
 
 def print_source(place: PipelinePlace, options: argparse.Namespace) -> int:
     """Print what a source sees, as JSON lines."""
-    given = [f"--{name}={getattr(options, name)}" for name in ("count", "interval") if getattr(options, name)]
+    from collectors import registry  # noqa: PLC0415 - for this command alone
+
+    if options.source not in {*registry.collectors(), *registry.names()}:
+        known = ", ".join(sorted({*registry.collectors(), *registry.names()}))
+        raise CommandError(EXIT_USAGE, f"no source {options.source!r}; there are {known}")
+    names = ("count", "interval")
+    given = [f"--{name}={getattr(options, name)}" for name in names if getattr(options, name) is not None]
     given += [f"--root={Path(options.root).absolute()}"] if options.root else []
     return _python(place, "collectors", options.source, "--print", *given, *_config(place))
 
 
 def check(place: PipelinePlace, options: argparse.Namespace) -> int:
     """Check a configuration file as the service would read it: as its user, on a device."""
+    if options.file == "":
+        raise CommandError(EXIT_USAGE, "expected the name of a file, got ''")
     file = options.file or place.config
     arguments = ["--config", str(Path(file).absolute())] if file else []
     return _python(place, "collectors", "--check-config", *arguments, user=service_user(place))

@@ -34,6 +34,17 @@ class Command(NamedTuple):
     options: tuple[tuple[tuple[str, ...], dict[str, object]], ...] = ()
 
 
+def whole(text: str) -> int:
+    """Accept a whole number from 0 on; argparse reports the error.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
+    return int(text)
+
+
 COMMANDS: dict[str, Command] = {
     "status": Command("control.status", "the state of each process"),
     "top": Command(
@@ -47,7 +58,7 @@ COMMANDS: dict[str, Command] = {
         (
             (("process",), {"nargs": "?", "help": "of this process alone"}),
             (("-f", "--follow"), {"action": "store_true", "help": "go on with what comes"}),
-            (("-n", "--lines"), {"type": int, "default": 20, "help": "of each log (default: 20)"}),
+            (("-n", "--lines"), {"type": whole, "default": 20, "help": "of each log (default: 20)"}),
         ),
     ),
     "print": Command(
@@ -55,7 +66,7 @@ COMMANDS: dict[str, Command] = {
         "what a source sees, as JSON lines; nothing is published",
         (
             (("source",), {"help": "e.g. cpu"}),
-            (("--count",), {"type": int, "help": "end after so many collects"}),
+            (("--count",), {"help": "end after so many collects"}),
             (("--interval",), {"help": "seconds between two collects (default: as configured)"}),
             (("--root",), {"help": "read below this folder (default: /)"}),
         ),

@@ -148,6 +148,23 @@ def test_a_report_takes_its_own_options_and_nothing_else_takes_any(command: Run,
     assert (69, True) == (code, "none.db" in said), said
 
 
+@pytest.mark.parametrize(
+    ("given", "code", "expected"),
+    [
+        (("logs", "-n", "-5"), 2, "argument -n/--lines: expected a whole number, got '-5'"),
+        (("print", "fan"), 64, "belabox-metrics print: no source 'fan'; there are accelerator, audio, cpu, "),
+        (("check", ""), 64, "belabox-metrics check: expected the name of a file, got ''"),
+        (("backup", ""), 64, "belabox-metrics backup: expected the name of a file, got ''"),
+    ],
+)
+def test_a_wrong_argument_is_named(
+    command: Run, tmp_path: Path, given: tuple[str, ...], code: int, expected: str
+) -> None:
+    """In the operator's words, not those of the program behind it."""
+    found, said = command(*given, RUN_DIR=str(tmp_path))
+    assert (code, True) == (found, expected in said), said
+
+
 def test_the_page_is_where_healthd_listens(command: Run, tmp_path: Path) -> None:
     """Or it is said that it does not."""
     assert 69 == command("page", RUN_DIR=str(tmp_path))[0]
