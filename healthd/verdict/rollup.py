@@ -226,7 +226,7 @@ def _process(name: str, states: Mapping[str, Condition], known: Snapshot, limits
 
 def _uploads(known: Snapshot, limits: Limits, due: int | None, now_s: float) -> Iterator[_Found]:
     shipper = known.beats.get("shipper")
-    if shipper is not None:
+    if shipper is not None and not known.shipper.refusal:  # which `_server` reports, with what to do
         age_s = now_s - shipper.happened_s.get("last_current_ms", shipper.started_s)
         said = f": {shipper.error}" if shipper.error else ""
         if age_s > limits.error_age_s and due is not None and due > limits.error_pending:
@@ -253,7 +253,7 @@ def _server(known: Snapshot, states: Mapping[str, Condition], limits: Limits) ->
         return
     refusal, skew_ms = known.shipper.refusal, known.shipper.skew_ms
     if refusal:
-        yield "uploader", ERROR, "refused", f"the server does not accept samples from this device: {refusal}"
+        yield "uploader", ERROR, "refused", f"nothing can be delivered: {refusal}"
     if known.buffer.keeps_nothing and known.buffer.withheld:
         yield "uploader", DEGRADED, "withheld", known.buffer.withheld
     if known.shipper.duplicate_id:
