@@ -105,7 +105,7 @@ chaos: setup-dev ## random kills and outages, every sample counted; damaged file
 	@$(BIN)/python -m tests.chaos.power_cut --points 500 $(if $(SEED),--seed $(SEED))
 	@KILLS=100 $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest -q -s tests/integration/test_retention_kills.py
 
-fuzz: setup-dev ## hostile bytes for everything that reads what others say, for MINUTES=10, or INPUTS=100000 for each; SEED=
+fuzz: setup-dev ## hostile bytes for everything that reads what others say, for MINUTES=10, or INPUTS=100000 for each; SEED= EXAMPLES=1000
 	@FUZZ_MINUTES=$(or $(MINUTES),10) $(if $(INPUTS),FUZZ_INPUTS=$(INPUTS)) $(if $(SEED),FUZZ_SEED=$(SEED)) $(BIN)/python -m $(PYTEST) --timeout 0 tests/fuzz
 	@EXAMPLES=$(or $(EXAMPLES),1000) $(BIN)/python -m $(PYTEST) --timeout 0 -m hypothesis tests/unit
 

@@ -239,6 +239,8 @@ def test_a_chunk_that_crosses_a_windows_edge_counts_as_far_as_it_is_inside(
     chunk(table, range(40, 41), W + 100)
     table.windows.assert_whole(W, inside + 1)
     assert [(inside + 1,)] == table.all("samples")  # nothing is hidden: the index is believed
+    table._connection.execute("UPDATE windows SET samples = ?", (inside,))
+    table.windows.assert_whole(W, inside)  # as many as were counted: nothing else is asked
     table._connection.execute("UPDATE windows SET samples = 9")
     with pytest.raises(apsw.CorruptError, match="hides 1 samples"):
         table.windows.assert_whole(W, inside)
@@ -247,8 +249,9 @@ def test_a_chunk_that_crosses_a_windows_edge_counts_as_far_as_it_is_inside(
 def test_rows_outside_of_the_chunks_of_a_window_are_not_read(table: Table) -> None:
     """Their ids say where those are, so that a large table is not read as a whole."""
     table.put(W, TO_AUDIT, samples=9)
-    chunk(table, range(20, 22), W, W + 1)
-    for row_id, at_ms in ((19, W + 2), (22, W + 3)):
+    for ids, times_ms in ((range(10, 11), (W - 1,)), (range(20, 22), (W, W + 1)), (range(30, 31), (2 * W,))):
+        chunk(table, ids, *times_ms)
+    for row_id, at_ms in ((15, W + 2), (25, W + 3)):
         table._connection.execute(
             "INSERT INTO samples (id, timestamp_ms, series_id, value, priority, chunk) VALUES (?, ?, 1, 1, 2, 1)",
             (row_id, at_ms),
