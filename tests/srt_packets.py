@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from array import array
 from collections.abc import Iterable
 
 from collectors.srt.columns import Answers, SentPackets
@@ -61,9 +62,11 @@ def stamp(at_s: float) -> int:
 
 def left(at_s: float, payload: bytes, length: int, interface: int) -> SentPackets:
     """Return a data packet that has left over a link, by its payload and the length of all of it."""
-    return SentPackets([stamp(at_s)], [interface], struct.unpack_from(">I", payload), [length])
+    numbers = array("I", struct.unpack_from(">I", payload))
+    return SentPackets(array("Q", [stamp(at_s)]), array("I", [interface]), numbers, array("I", [length]))
 
 
 def answered(at_s: float, payload: bytes, interface: int) -> Answers:
     """Return an answer that has come over a link, by its payload."""
-    return Answers([stamp(at_s)], [interface], [struct.unpack_from(">10I", payload, 4)])
+    named = struct.unpack_from(">10I", payload, 4)
+    return Answers(array("Q", [stamp(at_s)]), array("I", [interface]), [named])

@@ -11,7 +11,7 @@ import math
 from bisect import bisect
 from collections.abc import Sequence
 
-from collectors.srt.columns import Answers, SentPackets, seconds
+from collectors.srt.columns import Answers, SentPackets, is_all, seconds
 from collectors.srt.filters import KEEPALIVE, REG1, REG2, REG3, REG_ERR, REG_NAK, REG_NGP
 from collectors.srt.packet_fates import ACKED, PacketFates
 from collectors.srt.round_trips import RoundTrips
@@ -52,7 +52,7 @@ class Link:
 
     def send(self, packets: SentPackets) -> None:
         """Take in data packets that left over it, or seem to."""
-        if packets.interfaces.count(self.interface) < len(packets.interfaces):
+        if not is_all(packets.interfaces, self.interface):
             seen = zip(packets.interfaces, packets.stamps, strict=True)
             packets = packets.which([self._is_on_route(interface, seconds(stamp)) for interface, stamp in seen])
         if packets.stamps:
@@ -89,7 +89,7 @@ class Link:
 
     def acknowledge(self, answers: Answers) -> None:
         """Take in the receiver's answers to data packets of this link."""
-        if answers.interfaces.count(self.interface) < len(answers.interfaces):
+        if not is_all(answers.interfaces, self.interface):
             answers = answers.which([interface == self.interface for interface in answers.interfaces])
         if answers.stamps:
             self.packets.acknowledge(answers)

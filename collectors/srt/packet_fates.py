@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
-from collectors.srt.columns import Answers, SentPackets, seconds
+from collectors.srt.columns import Answers, SentPackets, places, seconds, total
 from collectors.srt.loss_reports import SEQUENCES, distance
 from collectors.srt.round_trips import RoundTrips
 
@@ -52,19 +52,13 @@ class _Batch:
     answered: list[set[int]] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
 
-    def numbers(self) -> Sequence[int]:
+    def numbers(self) -> list[int]:
         """Return the numbers of its packets."""
-        if len(self.packets) == 1:
-            return self.packets[0].numbers
         return list(chain.from_iterable(sent.numbers for sent in self.packets))
 
     def sent_s(self, number: int) -> list[float]:
         """Return when a packet left, for each time it did."""
-        return [
-            seconds(sent.stamps[sent.numbers.index(number)])
-            for sent in self.packets
-            for _ in range(sent.numbers.count(number))
-        ]
+        return [seconds(sent.stamps[at]) for sent in self.packets for at in places(sent.numbers, number)]
 
 
 class PacketFates:
@@ -101,7 +95,7 @@ class PacketFates:
                 self._newest = number
         self._now.packets.append(packets)
         self.sent += len(packets.numbers)
-        self.sent_bytes += sum(packets.lengths)
+        self.sent_bytes += total(packets.lengths)
 
     def acknowledge(self, answers: Answers) -> None:
         """Take in answers; some of them are also round trips, from the sending of the last packet that one names."""

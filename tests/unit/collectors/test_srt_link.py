@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import struct
+import sys
+from array import array
 from collections.abc import Iterable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collectors.srt.columns import is_all, places, total
 from collectors.srt.filters import KEEPALIVE, REG1, REG2, REG3, REG_ERR, REG_NGP
 from collectors.srt.link import IDLE_SILENT_S, QUIET_S, SILENT_S, Link
 from collectors.srt.packet_fates import KEPT_S, LOSS_S, MIN_SENT
@@ -310,3 +313,12 @@ def test_any_bytes_are_taken(packets: list[tuple[bool, bytes]]) -> None:
     link.packets.close_batch(1.0, nothing)
     assert link.trips.median_ms(3.0) is None or link.trips.median_ms(3.0) >= 0  # type: ignore[operator]
     assert 0 <= (link.packets.loss_percent() or 0) <= 100
+
+
+def test_columns_are_searched_as_bytes() -> None:
+    """A number is found where it is, however often, and not across two others that have its bytes between them."""
+    column = array("I", [5, 0x0102_0304, 0x0506_0708, 5])
+    across = int.from_bytes(column.tobytes()[6:10], sys.byteorder)
+    assert ([0, 3], [2], []) == tuple(list(places(column, value)) for value in (5, 0x0506_0708, across))
+    assert [True, False, True] == [is_all(array("I", some), 5) for some in ([5, 5], [5, 6], [])]
+    assert [15, 18, 0] == [total(array("I", some)) for some in ([5, 5, 5], [5, 6, 7], [])]
