@@ -160,7 +160,8 @@ RECORDER = {
     "late": Advice(
         "no upload for 2 upload intervals although something was due (degraded); for 20, and many samples due (error)",
         "Samples are kept on the device and uploaded when the server answers.",
-        "In a dead zone: nothing. Otherwise check the server and the links.",
+        "In a dead zone: nothing. Otherwise check the server and the links; tls: the server's certificate, "
+        "remote.ca_file, and this clock.",
     ),
     "withheld": Advice(
         "the server accepts the samples of this device but has none of them, also after they were sent again",
@@ -183,9 +184,10 @@ RECORDER = {
         "Wait for a better uplink; raise remote.budget or the intervals.",
     ),
     "refused": Advice(
-        "the server answers 401, 403 or 404, or something else answers in its place",
+        "the server answers 400, 401, 403, 404 or 413 to everything, or something else answers in its place",
         "Nothing is delivered until this is fixed; all samples are kept on the device.",
-        "401, 403: fix the token in remote.auth.token_file. 404: fix remote.url. Portal: log in to its network.",
+        "401, 403: fix the token in remote.auth.token_file. 400, 404: fix remote.url. 413: allow larger "
+        "bodies in the proxy before the server. Portal: log in to its network.",
     ),
     "skew": Advice(
         "the device's clock and the server's differ by more than monitoring.clock_skew_warn_threshold_ms",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from shipper.http import proof
 from shipper.http.answer import Answer
@@ -135,4 +136,7 @@ def _detail(outcome: Outcome) -> str:
     if isinstance(outcome, Accepted):
         return ""
     text = outcome.text if isinstance(outcome, NotTheServer) else ""
+    status = outcome.reason.removeprefix("http_")
+    if not text and status.isdecimal() and int(status) in set(HTTPStatus):
+        text = HTTPStatus(int(status)).phrase
     return f"{outcome.reason}: {text}" if text else outcome.reason

@@ -42,6 +42,14 @@ _NOT_CONNECTED = (  # no route, refused, no such name, no trust: nothing of the 
     socket.gaierror,
 )
 
+_IN_WORDS = {  # what http.client and urllib3 name by a class alone
+    "BadStatusLine": "the answer is not HTTP",
+    "DecodeError": "the answer is compressed wrongly",
+    "IncompleteRead": "the answer ended in its middle",
+    "InvalidChunkLength": "the answer ended in its middle",
+    "ProtocolError": "the answer is not HTTP",
+}
+
 
 class TransportError(Exception):
     """There was no answer.
@@ -277,6 +285,8 @@ def _word(error: BaseException) -> str:
 
 
 def _text(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is not trusted: {error.verify_message}"
     if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
         return error.strerror or str(error) or type(error).__name__
-    return type(error).__name__
+    return _IN_WORDS.get(type(error).__name__, type(error).__name__)

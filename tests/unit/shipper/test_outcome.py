@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shipper.http import proof
+from shipper.http import client, proof
 from shipper.http.answer import Answer, age_s, document, http_date_s, retry_after_s
 from shipper.http.outcome import Accepted, BodyRefused, NotTheServer, NotWelcome, Outcome, TryLater, judge
 from shipper.http.proof import KnownServer
@@ -174,3 +174,18 @@ def test_a_long_number_is_a_long_wait() -> None:
 def test_what_is_no_date_is_none(text: str) -> None:
     """Whatever a header holds, reading it does not raise."""
     assert http_date_s(text) is None or text == "Sun, 06 Nov 1994"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (Accepted(1), ""),
+        (TryLater("http_503"), "http_503: Service Unavailable"),
+        (TryLater("http_599"), "http_599"),
+        (NotWelcome("http_401"), "http_401: Unauthorized"),
+        (NotTheServer("redirect", text="redirected"), "redirect: redirected"),
+    ],
+)
+def test_a_failure_is_named_in_words(outcome: Outcome, words: str) -> None:
+    """For /health and the log."""
+    assert words == client._detail(outcome)
