@@ -18,7 +18,7 @@ from buffer.delivery.upload_marks import UploadMarks
 from buffer.reserve import Reserve
 from buffer.storage import errors
 from buffer.storage.store import Store, Written
-from common import catalog, wire
+from common import bound, catalog, wire
 from common.config import Config
 from common.events import Event
 from common.sample import CRITICAL, Batch
@@ -74,6 +74,11 @@ class Ingest:
         service.on_reload(self.reload)
         for reason in ("frames", "msgpack", "version", "shape", "range", "sample", "apart"):
             service.instruments.count("storage.refused_samples_total", 0, reason=reason)
+
+    def bind_again(self) -> list[str]:
+        """Bind the sockets whose files were deleted again; return the names of those files."""
+        files = {"ingest.ipc": self._socket, "feed.ipc": self._feed}
+        return [name for name, socket in files.items() if bound.bind_again(socket, self._service.run_dir / name)]
 
     def receive(self) -> None:
         """Read the batches that have arrived; commit once enough samples or an urgent one wait."""

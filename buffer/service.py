@@ -122,6 +122,8 @@ class Buffer:
             self._service.failed(error)
             return
         status.free_bytes = free_space.free_bytes(store.path)
+        for name in (*self.ingest.bind_again(), *self.drain.bind_again()):
+            self._service.log.warning("the file of a socket was deleted, it is made again", file=name)
         status.unspooled = run_directory.trouble(self._service.run_dir)
         status.pending, status.oldest_pending_ms = list(store.pending.counts), self._oldest_ms()
         if self.ingest.paused is None:

@@ -20,6 +20,7 @@ import zmq
 
 from common import clock, lock, wire
 from common.activity import noted
+from common.bound import bind_again
 from common.config import Config, ConfigError
 from common.feed import Feed
 from common.notify import Notify
@@ -131,6 +132,8 @@ class Healthd:
         """Judge the processes and the stream, and replace the view."""
         self.hear()  # what was said before is older than supervisord's answer
         now_s = self._looked_s = time.monotonic()
+        if bind_again(self._socket, self._service.run_dir / "health.ipc"):
+            self._service.log.warning("the file of a socket was deleted, it is made again", file="health.ipc")
         self._polling.look(self._heartbeats.beats, now_s)
         shipper = self._heartbeats.beats.get("shipper")
         self._uploaded = self._uploaded or (shipper is not None and "last_upload_ms" in shipper.happened_s)

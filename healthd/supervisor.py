@@ -122,7 +122,9 @@ class Supervisor:
             rows = self._call("getAllProcessInfo")
             self._programs = {row["name"]: self._program(row, now_s) for row in rows}
         except FileNotFoundError:
-            return None
+            if not self._programs:
+                return None
+            return Supervision(now_s, self._programs, f"its socket {self._path} was deleted")
         except _NO_ANSWER as error:
             ending = isinstance(error, xmlrpc.client.Fault) and error.faultCode == _SHUTDOWN_STATE
             return Supervision(now_s, self._programs, str(error) or type(error).__name__, ending)

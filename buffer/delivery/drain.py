@@ -24,7 +24,7 @@ from buffer.storage import errors
 from buffer.storage.pending import PendingSample, UploadMark
 from buffer.storage.series import canonical_tags, series_key
 from buffer.storage.store import Store
-from common import clock, wire
+from common import bound, clock, wire
 from common.sample import PRIORITIES
 from common.service import Service
 from common.status import BufferStatus
@@ -101,6 +101,10 @@ class Drain:
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a reply that nobody takes is an error
         self._socket.bind(f"ipc://{service.run_dir / 'drain.ipc'}")
         service.loop.on_readable(self._socket, self.receive)
+
+    def bind_again(self) -> list[str]:
+        """Bind the socket again if its file was deleted; return the name of that file."""
+        return ["drain.ipc"] if bound.bind_again(self._socket, self._service.run_dir / "drain.ipc") else []
 
     def receive(self) -> None:
         """Answer the requests that have arrived."""

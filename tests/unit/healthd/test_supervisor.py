@@ -211,3 +211,15 @@ def test_a_dead_supervisord_is_a_problem(tmp_path: Path) -> None:
     polled = Supervisor(path).poll(1.0)
     assert polled is not None
     assert "refused" in str(polled.problem)
+
+
+def test_a_socket_that_was_deleted_is_a_problem() -> None:
+    """Without its control socket nothing can be restarted, although supervisord runs."""
+    with scratch() as folder:
+        client = Supervisor(folder / "supervisor.sock")
+        client._programs = {
+            "cpu": Program("cpu", "cpu", "RUNNING", 1, started=True, exit_status=0, spawn_error="", changed_s=0.0)
+        }
+        polled = client.poll(1.0)
+    assert polled is not None
+    assert "supervisor.sock was deleted" in str(polled.problem)
