@@ -35,6 +35,7 @@ EXIT_CONFIG = 78  # EX_CONFIG
 # watches and what uploads; the buffer as late as any other. What is there by configuration and higher stays.
 OOM_SCORES = {"buffer": 0, "healthd": 300, "shipper": 300}
 OOM_SCORE = 600
+GIVE_BACK_S = 60.0  # to the kernel, what malloc keeps of freed memory
 STACK_SIGNAL = signal.SIGUSR1  # a process that hangs is asked for its stack, then killed
 DEFAULT_CONFIG = Path("/etc/belabox-metrics/config.yaml")
 
@@ -76,6 +77,7 @@ class Service:
         self._notify = Notify(os.environ)
         self._error: dict[str, Any] | None = None
         self._started_ms, self._started_s = clock.wall_ms(), time.monotonic()
+        self._gave_back_s = self._started_s
         self.run_dir = self.config.settings.run.dir
         private_directory.make(self.run_dir)
         self._on_reload: list[Callable[[Config], None]] = []
@@ -194,6 +196,11 @@ class Service:
         if self.is_orphan:
             self.log.warning("supervisord is gone, ends")
             self.loop.stop()
+        if time.monotonic() - self._gave_back_s >= GIVE_BACK_S:
+            self._gave_back_s = time.monotonic()
+            from common import freed_memory  # noqa: PLC0415 - ctypes, which costs most where nothing else has it
+
+            freed_memory.give_back()
         self._notify.ping_watchdog()
         self.beat()
 

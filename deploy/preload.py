@@ -26,7 +26,7 @@ from typing import NamedTuple, TypeAlias
 
 from collectors import __main__ as collectors
 from collectors import registry
-from common import clock, config, log, service, wire, yaml_file
+from common import clock, config, freed_memory, log, service, wire, yaml_file
 from common.config import Config, ConfigError
 from common.sample import Batch
 
@@ -131,7 +131,8 @@ def _rehearse() -> None:
     with redirect_stdout(io.StringIO()):
         log.set_up("info", "json", "stdout")
         log.Log("supervisord").info("rehearsed", bytes=0)
-    clock.is_synchronised()  # imports ctypes' types: 0.9 MB in each of healthd and buffer
+    clock.is_synchronised()  # imports ctypes' types: 0.9 MB in each
+    freed_memory.give_back()
     batch = Batch("supervisord", clock.new_epoch(), 1, clock.wall_ms(), clock.boottime_ms(), clock.boot_id(), False, [])
     wire.decode_batch(wire.encode_batch(batch))
     wire.encode_heartbeat(wire.Heartbeat("supervisord", os.getpid(), "", 0, 0, 0.0))
