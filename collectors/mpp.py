@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from collectors.host import Host, unsigned
@@ -39,12 +40,18 @@ def encoding(host: Host, programs: Collection[str] = ()) -> Session | None:
         host: where to read.
         programs: which may be the stream's.
     """
-    sessions = host.parse(SESSIONS, parse_sessions) or []
+    sessions = host.parse(SESSIONS, lambda lines: _sessions(tuple(lines))) or []
     encoding = [session for session in sessions if session.get("device") == "RKVENC"]
     if len(encoding) > 1:
         own = [session for session in encoding if _program(host, session) in programs]
         encoding = sorted(own or encoding, key=_pixels_per_second, reverse=True)
     return encoding[0] if encoding else None
+
+
+@lru_cache(maxsize=1)
+def _sessions(lines: tuple[str, ...]) -> list[Session]:
+    """Return the sessions; twice a second they are nearly always the same."""
+    return parse_sessions(lines)
 
 
 def _program(host: Host, session: Session) -> str:
