@@ -150,9 +150,14 @@ RECORDER = {
         "`supervisorctl status` and its log say why; `supervisorctl start NAME` starts a stopped process.",
     ),
     "failing": Advice(
-        "a source cannot read its inputs, or a process reports an error",
+        "a source cannot read its inputs",
         "Its metrics are missing; all others are recorded.",
         "Its log has the reason. If the device lacks this hardware, switch it off: `collectors.NAME.enabled`.",
+    ),
+    "hampered": Advice(
+        "the buffer or healthd reports an error",
+        "It works on as far as it can, and tries again by itself.",
+        "Its log has the reason: `belabox-metrics logs <process>`.",
     ),
     "all_failing": Advice(
         "every source fails", "Nothing is recorded.", "Look at the logs; `supervisorctl restart collectors:*`."

@@ -219,9 +219,11 @@ def _process(name: str, states: Mapping[str, Condition], known: Snapshot, limits
     trouble, beat = states[name].trouble, known.beats.get(name)
     if trouble:
         yield name, ERROR if name in limits.essential else DEGRADED, "gone", trouble
+    elif name == "buffer" and known.buffer.paused:
+        return  # its error is why it is paused, which `_surroundings` says
     elif beat is not None and beat.error is not None and name != "shipper":
         # An upload that fails is no reason yet: how long uploads fail is judged, not that they do.
-        yield name, DEGRADED, "failing", beat.error
+        yield name, DEGRADED, "hampered", beat.error
 
 
 def _uploads(known: Snapshot, limits: Limits, due: int | None, now_s: float) -> Iterator[_Found]:

@@ -24,7 +24,9 @@ GIVEN: dict[str, Snapshot] = {
     "a collector is off": known(supervision=supervision(program("gps", "EXITED", exit_status=3))),
     "a collector was stopped": known(supervision=supervision(program("cpu", "STOPPED")), without=["cpu"]),
     "the buffer is gone": known(beat("buffer", age_s=60)),
-    "the disk is full": known(beat("buffer", status={"paused": "database or disk is full"})),
+    "the disk is full": known(
+        beat("buffer", status={"paused": "database or disk is full"}, error={"error": "database or disk is full"})
+    ),
 }
 
 

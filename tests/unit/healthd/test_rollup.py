@@ -88,7 +88,7 @@ ROWS: dict[str, tuple[Snapshot, str, list[tuple[str, str]]]] = {
     "the shipper said goodbye": (known(shipper(state="stopping")), "error", [("shipper", "error")]),
     "the buffer reports an error": (known(beat("buffer", error=ERROR_DETAILS)), "degraded", [("buffer", "degraded")]),
     "the buffer takes nothing": (
-        known(beat("buffer", status={"paused": "disk full"})),
+        known(beat("buffer", status={"paused": "disk full"}, error=ERROR_DETAILS)),
         "degraded",
         [("storage", "degraded")],
     ),
