@@ -43,7 +43,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "shipper/buffer_client.py": ("tests/unit/shipper/test_drain_operations.py",),
     "shipper/buffer_connection.py": ("tests/unit/shipper/test_buffer_client.py",),
     "shipper/sender.py": ("tests/unit/shipper/test_sender_turns.py", "tests/unit/shipper/test_sender_reports.py"),
-    "shipper/upload.py": ("tests/unit/shipper/test_upload.py", "tests/unit/shipper/test_upload_lines.py"),
+    "shipper/upload.py": ("tests/unit/shipper/test_upload_trials.py", "tests/unit/shipper/test_upload.py"),
     "shipper/http/outcome.py": ("tests/unit/shipper/test_outcome.py",),
     "shipper/http/proof.py": ("tests/unit/shipper/test_proof.py", "tests/unit/shipper/test_outcome.py"),
     "shipper/queues.py": ("tests/unit/shipper/test_queues.py", "tests/unit/shipper/test_sender_turns.py"),
