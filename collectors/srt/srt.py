@@ -6,8 +6,9 @@ Reads: packet headers on lo and on the uplinks (CAP_NET_RAW), the telemetry of s
     srt-handshake.json in the run directory.
 Source: draft-sharabayko-srt-01, srtla_send.c, srtla_rec.c, belacoder.c; the files beside this one name theirs.
 Emits: srt.* of the connection and srtla.* of each link{interface,ip}: see the metric reference. Totals count from
-    the start of this process. Events srt_connected, srt_lost, srtla_link_down, srtla_link_up, srtla_link_removed,
-    srtla_link_readdressed, bitrate_cut, srt_source_silent, srt_source_back.
+    the start of this process, of the sender, or since the wall clock was set. Events srt_connected, srt_lost,
+    srtla_link_down, srtla_link_up, srtla_link_removed, srtla_link_readdressed, bitrate_cut, srt_source_silent,
+    srt_source_back.
 Errors: without the right to the tap a stock sender gives only its age, queues and drops. While packets were missed,
     what is made of their number is absent. When a sender's telemetry falls silent, that is an event.
 
