@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import socket
+import stat
 from pathlib import Path
 
 from common.starting import LONGEST_SOCKET, SOCKET_PATH_BYTES
@@ -35,14 +36,24 @@ def prepare(name: str, path: Path) -> None:
             f"{name} is {len(os.fsencode(path))} bytes long, and the sockets in it allow {MOST_BYTES}: {path}\n"
             f"Take a shorter one: make run RUN_DIR=$HOME/bm",
         )
+    make(name, path)
+    _check_owners(name, path)
+    _check_purpose(name, path)
+    path.chmod(0o700)
+    if answers(path / "supervisor.sock"):
+        raise RunRefusedError(EXIT_ALREADY_RUNNING, f"already running in {path} (`make status`, `make stop`)")
+
+
+def make(name: str, path: Path) -> None:
+    """Make a folder of mode 0700 with those above it, if it is not there.
+
+    Raises:
+        RefusedError: it cannot be made.
+    """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise RunRefusedError(EXIT_NO_PERMISSION, f"{name}: {error.strerror}: {error.filename}") from error
-    _check_owners(name, path)
-    path.chmod(0o700)
-    if answers(path / "supervisor.sock"):
-        raise RunRefusedError(EXIT_ALREADY_RUNNING, f"already running in {path} (`make status`, `make stop`)")
 
 
 def check_name(name: str, path: Path) -> None:
@@ -69,6 +80,19 @@ def answers(file: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+def _check_purpose(name: str, path: Path) -> None:
+    """Refuse a folder that others use, such as /tmp or /etc: a run directory is closed to everybody else."""
+    mode = path.stat().st_mode
+    is_private = mode & 0o077 == 0
+    is_prepared = not any(path.iterdir()) or (path / "config.yaml").exists()
+    if mode & stat.S_ISVTX or not (is_private or is_prepared):
+        raise RunRefusedError(
+            EXIT_USAGE,
+            f"{name}: {path} holds other things, and would be closed to everybody else; take a folder of its own, "
+            f"such as {path / 'bm'}",
+        )
 
 
 def _check_owners(name: str, path: Path) -> None:

@@ -89,7 +89,7 @@ def _folders(environ: MutableMapping[str, str]) -> Folders:
     folder.prepare("RUN_DIR", run_dir)
     log_dir = Path(os.path.abspath(environ.get("LOG_DIR") or run_dir / "log"))  # noqa: PTH100
     folder.check_name("LOG_DIR", log_dir)
-    log_dir.mkdir(parents=True, exist_ok=True)
+    folder.make("LOG_DIR", log_dir)
     return Folders(HERE, run_dir, log_dir)
 
 

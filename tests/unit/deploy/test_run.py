@@ -116,6 +116,25 @@ def test_a_folder_in_which_others_could_put_programs_is_refused(run: Run, place:
     assert (77, True) == (code, "others can write to" in said)
 
 
+@pytest.mark.parametrize(("holds", "mode", "refused"), [
+    ("other", 0o755, True), ("other", 0o1777, True), ("nothing", 0o1777, True),
+    ("other", 0o700, False), ("nothing", 0o755, False), ("config.yaml", 0o755, False),
+])  # fmt: skip
+def test_a_folder_that_others_use_is_not_closed_to_them(place: Path, holds: str, mode: int, refused: bool) -> None:
+    """RUN_DIR=/tmp as root would take /tmp from every other user."""
+    shared = place / "r"
+    shared.mkdir()
+    if holds != "nothing":
+        (shared / holds).touch()
+    shared.chmod(mode)
+    if refused:
+        with pytest.raises(RunRefusedError, match="holds other things"):
+            folder.prepare("RUN_DIR", shared)
+    else:
+        folder.prepare("RUN_DIR", shared)
+    assert (mode if refused else 0o700) == shared.stat().st_mode & 0o7777
+
+
 @pytest.mark.parametrize("how", ["file", "flow", "environment"])
 def test_a_configured_server_is_the_one(run: Run, place: Path, how: str) -> None:
     """However the file spells it, nothing else is started; the port that stops the run here is taken."""
@@ -159,6 +178,7 @@ def test_mistakes_are_refused_with_a_sentence(run: Run, place: Path) -> None:
         (64, "SERVER=postgres: expected victoria-metrics", {"SERVER": "postgres"}),
         (64, "no such folder", {"HOST_ROOT": "/nowhere", "SERVER": "none"}),
         (78, "cannot be read", {"CONFIG": "nowhere.yaml"}),
+        (77, "LOG_DIR: ", {"LOG_DIR": "/dev/null/log"}),
     ):
         code, said = run(**environment)
         assert (expected, True) == (code, word in said), said
