@@ -95,6 +95,7 @@ def check(place: PipelinePlace, options: argparse.Namespace) -> int:
 def reload(place: PipelinePlace, options: argparse.Namespace) -> int:
     """Check the configuration, then make every process reload it."""
     place.require_running()
+    place.require_config()
     options.file = None
     code = check(place, options)
     if code:

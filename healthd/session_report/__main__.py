@@ -23,6 +23,7 @@ from healthd.session_report.report import clock, report
 from healthd.wording import lasting
 
 EXIT_USAGE, EXIT_UNAVAILABLE = 64, 69  # of sysexits.h
+LEAST_MINUTES, MOST_MINUTES = 0.1, 24 * 60.0
 BUSY_MS = 2000  # a command may wait for a checkpoint; the page may not
 
 
@@ -61,13 +62,24 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--at", metavar="TIME", help="a moment: 14:32 (the last time it was that late), 2026-11-28 14:32")
     what.add_argument("--list", action="store_true", help="print the streams there are")
     parser.add_argument(
-        "--minutes", type=float, default=10, metavar="N", help="with --at: before and after it (default: 10)"
+        "--minutes", type=_minutes, default=10, metavar="N", help="with --at: before and after it (default: 10)"
     )
     parser.add_argument("--format", choices=("html", "json", "csv"), default="html")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="default: report-<start>.<format> here; - prints it"
     )
     return parser
+
+
+def _minutes(text: str) -> float:
+    """Accept minutes from 0.1 to a day's."""
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not LEAST_MINUTES <= minutes <= MOST_MINUTES:
+        raise argparse.ArgumentTypeError(f"expected {LEAST_MINUTES:g} to {MOST_MINUTES:g}, got {text!r}")
+    return minutes
 
 
 def _answer(query: Query, options: argparse.Namespace, names: Mapping[str, str]) -> tuple[str, Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from deploy.command import backup, control, doctor, main, place
 from deploy.command.place import CommandError, PipelinePlace
 from deploy.command.section import with_keys
 from tests.harness import ROOT
+from tests.scratch import scratch
 
 
 def made(folder: Path) -> PipelinePlace:
@@ -163,6 +165,22 @@ def test_a_wrong_argument_is_named(
     """In the operator's words, not those of the program behind it."""
     found, said = command(*given, RUN_DIR=str(tmp_path))
     assert (code, True) == (found, expected in said), said
+
+
+@pytest.mark.parametrize("minutes", ["nan", "inf", "-5", "many", "1441"])
+def test_a_report_of_no_time_is_refused(command: Run, tmp_path: Path, minutes: str) -> None:
+    """And not a traceback."""
+    code, said = command("report", "--at", "14:32", "--minutes", minutes, RUN_DIR=str(tmp_path))
+    assert (2, True) == (code, f"expected 0.1 to 1440, got {minutes!r}" in said), said
+
+
+def test_a_reload_without_a_file_is_refused(command: Run) -> None:
+    """Every process would refuse it: the defaults are not what they run with."""
+    with scratch() as folder, socket.socket(socket.AF_UNIX) as supervisord:
+        supervisord.bind(str(folder / "supervisor.sock"))
+        supervisord.listen()
+        code, said = command("reload", RUN_DIR=str(folder))
+    assert (69, True) == (code, "there is no configuration file" in said), said
 
 
 def test_the_page_is_where_healthd_listens(command: Run, tmp_path: Path) -> None:
