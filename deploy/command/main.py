@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from common import VERSION
-from deploy.command.place import CommandError, PipelinePlace, find
+from deploy.command.place import EXIT_NO_PERMISSION, CommandError, PipelinePlace, find
 
 Do = Callable[[PipelinePlace, argparse.Namespace], int]
 
@@ -163,6 +163,10 @@ def main() -> int:
     except CommandError as error:
         print(f"belabox-metrics {options.command}: {error}", file=sys.stderr)
         return error.code
+    except PermissionError as error:
+        again = f"sudo {' '.join(('belabox-metrics', *sys.argv[1:]))}"
+        print(f"belabox-metrics {options.command}: {error.strerror}: {error.filename}: {again}", file=sys.stderr)
+        return EXIT_NO_PERMISSION
     except BrokenPipeError:
         sys.stderr.close()  # or the interpreter complains about the pipe at exit
         return 0

@@ -112,7 +112,15 @@ def find(environ: Mapping[str, str]) -> PipelinePlace:
     run_dir = Path(os.path.abspath(environ.get("RUN_DIR") or link))  # noqa: PTH100 - as it was written
     log_dir = Path(os.path.abspath(environ.get("LOG_DIR") or run_dir / "log"))  # noqa: PTH100
     config = Path(environ["CONFIG"]) if environ.get("CONFIG") else run_dir / "config.yaml"
-    return PipelinePlace(run_dir, log_dir, config if config.exists() else None, is_device=False)
+    return PipelinePlace(run_dir, log_dir, config if _may_be_there(config) else None, is_device=False)
+
+
+def _may_be_there(file: Path) -> bool:
+    """Return whether a file exists; in a folder that this user may not enter it may, and reading it says why not."""
+    try:
+        return file.exists()
+    except PermissionError:
+        return True
 
 
 def service_user(place: PipelinePlace) -> str | None:

@@ -49,6 +49,28 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return run
 
 
+def as_stranger(given: list[str], **environment: str) -> tuple[int, str]:
+    """Run the command line as nobody, in a child that has read this tree before; give the exit code and its errors."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(writing, 2)
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+        os.setuid(65_534)
+        os.environ.update(environment)
+        sys.argv = ["belabox-metrics", *given]
+        code = 1
+        try:
+            code = main.main()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as said:
+        text = said.read()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text
+
+
 def test_each_command_explains_itself() -> None:
     """Every command has a line in the list and a --help of its own."""
     listed = main.parser().format_help()
@@ -165,6 +187,25 @@ def test_a_wrong_argument_is_named(
     """In the operator's words, not those of the program behind it."""
     found, said = command(*given, RUN_DIR=str(tmp_path))
     assert (code, True) == (found, expected in said), said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a stranger")
+@pytest.mark.parametrize(
+    ("given", "expected", "words"),
+    [
+        (["status"], 77, "sudo belabox-metrics status"),
+        (["top", "--once"], 77, "sudo belabox-metrics top --once"),
+        (["logs"], 77, "sudo belabox-metrics logs"),
+        (["reload"], 77, "sudo belabox-metrics reload"),
+        (["backup", "x.db"], 78, "config.yaml: Permission denied"),
+    ],
+)
+def test_a_pipeline_of_somebody_else_is_named_with_the_way_in(given: list[str], expected: int, words: str) -> None:
+    """`sudo make run`, then a command without sudo: the folder cannot even be entered."""
+    with scratch() as folder:
+        (folder / "r").mkdir(mode=0o700)
+        code, said = as_stranger(given, RUN_DIR=str(folder / "r"))
+    assert (expected, True) == (code, words in said), said
 
 
 @pytest.mark.parametrize("minutes", ["nan", "inf", "-5", "many", "1441"])
