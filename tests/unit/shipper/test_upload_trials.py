@@ -184,6 +184,15 @@ def test_where_no_empty_body_is_wanted_a_neighbour_is_sent(begin: Begin) -> None
     assert ["0", EMPTY, "2", "2,3"] == trial.steps()
 
 
+def test_a_neighbour_is_no_sample_that_waits_itself(begin: Begin, clock: Clock) -> None:
+    """At a second trial, of several: the next one that was taken."""
+    trial = begin(5, {0, 1})
+    trial.steps()
+    clock.now_s += 61
+    trial.refuses_empty = True
+    assert ["0", EMPTY, "2"] == trial.again()[0]
+
+
 def test_a_server_that_refuses_everything_is_not_welcome(begin: Begin) -> None:
     """No sample is at fault, nothing is parked, and the next attempt begins where this one did."""
     trial = begin(1, {0})
