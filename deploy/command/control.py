@@ -63,7 +63,7 @@ def _logs(place: PipelinePlace) -> list[Path]:
     """
     folder = place.log_dir
     if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
-        raise CommandError(EXIT_NO_PERMISSION, f"{folder} cannot be read: {place.prefix}belabox-metrics logs")
+        raise CommandError(EXIT_NO_PERMISSION, f"{folder} cannot be read: sudo belabox-metrics logs")
     files = sorted(folder.glob("*.log")) if folder.exists() else []
     if not files:
         raise CommandError(EXIT_UNAVAILABLE, f"no logs in {folder}: nothing has run there yet")

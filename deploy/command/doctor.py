@@ -131,9 +131,19 @@ def _running(place: PipelinePlace) -> Iterator[Check]:
         yield Check(str(given.get("part")), str(given.get("text")), is_missing=True)
 
 
+def _usable(place: PipelinePlace) -> Config:
+    """Return what can be used of the configuration, as healthd takes it; `_configuration` says what is wrong."""
+    try:
+        return config.load(place.config, os.environ)
+    except config.ConfigError as error:
+        if error.usable is None:
+            raise
+        return error.usable
+
+
 def _health(place: PipelinePlace) -> dict[str, Any]:
     """Return /health as healthd answers it on this machine."""
-    settings = config.load(place.config, os.environ).settings.health
+    settings = _usable(place).settings.health
     address = (place.run_dir / "healthd.address").read_text(encoding="ascii").strip()
     host, _, port = address.rpartition(":")
     local = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 - what it listens on

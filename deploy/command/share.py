@@ -122,7 +122,7 @@ def _address(place: PipelinePlace) -> tuple[str, int]:
     try:
         host, _, port = file.read_text(encoding="ascii").strip().rpartition(":")
     except PermissionError:
-        raise CommandError(EXIT_NO_PERMISSION, f"{file} cannot be read: {place.prefix}belabox-metrics page") from None
+        raise CommandError(EXIT_NO_PERMISSION, f"{file} cannot be read: sudo belabox-metrics page") from None
     except OSError:
         raise CommandError(EXIT_UNAVAILABLE, f"healthd does not listen: no {file}") from None
     return host, int(port)

@@ -163,6 +163,14 @@ def test_doctor_names_what_gives_the_missing_and_hides_what_identifies(
     assert "***" == doctor._shown("\x1b]0;title\x07192.0.2.1")
 
 
+@pytest.mark.parametrize("text", ["foo: 1\n", "health: {port: x}\n", "- a\n"])
+def test_a_wrong_configuration_does_not_end_the_doctor(command: Run, tmp_path: Path, text: str) -> None:
+    """It is what the doctor is asked about."""
+    (tmp_path / "config.yaml").write_text(text, encoding="ascii")
+    code, said = command("doctor", RUN_DIR=str(tmp_path))
+    assert (0, True, True) == (code, "miss configuration: " in said, "miss health: healthd does not" in said), said
+
+
 def test_a_report_takes_its_own_options_and_nothing_else_takes_any(command: Run, tmp_path: Path) -> None:
     """What is misspelt is refused, and the report's program says what is missing."""
     code, said = command("status", "--lastt")
