@@ -63,7 +63,8 @@ class ServerStarts:
             self._store.windows.forget_resends()
             if known:
                 self._recheck.begin()
-        self._service.log.info("the server was restarted; what it lost just before is sent again", count=requeued)
+        if known or requeued:  # the first start that is seen is none that anything was lost by
+            self._service.log.info("the server was restarted; what it lost just before is sent again", count=requeued)
         self._service.instruments.count("storage.requeued_samples_total", requeued)
         return {"requeued": requeued}
 

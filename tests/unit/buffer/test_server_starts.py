@@ -71,3 +71,12 @@ def test_the_last_eight_starts_are_known(starts: ServerStarts) -> None:
     for one in known:
         starts.restarted(one)
     assert [False, *[True] * 8] == [starts.accepted(one)["is_known"] for one in known]
+
+
+def test_only_another_start_is_called_a_restart(starts: ServerStarts, caplog: pytest.LogCaptureFixture) -> None:
+    """The first one that is seen has lost nothing that anybody knows of."""
+    with caplog.at_level("INFO"):
+        starts.restarted(start(missing=[]))
+        assert not caplog.records
+        starts.restarted(start(60, missing=[]))
+    assert ["the server was restarted; what it lost just before is sent again"] == [one.msg for one in caplog.records]
