@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from tests.scratch import MEMORY, scratch
 
+ROOM_BYTES = 1 << 30
 SHARE = "TESTS_SHARE"  # "1/2 tests/unit tests/fuzz": which share of how many, of which folders
 
 
@@ -45,12 +47,17 @@ def main(count: int, arguments: Sequence[str]) -> int:
 
     What they write is in memory: no test is about the disk that it is on.
     """
-    with scratch(MEMORY if MEMORY.is_dir() else Path("/tmp")) as place:
+    with scratch(MEMORY if _has_room(MEMORY) else Path("/tmp")) as place:
         running = [_start(number, count, arguments, place) for number in range(1, count + 1)]
         codes = [process.wait() for process in running]
         for output in sorted(place.glob("*.out")):
             print(output.read_text(encoding="utf-8", errors="replace"), end="", flush=True)
     return max(map(abs, codes))
+
+
+def _has_room(place: Path) -> bool:
+    """Return whether all that the tests write fits: in a container, /dev/shm often has 64 MB."""
+    return place.is_dir() and shutil.disk_usage(place).free >= ROOM_BYTES
 
 
 def _start(number: int, count: int, arguments: Sequence[str], place: Path) -> subprocess.Popen[bytes]:
