@@ -86,7 +86,8 @@ def _check_purpose(name: str, path: Path) -> None:
     """Refuse a folder that others use, such as /tmp or /etc: a run directory is closed to everybody else."""
     mode = path.stat().st_mode
     is_private = mode & 0o077 == 0
-    is_prepared = not any(path.iterdir()) or (path / "config.yaml").exists()
+    entries = {entry.name for entry in path.iterdir()}
+    is_prepared = entries <= {"programs"} or "config.yaml" in entries  # what more supervisord is to run may be there
     if mode & stat.S_ISVTX or not (is_private or is_prepared):
         raise RunRefusedError(
             EXIT_USAGE,

@@ -118,7 +118,7 @@ def test_a_folder_in_which_others_could_put_programs_is_refused(run: Run, place:
 
 @pytest.mark.parametrize(("holds", "mode", "refused"), [
     ("other", 0o755, True), ("other", 0o1777, True), ("nothing", 0o1777, True),
-    ("other", 0o700, False), ("nothing", 0o755, False), ("config.yaml", 0o755, False),
+    ("other", 0o700, False), ("nothing", 0o755, False), ("config.yaml", 0o755, False), ("programs", 0o755, False),
 ])  # fmt: skip
 def test_a_folder_that_others_use_is_not_closed_to_them(place: Path, holds: str, mode: int, refused: bool) -> None:
     """RUN_DIR=/tmp as root would take /tmp from every other user."""
