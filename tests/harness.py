@@ -156,7 +156,8 @@ class Pipeline:
     def add_program(self, name: str, command: str) -> None:
         """Have supervisord run one more program; before `start`."""
         folder = self.run_dir / "programs"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for place in (self.run_dir, folder):  # a parent that mkdir makes is open to all
+            place.mkdir(mode=0o700, exist_ok=True)
         (folder / f"{name}.conf").write_text(
             f"[program:{name}]\ncommand = {command}\ndirectory = {ROOT}\nautorestart = true\npriority = 50\n"
             f'environment = PYTHONPATH="{ROOT}",BELABOX_RUN__DIR="{self.run_dir}"\n'
