@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from shipper.event_audit import logsql, parse_count
-from tests import log_server
 from tests.log_server import STARTED_S, LogServer
 from tests.unit.shipper.running import Start
 from tests.unit.shipper.stub import rows
 
 AT_MS = 1_764_000_000_123
 QUICK = {"remote__audit__interval": "1s"}
-
-
-@pytest.fixture
-def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[LogServer]:
-    """A server for logs; the shipper looks often."""
-    monkeypatch.setattr("shipper.event_uploader.LOOK_S", 0.05)
-    monkeypatch.setattr("shipper.service.LOOK_S", 0.05)
-    with log_server.running() as server:
-        yield server
 
 
 def test_events_that_a_crash_took_are_sent_again(start: Start, logs: LogServer) -> None:

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests import log_server
 from tests.log_server import LogServer
 from tests.unit.shipper.running import Running, Start, reload
 from tests.unit.shipper.stub import rows
 
 AT_MS = 1_764_000_000_123
-
-
-@pytest.fixture
-def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[LogServer]:
-    """A server for logs; the shipper looks often."""
-    monkeypatch.setattr("shipper.event_uploader.LOOK_S", 0.05)
-    monkeypatch.setattr("shipper.service.LOOK_S", 0.05)
-    with log_server.running() as server:
-        yield server
 
 
 def events(count: int) -> list[list[Any]]:
