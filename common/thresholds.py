@@ -180,5 +180,5 @@ def is_beyond(value: float, at: float, *, above: bool) -> bool:
 
 def is_clear(threshold: Threshold, value: float, at: float) -> bool:
     """Return whether a value has given back enough for its alert to be over."""
-    margin = round(CLEARS_AT * at, 9)  # 1.1 times 100 is 110, not a little more
+    margin = round(CLEARS_AT * at, 9)  # 0.1 times 1.6 is 0.16, not a little more
     return value <= at - margin if threshold.above else value >= at + margin

@@ -73,7 +73,7 @@ def test_a_share_needs_its_whole_and_another_number_none() -> None:
 
 
 def test_a_tenth_of_a_threshold_is_a_tenth() -> None:
-    """0.1 times 3 is 0.3, not a little more: an alert below 3 is over at 3.3, one above 3 at 2.7."""
+    """0.1 times 1.6 is 0.16, not a little more: an alert below 1.6 is over at 1.76, one above 3 at 2.7."""
     low, loss = BY_ALERT["low_memory"], BY_ALERT["packet_loss"]
-    assert [True, False] == [thresholds.is_clear(low, value, 3.0) for value in (3.3, 3.29)]
+    assert [True, False] == [thresholds.is_clear(low, value, 1.6) for value in (1.76, 1.75)]
     assert [True, False] == [thresholds.is_clear(loss, value, 3.0) for value in (2.7, 2.71)]

@@ -9,7 +9,7 @@ import pytest
 
 from common import clock
 from common.remote import Backfill, Lanes, Priority, Remote
-from shipper.queues import WARM_UP_FOR_S, WARM_UP_S, LaneSchedule, Queue, Queues
+from shipper.queues import WARM_UP_S, LaneSchedule, Queue, Queues
 from shipper.state import DEGRADED, initial
 
 START_S = 5000.0
@@ -120,8 +120,8 @@ def test_p0_waits_as_long_as_the_operator_says() -> None:
 def test_a_board_without_a_stream_is_not_asked_often_for_ever() -> None:
     """A lane that never has a sample keeps to its grid after the first minute."""
     schedule = LaneSchedule(Lanes(), START_S)
-    due_at(schedule, START_S + WARM_UP_FOR_S)
-    assert [] == due_at(schedule, START_S + WARM_UP_FOR_S + WARM_UP_S)
+    due_at(schedule, START_S + 60)
+    assert [] == due_at(schedule, START_S + 60 + WARM_UP_S)
 
 
 def test_after_an_outage_every_lane_is_due() -> None:
