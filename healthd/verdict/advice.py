@@ -211,7 +211,7 @@ RECORDER = {
     ),
     "paused": Advice(
         "the database cannot be written",
-        "Only critical samples are stored; collectors keep the others for a few minutes.",
+        "Collectors keep their samples for a few minutes; where the disk is only full, critical ones are stored still.",
         "Free space on the file system of storage.path, or make it writable.",
     ),
     "silent": Advice(
