@@ -22,7 +22,7 @@ SHORT = -m $(if $(COVERAGE),coverage run -m )tests.shares $(SHARES) $(1) -q --du
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run demo stop status top logs reload backup doctor check-config test unit integration chaos fuzz mutants soak bench fleet \
-	wheelhouse deb release deploy test-install lint types format fixtures docs lock clean
+	test-long test-short wheelhouse deb release deploy test-install lint types format fixtures docs lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -82,8 +82,15 @@ check-config: setup ## check FILE and say everything that is wrong with it
 	@$(COMMAND) check "$${FILE:-deploy/config.yaml}"
 
 test: setup-dev tests/browser/node_modules ## unit, integration, fuzz and a short chaos run
-	@$(BIN)/python $(call SHORT,tests/unit tests/fuzz); short=$$?; \
-		$(BIN)/python -m $(PYTEST) tests/chaos tests/integration && exit $$short
+	@$(MAKE) --no-print-directory --keep-going --jobs 2 test-long test-short
+
+test-long:
+	@$(BIN)/python -m $(PYTEST) tests/chaos tests/integration
+
+# Beside the long ones, which wait more than they compute; what it prints comes in one piece.
+test-short:
+	@printed=$$(nice $(BIN)/python $(call SHORT,tests/unit tests/fuzz) 2>&1); status=$$?; \
+		echo "$$printed"; exit $$status
 
 unit: setup-dev ## unit tests alone; COVERAGE=1 measures the five packages, and runs each as a process too
 	@rm -f .coverage .coverage.*
