@@ -1,7 +1,8 @@
-"""Run short tests in several processes, each with its share of the files: `python -m tests.shares 2 tests/unit`.
+"""Run short tests in several processes, each of which takes file after file: `python -m tests.shares 2 tests/unit`.
 
-Most of them take less than it costs to hand them out one by one, and to have each process collect all of them, as
-pytest-xdist does. Options behind the folders are pytest's; ``{share}`` in them is the number of the share, from 1.
+Most of them take less than it costs to hand them out one by one, and to have each process import all of them, as
+pytest-xdist does: here a file is imported by the one process that runs it. Options behind the folders are pytest's;
+``{share}`` in them is the number of the process, from 1.
 """
 
 from __future__ import annotations
@@ -11,48 +12,93 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
-from itertools import takewhile
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
+from typing import TypeVar
+
+import pytest
 
 from tests.scratch import MEMORY, scratch
 
 ROOM_BYTES = 1 << 30
-SHARE = "TESTS_SHARE"  # "1/2 tests/unit tests/fuzz": which share of how many, of which folders
+OPTIONS = ("-p", "no:cacheprovider", "-o", "console_output_style=classic")  # nobody knows of how many tests
+CLAIMS = "TESTS_CLAIMS"  # the folder in which a process claims a file
+FILES = pytest.StashKey[list[pytest.File]]()
+File = TypeVar("File")
 
 
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out the files of other shares: a hook of pytest."""
-    if not collection_path.name.startswith("test_"):
-        return None
-    own, *folders = os.environ[SHARE].split()
-    number, count = map(int, own.split("/"))
-    return None if collection_path in share(folders, number, count) else True
+def pytest_collection(session: pytest.Session) -> bool:
+    """Find the files, and import none of them: a hook of pytest."""
+    session.perform_collect(genitems=False)
+    return True
 
 
-def pytest_collection_finish() -> None:
-    """Spare the garbage collector what stays to the end: all tests and what they have imported; a hook of pytest."""
-    gc.collect()
-    gc.freeze()
+def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Collector]) -> None:
+    """Note the files, large ones first; a hook of pytest, at whose end no `conftest.py` may be unread."""
+    files = [file for item in items for file in _files(item)]
+    files.sort(key=_size, reverse=True)
+    session.stash[FILES] = files
 
 
-def share(folders: Sequence[str], number: int, count: int) -> set[Path]:
-    """Return the test files of a share: each has as many, and as large ones."""
-    files = [file for folder in folders for file in Path(folder).resolve().rglob("test_*.py")]
-    return set(sorted(files, key=lambda file: (file.stat().st_size, file))[number - 1 :: count])
+def pytest_runtestloop(session: pytest.Session) -> bool:
+    """Run the tests of each file that no other process has claimed: a hook of pytest."""
+    for item, following in pairwise(chain(_claimed_tests(session), [None])):
+        session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+    return True
+
+
+def _claimed_tests(session: pytest.Session) -> Iterator[pytest.Item]:
+    """Yield the tests of files that this process claims; a file is imported before the last test of the one before."""
+    files = session.stash[FILES]
+    for file in claimed(files, Path(os.environ[CLAIMS])):
+        tests = list(session.genitems(file))
+        session.testscollected += len(tests)
+        gc.collect()
+        gc.freeze()  # what a file imports stays to the end
+        yield from tests
+
+
+def _files(node: pytest.Item | pytest.Collector) -> Iterator[pytest.File]:
+    """Yield the test files below a folder, none of them imported."""
+    if isinstance(node, pytest.Directory):
+        node.ihook.pytest_collectstart(collector=node)
+        for child in node.ihook.pytest_make_collect_report(collector=node).result:
+            yield from _files(child)
+    elif isinstance(node, pytest.File):
+        yield node
+
+
+def _size(file: pytest.File) -> int:
+    return file.path.stat().st_size
+
+
+def claimed(files: Iterable[File], claims: Path) -> Iterator[File]:
+    """Yield the files that no other process has taken before."""
+    for number, file in enumerate(files):
+        try:
+            (claims / str(number)).touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        yield file
 
 
 def main(count: int, arguments: Sequence[str]) -> int:
-    """Run all shares at once, print what each one printed, the first one's at once; return the worst exit code.
+    """Run all processes, print what each one printed, the first one's at once; return the worst exit code.
 
     What they write is in memory: no test is about the disk that it is on.
     """
     with scratch(MEMORY if _has_room(MEMORY) else Path("/tmp")) as place:
-        running = [_start(number, count, arguments, place) for number in range(1, count + 1)]
+        (place / "claims").mkdir()
+        running = [_start(number, arguments, place) for number in range(1, count + 1)]
         codes = [process.wait() for process in running]
         for output in sorted(place.glob("*.out")):
             print(output.read_text(encoding="utf-8", errors="replace"), end="", flush=True)
-    return max(map(abs, codes))
+    return max(map(abs, set(codes) - {pytest.ExitCode.NO_TESTS_COLLECTED}), default=pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 def _has_room(place: Path) -> bool:
@@ -60,10 +106,9 @@ def _has_room(place: Path) -> bool:
     return place.is_dir() and shutil.disk_usage(place).free >= ROOM_BYTES
 
 
-def _start(number: int, count: int, arguments: Sequence[str], place: Path) -> subprocess.Popen[bytes]:
-    folders = takewhile(lambda argument: not argument.startswith("-"), arguments)
-    own = {"PYTEST_DEBUG_TEMPROOT": str(place), SHARE: " ".join([f"{number}/{count}", *folders])}
-    command = [sys.executable, "-m", "pytest", "-p", "tests.shares", "-p", "no:cacheprovider"]
+def _start(number: int, arguments: Sequence[str], place: Path) -> subprocess.Popen[bytes]:
+    own = {"PYTEST_DEBUG_TEMPROOT": str(place), CLAIMS: str(place / "claims")}
+    command = [sys.executable, "-m", "pytest", "-p", "tests.shares", *OPTIONS]
     command += [argument.replace("{share}", str(number)) for argument in arguments]
     if number == 1:
         return subprocess.Popen(command, env={**os.environ, **own})
