@@ -213,7 +213,7 @@ class Upload:
             self._halve(stop)
             return exchange
         if not self._others_taken or not refused.own:
-            verdict = self._probe(self._cursor)
+            verdict = self._probe(stop)
             if not isinstance(verdict, Accepted):
                 return self._failed(exchange, refused, verdict)
             self._others_taken = True
@@ -230,7 +230,7 @@ class Upload:
             self.attempt = 1
             self._verdicts[index] = _Verdict(stop)
         elif isinstance(outcome, BodyRefused):
-            verdict = self._probe(stop - 1)
+            verdict = self._probe(stop)
             if isinstance(verdict, Accepted) and outcome.own:
                 self._verdicts[index] = _Verdict(stop, outcome.reason)
             else:
@@ -244,19 +244,19 @@ class Upload:
         self.attempt += 1
         return replace(exchange, outcome=verdict, detail=f"{refused.reason}, and so is everything else")
 
-    def _probe(self, number: int) -> Outcome:
-        """Return what the server says to an empty body, or if it wants none, to a neighbour of the sample."""
+    def _probe(self, stop: int) -> Outcome:
+        """Return what the server says to an empty body, or if it wants none, to another sample than the one before."""
         outcome = self._send(self._packed(0, 0), 0).outcome
-        neighbour = self._neighbour(number)
+        neighbour = self._neighbour(stop)
         if isinstance(outcome, BodyRefused) and neighbour is not None:
             outcome = self._send(self._packed(neighbour, neighbour + 1), 1).outcome
         return NotWelcome("refuses_everything") if isinstance(outcome, BodyRefused) else outcome
 
-    def _neighbour(self, number: int) -> int | None:
-        """Return another sample of the lease that can be sent; sent twice, it is stored once."""
+    def _neighbour(self, stop: int) -> int | None:
+        """Return a sample that can be sent, from there on or else a taken one; sent twice, it is stored once."""
         suspects = {verdict.upto - 1 for verdict in self._verdicts if verdict.refused_s is not None}
         suspects.update(n for refusal in self._unsendable for n in range(refusal.start, refusal.stop))
-        following = (n for n in range(number + 1, len(self.lease)) if n not in suspects)
+        following = (n for n in range(stop, len(self.lease)) if n not in suspects)
         begin, taken = self.start, []
         for verdict in self._verdicts:
             taken += [] if verdict.refused_s is not None or verdict.reject_reason else [begin]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -62,6 +63,14 @@ def test_nothing_is_due_or_oldest_while_all_waits_for_its_mark(
     shipper.done(shipper.lease()[0], 2)
     stats = shipper.ask("stats", intervals_s=[10] * 4)
     assert ([0] * 4, [0] * 4, [None] * 4) == (stats["pending"], stats["due"], stats["oldest_ms"])
+
+
+def test_a_socket_whose_file_was_deleted_is_named(buffer: Buffer, run_dir: Path) -> None:
+    """And is there again; one that is there is not named."""
+    assert [] == buffer.drain.bind_again()
+    (run_dir / "drain.ipc").unlink()
+    assert ["drain.ipc"] == buffer.drain.bind_again()
+    assert (run_dir / "drain.ipc").is_socket()
 
 
 @pytest.mark.parametrize(("most", "error"), [(200_000, None), (200_001, "bad_request"), (1, None), (0, "bad_request")])
