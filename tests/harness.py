@@ -32,6 +32,7 @@ from supervisor.xmlrpc import SupervisorTransport
 from deploy.run import main as run
 from tests import oracle
 from tests.http_answer import answer
+from tests.launcher import program
 from tests.patience import Patience
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -121,7 +122,7 @@ class Pipeline:
             with (self.run_dir / "run.out").open("a", encoding="utf-8") as output:
                 with redirect_stdout(output):
                     command = run._prepare(environment)
-                self._process = subprocess.Popen(
+                self._process = program(
                     command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
                 )
         finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests import oracle
 from tests.harness import ROOT, Pipeline
+from tests.launcher import program
 
 
 class Device:
@@ -54,7 +55,7 @@ class Device:
         """Start a process."""
         with (self.folder / "log" / f"{name}.log").open("ab") as log:
             command = [sys.executable, "-m", module, *arguments]
-            self._processes[name] = subprocess.Popen(
+            self._processes[name] = program(
                 command, cwd=ROOT, env=self._environment, stdout=log, stderr=subprocess.STDOUT
             )
 

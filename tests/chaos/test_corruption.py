@@ -28,6 +28,7 @@ from common.settings import Storage
 from tests.chaos import corruption, damage
 from tests.chaos.disks import folder
 from tests.harness import HANGS_S, ROOT, wait_for
+from tests.launcher import program
 
 __all__ = ["folder"]
 
@@ -48,7 +49,7 @@ def buffer(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         "BELABOX_STORAGE__COMMIT_INTERVAL": "100ms",
     }
     with (folder / "log").open("ab") as log:
-        process = subprocess.Popen([sys.executable, "-m", "buffer"], cwd=ROOT, env=environment, stdout=log, stderr=log)
+        process = program([sys.executable, "-m", "buffer"], cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
         yield process
     finally:

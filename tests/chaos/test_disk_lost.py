@@ -21,6 +21,7 @@ from tests import oracle
 from tests.chaos.disks import fill, folder, patient, small_disk, stored
 from tests.chaos.failing_disk import READ, SYNC, WRITE, failing_disk
 from tests.harness import HANGS_S, ROOT, wait_for
+from tests.launcher import program
 
 __all__ = ["folder"]
 
@@ -111,9 +112,7 @@ def oracle_and_buffer(folder: Path, **popen: Any) -> tuple[list[subprocess.Popen
     for command, options in zip(commands, (popen, {}), strict=True):
         with (folder / f"{command[0]}.log").open("wb") as log:
             started.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", *command], cwd=ROOT, env=environment, stdout=log, stderr=log, **options
-                )
+                program([sys.executable, "-m", *command], cwd=ROOT, env=environment, stdout=log, stderr=log, **options)
             )
     return started, ledger
 

@@ -11,6 +11,7 @@ from collectors import registry
 from tests.chaos.server import RealServer
 from tests.fake_vm import FakeVm
 from tests.harness import require
+from tests.launcher import launching
 from tests.scratch import scratch
 
 # The same pipeline with its periods divided by ten or more; nothing is switched off.
@@ -32,6 +33,13 @@ QUICK = {
     "BELABOX_REMOTE__AUDIT__GRACE": "15s",
     "BELABOX_HEALTH__SELF_METRICS_INTERVAL": "2s",
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def launcher() -> Iterator[None]:
+    """Have processes forked: they begin without half a second of imports."""
+    with launching():
+        yield
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from common.sample import Batch, Sample
 from common.settings import Storage
 from tests.fake_vm import FakeVm
 from tests.harness import ROOT, wait_for
+from tests.launcher import program
 from tests.patience import Patience
 from tests.unit.shipper.stub import BoundBuffer, Row, StubBuffer, rows
 
@@ -39,7 +40,7 @@ def launch(run_dir: Path, vm: FakeVm) -> Iterator[Launch]:
     def start(module: str, *arguments: str, **keys: str) -> subprocess.Popen[bytes]:
         settings = {**always, "logging__output": str(run_dir / f"{module}.log"), **keys}
         environment = {**os.environ, **{f"BELABOX_{key.upper()}": value for key, value in settings.items()}}
-        process = subprocess.Popen([sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment)
+        process = program([sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment)
         made.append(process)
         return process
 

@@ -23,6 +23,7 @@ import zmq
 from common import clock, wire
 from common.publisher import connect, send_heartbeat
 from tests.harness import HANGS_S, ROOT, wait_for
+from tests.launcher import program
 from tests.patience import Patience
 from tests.scratch import scratch
 
@@ -95,7 +96,7 @@ class Healthd:
         self.slowest_s = 0.0
         self._output = (run_dir / "healthd.out").open("ab")
         options = ["--config", str(config)] if config else []
-        self.process = subprocess.Popen(
+        self.process = program(
             [sys.executable, "-m", "healthd", *options],
             cwd=ROOT,
             env={

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_vm import FakeVm
+from tests.launcher import program
 from tests.patience import Patience
 from tests.unit.shipper.stub import BoundBuffer, StubBuffer, rows, tcp_server, wait_for
 
@@ -27,7 +28,7 @@ def launch(environment: Callable[..., None]) -> Iterator[Launch]:
 
     def start(**keys: str) -> subprocess.Popen[str]:
         environment(logging__output="stdout", **keys)
-        process = subprocess.Popen(
+        process = program(
             [sys.executable, "-m", "shipper"],
             cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip

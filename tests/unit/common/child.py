@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.harness import ROOT, wait_for
+from tests.launcher import program
 
 TIMEOUT_S = 300.0  # ends what hangs
 
@@ -38,7 +39,7 @@ class Child:
             **(environment or {}),
         }
         with self.output.open("ab") as output:
-            self.process = subprocess.Popen(
+            self.process = program(
                 [sys.executable, *arguments],
                 cwd=ROOT,
                 env={**inherited, **{name: value for name, value in own.items() if value is not None}},
