@@ -22,7 +22,8 @@ import pytest
 from tests.scratch import MEMORY, scratch
 
 ROOM_BYTES = 1 << 30
-OPTIONS = ("-p", "no:cacheprovider", "-o", "console_output_style=classic")  # nobody knows of how many tests
+# Nobody knows how many tests there are, so the output tells no percentage.
+OPTIONS = ("-p", "no:cacheprovider", "-p", "no:xdist", "-o", "console_output_style=classic")
 CLAIMS = "TESTS_CLAIMS"  # the folder in which a process claims a file
 FILES = pytest.StashKey[list[pytest.File]]()
 File = TypeVar("File")

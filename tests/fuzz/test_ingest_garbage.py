@@ -16,7 +16,7 @@ from tests.unit.buffer.databases import query
 from tests.unit.common.child import buffer
 from tests.unit.common.peers import Ears, reading
 
-MESSAGES = 10_000 * max(1, int(5 * MINUTES))  # a twelfth of a minute, where a core is free
+MESSAGES = int(50_000 * MINUTES) or 3_000  # of each minute a twelfth, where a core is free
 GARBAGE_PER_BATCH = 50
 SAMPLES_PER_BATCH = 10
 MAX_GROWTH_KB = 50 * 1024

@@ -34,7 +34,7 @@ from tests.fuzz.rounds import SEED, rounds
 from tests.unit.collectors.test_hilink import PAGES
 from tests.unit.collectors.test_srt_senders import ADDRESSES, ROWS
 
-ROUNDS = 500
+ROUNDS = 200
 JSON = (
     b'{"items": [{"state": "publish", "bytesReceived": 1234, "msRTT": 20.5, "packetsReceivedLoss": 3}]}',
     b'{"publishers": {"live": {"connected": true, "bitrate": 6200, "rtt": 20.5, "latency": 2000}}}',
@@ -188,5 +188,5 @@ def test_packets_of_anybody_are_taken_or_left() -> None:
 def test_a_configuration_of_anything_is_taken_or_refused(tmp_path: Path) -> None:
     """With its own error, which names what is wrong; nothing else leaves the reader."""
     hostile, oracle = Hostile(SEED), Oracle((config.ConfigError,))
-    for _ in rounds(100, 0.03):
+    for _ in rounds(ROUNDS // 4, 0.03):
         oracle.judge(lambda content: _config(content, tmp_path), hostile.content(CONFIG))

@@ -305,12 +305,12 @@ def test_hot_queries_use_the_partial_index_and_sort_nothing(store: Store) -> Non
 
 
 def test_a_lease_costs_the_same_in_a_large_table(path: Path) -> None:
-    """With 400,000 rows, 1,000 of them pending, a lease touches about as many pages as it returns rows need."""
+    """With 100,000 rows, 250 of them pending, a lease touches about as many pages as it returns rows need."""
     store = Store(storage(path), DEVICE)
     store.write([batch(("a", 0))])
     with store.transaction():
         store._connection.execute(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 400000) "
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000) "
             "INSERT INTO samples (timestamp_ms, series_id, value, priority, chunk) "
             "SELECT ? + i, 1, i, 2, CASE WHEN i % 400 THEN 1 END FROM n",
             (NOW_MS,),

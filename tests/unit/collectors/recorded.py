@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -51,8 +51,10 @@ def steps(case: Path) -> list[Path]:
     return sorted((path for path in case.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name)) or [case]
 
 
-def replay(collector: ModuleType, case: Path) -> Iterator[Collected]:
-    """Collect every step of a case with the default configuration, one after the other."""
+@cache
+def replay(collector: ModuleType, case: Path) -> Sequence[Collected]:
+    """Collect every step of a case with the default configuration, one after the other; once for all tests."""
+    collected = []
     with _at(0.0):
         config, state = collector.Config(), collector.State()
     for number, root in enumerate(steps(case)):
@@ -63,7 +65,9 @@ def replay(collector: ModuleType, case: Path) -> Iterator[Collected]:
                 collector.hear(committed(root), clock.wall_ms(), "recorded", state)
             found = list(admitted(collector.collect(host, config, state), host))
         events = [item for item in found if isinstance(item, Event)]
-        yield Collected([item for item in found if isinstance(item, Sample)], host.faults, events, host.notes)
+        samples = [item for item in found if isinstance(item, Sample)]
+        collected.append(Collected(samples, host.faults, events, host.notes))
+    return tuple(collected)
 
 
 @contextmanager
@@ -91,7 +95,7 @@ def committed(root: Path) -> list[Sample]:
 
 def render(collector: ModuleType, case: Path) -> str:
     """Return a case as the text of its expectation; nothing where the collector finds nothing in it."""
-    collected = list(replay(collector, case))
+    collected = replay(collector, case)
     if not any(step.samples or step.faults or step.events for step in collected):
         return ""
     return "".join(f"# step {number}\n{_step(step)}" for number, step in enumerate(collected))

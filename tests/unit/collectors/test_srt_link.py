@@ -217,7 +217,7 @@ def test_an_address_that_was_translated_anew() -> None:
 def test_loss_within_five_seconds(loss: float, late: float) -> None:
     """Within a point of what was lost, five seconds after it began and ended; what is only overtaken is not lost."""
     link = Link()
-    stream = Stream(link, rate=250)
+    stream = Stream(link)
     stream.run(10, late=late)
     sent, lost = stream.sent, stream.lost
     stream.run(LOSS_S, loss, late=late)

@@ -299,8 +299,9 @@ def test_more_samples_than_a_batch_may_hold_become_several(run_dir: Path, make: 
     producer.publish([Sample("m", number) for number in range(45_000)], NOW_MS)
     with RawBuffer(run_dir) as buffer:
         serve(producer, "all of it", lambda: buffer.take() and len(buffer.payloads) == 4)
-    assert list(range(45_000)) == values(buffer)
-    assert [1, 2, 3, 4] == buffer.seqs
+    batches = buffer.batches
+    assert list(range(45_000)) == [sample.value for batch in batches for sample in batch.samples]
+    assert [1, 2, 3, 4] == [batch.seq for batch in batches]
 
 
 def test_more_bytes_than_a_batch_may_hold_become_several(run_dir: Path, make: Make, instruments: Instruments) -> None:
