@@ -38,6 +38,7 @@ from shipper.urls import health_url
 UPLOAD_S = 0.001  # between two chunks: long enough for the loop to look at everything else
 PAUSE_S = 1.0  # until the buffer is called again
 FIRST_SKEW_S = 1.0  # the first uploads go first
+NEXT_SKEW_S = 30.0  # where the server could not be reached: after a boot, the modems come later
 FIRST_AUDIT_S = 5.0
 QUIET_MARGIN_S = 1.0  # for what is done around a request: building, compressing, judging
 
@@ -143,7 +144,8 @@ class Shipper:
         if time.monotonic() < self._wait_until_s:
             self._skew_timer.postpone(self._wait_until_s)
         else:
-            self._server.clocks.compare()
+            if not self._server.clocks.compare():
+                self._skew_timer.postpone(time.monotonic() + NEXT_SKEW_S)
             self._service.quiet_s = 0.0
 
     def audit(self) -> None:

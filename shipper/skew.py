@@ -80,20 +80,25 @@ class ClockCheck:
         self._shown_url = self._url.partition("?")[0]  # a query can hold a key
         self._is_large = False
 
-    def compare(self) -> None:
-        """Measure the skew and report it; keep the last one where nothing could be measured."""
+    def compare(self) -> bool:
+        """Measure the skew and report it; keep the last one where nothing could be measured.
+
+        Returns:
+            whether the server was reached: where it was not, asking again soon costs next to nothing.
+        """
         try:
             skew = measure(self._client, self._url)
         except Interrupted:
-            return
+            return True
         except TransportError as error:
             self._report.log.throttled_warning(
                 "skew", "clock skew not measured", error=str(error), clock_skew_url=self._shown_url
             )
-            return
+            return error.is_sent
         self._report.status.skew_ms = skew.ms
         self._report.instruments.gauge("time.skew_ms", skew.ms)
         self._report_skew(skew)
+        return True
 
     def _report_skew(self, skew: Skew) -> None:
         log, large = self._report.log, abs(skew.ms) > self._threshold_ms
@@ -131,5 +136,5 @@ def _once(client: HttpClient, url: str) -> Skew:
     answer = client.ask(url, proof.HEALTH, TIMEOUT_S)
     skew = compare(answer, began_s)
     if skew is None:
-        raise TransportError("no_date", f"HTTP {answer.status} without a usable Date")
+        raise TransportError("no_date", f"HTTP {answer.status} without a usable Date", is_sent=True)
     return skew

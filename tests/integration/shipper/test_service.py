@@ -16,6 +16,7 @@ from shipper.http.transport import Transport, open_transport
 from shipper.sender import FUTURE_MS, taken_ms
 from shipper.service import Shipper
 from tests.fake_vm import FakeVm
+from tests.free_port import free_port
 from tests.patience import Patience
 from tests.unit.shipper.running import Running, Start, reload
 from tests.unit.shipper.stub import NOW_MS, BoundBuffer, Row, StubBuffer, rows
@@ -349,6 +350,18 @@ def test_the_clock_is_compared_after_the_first_uploads(vm: FakeVm, start: Start)
     running.until("a skew", lambda: running.status["skew_ms"] is not None)
     assert running.status["skew_ms"] == pytest.approx(-60_000, abs=600)
     running.until("the upload", lambda: [0] == running.stub.uploaded)
+
+
+def test_a_clock_that_could_not_be_asked_is_asked_again_soon(
+    vm: FakeVm, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a boot the network comes later than the first question; five minutes are long."""
+    monkeypatch.setattr("shipper.service.FIRST_SKEW_S", 0.0)
+    monkeypatch.setattr("shipper.service.NEXT_SKEW_S", 0.05)
+    running = start(rows(1), monitoring__clock_skew_url=f"http://127.0.0.1:{free_port()}/health")
+    running.until("a failure", lambda: running.log("clock skew not measured"))
+    running.stage._server.clocks._url = f"{vm.url}/health"  # as if it could be reached from now on
+    running.until("a skew", lambda: running.status["skew_ms"] is not None)
 
 
 def test_the_clock_is_not_compared_while_the_server_is_in_trouble(
