@@ -1,4 +1,4 @@
-"""For all tests: nothing is judged by how fast this machine is at the moment.
+"""For all tests: nothing is judged by how fast this machine is at the moment, and root's rights are not needed.
 
 Generated examples are few, others each time: `make fuzz` generates EXAMPLES of each.
 """
@@ -8,6 +8,10 @@ from __future__ import annotations
 import os
 
 from hypothesis import HealthCheck, settings
+
+from tests.rootless import pytest_runtest_protocol
+
+__all__ = ["pytest_runtest_protocol"]
 
 settings.register_profile(
     "any machine",

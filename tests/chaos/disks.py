@@ -29,7 +29,7 @@ def small_disk(folder: Path, megabytes: int, options: str = "") -> Iterator[Path
     disk = folder / "disk"
     disk.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m{options}", "tmpfs", str(disk)]
-    if os.geteuid() or subprocess.run(command, check=False, capture_output=True).returncode:
+    if subprocess.run(command, check=False, capture_output=True).returncode:
         pytest.skip("NOT ALLOWED TO MOUNT: what a full or read-only disk does was not tested")
     try:
         yield disk

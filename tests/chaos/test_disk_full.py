@@ -27,6 +27,7 @@ def alarm(monkeypatch: pytest.MonkeyPatch) -> str:
     return ALARM
 
 
+@pytest.mark.root
 def test_full_disk_pauses_ingest_and_room_resumes_it(folder: Path, alarm: str) -> None:
     """Producers hold what they have, health says so, and everything is stored once when there is room again."""
     with small_disk(folder, 12) as disk, patient(disk, folder / "run") as treated:
@@ -49,6 +50,7 @@ def test_full_disk_pauses_ingest_and_room_resumes_it(folder: Path, alarm: str) -
         assert [("storage_paused",), ("storage_resumed",)] == [kind for kind in kinds if "storage" in kind[0]][:2]
 
 
+@pytest.mark.root
 def test_critical_samples_fit_into_the_reserve(folder: Path, alarm: str) -> None:
     """On a full disk alarms are committed and acked within a second, ordinary samples are not."""
     with small_disk(folder, 12) as disk, patient(disk, folder / "run") as treated:
@@ -70,6 +72,7 @@ def test_critical_samples_fit_into_the_reserve(folder: Path, alarm: str) -> None
         assert alarms == stored(disk / "metrics.db", alarm)
 
 
+@pytest.mark.root
 def test_drain_goes_on_while_the_disk_is_full(folder: Path, alarm: str) -> None:
     """Leases are given, and what became of them is kept until there is room to write it down."""
     with small_disk(folder, 12) as disk, patient(disk, folder / "run") as treated:
@@ -96,6 +99,7 @@ def mark_one_lease(treated: Patient) -> Any:
     return answer.get("error")
 
 
+@pytest.mark.root
 def test_log_is_folded_in_while_there_is_room_for_what_it_holds(folder: Path) -> None:
     """The disk fills with samples, not with a write-ahead log that could not be folded in any more."""
     with small_disk(folder, 12) as disk, patient(disk, folder / "run") as treated:

@@ -69,21 +69,23 @@ def test_disk_that_fails_for_a_while(folder: Path, failing: str) -> None:
     assert dict.fromkeys(range(3100), 1) == stored(folder / "home/metrics.db", "patient.number")
 
 
+@pytest.mark.root
 def test_start_on_a_read_only_disk_waits(folder: Path) -> None:
     """The buffer starts, says why it takes nothing, and takes everything as soon as the disk can be written."""
     with small_disk(folder, 12) as disk:
-        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        subprocess.run(["mount", "-o", "remount,ro", "tmpfs", str(disk)], check=True)
         with patient(disk, folder / "run") as treated:
             acked = treated.publish(100)
             treated.turn()
             assert "Read-only" in str(treated.buffer.status.paused)
             assert not treated.buffer._is_open
-            subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+            subprocess.run(["mount", "-o", "remount,rw", "tmpfs", str(disk)], check=True)
             treated.wait_until("all is acked", acked)
             assert treated.buffer.status.paused is None
             assert treated.process._error is None
 
 
+@pytest.mark.root
 def test_start_on_a_full_disk_waits(folder: Path) -> None:
     """Not even an empty database fits: the buffer waits for room, and then runs."""
     with small_disk(folder, 12) as disk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import re
 import shlex
@@ -129,7 +130,9 @@ def documented(clone: Path) -> list[tuple[str, ...]]:
         text = page.read_text(encoding="utf-8")
         found |= set(re.findall(r"(?m)(?:^    |`)(?:sudo )?belabox-metrics ([a-z][^`\n]*)(?:`|$)", text))
     assert len(found) > 10
-    (clone / "FILE").write_text("device: {id: box-1}\n", encoding="utf-8")
+    # Not every user may write to /var/lib.
+    own = {"device": {"id": "box-1"}, "storage": {"path": str(clone / "own.db")}}
+    (clone / "FILE").write_text(json.dumps(own), encoding="utf-8")
     return sorted({tuple(adapted(line, clone)) for line in found - NOT_HERE})
 
 

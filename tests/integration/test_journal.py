@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from tests.harness import wait_for
 WRITER = Path("/lib/systemd/systemd-journal-remote")
 MACHINE, BOOT = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 UNIT = {"_SYSTEMD_UNIT": "belaUI.service", "SYSLOG_IDENTIFIER": "belaUI"}
-MPP = {"SYSLOG_IDENTIFIER": "mpp", "_SYSTEMD_UNIT": "belaUI.service", "_UID": "0"}
+MPP = {"SYSLOG_IDENTIFIER": "mpp", "_SYSTEMD_UNIT": "belaUI.service", "_UID": str(os.geteuid())}
 SYSTEMD = {"SYSLOG_IDENTIFIER": "systemd", "UNIT": "belaUI.service", "_PID": "1", "_UID": "0", "_COMM": "systemd"}
 SECRETS = ("live_9c1KEY", "867034050000001", "hunter2hunter2", "eyJhbGciOiJIUzI1NiJ9")
 

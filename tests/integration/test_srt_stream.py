@@ -93,6 +93,7 @@ def test_starts_and_stops(play: Play, order: str, monkeypatch: pytest.MonkeyPatc
     assert ["srt_connected"] * 3 == play.kinds()
 
 
+@pytest.mark.root
 def test_a_start_on_the_machines_own_sockets(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel's packets wake the source, and all links, the latency and the buffer are there."""
     monkeypatch.setattr(srt, "TAPS_ANY_ROOT", True)
@@ -285,6 +286,7 @@ def test_a_collector_that_was_starved(play: Play) -> None:
     assert play.value("srtla.link_loss_percent", ONE) in {None, 0.0}
 
 
+@pytest.mark.root
 def test_the_kernel_says_what_found_its_ring_full() -> None:
     """Each packet is either taken in or counted as missed."""
     port, more = free_port(), 300

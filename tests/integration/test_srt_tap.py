@@ -1,6 +1,6 @@
 """The tap beside a real SRT stream: its numbers against those of the programs and networks it looks at.
 
-Needs the right to packet sockets, which root has, and `srt-live-transmit`.
+Needs the right to packet sockets and `srt-live-transmit`.
 """
 
 from __future__ import annotations
@@ -123,6 +123,7 @@ def by_name(samples: Iterator[Sample]) -> dict[str, float]:
     return {sample.name: float(sample.value) for sample in samples if not sample.tags}
 
 
+@pytest.mark.root
 def test_the_tap_agrees_with_the_sender_itself(tmp_path: File, network: Network) -> None:
     """Round trip within 5 % or 2 ms, packets within 1 % of what the program counted itself."""
     port, listen_port = free_port(), free_port()
@@ -149,6 +150,7 @@ def test_the_tap_agrees_with_the_sender_itself(tmp_path: File, network: Network)
     assert 0 == said["srt.tap_missed_packets_total"]
 
 
+@pytest.mark.root
 def test_each_link_has_its_own_numbers(tmp_path: File, network: Network) -> None:
     """Three links of 10, 30 and 60 ms one way and 0, 5 and 1 % loss, as the collector reports them."""
     paths = [Path("127.0.0.2", 0.01), Path("127.0.0.3", 0.03, 0.05), Path("127.0.0.4", 0.06, 0.01)]

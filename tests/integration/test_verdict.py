@@ -186,6 +186,7 @@ def put(cue: Path, episode: str) -> None:
     fresh.replace(cue)
 
 
+@pytest.mark.root  # without packets it is said seconds later
 @pytest.mark.timeout(300)
 def test_what_is_played_is_said_at_once(run_dir: Path, vm: FakeVm) -> None:
     """Each episode is the verdict in time, no tile is redder or tells of another time, and the session is what was."""

@@ -472,6 +472,7 @@ def test_no_place_for_a_spool_only_logs(run_dir: Path, make: Make, caplog: pytes
     assert ["no spool; what is unacked is lost if this process is killed"] == messages(caplog)
 
 
+@pytest.mark.root
 def test_a_read_only_disk_under_the_spool_only_logs(
     run_dir: Path, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -481,7 +482,7 @@ def test_a_read_only_disk_under_the_spool_only_logs(
     if subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "ro", "spool", spool], check=False, capture_output=True
     ).returncode:
-        pytest.skip("only root may mount: THIS TEST OF A READ-ONLY DISK DID NOT RUN")
+        pytest.skip("NOT ALLOWED TO MOUNT: this test of a read-only disk did not run")
     try:
         producer = make()
         publish(producer, 1)
