@@ -36,9 +36,10 @@ class Collected(NamedTuple):
     notes: Mapping[str, str]
 
 
-def cases() -> list[Path]:
+@cache
+def cases() -> Sequence[Path]:
     """Return the directory of every case, sorted."""
-    return sorted(path for path in FIXTURES.glob("*/*") if path.is_dir())
+    return tuple(sorted(path for path in FIXTURES.glob("*/*") if path.is_dir()))
 
 
 def name(case: Path) -> str:
@@ -46,9 +47,11 @@ def name(case: Path) -> str:
     return case.relative_to(FIXTURES).as_posix()
 
 
-def steps(case: Path) -> list[Path]:
+@cache
+def steps(case: Path) -> Sequence[Path]:
     """Return the root of each instant of a case."""
-    return sorted((path for path in case.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name)) or [case]
+    found = (path for path in case.iterdir() if path.name.isdecimal())
+    return tuple(sorted(found, key=lambda path: int(path.name))) or (case,)
 
 
 @cache

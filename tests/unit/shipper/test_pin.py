@@ -31,7 +31,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder with a key and a certificate of 127.0.0.1."""
     folder = tmp_path_factory.mktemp("tls")
     openssl(
-        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
+        "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+        "/CN=127.0.0.1", "-addext",
         "subjectAltName=IP:127.0.0.1", "-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem",
     )  # fmt: skip
     return folder
