@@ -25,9 +25,10 @@ from collectors.srt.bpf import (
 from collectors.srt.ring import DATA_AT, OUTGOING, Packet
 
 HOST = 0  # PACKET_HOST: it has come
-PORTS_END = 24  # of IP without options
+FLOW_AT, PORTS_END = 6, 24  # of IP without options: after what differs between packets
 WIDTHS = {LOAD_WORD: 4, LOAD_HALF: 2, LOAD_BYTE: 1}
 INSTRUCTION = struct.Struct("HBBI")
+NOTHING = (RETURN, 0, 0, 0)
 
 Program = list[tuple[int, int, int, int]]
 
@@ -61,17 +62,18 @@ class Wire:
         self._now_s = now_s
         self._interface = socket.if_nametoindex("lo")
         self._programs: dict[PlayedRing | PlayedCounter, Program] = {}
-        self._flows: dict[tuple[int, int, bytes], list[PlayedRing | PlayedCounter]] = {}
+        self._flows: dict[tuple[int, int, bytes], list[tuple[PlayedRing | PlayedCounter, Program, int]]] = {}
 
     def send(self, packet: bytes) -> None:
         """Show a packet to every socket whose program may want it, twice."""
         for kind in (OUTGOING, HOST):
             seen = Seen(self._now_s(), self._interface, kind, packet, {})
-            flow = kind, packet[0], packet[6:PORTS_END]
+            flow = kind, packet[0], packet[FLOW_AT:PORTS_END]
             if flow not in self._flows:
-                self._flows[flow] = [one for one, program in self._programs.items() if not ignores(program, seen)]
-            for one in self._flows[flow]:
-                count = kept(self._programs[one], seen)
+                begins = [(one, program, begin(program, seen)) for one, program in self._programs.items()]
+                self._flows[flow] = [one for one in begins if one[1][one[2]] != NOTHING]
+            for one, program, at in self._flows[flow]:
+                _, count = run(program, seen, at)
                 if count:
                     one.take(seen, min(count, len(packet)))
 
@@ -196,18 +198,16 @@ def time_of(at_s: float) -> tuple[int, int]:
     return int(at_s), int(at_s % 1 * 1e9)
 
 
-def ignores(program: Program, seen: Seen) -> bool:
-    """Return whether a program leaves a packet out by its addresses and ports alone, as it does all of its flow."""
-    fresh = seen._replace(loaded={})
-    return not kept(program, fresh) and all(
-        offset < PORTS_END or offset in {PACKET_TYPE, INTERFACE_INDEX} for offset, _ in fresh.loaded
-    )
+def begin(program: Program, seen: Seen) -> int:
+    """Return the first instruction that does not do the same for all packets of a flow."""
+    alike = seen._replace(data=seen.data[:PORTS_END], loaded={})
+    at, _ = run(program, alike)
+    return 0 if any(0 < offset < FLOW_AT for offset, _ in alike.loaded) else at
 
 
-def kept(program: Program, seen: Seen) -> int:
-    """Return how many bytes of a packet a program keeps, as the kernel's interpreter would."""
-    at = value = 0
-    loaded = seen.loaded
+def run(program: Program, seen: Seen, at: int = 0) -> tuple[int, int]:
+    """Run a program as the kernel's interpreter would; return its last instruction, and how many bytes it keeps."""
+    value, loaded = 0, seen.loaded
     while True:
         code, then, otherwise, operand = program[at]
         at += 1
@@ -218,14 +218,14 @@ def kept(program: Program, seen: Seen) -> int:
         elif code == JUMP_GREATER_EQUAL:
             at += then if value >= operand else otherwise
         elif code == RETURN:
-            return operand
+            return at - 1, operand
         else:
             key = operand, code
             if key not in loaded:
                 loaded[key] = load(code, operand, seen)
             value = loaded[key]
             if value < 0:
-                return 0
+                return at - 1, 0
 
 
 def load(code: int, offset: int, seen: Seen) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Iterator
 from statistics import fmean
 
 import pytest
@@ -12,6 +12,7 @@ from buffer.storage.sessions import SAMPLE
 from common.event_kinds import KINDS
 from common.thresholds import RANKS
 from tests.demo.simulation import Shown, Simulation
+from tests.scratch import MEMORY, scratch
 
 LEVELS = {**RANKS, "idle": 0}
 TICK_S = 0.11
@@ -27,9 +28,10 @@ DERIVED = ("stream.health_score", "stream.latency_estimate_ms", "stream.reliabil
 
 
 @pytest.fixture
-def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Simulation:
-    """A board on which a stream begins."""
-    return Simulation(tmp_path, monkeypatch.setattr)
+def board(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulation]:
+    """A board on which a stream begins; thousands of its files are replaced, which a disk would take its time for."""
+    with scratch(MEMORY) as folder:
+        yield Simulation(folder, monkeypatch.setattr)
 
 
 def words(shown: Shown) -> str:
