@@ -29,10 +29,11 @@ from tests.chaos import corruption, damage
 from tests.chaos.disks import folder
 from tests.harness import HANGS_S, ROOT, wait_for
 from tests.launcher import program
+from tests.whole import cases
 
 __all__ = ["folder"]
 
-CASES = int(os.environ.get("CORRUPTIONS", "6"))
+CASES = int(os.environ.get("CORRUPTIONS", "3"))
 FIRST_SEED = 10_000
 REAL_CASES = 4
 ROWS, BATCH_ROWS = 30_000, 1_000
@@ -120,7 +121,7 @@ def test_damaged_files_cost_what_was_damaged_and_nothing_else(first: int) -> Non
 @pytest.mark.parametrize("flip", corruption.FLIPS, ids=str)
 def test_a_flipped_bit_costs_what_is_counted(flip: corruption.Flip) -> None:
     """In the database or its log, at the start or in use: no loop, no value that was never written, no hidden loss."""
-    results = [corruption.in_a_process(seed, flip) for seed in (1, 2)]
+    results = [corruption.in_a_process(seed, flip) for seed in cases([1], [2])]
     assert [] == [result for result in results if "failed" in result or "exit" in result]
 
 
@@ -162,7 +163,7 @@ def test_kill_in_the_middle_of_a_salvage_resumes_it(folder: Path) -> None:
     database = folder / "home/metrics.db"
     with database.open("r+b") as file:
         file.write(b"\0" * 4096)  # the first page: to SQLite nothing is left
-    for part in (0.1, 0.5):
+    for part in sorted(cases([0.1, 0.5], [0.8])):
         with buffer(folder) as process:
             wait_for(f"{part:.0%} of the salvage", lambda part=part: count(folder) > part * ROWS, 60)  # type: ignore[misc]
             process.kill()

@@ -16,6 +16,7 @@ from tests.bonding.faults import FAULTS, Fault
 from tests.bonding.play import MOST_BPS, Play
 from tests.bonding.played_network import PlayedNetwork
 from tests.bonding.srtla import Path
+from tests.whole import cases
 
 ONE, TWO = "127.0.0.2", "127.0.0.3"
 STAMP_S = 0.5
@@ -40,7 +41,7 @@ def play(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
     made.close()
 
 
-@pytest.mark.parametrize(("after_s", "watch_s"), [(0.1, WATCH_S), (0.6, LATE_S)])
+@pytest.mark.parametrize(("after_s", "watch_s"), cases([(0.1, WATCH_S), (0.6, LATE_S)], [(0.35, WATCH_S)]))
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_cut_has_its_rule_and_its_cause(play: Play, name: str, after_s: float, watch_s: float) -> None:
     """The rule that made it, stamped within half a second of it, reported within two seconds, and what had happened."""
