@@ -9,9 +9,9 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-from tests.rootless import pytest_runtest_protocol
+from tests.rootless import pytest_pyfunc_call
 
-__all__ = ["pytest_runtest_protocol"]
+__all__ = ["pytest_pyfunc_call"]
 
 settings.register_profile(
     "any machine",
