@@ -52,12 +52,15 @@ class Launcher:
     def __init__(self) -> None:
         self._lock = Lock()
         self._environment = dict(os.environ)
+        self._namespaces = _namespaces()
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def can(self, command: Sequence[str], env: Mapping[str, str], cwd: object) -> bool:
         """Return whether the forked process would be the one that is executed."""
         if command[0] != sys.executable or cwd != ROOT or _early(env) != _early(self._environment):
+            return False
+        if _namespaces() != self._namespaces:
             return False
         return command[1] == SUPERVISORD or (command[1] == "-m" and command[2] in SERVICES)
 
@@ -126,6 +129,11 @@ class _Forked(subprocess.Popen[AnyStr]):
 def _early(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that are read early; PYTHON alone is what `deploy/run.sh` reads."""
     return {name: text for name, text in environment.items() if name.startswith(READ_EARLY) and name != "PYTHON"}
+
+
+def _namespaces() -> list[str]:
+    """Return the network and the mounts of this thread, which a test may have changed."""
+    return [str(Path("/proc/thread-self/ns", name).readlink()) for name in ("net", "mnt")]
 
 
 def _umask() -> int:

@@ -189,7 +189,10 @@ def put(cue: Path, episode: str) -> None:
 @pytest.mark.root  # without packets it is said seconds later
 @pytest.mark.timeout(300)
 def test_what_is_played_is_said_at_once(run_dir: Path, vm: FakeVm) -> None:
-    """Each episode is the verdict in time, no tile is redder or tells of another time, and the session is what was."""
+    """Each episode is the verdict in time, no tile is redder or tells of another time, and the session is what was.
+
+    Long because the episodes come one after the other, each when the one before is over, on the machine's own clock.
+    """
     with playing(run_dir, vm) as (pipeline, cue, watch):
         wait_for("a healthy stream", partial(watch.says, "Stream healthy"), 60)
         for fault in FAULTS:
