@@ -110,6 +110,8 @@ chaos: setup-dev ## random kills and outages, every sample counted; damaged file
 	@$(BIN)/python -m tests.chaos.portal --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 	@$(BIN)/python -m tests.chaos.corruption --cases 500 --flips 500 $(if $(SEED),--seed $(SEED))
 	@$(BIN)/python -m tests.chaos.power_cut --points 500 $(if $(SEED),--seed $(SEED))
+	@WHOLE=1 $(BIN)/python -m $(PYTEST) tests/chaos/test_rescue.py tests/chaos/test_corruption.py tests/chaos/test_power_cut.py \
+		tests/integration/test_srt_cuts.py
 	@KILLS=100 $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest -q -s tests/integration/test_retention_kills.py
 
 fuzz: setup-dev ## hostile bytes for everything that reads what others say, for MINUTES=10, or INPUTS=100000 for each; SEED= EXAMPLES=1000
