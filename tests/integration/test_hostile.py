@@ -24,8 +24,8 @@ from collectors.receiver import receiver
 from collectors.srt import telemetry
 from collectors.web import WebError
 from common.sample import Sample
-from tests.unit.collectors import hostile
-from tests.unit.collectors.hostile import Server
+from tests.integration import hostile
+from tests.integration.hostile import Server
 
 TIMEOUT_S = 0.05  # nobody who keeps a client ends by himself, however long it is
 MAX_MEMORY_BYTES = 4 * 1024 * 1024
