@@ -93,8 +93,14 @@ class Core:
             self.journal.load(self.store)
 
     def begin(self) -> None:
-        """Note a start; two starts within a second still differ."""
-        self.start_timestamp = max(int(time.time()), self.start_timestamp + 1)
+        """Note a start; two starts within a second still differ.
+
+        The first one of a server that keeps nothing was a minute ago: after a start just now, what is missing would
+        be sent again for that reason.
+        """
+        is_first = self.start_timestamp == 0 and self.journal is None
+        now_s = int(time.time())
+        self.start_timestamp = now_s - 60 if is_first else max(now_s, self.start_timestamp + 1)
         self.closing = threading.Event()
 
     def pause(self, seconds: float) -> bool:
