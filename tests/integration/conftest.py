@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,13 @@ def launcher() -> Iterator[None]:
     """Have processes forked: they begin without half a second of imports."""
     with launching():
         yield
+
+
+@pytest.fixture(autouse=True)
+def patient_resolver() -> Iterator[None]:
+    """Leave no variable to the processes of later tests that a source sets for the resolver of its own process."""
+    yield
+    os.environ.pop("RES_OPTIONS", None)
 
 
 @pytest.fixture
