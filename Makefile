@@ -89,7 +89,7 @@ test-long:
 
 # Beside the long ones, which wait more than they compute; what it prints comes in one piece.
 test-short:
-	@printed=$$(nice $(BIN)/python $(call SHORT,tests/unit tests/fuzz) 2>&1); status=$$?; \
+	@printed=$$($(BIN)/python $(call SHORT,tests/unit tests/fuzz) 2>&1); status=$$?; \
 		echo "$$printed"; exit $$status
 
 unit: setup-dev ## unit tests alone; COVERAGE=1 measures the five packages, and runs each as a process too

@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -124,9 +125,7 @@ def what_happened_then(browser: Chrome) -> None:
     named = "return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent.trim())"
     assert {text(browser, "#links tbody button")} == set(browser.execute_script(named, links))
     show(browser, "events")
-    event = wait_for("events", lambda: browser.find_elements(By.CSS_SELECTOR, "#events [data-moment]"))[0]
-    at = event.text
-    event.click()
+    at = wait_for("an event", lambda: tapped(browser, "#events [data-moment]"))
     wait_for("its moment", lambda: text(browser, "#moment").startswith(at))
     values = text(browser, "#plots figcaption")
     browser.find_element(By.ID, "cursor").send_keys(Keys.ARROW_LEFT * 30)
@@ -137,6 +136,16 @@ def what_happened_then(browser: Chrome) -> None:
         move(browser)
         wait_for("a shorter time", lambda: text(browser, "#range") != before)  # noqa: B023 - asked at once
     assert browser.execute_script("return document.documentElement.scrollWidth") <= DESKTOP[0]
+
+
+def tapped(browser: Chrome, selector: str) -> str:
+    """Click the first element of that kind, if there is one; return what it says."""
+    with suppress(StaleElementReferenceException):  # the list was drawn again meanwhile
+        for element in browser.find_elements(By.CSS_SELECTOR, selector)[:1]:
+            said = element.text
+            element.click()
+            return said
+    return ""
 
 
 def pinch(browser: Chrome) -> None:

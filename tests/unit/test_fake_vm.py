@@ -173,7 +173,7 @@ def vm() -> Iterator[FakeVm]:
 def ask(server: FakeVm, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Reply:
     """One request on a connection of its own."""
     host = server.url.removeprefix("http://")
-    connection = http.client.HTTPConnection(host, timeout=5)
+    connection = http.client.HTTPConnection(host, timeout=30)
     try:
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
@@ -397,7 +397,7 @@ def test_a_token_guards_imports_and_queries_and_is_not_recorded() -> None:
 def test_a_connection_is_kept_and_an_idle_one_closed() -> None:
     """Two requests share a connection; then the server hangs up first."""
     with FakeVm(idle_timeout_s=0.2) as vm:
-        connection = http.client.HTTPConnection(vm.url.removeprefix("http://"), timeout=5)
+        connection = http.client.HTTPConnection(vm.url.removeprefix("http://"), timeout=30)
         for _ in range(2):
             connection.request("POST", "/api/v1/import", samples_body(1))
             response = connection.getresponse()
@@ -423,7 +423,7 @@ def test_a_stopped_server_comes_back_on_its_port_with_its_samples() -> None:
         send(vm)
         url = vm.url
         vm.script([{"delay_s": 60}])
-        late = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
+        late = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
         late.request("POST", "/api/v1/import", samples_body(9, "late"))
         while vm.steps_left:
             time.sleep(0.001)
@@ -563,7 +563,7 @@ def test_the_program_keeps_its_samples_over_a_kill(
     host = url.removeprefix("http://")
 
     def post(path: str, body: bytes) -> bytes:
-        connection = http.client.HTTPConnection(host, timeout=5)
+        connection = http.client.HTTPConnection(host, timeout=30)
         connection.request("POST" if body else "GET", path, body)
         found = connection.getresponse().read()
         connection.close()
@@ -590,10 +590,10 @@ def test_the_program_ends_at_once_though_a_request_hangs(
     """Exit status 0, and not only when the minute of the request is over."""
     process, url = run()
     host = url.removeprefix("http://")
-    control = http.client.HTTPConnection(host, timeout=5)
+    control = http.client.HTTPConnection(host, timeout=30)
     control.request("POST", "/_fake/script", json.dumps([{"hang_s": 60}]))
     control.getresponse().read()
-    hanging = http.client.HTTPConnection(host, timeout=5)
+    hanging = http.client.HTTPConnection(host, timeout=30)
     hanging.request("POST", "/api/v1/import", samples_body(1))
     requests: list[Any] = []
     while not requests:  # it is recorded before it hangs

@@ -25,8 +25,9 @@ class Machine:
         self.host = Host(root)
         self._table = ProcessTable({"belacoder", "srtla_send"})
 
-    def run(self, pid: int, name: str, state: str = "S", started: int = 100, user: int = 0) -> None:
-        """Have a process, or another in its place."""
+    def run(self, pid: int, name: str, state: str = "S", started: int = 100, user: int | None = None) -> None:
+        """Have a process of a user, by default this one; or another in its place."""
+        user = os.geteuid() if user is None else user
         folder = self._root / "proc" / str(pid)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "comm").write_text(f"{name}\n", encoding="ascii")

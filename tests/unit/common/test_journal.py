@@ -21,7 +21,7 @@ def heard(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.soc
     monkeypatch.setattr(log, "_in_force", [])  # another test may have set up the same, without a journal
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as place:
         place.bind(str(run_dir / "journal"))
-        place.settimeout(5)
+        place.settimeout(30)
         yield place
     monkeypatch.delenv("JOURNAL_STREAM")
     log.set_up("info", "json", "stderr")

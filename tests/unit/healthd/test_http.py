@@ -48,7 +48,7 @@ def server() -> Iterator[HttpServer]:
 
 def connection(server: HttpServer) -> http.client.HTTPConnection:
     """A client of it."""
-    return http.client.HTTPConnection(*server.server_address[:2], timeout=5)  # type: ignore[arg-type]
+    return http.client.HTTPConnection(*server.server_address[:2], timeout=30)  # type: ignore[arg-type]
 
 
 def get(server: HttpServer, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
@@ -64,7 +64,7 @@ def get(server: HttpServer, path: str, method: str = "GET") -> tuple[int, dict[s
 
 def raw(server: HttpServer, request: bytes) -> bytes:
     """Send bytes, return all that comes back until the server closes."""
-    with socket.create_connection(server.server_address[:2], timeout=5) as client:  # type: ignore[arg-type]
+    with socket.create_connection(server.server_address[:2], timeout=30) as client:  # type: ignore[arg-type]
         client.sendall(request)
         received = b""
         while piece := client.recv(65_536):
@@ -137,7 +137,7 @@ def test_http_1_0_needs_no_host(server: HttpServer) -> None:
 def test_an_expectation_is_answered(server: HttpServer) -> None:
     """A form is asked for, a body that nobody wants is not; another expectation is refused."""
     expects = b"Host: x\r\nExpect: 100-continue\r\nContent-Length: 7\r\n\r\n"
-    with socket.create_connection(server.server_address[:2], timeout=5) as client:  # type: ignore[arg-type]
+    with socket.create_connection(server.server_address[:2], timeout=30) as client:  # type: ignore[arg-type]
         client.sendall(b"POST /form HTTP/1.1\r\n" + expects)
         assert b"HTTP/1.1 100 Continue\r\n\r\n" == client.recv(1000)
         client.sendall(b"token=x")
@@ -222,7 +222,7 @@ def busy(server: HttpServer) -> int:
 def test_a_request_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch, server: HttpServer) -> None:
     """The time for a request counts as a whole: a byte now and then does not stretch it."""
     monkeypatch.setattr(http_connection, "REQUEST_S", 0.3)
-    with socket.create_connection(server.server_address[:2], timeout=5) as client:  # type: ignore[arg-type]
+    with socket.create_connection(server.server_address[:2], timeout=30) as client:  # type: ignore[arg-type]
         stop = threading.Event()
 
         def dribble() -> None:

@@ -97,7 +97,7 @@ def open_transport(vm: FakeVm) -> Iterator[Callable[..., Transport]]:
     def build(*, token: Token | None = None, **keys: object) -> Transport:
         from common.log import Log  # noqa: PLC0415
 
-        remote = Remote(**{"url": vm.import_url, "timeout_s": 1.0, "connect_timeout_s": 1.0, **keys})  # type: ignore[arg-type]
+        remote = Remote(**{"url": vm.import_url, "timeout_s": 20.0, "connect_timeout_s": 20.0, **keys})  # type: ignore[arg-type]
         transport = Transport(remote, "box", token or Token(Auth(), {}, Log("test")), lambda: False)
         made.append(transport)
         return transport

@@ -273,7 +273,7 @@ def tcp_server(serve: Callable[[socket.socket], None]) -> Iterator[str]:
             except TimeoutError:
                 continue
             with connection:
-                connection.settimeout(5)
+                connection.settimeout(30)
                 try:
                     serve(connection)
                 except OSError:
