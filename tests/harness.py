@@ -30,7 +30,7 @@ from supervisor.supervisorctl import Controller
 from supervisor.xmlrpc import SupervisorTransport
 
 from deploy.run import main as run
-from tests import oracle
+from tests import launcher, oracle
 from tests.http_answer import answer
 from tests.launcher import program
 from tests.patience import Patience
@@ -57,8 +57,8 @@ def wait_for(what: str, probe: Callable[[], Result], timeout_s: float = 30.0) ->
 
 
 def fail(text: str) -> NoReturn:
-    """Fail with a text and, below it, how each pipeline of this test is now."""
-    pytest.fail("\n".join([text, *(pipeline.described() for pipeline in Pipeline.running)]))
+    """Fail with a text and, below it, how each pipeline and process of this test is now."""
+    pytest.fail("\n".join([text, *(pipeline.described() for pipeline in Pipeline.running), *launcher.described()]))
 
 
 def require(command: str) -> str:

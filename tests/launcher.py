@@ -24,7 +24,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any, AnyStr, NamedTuple
+from typing import Any, AnyStr, NamedTuple, cast
+from weakref import WeakSet
 
 ROOT = Path(__file__).resolve().parents[1]
 SUPERVISORD = str(ROOT / "deploy/supervisord.py")
@@ -105,12 +106,30 @@ def launching() -> Iterator[None]:
         _running = None
 
 
+_started: WeakSet[subprocess.Popen[Any]] = WeakSet()
+
+
 def program(command: Sequence[str], **given: Any) -> subprocess.Popen[Any]:
     """Start a process, as `Popen` does, by a fork where it would be the same."""
     known = given.keys() <= {"cwd", "env", "stdin", "stdout", "stderr", "text"}
-    if known and _running is not None and _running.can(command, given.get("env", os.environ), given.get("cwd")):
-        return _Forked(command, **given)
-    return subprocess.Popen(command, **given)
+    can = known and _running is not None and _running.can(command, given.get("env", os.environ), given.get("cwd"))
+    process = (_Forked if can else subprocess.Popen)(command, **given)
+    _started.add(process)
+    return process
+
+
+def described() -> Iterator[str]:
+    """Yield how each process is that was started here and not forgotten: what the kernel says, or its exit code."""
+    for process in _started:
+        name = " ".join(map(str, cast("list[str]", process.args)[1:3]))
+        code = process.poll()
+        if code is None:
+            folder = Path("/proc", str(process.pid))
+            state = (folder / "stat").read_text(encoding="ascii", errors="replace").rpartition(") ")[2].split()
+            ticks, waits_in = int(state[11]) + int(state[12]), (folder / "wchan").read_text(encoding="ascii")
+            yield f"{name}: pid {process.pid}, state {state[0]}, waits in {waits_in}, {ticks} ticks of a processor"
+        else:
+            yield f"{name}: pid {process.pid} has ended with {code}"
 
 
 class _Forked(subprocess.Popen[AnyStr]):
