@@ -20,12 +20,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, AnyStr, NamedTuple, cast
 from weakref import WeakSet
+
+from common.service import STACK_SIGNAL
 
 ROOT = Path(__file__).resolve().parents[1]
 SUPERVISORD = str(ROOT / "deploy/supervisord.py")
@@ -37,6 +40,7 @@ SPACE = "." * 1000  # on the launcher's command line, where those of the process
 MOST_BYTES = 1 << 20
 MOST_FILES = 256  # it has a dozen
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+STACK_S = 0.5  # that a process may take to write its stack
 
 
 class Request(NamedTuple):
@@ -119,17 +123,28 @@ def program(command: Sequence[str], **given: Any) -> subprocess.Popen[Any]:
 
 
 def described() -> Iterator[str]:
-    """Yield how each process is that was started here and not forgotten: what the kernel says, or its exit code."""
+    """Yield how each process is that was started here and not forgotten: what the kernel says, or its exit code.
+
+    A service writes its stack to its standard error besides.
+    """
     for process in _started:
-        name = " ".join(map(str, cast("list[str]", process.args)[1:3]))
-        code = process.poll()
-        if code is None:
-            folder = Path("/proc", str(process.pid))
-            state = (folder / "stat").read_text(encoding="ascii", errors="replace").rpartition(") ")[2].split()
-            ticks, waits_in = int(state[11]) + int(state[12]), (folder / "wchan").read_text(encoding="ascii")
-            yield f"{name}: pid {process.pid}, state {state[0]}, waits in {waits_in}, {ticks} ticks of a processor"
-        else:
-            yield f"{name}: pid {process.pid} has ended with {code}"
+        if process.poll() is None and _name(process).removeprefix("-m ") in SERVICES:
+            process.send_signal(STACK_SIGNAL)
+            time.sleep(STACK_S)
+        yield f"{_name(process)}: pid {process.pid}, {_state(process)}"
+
+
+def _name(process: subprocess.Popen[Any]) -> str:
+    return " ".join(map(str, cast("list[str]", process.args)[1:3]))
+
+
+def _state(process: subprocess.Popen[Any]) -> str:
+    if (code := process.poll()) is not None:
+        return f"has ended with {code}"
+    folder = Path("/proc", str(process.pid))
+    state = (folder / "stat").read_text(encoding="ascii", errors="replace").rpartition(") ")[2].split()
+    ticks, waits_in = int(state[11]) + int(state[12]), (folder / "wchan").read_text(encoding="ascii")
+    return f"state {state[0]}, waits in {waits_in}, {ticks} ticks of a processor"
 
 
 class _Forked(subprocess.Popen[AnyStr]):
