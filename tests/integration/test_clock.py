@@ -85,7 +85,7 @@ def test_clock_that_jumps_while_the_buffer_is_dead_with_uploads_under_way(
     with FakeVm(latency_ms=100) as vm:
         pipeline, ledger = with_oracle(run_dir, vm, settings)
         with pipeline:
-            for hours in (1, 2):
+            for hours in (1, 2, 3):
                 flowing(vm, len(arrived(vm)) + 100)
                 wait_for("an upload while the buffer is frozen", lambda: frozen(pipeline, vm))
                 pipeline.kill("buffer")

@@ -101,7 +101,15 @@ def looking(journal: Journal, tmp_path: Path) -> Looking:
         return collector.state.lines["journal"] > 0
 
     wait_for("the first line", follows)
-    collector.state.lines["journal"] = 0
+    journal.say("usb 9-9: USB disconnect, device number 9", _TRANSPORT="kernel", PRIORITY="6")
+
+    def is_at_the_end() -> bool:
+        collector.collect()
+        return any(event.subject == "9-9" for event in collector.found)
+
+    wait_for("the last line", is_at_the_end)
+    collector.found.clear()
+    collector.state.lines.update(dict.fromkeys(collector.state.lines, 0))
     return collector
 
 

@@ -56,9 +56,13 @@ def after(delay_s: float, act: Callable[[], object]) -> None:
 def test_a_signal_to_end_ends_the_call(noted: list[int], number: int) -> None:
     """At once, and the loop is told."""
     before, patience = handlers(), Patience(1)
-    after(0.05, lambda: os.kill(os.getpid(), number))
+
+    def call() -> None:
+        after(0.05, lambda: os.kill(os.getpid(), number))  # from here on: before, the signal is the loop's
+        time.sleep(30)
+
     with pytest.raises(Interrupted):
-        interruptible(lambda: time.sleep(30), 30, running)
+        interruptible(call, 30, running)
     assert not patience.is_over()
     assert [number] == noted
     assert before == handlers()
