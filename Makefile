@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Most tests wait for processes, so a few at once share a core well. One is given out at a time, the long ones first:
 # nobody is left with a queue of them at the end. Unit tests and fuzz are thousands of short ones: a process for each
 # core, and one more, takes its share of their files.
-JOBS ?= 6
+JOBS ?= 8
 SHARES ?= $(shell expr $$(nproc) + 1)
 # RESULTS=folder keeps what `python -m tests.summary folder` prints.
 PYTEST = pytest -n $(JOBS) --maxschedchunk 1 --durations 10 $(if $(RESULTS),--junitxml $(RESULTS)/$@.xml)
@@ -89,7 +89,7 @@ test-long:
 
 # Beside the long ones, which wait more than they compute; what it prints comes in one piece.
 test-short:
-	@printed=$$($(BIN)/python $(call SHORT,tests/unit tests/fuzz) 2>&1); status=$$?; \
+	@printed=$$(nice -n 5 $(BIN)/python $(call SHORT,tests/unit tests/fuzz) 2>&1); status=$$?; \
 		echo "$$printed"; exit $$status
 
 unit: setup-dev ## unit tests alone; COVERAGE=1 measures the five packages, and runs each as a process too
