@@ -98,9 +98,10 @@ class Core:
         The first one of a server that keeps nothing was a minute ago: after a start just now, what is missing would
         be sent again for that reason.
         """
-        is_first = self.start_timestamp == 0 and self.journal is None
-        now_s = int(time.time())
-        self.start_timestamp = now_s - 60 if is_first else max(now_s, self.start_timestamp + 1)
+        if self.start_timestamp == 0 and self.journal is None:
+            self.start_timestamp = int(time.time()) - 60
+        else:
+            self._start_anew()
         self.closing = threading.Event()
 
     def pause(self, seconds: float) -> bool:
@@ -182,7 +183,10 @@ class Core:
                 self.journal.rewrite(self.store)
             self.rows_invalid = 0
             self.rows_ignored.clear()
-            self.start_timestamp = max(int(time.time()), self.start_timestamp + 1)
+            self._start_anew()
+
+    def _start_anew(self) -> None:
+        self.start_timestamp = max(int(time.time()), self.start_timestamp + 1)
 
     def reset(self) -> None:
         """Be as new: no samples, requests, script, counters or faults."""

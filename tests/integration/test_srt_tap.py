@@ -110,14 +110,6 @@ def rest(tap: Tap) -> None:
         tap.drain(time.time())
 
 
-def tapped(srt_port: int, srtla_port: int, addresses: list[str]) -> Tap:
-    """Open a tap; without the right to it this test cannot say anything."""
-    try:
-        return Tap(srt_port, srtla_port, addresses)
-    except PermissionError:
-        return pytest.fail("CAP_NET_RAW is missing: run as root, or the tap is untested")
-
-
 def by_name(samples: Iterator[Sample]) -> dict[str, float]:
     """Return the values of samples without labels."""
     return {sample.name: float(sample.value) for sample in samples if not sample.tags}
@@ -128,7 +120,7 @@ def test_the_tap_agrees_with_the_sender_itself(tmp_path: File, network: Network)
     """Round trip within 5 % or 2 ms, packets within 1 % of what the program counted itself."""
     port, listen_port = free_port(), free_port()
     relay = Relay(network, port, ("127.0.0.1", listen_port), delay_s=0.02, loss=0.04)
-    tap = tapped(port, free_port(), [])
+    tap = Tap(port, free_port(), [])
     stream = Stream(tmp_path, port, listen_port)
     try:
         wait_for("the connection", lambda: relay.sent > 2)
@@ -156,7 +148,7 @@ def test_each_link_has_its_own_numbers(tmp_path: File, network: Network) -> None
     paths = [Path("127.0.0.2", 0.01), Path("127.0.0.3", 0.03, 0.05), Path("127.0.0.4", 0.06, 0.01)]
     addresses = [path.address for path in paths]
     srt_port, srtla_port, listen_port = free_port(), free_port(), free_port()
-    tap = tapped(srt_port, srtla_port, addresses)
+    tap = Tap(srt_port, srtla_port, addresses)
     Receiver(network, srtla_port, ("127.0.0.1", listen_port), paths)
     Sender(network, srt_port, ("127.0.0.1", srtla_port), addresses)
     stream = Stream(tmp_path, srt_port, listen_port, latency_ms=1500)

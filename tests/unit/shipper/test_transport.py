@@ -40,6 +40,11 @@ def failure(transport: Transport) -> TransportError:
     return caught.value
 
 
+def be_patient(transport: Transport) -> None:
+    """Wait long from now on: the server answers as soon as this machine lets it."""
+    transport._remote = replace(transport._remote, timeout_s=20.0)
+
+
 def request_of(connection: socket.socket) -> bytes:
     """Read a whole request; nothing at the end of the connection."""
     got = b""
@@ -234,7 +239,7 @@ def test_a_server_that_hangs_is_given_up(vm: FakeVm, open_transport: Open) -> No
     patience = Patience(1)
     assert failure(transport).reason == "timeout"
     assert not patience.is_over()
-    transport._remote = replace(transport._remote, timeout_s=20.0)  # it answers as soon as this machine lets it
+    be_patient(transport)
     assert send(transport) == 204
 
 

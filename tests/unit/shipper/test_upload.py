@@ -15,6 +15,7 @@ from shipper.http.outcome import Accepted, BodyRefused, NotTheServer, NotWelcome
 from shipper.upload import Upload
 from tests.fake_vm import FakeVm
 from tests.unit.shipper.stub import NOW_MS, Row, StubBuffer, rows, tcp_server
+from tests.unit.shipper.test_transport import be_patient, request_of
 
 Round = Callable[..., "Under"]
 KEPT_BYTES = 256 * 1024
@@ -141,8 +142,6 @@ def test_a_server_that_wants_no_empty_body_is_asked_with_another_sample(begin: R
     """A simple receiver that calls an empty body a bad request, and does not like the first of two samples."""
 
     def serve(connection: object) -> None:
-        from tests.unit.shipper.test_transport import request_of  # noqa: PLC0415
-
         while request := request_of(connection):  # type: ignore[arg-type]
             body = request.partition(b"\r\n\r\n")[2]
             good = body and b"poison" not in body
@@ -259,8 +258,7 @@ def test_trouble_leaves_every_sample_where_it_is(
     found = under.exchanges[0].outcome
     assert outcome == (replace(found, text="") if isinstance(found, NotTheServer) else found)
     assert ([], [], 2) == (under.stub.done, under.stub.rejected, under.upload.attempt)
-    transport = under.upload._client.transport
-    transport._remote = replace(transport._remote, timeout_s=20.0)  # it answers as soon as this machine lets it
+    be_patient(under.upload._client.transport)
     under.go()
     assert list(range(50)) == under.stub.uploaded
     assert list(range(50)) == sorted(sample.value for sample in vm.samples())
